@@ -1,0 +1,67 @@
+"""The one exception base, and the two shapes of complaint that reach a person."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["Fault", "FaultsError", "MismatchError", "Notice", "SevbuildError"]
+
+
+class SevbuildError(Exception):
+    """Report a request, manifest or input at fault: one line, and a hint where there is one.
+
+    The command line prints it and exits with `exit_code`; a library caller catches it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class MismatchError(SevbuildError):
+    """Report that what was computed differs from what was expected (exit code 1)."""
+
+    exit_code = 1
+
+
+class Fault(NamedTuple):
+    """Name one thing wrong with a declared document, and where it stands.
+
+    `path` is the dotted TOML path (`vcpu.count[2]`), `line` counts from 1, `source` is the document's
+    name as the user gave it.
+    """
+
+    source: str
+    line: int | None
+    path: str
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        where = self.source if self.line is None else f"{self.source}:{self.line}"
+        return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+
+
+class FaultsError(SevbuildError):
+    """Report every fault of one document at once, in the order of its lines."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        ordered = sorted(dict.fromkeys(faults), key=lambda f: (f.source, f.line or 0))
+        super().__init__("\n".join(str(fault) for fault in ordered))
+        self.faults = tuple(ordered)
+
+
+class Notice(NamedTuple):
+    """Tell what does not stop a measurement but should be known.
+
+    `level` is `warning` (should not ship, or may not be what was meant) or `note` (a value that entered
+    the digest without standing in the manifest). `where` is a manifest path, file or target label.
+    """
+
+    level: str
+    where: str
+    message: str
+    hint: str | None = None

@@ -1,0 +1,115 @@
+"""The edge to the file system: bounded reading, streamed hashing, atomic writing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from sevbuild.errors import SevbuildError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as HASH
+
+__all__ = ["hash_files", "hash_range", "read_file", "read_range", "read_text", "write_file"]
+
+_BUFFER = 256 * 1024
+_TEXT_LIMIT = 16 << 20
+
+
+def _cannot(path: str, error: OSError, doing: str = "read") -> SevbuildError:
+    return SevbuildError(f"cannot {doing} {path}: {error.strerror or error}")
+
+
+def read_file(path: str, limit: int) -> bytes:
+    """Return the bytes of a file of at most `limit` bytes; a pipe is read to its end."""
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > limit:
+                raise SevbuildError(f"{path}: {size} bytes are more than the {limit} this can be")
+            data = stream.read(size) if size else b""
+            # A pipe has no size, and a file may grow; whatever is there counts up to the limit.
+            while chunk := stream.read(_BUFFER):
+                data += chunk
+                if len(data) > limit:
+                    raise SevbuildError(f"{path}: more than the {limit} bytes this can be")
+            return data
+    except OSError as error:
+        raise _cannot(path, error) from None
+
+
+def read_text(path: str) -> str:
+    """Return the text of a UTF-8 file; line ends stay as they are."""
+    data = read_file(path, _TEXT_LIMIT)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SevbuildError(f"{path}:{line}: not UTF-8 text") from None
+
+
+def hash_files(paths: Sequence[str]) -> tuple[HASH, int]:
+    """Return the SHA-256 state over the files one after the other, and their size together.
+
+    Memory does not grow with the files: they pass through one buffer of 256 KiB.
+    """
+    state = sha256()
+    size = 0
+    buffer = bytearray(_BUFFER)
+    view = memoryview(buffer)
+    for path in paths:
+        try:
+            with open(path, "rb", buffering=0) as stream:
+                while count := stream.readinto(buffer):
+                    state.update(view[:count])
+                    size += count
+        except OSError as error:
+            raise _cannot(path, error) from None
+    return state, size
+
+
+def read_range(path: str, offset: int, size: int) -> bytes:
+    """Return `size` bytes at `offset` of a file, fewer where it ends before."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(offset)
+            return stream.read(size)
+    except OSError as error:
+        raise _cannot(path, error) from None
+
+
+def hash_range(path: str, offset: int, size: int) -> tuple[HASH, int]:
+    """Return the SHA-256 state over `size` bytes at `offset` of a file, and that size."""
+    state = sha256()
+    view = memoryview(bytearray(_BUFFER))
+    left = size
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            stream.seek(offset)
+            while left:
+                count = stream.readinto(view[: min(left, _BUFFER)])
+                if not count:
+                    raise SevbuildError(f"{path}: ends {left} bytes before its part does")
+                state.update(view[:count])
+                left -= count
+    except OSError as error:
+        raise _cannot(path, error) from None
+    return state, size
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a file so that it is complete or absent, readable as the umask allows."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot(path, error, "write") from None
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)

@@ -1,0 +1,1 @@
+"""CPU models, the save area, and the register state a vCPU starts with."""

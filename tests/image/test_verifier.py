@@ -1,0 +1,112 @@
+"""The search for the kernel-hashes verifier inside a compressed volume."""
+
+from __future__ import annotations
+
+import lzma
+import time
+from hashlib import shake_256
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sevbuild.image.guid import parse_guid
+from sevbuild.image.kernel_hashes import ENTRY_GUIDS
+from sevbuild.image.verifier import kernel_hash_verifier
+
+GUIDS = b"code".join(parse_guid(guid) for guid in ENTRY_GUIDS.values())
+LZMA_GUID = parse_guid("ee4e5898-3914-4259-9d6e-dc7bd79403cf")
+
+
+def _section(stream: bytes, *, offset: int = 24, size: int | None = None, kind: int = 2) -> bytes:
+    """Return a GUID-defined section of a firmware volume around a compressed stream."""
+    length = (24 + len(stream) if size is None else size).to_bytes(3, "little")
+    return length + bytes([kind]) + LZMA_GUID + offset.to_bytes(2, "little") + b"\1\0" + stream
+
+
+def _compressed(volume: bytes) -> bytes:
+    """Return an LZMA stream that states its size, as edk2's tool writes it; Python's has -1 there."""
+    stream = bytearray(lzma.compress(volume, lzma.FORMAT_ALONE, preset=1))
+    stream[5:13] = len(volume).to_bytes(8, "little")
+    return bytes(stream)
+
+
+def _image(*sections: bytes) -> bytes:
+    image = b"\xff" * 100 + b"".join(sections)
+    return image + b"\xff" * (-len(image) % 4096)
+
+
+def test_a_volume_with_the_three_guids_verifies() -> None:
+    assert kernel_hash_verifier(_image(_section(_compressed(b"x" * 5000 + GUIDS)))) is True
+
+
+def test_a_volume_without_them_does_not() -> None:
+    assert kernel_hash_verifier(_image(_section(_compressed(b"x" * 5000)))) is False
+    two = b"".join(parse_guid(guid) for guid in list(ENTRY_GUIDS.values())[:2])
+    assert kernel_hash_verifier(_image(_section(_compressed(two)))) is False
+
+
+def test_guids_outside_of_the_volume_prove_nothing() -> None:
+    """The image that pretends: the GUIDs stand in its plain bytes, not in the code."""
+    assert kernel_hash_verifier(_image(GUIDS, _section(_compressed(b"x" * 5000)))) is False
+
+
+def test_every_volume_is_searched() -> None:
+    image = _image(_section(_compressed(b"PEI" * 100)), _section(_compressed(GUIDS)))
+    assert kernel_hash_verifier(image) is True
+
+
+@pytest.mark.parametrize("cut", range(1, 17))
+def test_a_guid_across_two_chunks_is_found(cut: int) -> None:
+    volume = bytes((1 << 20) - cut) + GUIDS
+    assert kernel_hash_verifier(_image(_section(_compressed(volume)))) is True
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        b"",
+        LZMA_GUID,
+        _section(b""),
+        _section(b"x" * 20),
+        _section(_compressed(b"x" * 100)[:-40]),
+        _section(_compressed(GUIDS), kind=3),
+        _section(_compressed(GUIDS), offset=4),
+        _section(_compressed(GUIDS), offset=0xFFFF),
+        _section(_compressed(GUIDS), size=0xFFFFFF),
+        _section(_compressed(GUIDS), size=10),
+    ],
+)
+def test_what_cannot_be_read_cannot_tell(section: bytes) -> None:
+    assert kernel_hash_verifier(_image(section)) is None
+
+
+def test_the_marker_at_the_very_start_is_no_section() -> None:
+    assert kernel_hash_verifier(LZMA_GUID + bytes(4080)) is None
+
+
+def test_bombs_and_crowds_are_bounded() -> None:
+    crowd = _section(_compressed(bytes(30 << 20))) * 50
+    bomb = _section(_compressed(bytes(60 << 20)))
+    noise = _section(_compressed(shake_256(b"noise").digest(9 << 20)))
+    huge = bytearray(_compressed(bytes(1000)))
+    huge[5:13] = (1 << 40).to_bytes(8, "little")
+    dictionary = bytearray(_compressed(bytes(1000)))
+    dictionary[1:5] = b"\xff\xff\xff\xff"
+    start = time.process_time()
+    assert kernel_hash_verifier(_image(crowd)) is False
+    assert kernel_hash_verifier(_image(bomb)) is None
+    assert kernel_hash_verifier(_image(noise)) is None
+    assert kernel_hash_verifier(_image(_section(bytes(huge)))) is None
+    assert kernel_hash_verifier(_image(_section(bytes(dictionary)))) is None
+    assert kernel_hash_verifier(_image(LZMA_GUID * 4000)) is None
+    assert time.process_time() - start < 3
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_damage_never_escapes(data: st.DataObject) -> None:
+    image = bytearray(_image(_section(_compressed(b"x" * 2000 + GUIDS))))
+    for _ in range(data.draw(st.integers(1, 8))):
+        image[data.draw(st.integers(90, 300))] = data.draw(st.integers(0, 255))
+    assert kernel_hash_verifier(bytes(image)) in (True, False, None)

@@ -1,0 +1,45 @@
+"""Real software that a test may need: absent, it skips, unless .ci/run says that it must be there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.shared import ROOT
+
+__all__ = ["QEMU", "newest_file", "real_file", "real_kernels", "require"]
+
+QEMU = shutil.which("qemu-system-x86_64")
+
+
+def require(present: object, what: str) -> None:
+    """Skip the test for want of `what`, or fail it where SEVBUILD_REQUIRE_REAL=1."""
+    if present:
+        return
+    message = f"{what} is not on this machine; .ci/run installs it"
+    if os.environ.get("SEVBUILD_REQUIRE_REAL") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def real_file(path: str) -> Path:
+    """Return a file that a distribution package installs."""
+    require(Path(path).exists(), path)
+    return Path(path)
+
+
+def newest_file(path: str) -> Path:
+    """Return a file of Debian's newest suite: unpacked by .ci/run, or installed on such a machine."""
+    found = [place for place in (ROOT / ".cache" / "newest" / path, Path("/") / path) if place.exists()]
+    require(found, f"{path} of Debian's newest suite")
+    return found[0]
+
+
+def real_kernels() -> list[Path]:
+    """Return Linux kernels: unpacked by .ci/run, or the machine's own."""
+    found = [*ROOT.glob(".cache/kernel/boot/vmlinuz-*"), *Path("/boot").glob("vmlinuz-*")]
+    require(found, "a Linux kernel")
+    return found
