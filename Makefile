@@ -1,0 +1,50 @@
+# Two targets do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types check docs bench fuzz clean
+
+demo: $(STAMP)
+	@echo "# the launch plan of guests/hello, and its launch digest:"
+	@$(BIN)/sevbuild plan guests/hello/guest.toml
+	@$(BIN)/sevbuild measure --quiet guests/hello/guest.toml
+
+test: $(STAMP)
+	$(BIN)/pytest --cov --cov-report=term
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "sevbuild needs Python 3.10 or later; point PYTHON at one: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) cannot make virtual environments: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test
+
+# docs/manifest.md and docs/profiles.md are generated; a test keeps them current.
+docs: $(STAMP)
+	$(BIN)/python tools/make_docs.py
+
+# Ratios against sev-snp-measure and raw hashlib, written to docs/benchmarks.md.
+bench: $(STAMP)
+	$(BIN)/python tools/bench.py
+
+# Ten minutes on the parsers of untrusted bytes: make fuzz SECONDS=600
+SECONDS ?= 600
+fuzz: $(STAMP)
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS)
+
+clean:
+	rm -rf $(VENV) .venv-bench .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist build

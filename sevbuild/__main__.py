@@ -1,0 +1,5 @@
+"""Run `python -m sevbuild`."""
+
+from sevbuild.cli import main
+
+main()

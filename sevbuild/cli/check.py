@@ -1,0 +1,31 @@
+"""`sevbuild check`: manifest and inputs, without a digest."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, read_settings
+from sevbuild.cli.report import print_notices
+from sevbuild.guest.guest import load_guest
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command()
+    def check(manifest: str = MANIFEST, settings: list[str] = SETTINGS, quiet: bool = QUIET) -> None:
+        """Check a manifest and its inputs, and look into the firmware."""
+        from sevbuild.guest.lint import lint_guest
+
+        guest = load_guest(manifest, settings=read_settings(settings))
+        guest.check_inputs()
+        guest.notices.extend(lint_guest(guest))
+        print_notices(guest.notices, quiet=quiet)
+        warnings = sum(notice.level == "warning" for notice in guest.notices)
+        count = len(guest.targets)
+        text = f"{manifest}: {count} target{'s' * (count != 1)}, {warnings} warning{'s' * (warnings != 1)}\n"
+        sys.stdout.write(text)

@@ -1,0 +1,33 @@
+"""`sevbuild cpus`: the CPU models it knows."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from sevbuild.cli.options import check_format
+from sevbuild.cli.tables import json_text, text_table
+from sevbuild.manifest.catalog import cpus_document
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command()
+    def cpus(
+        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print them."),
+    ) -> None:
+        """List the CPU models, with the signature that enters a VMSA.
+
+        The model is that of the guest (QEMU's -cpu), not of the host.
+        """
+        models = cpus_document()
+        if check_format(fmt, ("table", "json")) == "json":
+            sys.stdout.write(json_text(models))
+            return
+        header = ("model", "signature", "family", "model number", "stepping")
+        keys = ("name", "signature", "family", "model_number", "stepping")
+        sys.stdout.write(text_table(header, [[str(model[key]) for key in keys] for model in models]))

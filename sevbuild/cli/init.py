@@ -1,0 +1,30 @@
+"""`sevbuild init`: a commented manifest to start from."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command()
+    def init(
+        path: str = typer.Argument("guest.toml", metavar="[PATH]", help="Where to write it; - prints it."),
+        template: str = typer.Option(
+            "snp", "--template", "-t", metavar="NAME", help="hello, snp, sev-es, fleet, ec2 or gce."
+        ),
+        force: bool = typer.Option(False, "--force", help="Replace the file if it exists."),
+    ) -> None:
+        """Write a commented manifest."""
+        from sevbuild.guest.starter import read_template, write_template
+
+        if path == "-":
+            sys.stdout.write(read_template(template))
+            return
+        for written in write_template(template, path, force=force):
+            sys.stderr.write(f"wrote {written}\n")

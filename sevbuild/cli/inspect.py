@@ -1,0 +1,94 @@
+"""`sevbuild inspect`: what a file is, and whether it will do."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from sevbuild.cli.options import check_format
+from sevbuild.cli.tables import json_text, text_table
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command()
+    def inspect(
+        file: str = typer.Argument(..., metavar="FILE", help="A firmware or a VMSA, told apart by content."),
+        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print it."),
+        everything: bool = typer.Option(False, "--all", help="Show fields that are zero as well."),
+    ) -> None:
+        """Show what a firmware or a VMSA holds, and lint the firmware."""
+        from sevbuild.guest.inspection import inspect_file
+
+        description = inspect_file(file)
+        if check_format(fmt, ("table", "json")) == "json":
+            sys.stdout.write(json_text(description))
+        elif description["kind"] == "vmsa":
+            sys.stdout.write(_vmsa(description, everything=everything))
+        else:
+            sys.stdout.write(_firmware(description))
+
+
+def _firmware(firmware: dict[str, Any]) -> str:
+    facts = [
+        ("size", f"{firmware['size']} bytes"),
+        ("sha256", firmware["sha256"]),
+        ("gpa", firmware["gpa"]),
+        ("AP reset address", firmware["reset"] or "none"),
+        ("kernel-hashes area", _area(firmware["hash_table"])),
+        ("launch secret area", _area(firmware["secret"])),
+    ]
+    if firmware["svsm_entry"]:
+        facts.append(("SVSM entry point", firmware["svsm_entry"]))
+    text = f"{firmware['name']}: firmware\n" + "".join(f"  {name:<20}{value}\n" for name, value in facts)
+    sections, entries = firmware["sections"], firmware["entries"]
+    if sections:
+        rows = [(str(entry["index"]), entry["kind"], entry["gpa"], entry["size"]) for entry in sections]
+        text += "\nSEV metadata, in launch order\n" + text_table(("#", "kind", "gpa", "size"), rows)
+    if firmware["igvm_areas"]:
+        areas = [(area["kind"], area["base"], area["size"]) for area in firmware["igvm_areas"]]
+        text += "\nIGVM areas (memory-map and vp-count lie in parameters)\n"
+        text += text_table(("kind", "base", "size"), areas)
+    if entries:
+        named = [(entry["name"] or "-", entry["guid"], entry["offset"], entry["data"]) for entry in entries]
+        text += "\nfooter table\n" + text_table(("entry", "guid", "offset", "data"), named)
+    text += "\nlint\n"
+    for finding in firmware["findings"]:
+        text += f"  {finding['level']:<8} {finding['message']}\n"
+        text += f"           hint: {finding['hint']}\n" if finding["hint"] else ""
+    return text
+
+
+def _area(area: dict[str, str] | None) -> str:
+    return f"{area['base']}, {area['size']} bytes" if area else "none"
+
+
+def _vmsa(vmsa: dict[str, Any], *, everything: bool) -> str:
+    text = f"{vmsa['name']}: VMSA\n"
+    facts = [("sha384", vmsa["sha384"]), ("features", ", ".join(vmsa["sev_features"]) or "none")]
+    facts.append(("RDX is the vCPU signature of", ", ".join(vmsa["cpu_models"]) or "no model known here"))
+    text += "".join(f"  {name:<30}{value}\n" for name, value in facts)
+    for run in vmsa["reserved"]:
+        text += f"  warning: {run['length']} reserved bytes are set at {run['offset']}\n"
+    rows = [
+        (field["name"], field["offset"], _value(field["value"]))
+        for field in vmsa["fields"]
+        if everything or _is_set(field["value"])
+    ]
+    return text + "\n" + text_table(("field", "offset", "value"), rows)
+
+
+def _value(value: str | dict[str, str]) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{part} {number}" for part, number in value.items())
+    return value
+
+
+def _is_set(value: str | dict[str, str]) -> bool:
+    numbers = value.values() if isinstance(value, dict) else [value]
+    return any(int(number, 16) for number in numbers)

@@ -1,0 +1,104 @@
+"""`sevbuild measure`: the launch digests of a guest."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, TARGETS, check_format, read_settings
+from sevbuild.cli.report import print_notices
+from sevbuild.guest.guest import Guest, Measured, load_guest
+
+__all__ = ["register"]
+
+FORMATS = ("hex", "base64", "json", "table", "markdown")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command()
+    def measure(
+        manifest: str = MANIFEST,
+        fmt: str = typer.Option(
+            "hex", "--format", "-f", metavar="|".join(FORMATS), help="How to print them."
+        ),
+        target: list[str] = TARGETS,
+        settings: list[str] = SETTINGS,
+        expect: str = typer.Option(
+            "",
+            "--expect",
+            metavar="HEX|FILE",
+            help="Exit 1 unless the digests are these.",
+            show_default=False,
+        ),
+        dump_vmsa: str = typer.Option(
+            "", "--dump-vmsa", metavar="DIR", help="Write vmsa0.bin and vmsa1.bin there.", show_default=False
+        ),
+        lint: bool = typer.Option(False, "--lint", help="Examine the firmware as `check` does."),
+        quiet: bool = QUIET,
+    ) -> None:
+        """Print the launch digest of each target of a guest.
+
+        One target prints its bare digest; several print `DIGEST  LABEL` a line. Values that enter a
+        digest and do not stand in the manifest are noted on standard error.
+        """
+        check_format(fmt, FORMATS)
+        guest = load_guest(manifest, settings=read_settings(settings))
+        measured = guest.measure(guest.select(target))
+        if lint:
+            from sevbuild.guest.lint import lint_guest
+
+            guest.notices.extend(lint_guest(guest))
+        print_notices(guest.notices, quiet=quiet)
+        if dump_vmsa:
+            from sevbuild.guest.dump import dump_vmsas
+
+            dump_vmsas(dump_vmsa, measured)
+        if expect:
+            from sevbuild.guest.expect import expect_digests
+
+            expect_digests(expect, measured)
+        if fmt == "hex":
+            lines = [item.digest.hex() for item in measured]
+            if len(measured) > 1:
+                lines = [f"{line}  {item.target.label}" for line, item in zip(lines, measured, strict=True)]
+            sys.stdout.write("\n".join(lines) + "\n")
+        else:
+            sys.stdout.write(_render(fmt, guest, measured))
+
+
+def _render(fmt: str, guest: Guest, measured: list[Measured]) -> str:
+    from sevbuild.cli.tables import json_text, markdown_table, text_table
+
+    if fmt == "base64":
+        from base64 import b64encode
+
+        lines = [b64encode(item.digest).decode() for item in measured]
+        if len(measured) > 1:
+            lines = [f"{line}  {item.target.label}" for line, item in zip(lines, measured, strict=True)]
+        return "\n".join(lines) + "\n"
+    from sevbuild.guest.records import cmdline_text, input_records
+    from sevbuild.reference.document import reference_document
+
+    targets = [item.target for item in measured]
+    cmdlines = [cmdline_text(guest, target) for target in targets]
+    document = reference_document(guest.manifest, input_records(guest, targets), measured, cmdlines)
+    if fmt == "json":
+        return json_text(document)
+    header = ("label", "policy", "guest features", "launch digest")
+    rows = [
+        (
+            value["label"],
+            f"{value['policy']} ({value['origins']['policy']})",
+            "none"
+            if value["guest_features"] is None
+            else f"{value['guest_features']} ({value['origins']['guest_features']})",
+            value["digest"],
+        )
+        for value in document["values"]
+    ]
+    if fmt == "table":
+        return text_table(header, rows)
+    return markdown_table(header, [(*(row[:3]), f"`{row[3]}`") for row in rows])

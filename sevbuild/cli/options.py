@@ -1,0 +1,56 @@
+"""Options that several verbs share, and how their values are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from sevbuild.errors import SevbuildError
+from sevbuild.fs import read_text
+from sevbuild.manifest.document import parse_toml
+
+__all__ = ["MANIFEST", "QUIET", "SETTINGS", "TARGETS", "check_format", "read_settings"]
+
+MANIFEST: Any = typer.Argument(
+    ..., metavar="MANIFEST", help="The manifest, or - for standard input.", show_default=False
+)
+SETTINGS: Any = typer.Option(
+    [], "--set", metavar="PATH=VALUE", help="Override a manifest key by its TOML path; @FILE reads the value."
+)
+TARGETS: Any = typer.Option([], "--target", metavar="LABEL", help="Take this target alone; may be repeated.")
+QUIET: Any = typer.Option(False, "--quiet", "-q", help="Print no notes and no warnings.")
+
+
+def read_settings(settings: list[str]) -> dict[str, Any]:
+    """Return the values of `--set PATH=VALUE` flags by dotted path.
+
+    A value is TOML where it reads as such (`8`, `[1, 2]`, `true`), else a string. `@FILE` stands for the
+    text of a file less one newline at its end.
+    """
+    found: dict[str, Any] = {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        path = path.strip()
+        if not equals or not all(path.split(".")):
+            raise SevbuildError(
+                f"--set {setting}: not of the form PATH=VALUE", hint="such as --set vcpu.count=8"
+            )
+        found[path] = _value(text)
+    return found
+
+
+def check_format(value: str, known: tuple[str, ...]) -> str:
+    """Return a `--format` if the verb knows it; raises SevbuildError."""
+    if value not in known:
+        raise SevbuildError(f"--format {value}: not known here", hint=f"one of {', '.join(known)}")
+    return value
+
+
+def _value(text: str) -> Any:
+    if text.startswith("@"):
+        return read_text(text[1:]).removesuffix("\n")
+    try:
+        return parse_toml(f"value = {text}", "--set")["value"] if "\n" not in text else text
+    except SevbuildError:
+        return text

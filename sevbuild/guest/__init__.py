@@ -1,0 +1,1 @@
+"""From a manifest on disk to plans and digests: what every verb calls."""

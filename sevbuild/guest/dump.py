@@ -1,0 +1,35 @@
+"""Write the VMSAs of targets, under the names that virt-qemu-sev-validate and sevctl take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from sevbuild.errors import SevbuildError
+from sevbuild.fs import write_file
+from sevbuild.guest.guest import Measured
+
+__all__ = ["dump_vmsas"]
+
+
+def dump_vmsas(directory: str, measured: Sequence[Measured]) -> list[str]:
+    """Write vmsa0.bin (boot processor) and vmsa1.bin (every other vCPU) and return their paths.
+
+    Several targets get a folder each, named by label with `/` as `_`. Mode sev has no VMSA.
+    """
+    pages = {}
+    for item in measured:
+        folder = item.target.label.replace("/", "_") if len(measured) > 1 else ""
+        for vcpu, update in enumerate(item.plan.vmsas[:2]):
+            if update.data is not None:
+                pages[os.path.join(directory, folder, f"vmsa{vcpu}.bin")] = bytes(update.data)
+    if not pages:
+        raise SevbuildError("no target has a VMSA", hint="mode sev launches none")
+    try:
+        for folder in sorted({os.path.dirname(path) for path in pages}):
+            os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise SevbuildError(f"cannot write {directory}: {error.strerror}") from None
+    for path, page in pages.items():
+        write_file(path, page)
+    return list(pages)

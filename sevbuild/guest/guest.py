@@ -1,0 +1,215 @@
+"""A declared guest: its targets, their launch plans and launch digests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.fs import read_text
+from sevbuild.guest.inputs import InputReader, check_pin, firmware_digest
+from sevbuild.guest.kernel import KernelReader
+from sevbuild.guest.notices import firmware_notices, target_notices
+from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.image.ovmf import Firmware
+from sevbuild.image.svsm import Svsm, place_svsm
+from sevbuild.launch.plan import LaunchPlan
+from sevbuild.launch.planner import GuestInputs, LaunchShape, Planner
+from sevbuild.launch.update import LaunchUpdate
+from sevbuild.manifest.decode import decode_manifest
+from sevbuild.manifest.model import Manifest, Variant
+from sevbuild.manifest.targets import Target, expand
+from sevbuild.measure.tree import LaunchTree
+
+__all__ = ["Guest", "Measured", "load_guest"]
+
+SVSM_LIMIT = 64 << 20
+
+
+class Measured(NamedTuple):
+    """Hold a target, its launch plan and its launch digest (48 bytes for SNP, else 32)."""
+
+    target: Target
+    plan: LaunchPlan
+    digest: bytes
+
+
+class Guest:
+    """Hold one declared guest for one run: inputs are read when they are first needed, and once."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.targets = expand(manifest)
+        self.notices: list[Notice] = target_notices(self.targets)
+        self._reader = InputReader(manifest.directory)
+        self._kernels = KernelReader(self._reader)
+        self._planner = Planner()
+        self._tree = LaunchTree()
+        self._firmware: dict[int, Firmware | FirmwareSeed] = {}
+        self._svsm: dict[int, Svsm | None] = {}
+        self._seen_notices: set[Notice] = set()
+
+    @property
+    def reader(self) -> InputReader:
+        """Return the reader of this guest's inputs."""
+        return self._reader
+
+    @property
+    def kernels(self) -> KernelReader:
+        """Return what this guest's kernels, initrds and command lines were read as."""
+        return self._kernels
+
+    def select(self, labels: Sequence[str]) -> list[Target]:
+        """Return the targets of these labels, all of them for none; raises SevbuildError."""
+        by_label = {target.label: target for target in self.targets}
+        for label in labels:
+            if label not in by_label:
+                from sevbuild.manifest.document import suggest
+
+                hint = (
+                    suggest(label, by_label) or f"there are {len(by_label)}, such as {next(iter(by_label))}"
+                )
+                raise SevbuildError(f"no target has the label {label!r}", hint=hint)
+        return [by_label[label] for label in labels] if labels else list(self.targets)
+
+    def firmware(self, variant: Variant) -> Firmware | FirmwareSeed:
+        """Return the firmware of a variant, checked against its pin."""
+        found = self._firmware.get(id(variant))
+        if found is None:
+            declared = variant.firmware
+            if declared.path is None:
+                if declared.seed is None or declared.metadata is None:
+                    raise SevbuildError("the manifest names no firmware")
+                found = FirmwareSeed(declared.seed, declared.metadata)
+            else:
+                found = self._reader.firmware(declared.path)
+                if declared.sha256 is not None:
+                    check_pin(declared.path, firmware_digest(found), declared.sha256)
+                self._notice(
+                    firmware_notices(variant, found, [t for t in self.targets if t.variant is variant])
+                )
+            self._firmware[id(variant)] = found
+        return found
+
+    def svsm(self, variant: Variant) -> Svsm | None:
+        """Return the SVSM of a variant in its place below the firmware, or None."""
+        if id(variant) not in self._svsm:
+            self._svsm[id(variant)] = self._place_svsm(variant)
+        return self._svsm[id(variant)]
+
+    def plan(self, target: Target) -> LaunchPlan:
+        """Return the launch plan of one target; raises SevbuildError naming the target."""
+        variant = target.variant
+        inputs = GuestInputs(self.firmware(variant), self.svsm(variant), self._kernels.hashes(target))
+        shape = LaunchShape(
+            mode=target.mode,
+            profile=target.profile,
+            order=variant.order,
+            policy=target.policy,
+            vcpus=target.vcpus,
+            signature=target.cpu.signature,
+            guest_features=target.guest_features or 0,
+        )
+        try:
+            return self._planner.plan(inputs, shape)
+        except SevbuildError as error:
+            raise SevbuildError(f"{target.label}: {error.message}", hint=error.hint) from None
+
+    def measure(self, targets: Sequence[Target] | None = None) -> list[Measured]:
+        """Return the launch digests of these targets, of all for None, in their order."""
+        targets = self.targets if targets is None else targets
+        self._begin(targets)
+        planned = [(target, self.plan(target)) for target in targets]
+        self._tree.announce([plan for _, plan in planned])
+        measured = [Measured(target, plan, self._digest(target, plan)) for target, plan in planned]
+        self._notice(self._kernels.notices)
+        return measured
+
+    def check_inputs(self) -> None:
+        """Read every input and lay out every target, without computing a launch digest."""
+        for variant in self.manifest.variants:
+            self._kernels.start(variant)
+        self._kernels.check_names(self.manifest.variants)
+        for target in self.targets:
+            self.plan(target)
+        self._notice(self._kernels.notices)
+
+    def trace(self, target: Target) -> Iterator[tuple[LaunchUpdate, bytes]]:
+        """Yield each launch update of a target with the launch digest after it."""
+        self._begin([target])
+        plan = self.plan(target)
+        self._notice(self._kernels.notices)
+        return self._tree.trace(plan)
+
+    def seed(self, target: Target) -> bytes:
+        """Return the launch digest of a target after its firmware alone."""
+        firmware = self.firmware(target.variant)
+        if isinstance(firmware, FirmwareSeed):
+            return firmware.seed
+        if target.variant.order != "profile":
+            hint = "in canonical order other regions come first"
+            raise SevbuildError(f"{target.label}: the firmware is not launched first", hint=hint)
+        plan = LaunchPlan(target.mode, target.policy, None, (self._planner.firmware_update(firmware),), ())
+        return [digest for _, digest in self._tree.trace(plan)][-1]
+
+    def _begin(self, targets: Sequence[Target]) -> None:
+        """Start what can run beside the rest: kernel files in threads, then the firmware's pages here."""
+        variants = {id(target.variant): target.variant for target in targets}
+        for variant in variants.values():
+            self._kernels.start(variant)
+        for mode, variant in {
+            (t.mode == "snp", id(t.variant)): (t.mode, t.variant) for t in targets
+        }.values():
+            firmware = self.firmware(variant)
+            if variant.order == "profile" and isinstance(firmware, Firmware):
+                policy = next(t.policy for t in targets if t.variant is variant and t.mode == mode)
+                update = self._planner.firmware_update(firmware)
+                self._tree.prime(LaunchPlan(mode, policy, None, (update,), ()))
+        self._kernels.check_names(self.manifest.variants)
+
+    def _digest(self, target: Target, plan: LaunchPlan) -> bytes:
+        try:
+            return self._tree.digest(plan)
+        except SevbuildError as error:
+            raise SevbuildError(f"{target.label}: {error.message}", hint=error.hint) from None
+
+    def _place_svsm(self, variant: Variant) -> Svsm | None:
+        declared = variant.svsm
+        if declared is None:
+            return None
+        firmware = self.firmware(variant)
+        if isinstance(firmware, FirmwareSeed):
+            raise SevbuildError("an SVSM needs the firmware file: it lies below it")
+        data = self._reader.read(declared.path, SVSM_LIMIT)
+        if declared.sha256 is not None:
+            from hashlib import sha256
+
+            check_pin(declared.path, sha256(data).digest(), declared.sha256)
+        size = declared.vars_size
+        if size is None:
+            size = self._reader.size(declared.vars_path or "")
+        try:
+            return place_svsm(data, firmware_gpa=firmware.gpa, vars_size=size)
+        except SevbuildError as error:
+            raise SevbuildError(f"{declared.path}: {error.message}", hint=error.hint) from None
+
+    def _notice(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            if notice not in self._seen_notices:
+                self._seen_notices.add(notice)
+                self.notices.append(notice)
+
+
+def load_guest(path: str, *, settings: Mapping[str, Any] | None = None) -> Guest:
+    """Return the guest declared in a manifest file; `-` reads standard input.
+
+    `settings` maps dotted TOML paths to values that override the file. Raises FaultsError with every
+    fault of the manifest, SevbuildError where it cannot be read.
+    """
+    if path == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "strict") if sys.stdin else ""
+        return Guest(decode_manifest(text, "stdin", directory=".", settings=settings))
+    directory = os.path.dirname(path) or "."
+    return Guest(decode_manifest(read_text(path), path, directory=directory, settings=settings))

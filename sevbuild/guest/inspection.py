@@ -1,0 +1,39 @@
+"""Say what a file is, by its contents."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sevbuild.errors import SevbuildError
+from sevbuild.fs import read_file
+from sevbuild.guest.inputs import FIRMWARE_LIMIT
+from sevbuild.image.lint import describe_firmware, lint_firmware
+from sevbuild.image.ovmf import parse_firmware
+from sevbuild.image.verifier import kernel_hash_verifier
+from sevbuild.vcpu.describe import describe_vmsa, looks_like_vmsa
+
+__all__ = ["inspect_file"]
+
+
+def inspect_file(path: str) -> dict[str, Any]:
+    """Return a JSON-able description of a firmware or a VMSA; `kind` tells which.
+
+    A firmware's has its lint under `findings`. Raises SevbuildError for a file that is neither.
+    """
+    data = read_file(path, FIRMWARE_LIMIT)
+    if looks_like_vmsa(data):
+        return {"name": os.path.basename(path), **describe_vmsa(data)}
+    if data[:2] == b"MZ" or data[:4] == b"IGVM":
+        what = "an IGVM file" if data[:4] == b"IGVM" else "an EFI image"
+        raise SevbuildError(f"{path}: {what}, neither a firmware nor a VMSA")
+    try:
+        firmware = parse_firmware(data)
+    except SevbuildError as error:
+        raise SevbuildError(f"{path}: {error.message}", hint=error.hint) from None
+    findings = lint_firmware(firmware, verifier=kernel_hash_verifier(data))
+    return {
+        "name": os.path.basename(path),
+        **describe_firmware(firmware),
+        "findings": [finding._asdict() for finding in findings],
+    }

@@ -1,0 +1,207 @@
+"""Kernel, initrd and command line of a guest, down to the three digests that are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.guest.inputs import HashedInput, InputReader, check_pin
+from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
+from sevbuild.manifest.model import Cmdline, KernelInput, Variant
+from sevbuild.manifest.targets import Target
+from sevbuild.manifest.template import BUILT_IN, Template, parse_template
+
+__all__ = ["KernelReader"]
+
+KERNEL_CMDLINE_LIMIT = 2047
+"""What Linux keeps of a command line on x86 (COMMAND_LINE_SIZE less the NUL)."""
+
+_PartRanges = dict[str, tuple[int, int]]
+
+
+class KernelReader:
+    """Turn a variant's [kernel] and [initrd] into hashes, each file read once.
+
+    `notices` collects what should be known of the files read.
+    """
+
+    def __init__(self, reader: InputReader) -> None:
+        self.notices: list[Notice] = []
+        self._reader = reader
+        self._parts: dict[str, _PartRanges] = {}
+        self._templates: dict[tuple[int, str], Template] = {}
+        self._digests: dict[tuple[int, str], KernelHashes] = {}
+
+    def start(self, variant: Variant) -> None:
+        """Begin hashing the files of a variant in the background."""
+        kernel = variant.kernel
+        if kernel is None or not kernel.hashes:
+            return
+        if kernel.uki_as == "parts":
+            for part in (".linux", ".initrd"):
+                if part in self._uki(kernel):
+                    self._reader.start_hashing([kernel.path or ""], self._uki(kernel)[part])
+        elif kernel.path is not None:
+            self._reader.start_hashing([kernel.path])
+        if variant.initrd is not None and variant.initrd.paths:
+            self._reader.start_hashing(variant.initrd.paths)
+
+    def hashes(self, target: Target) -> KernelHashes | None:
+        """Return the measured digests of a target, None where nothing of a kernel is measured."""
+        kernel = target.variant.kernel
+        if kernel is None or not kernel.hashes:
+            return None
+        cmdline = self.cmdline(target)
+        key = (id(target.variant), cmdline.hex())
+        found = self._digests.get(key)
+        if found is None:
+            initrd = self.initrd_input(target.variant)
+            found = self._digests[key] = KernelHashes(
+                kernel=self.kernel_input(target.variant).sha256,
+                initrd=EMPTY_INITRD_DIGEST if initrd is None else initrd.sha256,
+                cmdline=cmdline_digest(cmdline),
+            )
+            self._look_at(target, cmdline)
+        return found
+
+    def kernel_input(self, variant: Variant) -> HashedInput:
+        """Return digest and size of the kernel; an ingredient has size -1."""
+        kernel = variant.kernel
+        if kernel is None:
+            raise SevbuildError("the manifest has no kernel")
+        if kernel.path is None:
+            return HashedInput(kernel.sha256 or b"", -1)
+        part = self._uki(kernel)[".linux"] if kernel.uki_as == "parts" else None
+        found = self._reader.hashed([kernel.path], part)
+        # A pin names a file, so it does not apply to a part of one.
+        if part is None:
+            check_pin(kernel.path, found.sha256, kernel.sha256)
+        elif kernel.sha256 is not None:
+            check_pin(kernel.path, self._reader.hashed([kernel.path]).sha256, kernel.sha256)
+        return found
+
+    def initrd_input(self, variant: Variant) -> HashedInput | None:
+        """Return digest and size of the initrd, None without one; an ingredient has size -1."""
+        kernel, initrd = variant.kernel, variant.initrd
+        if kernel is not None and kernel.uki_as == "parts":
+            part = self._uki(kernel).get(".initrd")
+            return None if part is None else self._reader.hashed([kernel.path or ""], part)
+        if initrd is None:
+            return None
+        if not initrd.paths:
+            return HashedInput(initrd.sha256 or b"", -1)
+        found = self._reader.hashed(initrd.paths)
+        check_pin(" + ".join(initrd.paths), found.sha256, initrd.sha256)
+        return found
+
+    def cmdline(self, target: Target) -> bytes:
+        """Return the command line of a target, byte for byte, without its NUL."""
+        kernel, variant = target.variant.kernel, target.variant
+        if kernel is not None and kernel.uki_as == "parts":
+            from sevbuild.image.uki import cmdline_of
+
+            part = self._uki(kernel).get(".cmdline")
+            return b"" if part is None else cmdline_of(self._reader.read_part(kernel.path or "", *part))
+        if target.cmdline is None:
+            return b""
+        template = self._template(variant, target.cmdline)
+        values = dict(variant.variables)
+        values.update(
+            vcpus=str(target.vcpus), cpu=target.cpu.label, cpu_signature=f"0x{target.cpu.signature:08x}"
+        )
+        return template.fill(values).encode("utf-8", "surrogateescape")
+
+    def check_names(self, variants: Sequence[Variant]) -> None:
+        """Note unknown placeholders and unused variables as faults of the manifest, and raise them."""
+        used: set[str] = set()
+        for variant in variants:
+            for cmdline in variant.kernel.cmdlines if variant.kernel else ():
+                names = self._template(variant, cmdline).names
+                used |= names
+                for name in sorted(names - set(variant.variables) - set(BUILT_IN)):
+                    from sevbuild.manifest.document import suggest
+
+                    hint = suggest(name, [*variant.variables, *BUILT_IN]) or "declare it under [variables]"
+                    variant.document.fault(cmdline.key, f"nothing is called {{{name}}}", hint)
+        for variant in variants:
+            for name in variant.variables:
+                if name not in used:
+                    variant.document.fault(f"variables.{name}", "no command line uses it")
+        for variant in variants:
+            variant.document.raise_faults()
+
+    def _template(self, variant: Variant, cmdline: Cmdline) -> Template:
+        key = (id(variant), cmdline.key)
+        found = self._templates.get(key)
+        if found is None:
+            text = cmdline.text or ""
+            if cmdline.path is not None:
+                raw = self._reader.read(cmdline.path)
+                if b"\0" in raw:
+                    raise SevbuildError(f"{cmdline.path}: contains a NUL: the first one ends a command line")
+                text = raw.decode("utf-8", "surrogateescape")
+            try:
+                found = parse_template(text)
+            except SevbuildError as error:
+                variant.document.fault(cmdline.key, error.message, error.hint)
+                variant.document.raise_faults()
+                raise
+            self._templates[key] = found
+        return found
+
+    def _uki(self, kernel: KernelInput) -> _PartRanges:
+        path = kernel.path or ""
+        if path not in self._parts:
+            from sevbuild.image.uki import HEAD_SIZE, read_uki
+
+            try:
+                parts = read_uki(self._reader.read_part(path, 0, HEAD_SIZE), self._reader.size(path))
+            except SevbuildError as error:
+                raise SevbuildError(f"{path}: {error.message}", hint=error.hint) from None
+            named = {".linux": parts.linux, ".initrd": parts.initrd, ".cmdline": parts.cmdline}
+            self._parts[path] = {
+                name: (part.offset, part.size) for name, part in named.items() if part is not None
+            }
+            dropped = [name for name in parts.others if name in (".ucode", ".dtb", ".dtbauto", ".efifw")]
+            if dropped:
+                message = f"{', '.join(dropped)} of the image are not launched with its parts"
+                self.notices.append(Notice("warning", path, message))
+        return self._parts[path]
+
+    def _look_at(self, target: Target, cmdline: bytes) -> None:
+        variant, kernel = target.variant, target.variant.kernel
+        if kernel is None:
+            return
+        where = variant.document.where
+        warn = self._warn
+        if kernel.uki_as == "parts":
+            message = (
+                "what is hashed is the .linux, .initrd and .cmdline extracted from the image, not the image"
+            )
+            warn(
+                where("kernel.uki-as"),
+                message,
+                "launch exactly these parts with -kernel, -initrd and -append",
+            )
+        elif kernel.uki_as == "kernel":
+            message = (
+                "what is hashed is the whole image as the kernel; its own .cmdline is not the measured one"
+            )
+            warn(where("kernel.uki-as"), message, 'uki-as = "parts" measures what is inside')
+        if self.kernel_input(variant).size == 0:
+            warn(where("kernel.path"), "the kernel file is empty")
+        initrd = self.initrd_input(variant)
+        if initrd is not None and initrd.size == 0:
+            warn(where("initrd.path"), "the initrd is empty")
+        key = "kernel.uki" if kernel.uki_as == "parts" or target.cmdline is None else target.cmdline.key
+        if cmdline.endswith((b"\n", b"\r")):
+            hint = "a host that reads the line from a file without it launches something else"
+            warn(where(key), "the command line ends in a newline, which is measured", hint)
+        elif cmdline.endswith((b" ", b"\t")):
+            warn(where(key), "the command line ends in white space, which is measured")
+        if len(cmdline) > KERNEL_CMDLINE_LIMIT:
+            message = f"the command line has {len(cmdline)} bytes; Linux keeps {KERNEL_CMDLINE_LIMIT} of them"
+            warn(where(key), message)
+
+    def _warn(self, where: str, message: str, hint: str | None = None) -> None:
+        self.notices.append(Notice("warning", where, message, hint))

@@ -1,0 +1,122 @@
+"""What a publisher should know about the targets of a manifest: warnings, and values taken unsaid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sevbuild.errors import Notice
+from sevbuild.image.ovmf import Firmware, section_kind_name
+from sevbuild.launch.policy import SevPolicy, SnpPolicy
+from sevbuild.manifest.model import Variant
+from sevbuild.manifest.targets import Target
+from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
+
+__all__ = ["firmware_notices", "target_notices"]
+
+_LARGEST_FLASH = 8 << 20
+_BIOS_MULTIPLE = 64 << 10
+_SNP_ACTIVE = 1
+
+
+def target_notices(targets: Sequence[Target]) -> list[Notice]:
+    """Return what the declared values themselves call for, without a look at any input."""
+    notices: dict[Notice, None] = {}
+    launches: dict[tuple[int, str, str], Target] = {}
+    cpus: dict[tuple[int, str, str], Target] = {}
+    for target in targets:
+        launches.setdefault((id(target.variant), target.mode, target.profile.name), target)
+        cpus.setdefault((id(target.variant), target.profile.name, target.cpu.label), target)
+    for target in launches.values():
+        for notice in _launch_notices(target):
+            notices[notice] = None
+    for target in cpus.values():
+        for notice in _cpu_notices(target):
+            notices[notice] = None
+    return list(notices)
+
+
+def firmware_notices(variant: Variant, firmware: Firmware, targets: Sequence[Target]) -> list[Notice]:
+    """Return what the firmware of a variant calls for on the hosts of its targets."""
+    where = variant.firmware.path or "firmware"
+    size = len(firmware.data)
+    notices = []
+    if size > _LARGEST_FLASH:
+        notices.append(Notice("warning", where, f"{size} bytes are more than the 8 MiB QEMU maps as flash"))
+    if size % _BIOS_MULTIPLE:
+        hint = "as flash unit 0 it works; a split OVMF_CODE is measured without its variable store"
+        notices.append(
+            Notice("warning", where, f"{size} bytes are no multiple of 64 KiB: QEMU's -bios refuses it", hint)
+        )
+    if not firmware.entries:
+        notices.append(
+            Notice("warning", where, "no OVMF footer table: is this a firmware for confidential guests?")
+        )
+    if any(target.mode == "snp" for target in targets):
+        for index, section in enumerate(firmware.metadata.sections or ()):
+            name = section_kind_name(section.kind)
+            if name.startswith("0x"):
+                message = f"section {index} has the unknown kind {name}; QEMU launches it as zero pages"
+                notices.append(Notice("warning", where, message, "older SNP trees of QEMU refuse to start"))
+    return notices
+
+
+def _launch_notices(target: Target) -> list[Notice]:
+    document, mode, profile = target.variant.document, target.mode, target.profile
+    notices = []
+    unsaid = (
+        [] if target.policy_origin == "manifest" else [f"policy {target.policy:#x} ({target.policy_origin})"]
+    )
+    features = target.guest_features
+    if features is not None and target.features_origin != "manifest":
+        unsaid.append(f"guest features {features:#x} ({target.features_origin})")
+    if unsaid:
+        notices.append(Notice("note", f"{mode}/{profile.name}", ", ".join(unsaid)))
+    policy = SnpPolicy(target.policy) if mode == "snp" else SevPolicy(target.policy)
+    warning = policy.warning()
+    if warning is not None:
+        hint = "it is SEV's default; 0x3 forbids debugging and key sharing" if target.policy == 0 else None
+        notices.append(Notice("warning", document.where("launch.policy"), warning, hint))
+    if features is not None and target.features_origin == "manifest":
+        notices += _features_notices(target, features)
+    kernel = target.variant.kernel
+    if kernel is not None and not kernel.hashes:
+        message = "the kernel is booted unmeasured: the host can replace kernel, initrd and command line"
+        notices.append(Notice("warning", document.where("kernel.hashes"), message))
+    elif kernel is not None and not profile.direct_boot:
+        message = f"profile {profile.name} offers no direct boot; the kernel is measured as QEMU would"
+        notices.append(Notice("warning", document.where("kernel"), message))
+    return notices
+
+
+def _features_notices(target: Target, features: int) -> list[Notice]:
+    profile, mode = target.profile, target.mode
+    found: list[tuple[str, str | None]] = []
+    foreign = features & ~profile.features[mode].known
+    if mode == "sev-es" and features & _SNP_ACTIVE:
+        found.append(("snp-active (bit 0) is set in an SEV-ES guest's features", None))
+        foreign &= ~_SNP_ACTIVE
+    if foreign:
+        names = [name for name, bit in SEV_FEATURE_BITS.items() if foreign >> bit & 1] or [f"{foreign:#x}"]
+        message = f"hosts of profile {profile.name} never set {', '.join(names)}; the digest has it as given"
+        debug_swap = foreign == 1 << SEV_FEATURE_BITS["debug-swap"] and mode == "snp"
+        hint = '"qemu-snp-debugswap" is the profile of hosts that set debug-swap' if debug_swap else None
+        found.append((message, hint))
+    if mode == "snp" and not features & _SNP_ACTIVE:
+        found.append(("snp-active (bit 0) is clear; every SNP host sets it", None))
+    # The line is looked up only where there is something to say: it takes a scan of the manifest.
+    where = target.variant.document.where("launch.guest-features") if found else ""
+    return [Notice("warning", where, message, hint) for message, hint in found]
+
+
+def _cpu_notices(target: Target) -> list[Notice]:
+    signature = target.cpu.signature
+    return [
+        Notice(
+            "warning",
+            target.variant.document.where("launch.profile"),
+            f"profile {target.profile.name} with {target.cpu.label}: {advice.reason}",
+            f'profile "{advice.profile}" does that',
+        )
+        for advice in target.profile.advice
+        if advice.low <= signature <= advice.high
+    ]

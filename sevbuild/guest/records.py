@@ -1,0 +1,83 @@
+"""What each target was made of, by basename, size and digest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import NamedTuple
+
+from sevbuild.guest.guest import Guest
+from sevbuild.guest.inputs import firmware_digest
+from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.manifest.model import Variant
+from sevbuild.manifest.targets import Target
+
+__all__ = ["InputRecord", "cmdline_text", "input_records"]
+
+
+class InputRecord(NamedTuple):
+    """Hold one input: `size` is None where only the digest is known; `algorithm` is sha256 or seed."""
+
+    role: str
+    name: str
+    size: int | None
+    algorithm: str
+    digest: bytes
+
+
+def input_records(guest: Guest, targets: Iterable[Target]) -> list[InputRecord]:
+    """Return the inputs of these targets, each once, ordered by role and name."""
+    found: dict[InputRecord, None] = {}
+    for variant in {id(target.variant): target.variant for target in targets}.values():
+        for record in _variant_records(guest, variant):
+            found[record] = None
+    return sorted(found, key=lambda record: (_ROLES.index(record.role), record.name, record.digest))
+
+
+def cmdline_text(guest: Guest, target: Target) -> str | None:
+    """Return the command line of a target for a document, None without a measured kernel."""
+    kernel = target.variant.kernel
+    if kernel is None or not kernel.hashes:
+        return None
+    return guest.kernels.cmdline(target).decode("utf-8", "backslashreplace")
+
+
+_ROLES = ("firmware", "svsm", "kernel", "uki", "initrd")
+
+
+def _variant_records(guest: Guest, variant: Variant) -> list[InputRecord]:
+    records = []
+    firmware = guest.firmware(variant)
+    if isinstance(firmware, FirmwareSeed):
+        records.append(InputRecord("firmware", "", None, "seed", firmware.seed))
+    else:
+        name = _basename(variant.firmware.path)
+        records.append(InputRecord("firmware", name, len(firmware.data), "sha256", firmware_digest(firmware)))
+    svsm = guest.svsm(variant)
+    if svsm is not None and svsm.data is not None and variant.svsm is not None:
+        name = _basename(variant.svsm.path)
+        records.append(InputRecord("svsm", name, len(svsm.data), "sha256", sha256(svsm.data).digest()))
+    kernel, initrd = variant.kernel, variant.initrd
+    if kernel is not None and kernel.hashes:
+        if kernel.uki_as is not None:
+            whole = guest.reader.hashed([kernel.path or ""])
+            records.append(InputRecord("uki", _basename(kernel.path), whole.size, "sha256", whole.sha256))
+        if kernel.uki_as != "kernel":
+            hashed = guest.kernels.kernel_input(variant)
+            name = ".linux" if kernel.uki_as else _basename(kernel.path)
+            records.append(InputRecord("kernel", name, _size(hashed.size), "sha256", hashed.sha256))
+        loaded = guest.kernels.initrd_input(variant)
+        if loaded is not None:
+            paths = initrd.paths if initrd is not None else (".initrd",)
+            name = "+".join(_basename(path) for path in paths)
+            records.append(InputRecord("initrd", name, _size(loaded.size), "sha256", loaded.sha256))
+    return records
+
+
+def _basename(path: str | None) -> str:
+    return os.path.basename(path or "")
+
+
+def _size(size: int) -> int | None:
+    return None if size < 0 else size

@@ -1,0 +1,97 @@
+"""The SNP digest chain: PAGE_INFO after PAGE_INFO (SNP ABI 8.17.2)."""
+
+from __future__ import annotations
+
+from hashlib import sha384
+
+from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
+from sevbuild.launch.update import LaunchUpdate
+
+__all__ = ["INITIAL_DIGEST", "PageHasher", "extend"]
+
+INITIAL_DIGEST = bytes(48)
+
+_NO_CONTENTS = bytes(48)
+_PAGE_INFO_LENGTH = b"\x70\x00"  # the u16 LENGTH field: PAGE_INFO is 0x70 bytes
+_CHUNK_PAGES = 256
+_VMSA_TSC = slice(0x2F0, 0x300)  # GUEST_TSC_SCALE and GUEST_TSC_OFFSET are taken as zero when measured
+
+
+class PageHasher:
+    """Hash page contents, each byte once a run.
+
+    Uniform pages (flash padding, zeros) are hashed once per fill value. A single page is remembered by
+    its bytes, so the VMSA that all application processors share costs one hash. A larger region is
+    remembered only after `remember`, because most regions are launched once.
+    """
+
+    __slots__ = ("_pages", "_regions", "_uniform")
+
+    def __init__(self) -> None:
+        self._uniform: dict[int, bytes] = {}
+        self._pages: dict[bytes, bytes] = {}
+        self._regions: dict[int, tuple[bytes | memoryview, list[bytes]]] = {}
+
+    def remember(self, data: bytes | memoryview) -> None:
+        """Keep the page digests of `data`, which is launched at more than one place."""
+        if id(data) not in self._regions:
+            self._regions[id(data)] = (data, [])
+
+    def contents(self, data: bytes | memoryview, first: int, last: int) -> list[bytes]:
+        """Return the SHA-384 of each page from `first` up to, not including, `last` (48 bytes each)."""
+        kept = self._regions.get(id(data))
+        if kept is None:
+            return self._hash(data, first, last)
+        if not kept[1]:
+            kept[1].extend(self._hash(data, 0, len(data) // PAGE_SIZE))
+        return kept[1][first:last]
+
+    def vmsa(self, page: bytes | memoryview) -> bytes:
+        """Return the CONTENTS of a VMSA page (48 bytes)."""
+        page = bytes(page)
+        digest = self._pages.get(page)
+        if digest is None:
+            masked = page
+            if any(page[_VMSA_TSC]):
+                masked = page[: _VMSA_TSC.start] + bytes(16) + page[_VMSA_TSC.stop :]
+            digest = self._pages[page] = sha384(masked).digest()
+        return digest
+
+    def _hash(self, data: bytes | memoryview, first: int, last: int) -> list[bytes]:
+        view = memoryview(data)
+        uniform = self._uniform
+        digests = []
+        for start in range(first * PAGE_SIZE, last * PAGE_SIZE, PAGE_SIZE):
+            page = view[start : start + PAGE_SIZE]
+            fill = page[0]
+            # Two samples keep the copy off pages that cannot be uniform.
+            if fill == page[-1] == page[2048] and bytes(page).count(fill) == PAGE_SIZE:
+                if fill not in uniform:
+                    uniform[fill] = sha384(page).digest()
+                digests.append(uniform[fill])
+            else:
+                digests.append(sha384(page).digest())
+        return digests
+
+
+def extend(digest: bytes, update: LaunchUpdate, hasher: PageHasher) -> bytes:
+    """Return the 48-byte launch digest after `update`, page by page with ascending GPA.
+
+    `update` has a positive whole number of pages; a 2 MiB page is measured as 512 of these.
+    """
+    kind, gpa, data = update.page_type, update.gpa, update.data
+    # LENGTH u16, PAGE_TYPE u8, IMI_PAGE u8, reserved u8, VMPL1..3 permissions u8 each.
+    middle = _PAGE_INFO_LENGTH + bytes((kind, 0, 0, *update.vmpl_permissions))
+    if kind not in MEASURED_CONTENTS or data is None:
+        for page_gpa in range(gpa, update.end, PAGE_SIZE):
+            digest = sha384(digest + _NO_CONTENTS + middle + page_gpa.to_bytes(8, "little")).digest()
+        return digest
+    if kind == PageType.VMSA:
+        tail = middle + gpa.to_bytes(8, "little")
+        return sha384(digest + hasher.vmsa(data) + tail).digest()
+    pages = update.length // PAGE_SIZE
+    for first in range(0, pages, _CHUNK_PAGES):
+        for contents in hasher.contents(data, first, min(first + _CHUNK_PAGES, pages)):
+            digest = sha384(digest + contents + middle + gpa.to_bytes(8, "little")).digest()
+            gpa += PAGE_SIZE
+    return digest

@@ -1,0 +1,223 @@
+"""From inputs and a profile to the launch plan of one target."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sevbuild.errors import SevbuildError
+from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.image.kernel_hashes import TABLE_SIZE, KernelHashes, hash_page, hash_table
+from sevbuild.image.ovmf import Firmware, Section, check_sections, section_kind_name
+from sevbuild.image.svsm import Svsm
+from sevbuild.launch.batch import LaunchBatch
+from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
+from sevbuild.launch.plan import LaunchPlan
+from sevbuild.launch.profile import LaunchProfile
+from sevbuild.launch.update import LaunchUpdate
+from sevbuild.vcpu.reset import initial_vmsa
+
+__all__ = ["GuestInputs", "LaunchShape", "Planner"]
+
+_BUILD_HASHES = "measured direct boot needs OVMF built from OvmfPkg/AmdSev/AmdSevX64.dsc"
+
+
+class GuestInputs(NamedTuple):
+    """Hold what a guest is made of; `kernel_hashes` is None where nothing of a kernel is measured."""
+
+    firmware: Firmware | FirmwareSeed
+    svsm: Svsm | None
+    kernel_hashes: KernelHashes | None
+
+
+class LaunchShape(NamedTuple):
+    """Hold what else a launch depends on; `guest_features` counts for modes with a VMSA."""
+
+    mode: str
+    profile: LaunchProfile
+    order: str
+    policy: int
+    vcpus: int
+    signature: int
+    guest_features: int
+
+
+class Planner:
+    """Lay out launches, sharing every region and VMSA that several of them have in common.
+
+    Sharing is by identity: the same region of two plans is the same object, which is how the measuring
+    side finds common prefixes.
+    """
+
+    def __init__(self) -> None:
+        self._updates: dict[tuple[int, int, int, int, str], LaunchUpdate] = {}
+        self._regions: dict[tuple[int, int, KernelHashes | None, int, str], tuple[LaunchUpdate, ...]] = {}
+        self._vmsas: dict[tuple[bytes, bytes | None, int], list[LaunchUpdate]] = {}
+        self._pages: dict[tuple[tuple[int, ...], str, int, int, bool], tuple[bytes, bytes | None]] = {}
+        self._tables: dict[tuple[KernelHashes, int], bytes] = {}
+        # Keys hold identities; what they identify must live as long as they do.
+        self._kept: list[object] = []
+
+    def firmware_update(self, firmware: Firmware) -> LaunchUpdate:
+        """Return the launch update of the firmware's own pages, which most launches begin with."""
+        return self._update(firmware.gpa, PageType.NORMAL, firmware.data, "firmware")
+
+    def plan(self, inputs: GuestInputs, shape: LaunchShape) -> LaunchPlan:
+        """Return the launch plan of one target; raises SevbuildError for what no host can launch."""
+        mode, profile = shape.mode, shape.profile
+        if mode not in profile.modes:
+            raise SevbuildError(f"profile {profile.name} cannot launch {mode}")
+        key = (id(inputs.firmware), id(inputs.svsm), inputs.kernel_hashes, id(profile), mode)
+        regions = self._regions.get(key)
+        if regions is None:
+            self._kept.append((inputs, profile))
+            regions = self._regions[key] = tuple(self._lay_out(inputs, profile, mode))
+        vmsas = () if mode == "sev" else self._vmsa_updates(inputs, shape)
+        seed = inputs.firmware.seed if isinstance(inputs.firmware, FirmwareSeed) else None
+        if shape.order == "canonical":
+            if seed is not None:
+                hint = "in canonical order the firmware comes after the sections; only its file can tell that digest"
+                raise SevbuildError("a seed fixes the firmware as the first region", hint=hint)
+            batch = LaunchBatch()
+            for update in regions:
+                batch.update_data(update)
+            for vcpu, update in enumerate(vmsas):
+                batch.update_vmsa(vcpu, update)
+            regions = batch.finish()[: len(regions)]
+        return LaunchPlan(mode, shape.policy, seed, regions, vmsas)
+
+    def _lay_out(self, inputs: GuestInputs, profile: LaunchProfile, mode: str) -> list[LaunchUpdate]:
+        regions = profile.regions[mode]
+        if isinstance(inputs.firmware, FirmwareSeed) and mode != "snp":
+            raise SevbuildError(f"a seed is an SNP digest; mode {mode} needs the firmware file")
+        if inputs.svsm is None and "svsm" in regions:
+            raise SevbuildError(f"profile {profile.name} launches an SVSM", hint="name it under [svsm]")
+        if inputs.svsm is not None and "svsm" not in regions:
+            raise SevbuildError(f"profile {profile.name} launches no SVSM", hint='profile "svsm-qemu" does')
+        updates: list[LaunchUpdate] = []
+        for region in regions:
+            updates += self._region(region, inputs, profile)
+        return updates
+
+    def _region(self, region: str, inputs: GuestInputs, profile: LaunchProfile) -> list[LaunchUpdate]:
+        """Return the updates of one region; what a seed covers has none."""
+        firmware, svsm, hashes = inputs
+        if region == "sections":
+            return self._section_updates(inputs, profile)
+        if region == "firmware":
+            return [self.firmware_update(firmware)] if isinstance(firmware, Firmware) else []
+        if region == "svsm":
+            if svsm is None or svsm.data is None:
+                return []
+            return [self._update(svsm.gpa, PageType.NORMAL, svsm.data, "svsm")]
+        if hashes is None:
+            return []
+        table = self._tables.setdefault((hashes, -1), hash_table(hashes))
+        return [self._update(self._hash_table_gpa(inputs), PageType.NORMAL, table, "kernel-hashes")]
+
+    def _section_updates(self, inputs: GuestInputs, profile: LaunchProfile) -> list[LaunchUpdate]:
+        sections, owner = inputs.firmware.metadata.sections, "firmware"
+        if inputs.svsm is not None:
+            sections, owner = inputs.svsm.sections, "SVSM"
+        if sections is None:
+            hint = "plain SEV and SEV-ES work; SNP needs OVMF from 2022 or later (edk2-stable202202)"
+            raise SevbuildError(f"the {owner} has no SEV metadata, so SNP cannot boot it", hint=hint)
+        reason = check_sections(sections)
+        if reason is not None:
+            raise SevbuildError(f"the SEV metadata of the {owner} cannot be launched: {reason}")
+        numbered = list(enumerate(sections))
+        last = [entry for entry in numbered if section_kind_name(entry[1].kind) in profile.sections_last]
+        updates = [
+            self._section_update(index, section, inputs, profile)
+            for index, section in [entry for entry in numbered if entry not in last] + last
+        ]
+        if inputs.kernel_hashes is not None and not any(
+            update.origin.endswith("(kernel-hashes)") for update in updates
+        ):
+            message = f"the {owner} has no kernel-hashes section, so SNP cannot measure a kernel"
+            raise SevbuildError(message, hint=_BUILD_HASHES)
+        return updates
+
+    def _section_update(
+        self, index: int, section: Section, inputs: GuestInputs, profile: LaunchProfile
+    ) -> LaunchUpdate:
+        kind = section_kind_name(section.kind)
+        origin = f"section {index} ({kind})"
+        hashes = inputs.kernel_hashes
+        if kind == "kernel-hashes" and hashes is None:
+            kind = "kernel-hashes-absent"
+        page_type = profile.page_type(kind)
+        if page_type is None:
+            raise SevbuildError(f"profile {profile.name} refuses {origin} of the firmware")
+        if page_type not in MEASURED_CONTENTS:
+            return self._intern(LaunchUpdate(section.gpa, page_type, section.size, None, origin))
+        if hashes is None or kind != "kernel-hashes":
+            raise SevbuildError(f"profile {profile.name} gives no contents for {origin}")
+        table_gpa = self._hash_table_gpa(inputs)
+        if not section.gpa <= table_gpa < section.gpa + section.size or section.size != PAGE_SIZE:
+            message = (
+                f"the hash table at {table_gpa:#x} is not in the one page of {origin} at {section.gpa:#x}"
+            )
+            raise SevbuildError(message, hint=_BUILD_HASHES)
+        page = self._tables.get((hashes, table_gpa))
+        if page is None:
+            page = self._tables[hashes, table_gpa] = hash_page(hashes, table_gpa)
+        return self._update(section.gpa, page_type, page, origin)
+
+    def _hash_table_gpa(self, inputs: GuestInputs) -> int:
+        area = inputs.firmware.metadata.hash_table
+        if area is None or area.base == 0:
+            raise SevbuildError("the firmware has no area for kernel hashes", hint=_BUILD_HASHES)
+        # Ingredients name the address alone, which their publisher's hypervisor accepted.
+        if isinstance(inputs.firmware, Firmware) and area.size < TABLE_SIZE:
+            message = (
+                f"the firmware's area for kernel hashes has {area.size} bytes; the table needs {TABLE_SIZE}"
+            )
+            raise SevbuildError(message, hint=_BUILD_HASHES)
+        return area.base
+
+    def _vmsa_updates(self, inputs: GuestInputs, shape: LaunchShape) -> tuple[LaunchUpdate, ...]:
+        profile = shape.profile
+        count = shape.vcpus if profile.measured_vcpus == "all" else 1
+        several = shape.vcpus > 1
+        identities = (id(inputs.firmware), id(inputs.svsm), id(profile))
+        key = (identities, shape.mode, shape.signature, shape.guest_features, several)
+        pages = self._pages.get(key)
+        if pages is None:
+            self._kept.append((inputs, profile))
+            bsp = self._vmsa(inputs, shape, "bsp")
+            pages = self._pages[key] = (bsp, self._vmsa(inputs, shape, "ap") if several else None)
+        found = self._vmsas.setdefault((*pages, profile.vmsa_gpa), [])
+        while len(found) < count:
+            page = pages[1] if found and pages[1] is not None else pages[0]
+            found.append(LaunchUpdate(profile.vmsa_gpa, PageType.VMSA, PAGE_SIZE, page, f"vmsa {len(found)}"))
+        return tuple(found[:count])
+
+    def _vmsa(self, inputs: GuestInputs, shape: LaunchShape, role: str) -> bytes:
+        entry = shape.profile.entry[role]
+        if entry == "svsm":
+            if inputs.svsm is None:
+                raise SevbuildError(
+                    f"profile {shape.profile.name} starts vCPUs in an SVSM", hint="name it under [svsm]"
+                )
+            entry = inputs.svsm.entry
+        elif entry == "reset-block":
+            # QEMU treats a zero address like a missing block.
+            entry = inputs.firmware.metadata.reset or 0
+            if not entry:
+                hint = f"vcpu.count = 1 is all it can have in mode {shape.mode}"
+                raise SevbuildError(
+                    "the firmware has no SEV-ES reset block: its other vCPUs cannot start", hint=hint
+                )
+        return initial_vmsa(
+            shape.profile.vcpu_state(shape.mode, role),
+            entry=int(entry),
+            signature=shape.signature,
+            guest_features=shape.guest_features,
+        )
+
+    def _update(self, gpa: int, page_type: PageType, data: bytes, origin: str) -> LaunchUpdate:
+        return self._intern(LaunchUpdate(gpa, page_type, len(data), data, origin))
+
+    def _intern(self, update: LaunchUpdate) -> LaunchUpdate:
+        key = (update.gpa, update.page_type, update.length, id(update.data), update.origin)
+        return self._updates.setdefault(key, update)

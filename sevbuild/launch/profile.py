@@ -1,0 +1,96 @@
+"""A profile: how one hypervisor, on hosts of one era, launches a guest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sevbuild.launch.page_type import PageType
+from sevbuild.vcpu.reset import InitialState
+
+__all__ = ["MODES", "Advice", "Features", "LaunchProfile"]
+
+MODES = ("sev", "sev-es", "snp")
+
+
+class Features(NamedTuple):
+    """Hold SEV_FEATURES of one mode: what its hosts set, and every bit they can set (u64 each)."""
+
+    default: int
+    known: int
+
+
+class Advice(NamedTuple):
+    """Say which profile fits better for vCPU signatures from `low` up to and including `high`."""
+
+    low: int
+    high: int
+    profile: str
+    reason: str
+
+
+class LaunchProfile(NamedTuple):
+    """Describe one hypervisor's launch as data.
+
+    `regions` gives, per mode, what is launched before the VMSAs and in which order: `firmware`, `svsm`,
+    `sections` (the metadata of the last image named before it), `hash-table`. Section kinds in
+    `sections_last` follow all others. `page_types` maps section kinds to page types; None refuses. An
+    `entry` is an address, `reset-block` or `svsm`. `raw` is the document with its parents merged in,
+    `sources` the origin of each value by dotted path, `lineage` the names from the root parent down,
+    `extends` the parent as the document writes it.
+    """
+
+    name: str
+    summary: str
+    as_of: str
+    modes: tuple[str, ...]
+    regions: Mapping[str, tuple[str, ...]]
+    sections_last: tuple[str, ...]
+    page_types: Mapping[str, PageType | None]
+    vmsa_gpa: int
+    measured_vcpus: str
+    direct_boot: bool
+    features: Mapping[str, Features]
+    entry: Mapping[str, int | str]
+    initial_state: Mapping[str, Any]
+    advice: tuple[Advice, ...]
+    raw: Mapping[str, Any]
+    sources: Mapping[str, str]
+    lineage: tuple[str, ...]
+    extends: str | None
+
+    def vcpu_state(self, mode: str, role: str) -> InitialState:
+        """Return the register values of a `bsp` or `ap` in `mode`: common, then mode, then role."""
+        layers = (self.initial_state, self.initial_state.get(mode, {}), self.initial_state.get(role, {}))
+        state: dict[str, Any] = {}
+        for layer in layers:
+            for name, value in layer.items():
+                if name in _LAYERS:
+                    continue
+                field = name.replace("-", "_")
+                if isinstance(value, Mapping):
+                    state[field] = {**state.get(field, {}), **value}
+                else:
+                    state[field] = value
+        return state
+
+    def page_type(self, kind_name: str) -> PageType | None:
+        """Return the page type a section of this kind is launched with, None if the host refuses it."""
+        return self.page_types.get(kind_name, self.page_types["unknown"])
+
+    def depends_on_cpu(self, mode: str) -> bool:
+        """Tell whether the CPU model enters the launch digest, or is only a label."""
+        return mode != "sev" and any(
+            "vcpu-signature" in self.vcpu_state(mode, role).values() for role in ("bsp", "ap")
+        )
+
+    def source(self, path: str) -> str | None:
+        """Return where the value at dotted `path` comes from, by its longest documented prefix."""
+        while path:
+            if path in self.sources:
+                return self.sources[path]
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return None
+
+
+_LAYERS = frozenset({"bsp", "ap", *MODES})

@@ -1,0 +1,162 @@
+"""A software model of the secure processor's SNP launch commands."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from enum import IntEnum
+from typing import NamedTuple
+
+from sevbuild.launch.page_digest import INITIAL_DIGEST, PageHasher, extend
+from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
+from sevbuild.launch.policy import SNP_HIGHEST_BIT, SnpPolicy
+from sevbuild.launch.status import LaunchError, Status
+from sevbuild.launch.update import LaunchUpdate
+
+__all__ = ["SnpGuest", "SnpGuestState", "SnpPlatform"]
+
+
+class SnpGuestState(IntEnum):
+    """Number the guest states (SNP ABI 4.2)."""
+
+    INIT = 0
+    LAUNCH = 1
+    RUNNING = 2
+
+
+class SnpPlatform(NamedTuple):
+    """Describe the platform as far as a launch can fail on it.
+
+    `abi` is the firmware's (major, minor), None where any policy's minimum is met. `smt` tells that the
+    host runs with SMT. `highest_policy_bit` is the last one the firmware does not reserve (20 on Genoa
+    1.55.25, 25 from ABI 1.58).
+    """
+
+    initialized: bool = True
+    abi: tuple[int, int] | None = None
+    smt: bool = False
+    highest_policy_bit: int = SNP_HIGHEST_BIT
+
+
+class _Snapshot(NamedTuple):
+    """Hold what a fork takes over; `extents` are the launched (start, end), ascending."""
+
+    state: SnpGuestState = SnpGuestState.INIT
+    digest: bytes = INITIAL_DIGEST
+    policy: int = 0
+    extents: tuple[tuple[int, int], ...] = ()
+
+
+class SnpGuest:
+    """Model one guest context from SNP_LAUNCH_START to SNP_LAUNCH_FINISH.
+
+    Commands raise `LaunchError` in the firmware's own order of checks, and leave the context unchanged.
+    `fork` copies a context, so that targets sharing a prefix share its hashing.
+    """
+
+    __slots__ = ("_digest", "_extents", "_hasher", "_platform", "_policy", "_state")
+
+    def __init__(
+        self,
+        platform: SnpPlatform | None = None,
+        hasher: PageHasher | None = None,
+        *,
+        snapshot: _Snapshot | None = None,
+    ) -> None:
+        self._platform = SnpPlatform() if platform is None else platform
+        self._hasher = PageHasher() if hasher is None else hasher
+        start = _Snapshot() if snapshot is None else snapshot
+        self._state, self._digest, self._policy, self._extents = start
+
+    @property
+    def state(self) -> SnpGuestState:
+        """Return the guest's state."""
+        return self._state
+
+    @property
+    def launch_digest(self) -> bytes:
+        """Return the 48-byte launch digest as it stands."""
+        return self._digest
+
+    def fork(self, *, policy: int | None = None) -> SnpGuest:
+        """Return an independent copy of the context, or of one launched alike under another policy."""
+        kept = self._policy if policy is None else policy
+        snapshot = _Snapshot(self._state, self._digest, kept, self._extents)
+        return SnpGuest(self._platform, self._hasher, snapshot=snapshot)
+
+    def launch_start(self, policy: int, *, seed: bytes | None = None) -> None:
+        """Start a launch under `policy` (u64).
+
+        `seed` continues from a published digest of the firmware pages instead of 48 zero bytes; a real
+        processor has no such command.
+        """
+        command = "SNP_LAUNCH_START"
+        if not self._platform.initialized:
+            raise LaunchError(command, Status.INVALID_PLATFORM_STATE, "the platform is not initialised")
+        if self._state != SnpGuestState.INIT:
+            raise LaunchError(command, Status.INVALID_GUEST_STATE, f"the guest is in {self._state.name}")
+        reason = SnpPolicy(policy).refusal(
+            abi=self._platform.abi,
+            host_smt=self._platform.smt,
+            highest_bit=self._platform.highest_policy_bit,
+        )
+        if reason is not None:
+            raise LaunchError(command, Status.POLICY_FAILURE, reason)
+        self._policy = policy
+        if seed is not None:
+            self._digest = seed
+        self._state = SnpGuestState.LAUNCH
+
+    def launch_update(self, update: LaunchUpdate) -> None:
+        """Add the pages of `update` to the guest and to the launch digest."""
+        command = f"SNP_LAUNCH_UPDATE ({update.origin})"
+        if not self._platform.initialized:
+            raise LaunchError(command, Status.INVALID_PLATFORM_STATE, "the platform is not initialised")
+        extents = self._claim(update, command)
+        if update.page_type not in PageType.__members__.values():
+            raise LaunchError(command, Status.INVALID_PARAM, f"no page type {int(update.page_type)}")
+        if self._state != SnpGuestState.LAUNCH:
+            raise LaunchError(command, Status.INVALID_GUEST_STATE, f"the guest is in {self._state.name}")
+        if update.page_type in MEASURED_CONTENTS:
+            size = -1 if update.data is None else len(update.data)
+            if size != update.length:
+                reason = f"{update.length:#x} bytes announced, {max(size, 0):#x} given"
+                raise LaunchError(command, Status.INVALID_PARAM, reason)
+        self._digest = extend(self._digest, update, self._hasher)
+        self._extents = extents
+
+    def launch_finish(self, *, id_block: tuple[bytes, int] | None = None) -> bytes:
+        """Finish the launch and return the 48-byte launch digest.
+
+        `id_block` is the launch digest and policy of an ID block, compared as the firmware does before it
+        looks at the signatures.
+        """
+        command = "SNP_LAUNCH_FINISH"
+        if self._state != SnpGuestState.LAUNCH:
+            raise LaunchError(command, Status.INVALID_GUEST_STATE, f"the guest is in {self._state.name}")
+        if id_block is not None and id_block[0] != self._digest:
+            reason = "the ID block is for another launch digest"
+            raise LaunchError(command, Status.BAD_MEASUREMENT, reason)
+        if id_block is not None and id_block[1] != self._policy:
+            reason = f"the ID block's policy is {id_block[1]:#x}, the guest's {self._policy:#x}"
+            raise LaunchError(command, Status.POLICY_FAILURE, reason)
+        self._state = SnpGuestState.RUNNING
+        return self._digest
+
+    def _claim(self, update: LaunchUpdate, command: str) -> tuple[tuple[int, int], ...]:
+        """Return the extents with those of `update`, as the RMP would record them."""
+        gpa, length = update.gpa, update.length
+        if gpa < 0 or gpa % PAGE_SIZE or gpa >= 1 << 52:
+            raise LaunchError(command, Status.INVALID_ADDRESS, f"{gpa:#x} is no page address below 2^52")
+        if length <= 0 or length % PAGE_SIZE:
+            raise LaunchError(command, Status.INVALID_LEN, f"{length:#x} bytes are no whole pages")
+        if update.page_type == PageType.VMSA:
+            if length != PAGE_SIZE:
+                raise LaunchError(command, Status.INVALID_LEN, "a VMSA is one page")
+            # Hypervisors give every VMSA the same synthetic GPA; the host pages behind them differ.
+            return self._extents
+        at = bisect_right(self._extents, (gpa, gpa))
+        before, after = self._extents[:at], self._extents[at:]
+        if (before and before[-1][1] > gpa) or (after and after[0][0] < update.end):
+            reason = f"pages in {gpa:#x}..{update.end - 1:#x} were launched before"
+            raise LaunchError(command, Status.INVALID_PAGE_STATE, reason)
+        return (*before, (gpa, update.end), *after)

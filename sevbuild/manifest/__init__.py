@@ -1,0 +1,1 @@
+"""Decode, locate, validate and expand what a publisher declares."""

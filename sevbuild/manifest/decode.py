@@ -1,0 +1,318 @@
+"""Decode a manifest, collecting every fault in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sevbuild.errors import Fault, FaultsError
+from sevbuild.image.ovmf import SECTION_KINDS, Area, Metadata, Section
+from sevbuild.launch.profile import MODES
+from sevbuild.manifest.document import (
+    Document,
+    Table,
+    check_hex,
+    check_type,
+    check_word,
+    parse_toml,
+    suggest,
+)
+from sevbuild.manifest.launch_keys import decode_features, decode_policies
+from sevbuild.manifest.model import (
+    Cmdline,
+    FirmwareInput,
+    InitrdInput,
+    KernelInput,
+    Manifest,
+    SvsmInput,
+    Variant,
+)
+from sevbuild.manifest.vcpu_keys import decode_counts, decode_cpus
+
+__all__ = ["SCHEMA_VERSION", "decode_manifest"]
+
+SCHEMA_VERSION = 1
+
+_NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_NAME_REST = _NAME_FIRST | frozenset("._-")
+_U32 = 0xFFFFFFFF
+_TABLES = ("launch", "firmware", "svsm", "kernel", "initrd", "variables", "vcpu")
+
+
+def decode_manifest(
+    text: str, source: str, *, directory: str = ".", settings: Mapping[str, Any] | None = None
+) -> Manifest:
+    """Return the manifest in `text`; raises FaultsError with everything that is wrong with it.
+
+    `settings` maps dotted TOML paths to values that override the text (`--set`).
+    """
+    raw = parse_toml(text, source)
+    aliases: dict[str, str] = {}
+    for path, value in (settings or {}).items():
+        _override(raw, path, value)
+        aliases[path] = f"--set {path}"
+    document = Document(source, text, aliases=aliases)
+    top = Table(document, raw)
+    schema = top.integer("schema", 0, _U32, required=True)
+    if schema not in (None, SCHEMA_VERSION):
+        message = f"schema version {schema} is not the one this release reads, {SCHEMA_VERSION}"
+        raise FaultsError([Fault(*document.place("schema"), message)])
+    guest = top.section("guest")
+    name = guest.string("name", required=True)
+    if name is not None and not (name[:1] in _NAME_FIRST and set(name) <= _NAME_REST and name):
+        guest.fault("name", f"must match [a-z0-9][a-z0-9._-]*, got {name!r}")
+    version = guest.string("version", required=True)
+    guest.finish()
+    variants = [
+        _variant(Table(view, tables), tables) for view, tables in _overlays(document, top, raw, aliases)
+    ]
+    for key in _TABLES:
+        top.any(key)
+    top.finish()
+    document.raise_faults()
+    return Manifest(name or "", version or "", directory, tuple(variants))
+
+
+def _override(raw: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        below = raw.setdefault(parent, {})
+        if not isinstance(below, dict):
+            raise FaultsError([Fault("--set", None, path, f"{parent} is no table in the manifest")])
+        raw = below
+    raw[last] = value
+
+
+def _overlays(
+    document: Document, top: Table, raw: Mapping[str, Any], aliases: Mapping[str, str]
+) -> list[tuple[Document, Mapping[str, Any]]]:
+    """Return the tables of each `[[matrix]]` entry over the manifest's own, or those alone."""
+    entries = top.any("matrix")
+    if entries is None:
+        return [(document, raw)]
+    if check_type(document, "matrix", entries, list) is None or not entries:
+        document.fault("matrix", "must be a non-empty list of tables: write [[matrix]]")
+        return []
+    overlays: list[tuple[Document, Mapping[str, Any]]] = []
+    for index, entry in enumerate(entries):
+        path = f"matrix[{index}]"
+        if check_type(document, path, entry, dict) is None:
+            continue
+        tables = dict(raw)
+        moved = dict(aliases)
+        for key, value in entry.items():
+            at = f"{path}.{key}"
+            if key not in _TABLES:
+                document.fault(at, "is no table that an entry can override", suggest(key, _TABLES))
+            elif check_type(document, at, value, dict) is not None:
+                below = tables.get(key)
+                tables[key] = {**below, **value} if isinstance(below, dict) else value
+                moved.update({f"{key}.{name}": f"{at}.{name}" for name in value})
+                moved.update({key: at} if below is None else {})
+        overlays.append((document.aliased(moved), tables))
+    return overlays
+
+
+def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
+    document = top.document
+    launch = top.section("launch")
+    modes = launch.items("mode", lambda path, value: check_word(document, path, value, MODES))
+    if modes is None:
+        launch.fault("mode", f"missing: one of {', '.join(MODES)}, or a list of them")
+    profiles = launch.items("profile", lambda path, value: check_type(document, path, value, str))
+    if profiles is None:
+        launch.fault(
+            "profile", "missing: a profile's name or a path to one", "`sevbuild profiles` lists them"
+        )
+    for key, values in (("mode", modes or []), ("profile", profiles or [])):
+        if len(set(values)) != len(values):
+            launch.fault(key, "names the same one twice")
+    order = launch.choice("order", ("profile", "canonical")) or "profile"
+    policies = decode_policies(launch, tuple(modes or ()))
+    features = decode_features(launch, tuple(modes or ()))
+    host_data = None
+    if launch.has("host-data"):
+        host_data = check_hex(document, launch.at("host-data"), launch.any("host-data"), 32)
+    launch.finish()
+    vcpu = top.section("vcpu")
+    counts, cpus = decode_counts(vcpu), decode_cpus(vcpu)
+    vcpu.finish()
+    kernel = _kernel(top)
+    return Variant(
+        document=document,
+        modes=tuple(modes or ()),
+        profiles=tuple(profiles or ()),
+        order=order,
+        policies=policies,
+        guest_features=features,
+        host_data=host_data,
+        firmware=_firmware(top),
+        svsm=_svsm(top),
+        kernel=kernel,
+        initrd=_initrd(top, kernel, raw),
+        variables=_variables(top),
+        counts=counts,
+        cpus=cpus,
+    )
+
+
+def _pin(table: Table, key: str = "sha256") -> bytes | None:
+    return check_hex(table.document, table.at(key), table.any(key), 32) if table.has(key) else None
+
+
+def _path(table: Table, key: str = "path", *, required: bool = False) -> str | None:
+    path = table.string(key, required=required)
+    if path is not None and (not path or "\0" in path):
+        table.fault(key, "must be the path of a file")
+        return None
+    return path
+
+
+def _firmware(top: Table) -> FirmwareInput:
+    table = top.section("firmware")
+    path, pin = _path(table), _pin(table)
+    seed = check_hex(table.document, table.at("seed"), table.any("seed"), 48) if table.has("seed") else None
+    metadata = _metadata(table) if table.has("metadata") else None
+    if table.has("path") == table.has("seed"):
+        hint = "seed is the SNP digest after the firmware pages, for publications without the file"
+        table.fault("path", "give either path or seed", hint)
+    elif table.has("seed") and not table.has("metadata"):
+        table.fault(
+            "metadata", "missing: a seed needs the sections, reset address and hash table of its firmware"
+        )
+    elif table.has("path") and table.has("metadata"):
+        table.fault("metadata", "goes with seed; a firmware file brings its own")
+    if table.has("seed") and pin is not None:
+        table.fault("sha256", "pins a file; there is none here")
+    table.finish()
+    return FirmwareInput(path, pin, seed, metadata)
+
+
+def _metadata(firmware: Table) -> Metadata | None:
+    table = firmware.table("metadata")
+    if table is None:
+        return None
+    document = table.document
+
+    def section(path: str, value: Any) -> Section | None:
+        if check_type(document, path, value, dict) is None:
+            return None
+        entry = Table(document, value, path)
+        gpa = entry.integer("gpa", 0, _U32, required=True)
+        size = entry.integer("size", 0, _U32, required=True)
+        kind = _section_kind(entry)
+        entry.finish()
+        return None if gpa is None or size is None or kind is None else Section(gpa, size, kind)
+
+    sections = table.items("sections", section)
+    if sections is None:
+        table.fault("sections", "missing: the SEV metadata sections, in launch order")
+    reset = table.integer("reset", 0, _U32)
+    hash_table = table.integer("hash-table", 0, _U32)
+    table.finish()
+    area = None if hash_table is None else Area(hash_table, 0)
+    return Metadata(sections=tuple(sections or ()), reset=reset, hash_table=area)
+
+
+def _section_kind(entry: Table) -> int | None:
+    value = entry.any("kind")
+    if isinstance(value, str):
+        name = check_word(entry.document, entry.at("kind"), value, SECTION_KINDS.values())
+        return next((number for number, label in SECTION_KINDS.items() if label == name), None)
+    return entry.integer("kind", 0, _U32, required=True)
+
+
+def _svsm(top: Table) -> SvsmInput | None:
+    table = top.table("svsm")
+    if table is None:
+        return None
+    path, pin = _path(table, required=True), _pin(table)
+    size = table.integer("vars-size", 0, _U32)
+    vars_path = _path(table, "vars-path")
+    if table.has("vars-size") == table.has("vars-path"):
+        table.fault("vars-size", "give either vars-size or vars-path: the SVSM lies below the variable store")
+    elif size is not None and size % 4096:
+        table.fault("vars-size", f"must be a multiple of 4096, got {size:#x}")
+    table.finish()
+    return SvsmInput(path or "", pin, size, vars_path)
+
+
+def _kernel(top: Table) -> KernelInput | None:
+    table = top.table("kernel")
+    if table is None:
+        return None
+    path, uki, pin = _path(table), _path(table, "uki"), _pin(table)
+    uki_as = table.choice("uki-as", ("kernel", "parts"))
+    hashes = table.boolean("hashes")
+    if table.has("path") and table.has("uki"):
+        table.fault("uki", "give either path or uki")
+    elif not (table.has("path") or table.has("uki") or table.has("sha256")):
+        table.fault(
+            "path",
+            "missing: a kernel, a uki, or the sha256 of a kernel",
+            "leave out [kernel] to boot firmware only",
+        )
+    if table.has("uki") != table.has("uki-as"):
+        hint = (
+            '"kernel" hashes the whole image as the kernel; "parts" hashes its .linux, .initrd and .cmdline'
+        )
+        table.fault("uki-as", "must be given with uki" if table.has("uki") else "goes with uki", hint)
+    cmdlines = _cmdlines(table)
+    if uki_as == "parts" and (table.has("cmdline") or table.has("cmdline-file") or table.has("cmdlines")):
+        table.fault("uki-as", "the parts include a command line; the manifest must not give another")
+    table.finish()
+    return KernelInput(path or uki, pin, uki_as, hashes is not False, cmdlines)
+
+
+def _cmdlines(table: Table) -> tuple[Cmdline, ...]:
+    given = [key for key in ("cmdline", "cmdline-file", "cmdlines") if table.has(key)]
+    if len(given) > 1:
+        table.fault(given[1], f"goes not with {given[0]}: give one of them")
+    text, path = table.string("cmdline"), _path(table, "cmdline-file")
+    found = [Cmdline(None, text, path, table.at(given[0] if given else "cmdline"))]
+    variants = table.table("cmdlines")
+    if variants is not None:
+        found = []
+        for name in variants.names():
+            if not (name and set(name) <= _NAME_REST):
+                variants.fault(name, "the name of a variant must match [a-z0-9._-]+")
+            found.append(Cmdline(name, variants.string(name), None, variants.at(name)))
+        if not found:
+            table.fault("cmdlines", "must not be empty")
+    for cmdline in found:
+        if cmdline.text is not None and "\0" in cmdline.text:
+            table.document.fault(cmdline.key, "must not contain a NUL: the first one ends a command line")
+    return tuple(found)
+
+
+def _initrd(top: Table, kernel: KernelInput | None, raw: Mapping[str, Any]) -> InitrdInput | None:
+    table = top.table("initrd")
+    if table is None:
+        return None
+    paths = table.items("path", lambda path, value: check_type(top.document, path, value, str))
+    pin = _pin(table)
+    if paths is None and not table.has("sha256"):
+        table.fault("path", "missing: the initrd, or a list of files, or its sha256")
+    table.finish()
+    if kernel is None and "kernel" not in raw:
+        table.fault("path", "there is no [kernel] to go with the initrd")
+    elif kernel is not None and kernel.uki_as == "parts":
+        table.fault("path", "the parts of the uki include an initrd; the manifest must not give another")
+    return InitrdInput(tuple(paths or ()), pin)
+
+
+def _variables(top: Table) -> dict[str, str]:
+    table = top.table("variables")
+    found: dict[str, str] = {}
+    if table is not None:
+        for name in table.names():
+            value = table.any(name)
+            if isinstance(value, int) and not isinstance(value, bool):
+                value = str(value)
+            if check_type(top.document, table.at(name), value, str) is not None:
+                found[name] = value
+            if not (name.isidentifier() and name.isascii()):
+                table.fault(name, "the name of a variable must be an identifier")
+            elif name in ("vcpus", "cpu", "cpu_signature"):
+                table.fault(name, "is set by sevbuild for each target")
+    return found

@@ -1,0 +1,111 @@
+"""Decode `launch.policy` and `launch.guest-features`: numbers, named bits, or either by mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_MUST_BE_ONE, SNP_POLICY_BITS, SevPolicy, SnpPolicy
+from sevbuild.launch.profile import MODES
+from sevbuild.manifest.document import Document, Table, check_integer, check_word
+from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
+
+__all__ = ["decode_features", "decode_policies"]
+
+_U64 = (1 << 64) - 1
+
+
+def decode_policies(launch: Table, modes: tuple[str, ...]) -> dict[str, int]:
+    """Return the policies the manifest gives, by mode."""
+    value = launch.any("policy")
+    if value is None:
+        return {}
+    found = {}
+    for mode, path, entry in _by_mode(launch, "policy", value, modes):
+        policy = _policy(launch.document, path, entry, mode)
+        if policy is not None:
+            found[mode] = policy
+            checked = SnpPolicy(policy) if mode == "snp" else SevPolicy(policy)
+            reason = checked.fault(mode)
+            if reason is not None:
+                launch.document.fault(path, *reason)
+    return found
+
+
+def decode_features(launch: Table, modes: tuple[str, ...]) -> dict[str, int]:
+    """Return the SEV_FEATURES the manifest gives, by mode."""
+    value = launch.any("guest-features")
+    if value is None:
+        return {}
+    found = {}
+    for mode, path, entry in _by_mode(launch, "guest-features", value, modes):
+        features = _features(launch.document, path, entry)
+        if mode == "sev":
+            launch.document.fault(
+                path, "an SEV guest has no VMSA, so no features", 'leave it out for mode "sev"'
+            )
+        elif features is not None:
+            found[mode] = features
+    return found
+
+
+def _by_mode(launch: Table, key: str, value: Any, modes: tuple[str, ...]) -> list[tuple[str, str, Any]]:
+    path, document = launch.at(key), launch.document
+    if value == {}:
+        document.fault(path, "must not be empty")
+        return []
+    # `sev` names both a mode and a policy bit; bits are booleans.
+    if isinstance(value, Mapping) and value and not any(isinstance(entry, bool) for entry in value.values()):
+        if not set(value) & set(MODES):
+            return [(mode, path, value) for mode in modes[:1]]
+        known = [mode for mode in value if check_word(document, f"{path}.{mode}", mode, MODES)]
+        for mode in known:
+            if modes and mode not in modes:
+                document.fault(f"{path}.{mode}", f"{mode} is not among the modes of launch.mode")
+        return [(mode, f"{path}.{mode}", value[mode]) for mode in known]
+    if len(modes) > 1:
+        example = ", ".join(f"{mode} = ..." for mode in modes)
+        document.fault(
+            path, "one value cannot serve several modes", f"write a table: {key} = {{ {example} }}"
+        )
+        return []
+    return [(mode, path, value) for mode in modes]
+
+
+def _policy(document: Document, path: str, value: Any, mode: str) -> int | None:
+    if not isinstance(value, Mapping):
+        return check_integer(document, path, value, 0, _U64)
+    if not value:
+        document.fault(path, "must not be empty")
+        return None
+    table = Table(document, value, path)
+    snp = mode == "snp"
+    policy = SNP_MUST_BE_ONE if snp else 0
+    for name, bit in (SNP_POLICY_BITS if snp else SEV_POLICY_BITS).items():
+        policy |= (table.boolean(name) or False) << bit
+    if mode == "sev-es" and not table.has("es"):
+        policy |= 1 << SEV_POLICY_BITS["es"]
+    key = "abi" if snp else "api"
+    version = table.string(key)
+    if version is not None:
+        major, dot, minor = version.partition(".")
+        numbers = [
+            int(part) if part.isascii() and part.isdigit() and len(part) <= 3 else 256
+            for part in (major, minor)
+        ]
+        if not dot or max(numbers) > 255:
+            table.fault(key, f'must look like "1.55", got {version!r}')
+        else:
+            policy |= numbers[0] << 8 | numbers[1] if snp else numbers[0] << 16 | numbers[1] << 24
+    table.finish()
+    return policy
+
+
+def _features(document: Document, path: str, value: Any) -> int | None:
+    if not isinstance(value, list):
+        return check_integer(document, path, value, 0, _U64)
+    features = 0
+    for index, name in enumerate(value):
+        word = check_word(document, f"{path}[{index}]", name, SEV_FEATURE_BITS)
+        features |= 0 if word is None else 1 << SEV_FEATURE_BITS[word]
+    return features

@@ -1,0 +1,103 @@
+"""What a manifest says, decoded: the values of one guest, before any input is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sevbuild.image.ovmf import Metadata
+from sevbuild.manifest.document import Document
+
+__all__ = [
+    "Cmdline",
+    "Cpu",
+    "FirmwareInput",
+    "InitrdInput",
+    "KernelInput",
+    "Manifest",
+    "SvsmInput",
+    "Variant",
+]
+
+
+class FirmwareInput(NamedTuple):
+    """Name the firmware: a file, or the SNP digest after its pages with the metadata that goes on."""
+
+    path: str | None
+    sha256: bytes | None
+    seed: bytes | None
+    metadata: Metadata | None
+
+
+class SvsmInput(NamedTuple):
+    """Name the SVSM binary and what its place depends on: the size of the variable store, or its file."""
+
+    path: str
+    sha256: bytes | None
+    vars_size: int | None
+    vars_path: str | None
+
+
+class Cmdline(NamedTuple):
+    """Hold one command line as declared, placeholders and all; `name` is that of a variant."""
+
+    name: str | None
+    text: str | None
+    path: str | None
+    key: str
+
+
+class KernelInput(NamedTuple):
+    """Name the kernel: a file, a UKI taken whole or in parts, or its SHA-256 alone."""
+
+    path: str | None
+    sha256: bytes | None
+    uki_as: str | None
+    hashes: bool
+    cmdlines: tuple[Cmdline, ...]
+
+
+class InitrdInput(NamedTuple):
+    """Name the initrd files, concatenated in order, or the SHA-256 of the whole alone."""
+
+    paths: tuple[str, ...]
+    sha256: bytes | None
+
+
+class Cpu(NamedTuple):
+    """Hold a CPU model as labelled and its vCPU signature (CPUID Fn0000_0001_EAX)."""
+
+    label: str
+    signature: int
+
+
+class Variant(NamedTuple):
+    """Hold the tables of one manifest, or of one entry of its `[[matrix]]` laid over them.
+
+    `policies` and `guest_features` have the modes that the manifest itself gives a value for. `document`
+    finds the lines of this variant's values.
+    """
+
+    document: Document
+    modes: tuple[str, ...]
+    profiles: tuple[str, ...]
+    order: str
+    policies: Mapping[str, int]
+    guest_features: Mapping[str, int]
+    host_data: bytes | None
+    firmware: FirmwareInput
+    svsm: SvsmInput | None
+    kernel: KernelInput | None
+    initrd: InitrdInput | None
+    variables: Mapping[str, str]
+    counts: tuple[int, ...]
+    cpus: tuple[Cpu, ...]
+
+
+class Manifest(NamedTuple):
+    """Hold one decoded manifest; `directory` is what its relative paths start from."""
+
+    name: str
+    version: str
+    directory: str
+    variants: tuple[Variant, ...]

@@ -1,0 +1,293 @@
+"""Find, merge and decode profiles, the shipped ones and those a manifest names by path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from sevbuild.errors import FaultsError, SevbuildError
+from sevbuild.fs import read_text
+from sevbuild.image.ovmf import SECTION_KINDS
+from sevbuild.launch.page_type import PAGE_SIZE, page_type_named
+from sevbuild.launch.profile import MODES, Advice, Features, LaunchProfile
+from sevbuild.manifest.document import Document, Table, check_integer, check_word, parse_toml, suggest
+from sevbuild.vcpu.reset import SYMBOLS
+from sevbuild.vcpu.save_area import FIELDS
+
+__all__ = ["load_profile", "profile_names"]
+
+PROFILE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "profiles")
+
+_REGIONS = {
+    "sev": ("firmware", "hash-table"),
+    "sev-es": ("firmware", "hash-table"),
+    "snp": ("firmware", "svsm", "sections"),
+}
+_ENTRIES = {"bsp": ("svsm",), "ap": ("reset-block", "svsm")}
+_SECTION_KEYS = (*SECTION_KINDS.values(), "kernel-hashes-absent", "unknown")
+_PAGE_TYPES = ("normal", "zero", "unmeasured", "secrets", "cpuid")
+_PARTS = {"selector": 16, "attributes": 16, "limit": 32, "base": 64}
+_REGISTERS = {field.name.replace("_", "-"): field for field in FIELDS}
+_U64 = (1 << 64) - 1
+_MAX_ANCESTORS = 8
+_HEADINGS = ("name", "summary", "as-of")
+
+
+def profile_names() -> list[str]:
+    """Return the names of the shipped profiles, sorted."""
+    return sorted(entry[:-5] for entry in os.listdir(PROFILE_DIRECTORY) if entry.endswith(".toml"))
+
+
+def load_profile(name: str, directory: str = ".") -> LaunchProfile:
+    """Return the profile called `name`, or the one in the file it names relative to `directory`.
+
+    A name with a slash or ending in `.toml` is a path. Raises SevbuildError for an unknown name and
+    FaultsError for a document at fault.
+    """
+    lineage: list[tuple[str, Document, dict[str, Any]]] = []
+    wanted: str | None = name
+    while wanted is not None:
+        path = _path_of(wanted, directory)
+        if len(lineage) == _MAX_ANCESTORS or any(path == seen for seen, _, _ in lineage):
+            raise SevbuildError(
+                f"{name}: the chain of `extends` does not end", hint="it must reach a root profile"
+            )
+        directory = os.path.dirname(path)
+        shipped = directory == PROFILE_DIRECTORY
+        text = read_text(path)
+        document = Document(os.path.basename(path) if shipped else wanted, text)
+        raw = parse_toml(text, document.source)
+        lineage.append((path, document, raw))
+        parent = raw.get("extends")
+        if parent is not None and not isinstance(parent, str):
+            document.fault("extends", "must be a string: a profile's name or a path to one")
+            document.raise_faults()
+        wanted = parent
+    return _decode(list(reversed(lineage)))
+
+
+def _path_of(name: str, directory: str) -> str:
+    if "/" in name or name.endswith(".toml"):
+        return os.path.normpath(os.path.join(directory, name))
+    path = os.path.join(PROFILE_DIRECTORY, f"{name}.toml")
+    if not os.path.isfile(path):
+        names = profile_names()
+        hint = (
+            suggest(name, names)
+            or f"`sevbuild profiles` lists them: {', '.join(names)}; or give a path ending in .toml"
+        )
+        raise SevbuildError(f"no profile is called {name!r}", hint=hint)
+    return path
+
+
+def _decode(lineage: list[tuple[str, Document, dict[str, Any]]]) -> LaunchProfile:
+    merged: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for _, document, raw in lineage:
+        own = {
+            key: value for key, value in raw.items() if key not in ("extends", "sources", "schema", "advice")
+        }
+        given = raw.get("sources", {})
+        if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+            document.fault("sources", "must be a table of strings")
+            given = {}
+        for path in _leaves(own):
+            # A value given again is no longer covered by what its parent cited.
+            sources[path] = _own_source(given, path) or f"{document.source}, no source given"
+        if "advice" in raw:
+            sources["advice"] = given.get("advice", f"{document.source}, no source given")
+        headings = Table(document, raw)
+        for key in _HEADINGS:
+            headings.string(key, required=True)
+        merged = _merge(merged, own)
+        merged["advice"] = raw.get("advice", merged.get("advice", []))
+        if raw.get("schema") != 1:
+            document.fault("schema", "must be 1, the version of profiles this release reads")
+    leaf_document = lineage[-1][1]
+    table = Table(leaf_document, merged)
+    try:
+        names = [raw.get("name", "?") for _, _, raw in lineage]
+        profile = _profile(table, merged, sources, names)._replace(extends=lineage[-1][2].get("extends"))
+    finally:
+        faults = [fault for _, document, _ in lineage for fault in document.faults]
+        if faults:
+            raise FaultsError(faults)
+    return profile
+
+
+def _profile(
+    table: Table, merged: dict[str, Any], sources: dict[str, str], lineage: list[str]
+) -> LaunchProfile:
+    name, summary, as_of = (str(table.any(key) or "?") for key in _HEADINGS)
+    launch = table.section("launch")
+    modes = launch.items("modes", lambda path, value: check_word(table.document, path, value, MODES)) or []
+    if not launch.has("modes"):
+        launch.fault("modes", "missing: a list of modes is required")
+    regions_table = launch.section("regions")
+    regions = {}
+    for mode in MODES:
+        found = regions_table.items(mode, partial(_word, table.document, _REGIONS[mode]))
+        if found is None and mode in modes:
+            regions_table.fault(mode, "missing: the regions launched in this mode")
+        elif found is not None and found[:1] != ["firmware"]:
+            regions_table.fault(mode, "must begin with the firmware")
+        regions[mode] = tuple(found or ())
+    regions_table.finish()
+    sections_last = tuple(
+        ()
+        if launch.any("sections-last") == []
+        else launch.items(
+            "sections-last",
+            lambda path, value: check_word(table.document, path, value, SECTION_KINDS.values()),
+        )
+        or ()
+    )
+    vmsa_gpa = launch.integer("vmsa-gpa", 0, (1 << 52) - PAGE_SIZE, required=True) or 0
+    if vmsa_gpa % PAGE_SIZE:
+        launch.fault("vmsa-gpa", f"must be a multiple of 4096, got {vmsa_gpa:#x}")
+    measured = launch.choice("measured-vcpus", ("all", "bsp"), required=True) or "all"
+    direct_boot = launch.boolean("direct-boot")
+    launch.finish()
+    profile = LaunchProfile(
+        name=name,
+        summary=summary,
+        as_of=as_of,
+        modes=tuple(modes),
+        regions=regions,
+        sections_last=sections_last,
+        page_types=_page_types(table),
+        vmsa_gpa=vmsa_gpa,
+        measured_vcpus=measured,
+        direct_boot=direct_boot is not False,
+        features=_features(table, modes),
+        entry=_entry(table),
+        initial_state=_initial_state(table),
+        advice=_advice(table),
+        raw=merged,
+        sources=sources,
+        lineage=tuple(lineage),
+        extends=None,
+    )
+    table.finish()
+    return profile
+
+
+def _word(document: Document, words: tuple[str, ...], path: str, value: Any) -> str | None:
+    return check_word(document, path, value, words)
+
+
+def _page_types(table: Table) -> dict[str, Any]:
+    types = table.section("page-types")
+    found = {}
+    for kind in _SECTION_KEYS:
+        words = (*_PAGE_TYPES, "refuse")
+        found[kind] = page_type_named(types.choice(kind, words, required=True) or "")
+    types.finish()
+    return found
+
+
+def _features(table: Table, modes: list[str]) -> dict[str, Features]:
+    features = table.section("guest-features")
+    found = {}
+    for mode in MODES[1:]:
+        if mode in modes and not features.has(mode):
+            features.fault(mode, "missing: what hosts set in this mode")
+        entry = features.table(mode)
+        if entry is not None:
+            default = entry.integer("default", 0, _U64, required=True) or 0
+            found[mode] = Features(default, entry.integer("known", 0, _U64, required=True) or 0)
+            entry.finish()
+    features.finish()
+    return found
+
+
+def _entry(table: Table) -> dict[str, int | str]:
+    entry = table.section("entry")
+    found: dict[str, int | str] = {}
+    for role, words in _ENTRIES.items():
+        value = entry.any(role)
+        if isinstance(value, str):
+            found[role] = check_word(table.document, entry.at(role), value, words) or ""
+        else:
+            found[role] = entry.integer(role, 0, _U64, required=True) or 0
+    entry.finish()
+    return found
+
+
+def _advice(table: Table) -> tuple[Advice, ...]:
+    def decode(path: str, value: Any) -> Advice | None:
+        if not isinstance(value, dict):
+            table.document.fault(path, "must be a table")
+            return None
+        entry = Table(table.document, value, path)
+        low = entry.integer("from-signature", 0, 0xFFFFFFFF)
+        high = entry.integer("to-signature", 0, 0xFFFFFFFF)
+        profile = entry.string("profile", required=True) or ""
+        reason = entry.string("reason", required=True) or ""
+        entry.finish()
+        return Advice(low or 0, 0xFFFFFFFF if high is None else high, profile, reason)
+
+    return tuple(() if table.any("advice") == [] else table.items("advice", decode) or ())
+
+
+def _initial_state(table: Table) -> dict[str, Any]:
+    state = table.section("initial-state")
+    for layer in ("bsp", "ap", *MODES[1:]):
+        below = state.table(layer)
+        if below is not None:
+            _check_registers(below)
+    _check_registers(state, skip=("bsp", "ap", *MODES[1:]))
+    raw = table.any("initial-state")
+    return raw if isinstance(raw, dict) else {}
+
+
+def _check_registers(state: Table, skip: tuple[str, ...] = ()) -> None:
+    document = state.document
+    for key in state.names():
+        if key in skip:
+            continue
+        field, value = _REGISTERS.get(key), state.any(key)
+        if field is None or field.kind == "bytes":
+            state.fault(key, "is no register of the save area", suggest(key, _REGISTERS))
+        elif field.kind == "segment":
+            segment = state.table(key)
+            if segment is not None:
+                for part, bits in _PARTS.items():
+                    if segment.has(part):
+                        _check_value(document, segment.at(part), segment.any(part), bits)
+                segment.finish()
+        else:
+            _check_value(document, state.at(key), value, 8 * field.size)
+
+
+def _check_value(document: Document, path: str, value: Any, bits: int) -> None:
+    if isinstance(value, str):
+        check_word(document, path, value, SYMBOLS)
+    else:
+        check_integer(document, path, value, 0, (1 << bits) - 1)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        mine = merged.get(key)
+        merged[key] = _merge(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _leaves(tables: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key, value in tables.items():
+        path = prefix + key
+        found += _leaves(value, f"{path}.") if isinstance(value, dict) else [path]
+    return found
+
+
+def _own_source(given: Mapping[str, str], path: str) -> str | None:
+    while path:
+        if path in given:
+            return given[path]
+        path = path.rpartition(".")[0]
+    return None

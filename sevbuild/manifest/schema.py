@@ -1,0 +1,317 @@
+"""The JSON Schema of manifests (draft-7 keywords, which TOML editors read)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sevbuild.image.ovmf import SECTION_KINDS
+from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_POLICY_BITS
+from sevbuild.launch.profile import MODES
+from sevbuild.manifest.vcpu_keys import MAX_VCPUS
+from sevbuild.vcpu.models import CPU_MODELS
+from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
+
+__all__ = ["manifest_schema"]
+
+_U32 = 0xFFFFFFFF
+_U64 = (1 << 64) - 1
+
+_SHA256 = {"type": "string", "pattern": "^(0[xX])?[0-9a-fA-F]{64}$"}
+_SHA384 = {"type": "string", "pattern": "^(0[xX])?[0-9a-fA-F]{96}$"}
+_BASIC = ("launch", "firmware", "vcpu")
+_PATH = {"type": "string", "minLength": 1}
+
+
+def manifest_schema() -> dict[str, Any]:
+    """Return the schema of version 1; what depends on two keys at once is left to `sevbuild check`."""
+    tables = {
+        "launch": _launch(),
+        "firmware": _firmware(),
+        "svsm": _svsm(),
+        "kernel": _kernel(),
+        "initrd": _initrd(),
+        "variables": _variables(),
+        "vcpu": _vcpu(),
+    }
+    required = {
+        name: table.pop("required")
+        for name, table in tables.items()
+        if name in _BASIC and "required" in table
+    }
+    matrix_entry = _table(
+        "One entry of the matrix: keys that override those of the tables above.",
+        {
+            name: {
+                "type": "object",
+                "properties": table["properties"],
+                "additionalProperties": table["additionalProperties"],
+            }
+            for name, table in tables.items()
+        },
+    )
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "sevbuild manifest, version 1",
+        "description": "Declares a confidential guest: what it is made of and how it is launched.",
+        "type": "object",
+        "properties": {
+            "schema": {"description": "The version of the manifest format.", "const": 1},
+            "guest": _guest(),
+            **tables,
+            "matrix": {
+                "description": "Further targets whose values are no plain product of the lists above; each entry is laid over the tables.",
+                "type": "array",
+                "minItems": 1,
+                "items": matrix_entry,
+            },
+        },
+        "required": ["schema", "guest"],
+        # With a matrix, what a table lacks may stand in the entries.
+        "if": {"required": ["matrix"]},
+        "else": {
+            "required": list(_BASIC),
+            "properties": {name: {"required": keys} for name, keys in required.items()},
+        },
+        "additionalProperties": False,
+    }
+
+
+def _table(description: str, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "description": description,
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        **more,
+    }
+
+
+def _one_or_list(description: str, item: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "anyOf": [item, {"type": "array", "minItems": 1, "items": item}]}
+
+
+def _guest() -> dict[str, Any]:
+    return _table(
+        "The guest's name and version, as published.",
+        {
+            "name": {
+                "description": "A name such as `hello`.",
+                "type": "string",
+                "pattern": "^[a-z0-9][a-z0-9._-]*$",
+            },
+            "version": {"description": "The guest's own version.", "type": "string"},
+        },
+        required=["name", "version"],
+    )
+
+
+def _launch() -> dict[str, Any]:
+    boolean = {"type": "boolean"}
+    version = {"type": "string", "pattern": r"^[0-9]{1,3}\.[0-9]{1,3}$"}
+    number = {"type": "integer", "minimum": 0, "maximum": _U64}
+    policy_names = {**SEV_POLICY_BITS, **SNP_POLICY_BITS}
+    bits = {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {**dict.fromkeys(policy_names, boolean), "abi": version, "api": version},
+        "additionalProperties": False,
+    }
+    features = {
+        "anyOf": [number, {"type": "array", "items": {"type": "string", "enum": list(SEV_FEATURE_BITS)}}]
+    }
+    policy = {"anyOf": [number, bits]}
+    return _table(
+        "How the guest is launched.",
+        {
+            "mode": _one_or_list("The technology, or a list.", {"type": "string", "enum": list(MODES)}),
+            "profile": _one_or_list(
+                "The hypervisor: a profile's name or a path to one, or a list.", {"type": "string"}
+            ),
+            "order": {
+                "description": "`profile`: the order in which the hypervisor launches. `canonical`: data by ascending GPA, then VMSAs by vCPU number, for loaders that replay a list.",
+                "type": "string",
+                "enum": ["profile", "canonical"],
+            },
+            "policy": {
+                "description": "The guest policy: a number, a table of named bits, or a table of either by mode. Absent: SEV 0x1, SEV-ES 0x5, SNP 0x30000.",
+                "anyOf": [number, bits, _by_mode(policy)],
+            },
+            "guest-features": {
+                "description": "SEV_FEATURES: a number, a list of bit names, or a table of either by mode. Absent: the profile's.",
+                "anyOf": [*features["anyOf"], _by_mode(features)],
+            },
+            "host-data": {
+                "description": "32 bytes in hex that the host passes to SNP_LAUNCH_FINISH; not part of the launch digest.",
+                "type": "string",
+                "pattern": "^(0[xX])?[0-9a-fA-F]{64}$",
+            },
+        },
+        required=["mode", "profile"],
+    )
+
+
+def _by_mode(value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "properties": dict.fromkeys(MODES, value),
+        "additionalProperties": False,
+    }
+
+
+def _firmware() -> dict[str, Any]:
+    address = {"type": "integer", "minimum": 0, "maximum": _U32}
+    section = _table(
+        "One section of the SEV metadata.",
+        {
+            "gpa": {"description": "Where it lies.", **address},
+            "size": {"description": "Its bytes, a multiple of 4096.", **address},
+            "kind": {
+                "description": "Its kind, by name or number.",
+                "anyOf": [{"type": "string", "enum": list(SECTION_KINDS.values())}, address],
+            },
+        },
+        required=["gpa", "size", "kind"],
+    )
+    return _table(
+        "The firmware: a file, or the published digest of its pages.",
+        {
+            "path": {"description": "The OVMF image, relative to the manifest.", **_PATH},
+            "sha256": {"description": "A pin: the SHA-256 the file must have.", **_SHA256},
+            "seed": {
+                "description": "The SNP launch digest after the firmware's pages, in place of a file.",
+                **_SHA384,
+            },
+            "metadata": _table(
+                "What a launch needs of a firmware known by its seed.",
+                {
+                    "sections": {
+                        "description": "The SEV metadata sections, in launch order.",
+                        "anyOf": [section, {"type": "array", "minItems": 1, "items": section}],
+                    },
+                    "reset": {"description": "The AP reset address (SEV-ES reset block).", **address},
+                    "hash-table": {"description": "The GPA of the kernel-hashes table.", **address},
+                },
+                required=["sections"],
+            ),
+        },
+    )
+
+
+def _svsm() -> dict[str, Any]:
+    return _table(
+        "A COCONUT-SVSM binary below the firmware (profile svsm-qemu).",
+        {
+            "path": {"description": "The svsm.bin.", **_PATH},
+            "sha256": {"description": "A pin: the SHA-256 the file must have.", **_SHA256},
+            "vars-size": {
+                "description": "The size of the variable store between SVSM and firmware.",
+                "type": "integer",
+                "minimum": 0,
+                "maximum": _U32,
+                "multipleOf": 4096,
+            },
+            "vars-path": {"description": "The variable store, for its size.", **_PATH},
+        },
+        required=["path"],
+    )
+
+
+def _kernel() -> dict[str, Any]:
+    return _table(
+        "The kernel of a measured direct boot; absent: firmware only.",
+        {
+            "path": {"description": "The kernel image.", **_PATH},
+            "sha256": {
+                "description": "A pin; without a path, the published SHA-256 of the kernel.",
+                **_SHA256,
+            },
+            "uki": {"description": "A unified kernel image in place of path.", **_PATH},
+            "uki-as": {
+                "description": "`kernel` hashes the whole image as the kernel, `parts` its .linux, .initrd and .cmdline.",
+                "type": "string",
+                "enum": ["kernel", "parts"],
+            },
+            "cmdline": {
+                "description": "The command line, byte for byte; {name} is a placeholder.",
+                "type": "string",
+            },
+            "cmdline-file": {"description": "A file that holds the command line.", **_PATH},
+            "cmdlines": {
+                "description": "Named variants of the command line; each multiplies the targets.",
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"pattern": "^[a-z0-9._-]+$"},
+                "additionalProperties": {"type": "string"},
+            },
+            "hashes": {
+                "description": "Whether kernel, initrd and command line are measured (kernel-hashes=on). Default true.",
+                "type": "boolean",
+            },
+        },
+    )
+
+
+def _initrd() -> dict[str, Any]:
+    return _table(
+        "The initrd of a measured direct boot.",
+        {
+            "path": _one_or_list("The initrd, or files to concatenate in order.", {"type": "string"}),
+            "sha256": {
+                "description": "A pin of the whole; without a path, its published SHA-256.",
+                **_SHA256,
+            },
+        },
+    )
+
+
+def _variables() -> dict[str, Any]:
+    return {
+        "description": "Values for {name} in the command line; {vcpus}, {cpu} and {cpu_signature} are given.",
+        "type": "object",
+        "propertyNames": {
+            "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+            "not": {"enum": ["vcpus", "cpu", "cpu_signature"]},
+        },
+        "properties": {},
+        "additionalProperties": {"type": ["string", "integer"]},
+    }
+
+
+def _vcpu() -> dict[str, Any]:
+    count = {
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": MAX_VCPUS},
+            {"type": "string", "pattern": "^[0-9]{1,5}-[0-9]{1,5}$"},
+        ]
+    }
+    return _table(
+        "How many vCPUs, and what they are.",
+        {
+            "count": _one_or_list('The number of vCPUs, a list, or a range like "1-64".', count),
+            "model": _one_or_list("The CPU model, or a list.", {"type": "string", "enum": list(CPU_MODELS)}),
+            "signature": _one_or_list(
+                "CPUID Fn0000_0001_EAX of the guest's CPU, or a list.",
+                {"type": "integer", "minimum": 0, "maximum": _U32},
+            ),
+            "family": {
+                "description": "The CPU's family, with model-number and stepping.",
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 0x10E,
+            },
+            "model-number": {
+                "description": "The CPU's model number.",
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 0xFF,
+            },
+            "stepping": {
+                "description": "The CPU's stepping.",
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 0xF,
+            },
+        },
+        required=["count"],
+    )

@@ -1,0 +1,130 @@
+"""The matrix: every target a manifest declares, in a stable order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sevbuild.errors import SevbuildError
+from sevbuild.launch.policy import DEFAULT_POLICIES
+from sevbuild.launch.profile import LaunchProfile
+from sevbuild.manifest.document import Document
+from sevbuild.manifest.model import Cmdline, Cpu, Manifest, Variant
+from sevbuild.manifest.profiles import load_profile
+
+__all__ = ["MAX_TARGETS", "Target", "expand"]
+
+MAX_TARGETS = 200_000
+"""A bound on the product of the lists: a digest each is published, so more is a slip of the pen."""
+
+
+class Target(NamedTuple):
+    """Hold one point of the matrix: mode x profile x CPU x vCPU count (x command line).
+
+    `guest_features` is None in mode sev, which has none. The origins say where a value comes from:
+    `manifest`, `profile NAME` or `default of mode NAME`.
+    """
+
+    label: str
+    variant: Variant
+    mode: str
+    profile: LaunchProfile
+    cpu: Cpu
+    vcpus: int
+    cmdline: Cmdline | None
+    policy: int
+    policy_origin: str
+    guest_features: int | None
+    features_origin: str
+
+
+def expand(manifest: Manifest) -> list[Target]:
+    """Return every target: by matrix entry, mode, profile, CPU, ascending vCPU count, command line.
+
+    Raises FaultsError for an unknown profile, a combination that its profile cannot launch, and a label
+    that two targets share.
+    """
+    targets: list[Target] = []
+    loaded: dict[str, LaunchProfile] = {}
+    labels: dict[str, Variant] = {}
+    for variant in manifest.variants:
+        document = variant.document
+        profiles = _profiles(variant, manifest.directory, loaded)
+        count = len(variant.modes) * len(profiles) * len(variant.cpus) * len(variant.counts)
+        if len(targets) + count > MAX_TARGETS:
+            document.fault("vcpu", f"the lists multiply to more than {MAX_TARGETS} targets")
+            break
+        for mode in variant.modes:
+            for profile in profiles:
+                if mode in profile.modes:
+                    targets += _targets(variant, mode, profile)
+                else:
+                    _cannot(document, mode, profile)
+    for target in targets:
+        first = labels.setdefault(target.label, target.variant)
+        if first is not target.variant:
+            message = f"{target.label} is a target of two entries"
+            target.variant.document.fault("launch", message, "a label names one launch digest")
+            break
+    for variant in manifest.variants:
+        variant.document.raise_faults()
+    return targets
+
+
+def _profiles(variant: Variant, directory: str, loaded: dict[str, LaunchProfile]) -> list[LaunchProfile]:
+    found = []
+    for index, name in enumerate(variant.profiles):
+        if name not in loaded:
+            try:
+                loaded[name] = load_profile(name, directory)
+            except SevbuildError as error:
+                if not error.message.startswith("no profile"):
+                    raise
+                variant.document.fault(f"launch.profile[{index}]", error.message, error.hint)
+                continue
+        found.append(loaded[name])
+    return found
+
+
+def _cannot(document: Document, mode: str, profile: LaunchProfile) -> None:
+    hint = f"it launches {', '.join(profile.modes)}; unequal combinations go into [[matrix]] tables"
+    if mode == "sev-es" and profile.lineage[0] == "qemu" and len(profile.lineage) > 1:
+        hint += '; for SEV-ES under QEMU there are "qemu" and "qemu-es-init2"'
+    document.fault("launch.profile", f"profile {profile.name} cannot launch {mode}", hint)
+
+
+def _targets(variant: Variant, mode: str, profile: LaunchProfile) -> list[Target]:
+    policy = variant.policies.get(mode)
+    policy_origin = "manifest"
+    if policy is None:
+        policy, policy_origin = DEFAULT_POLICIES[mode], f"default of mode {mode}"
+    features: int | None = None
+    features_origin = "mode sev has none"
+    if mode != "sev":
+        features, features_origin = variant.guest_features.get(mode), "manifest"
+        if features is None:
+            features, features_origin = profile.features[mode].default, f"profile {profile.name}"
+    cmdlines: tuple[Cmdline | None, ...] = (None,)
+    if variant.kernel is not None:
+        cmdlines = variant.kernel.cmdlines
+    found = []
+    for cpu in variant.cpus:
+        start = f"{mode}/{profile.name}/{cpu.label}/vcpus"
+        for count in variant.counts:
+            for cmdline in cmdlines:
+                name = "" if cmdline is None or cmdline.name is None else f"/{cmdline.name}"
+                found.append(
+                    Target(
+                        f"{start}{count}{name}",
+                        variant,
+                        mode,
+                        profile,
+                        cpu,
+                        count,
+                        cmdline,
+                        policy,
+                        policy_origin,
+                        features,
+                        features_origin,
+                    )
+                )
+    return found

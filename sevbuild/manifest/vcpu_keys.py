@@ -1,0 +1,103 @@
+"""Decode the `[vcpu]` table: counts, and CPU models or signatures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sevbuild.errors import SevbuildError
+from sevbuild.manifest.document import Document, Table, check_integer, check_type, suggest
+from sevbuild.manifest.model import Cpu
+from sevbuild.vcpu.models import CPU_MODELS, cpu_signature
+
+__all__ = ["MAX_VCPUS", "decode_counts", "decode_cpus"]
+
+MAX_VCPUS = 4096
+"""More than any x86 hypervisor starts (KVM_MAX_VCPUS is 4096 with 4 KiB APIC maps)."""
+
+_U32 = 0xFFFFFFFF
+
+
+def decode_counts(vcpu: Table) -> tuple[int, ...]:
+    """Return the vCPU counts, ascending."""
+    document = vcpu.document
+    value = vcpu.any("count")
+    path = vcpu.at("count")
+    if value is None:
+        vcpu.fault("count", 'missing: a number, a list, or a range like "1-64"')
+        return ()
+    entries = value if isinstance(value, list) else [value]
+    if not entries:
+        vcpu.fault("count", "must not be empty")
+    counts: list[int] = []
+    for index, entry in enumerate(entries):
+        at = f"{path}[{index}]" if isinstance(value, list) else path
+        found = _range(document, at, entry) if isinstance(entry, str) else _one(document, at, entry)
+        if set(found) & set(counts):
+            document.fault(at, f"gives {min(set(found) & set(counts))} again")
+        counts += found
+    return tuple(sorted(set(counts)))
+
+
+def decode_cpus(vcpu: Table) -> tuple[Cpu, ...]:
+    """Return the CPU models, in the order given."""
+    document = vcpu.document
+    by_number = [key for key in ("family", "model-number", "stepping") if vcpu.has(key)]
+    given = [key for key in ("model", "signature") if vcpu.has(key)] + by_number[:1]
+    if not given:
+        vcpu.fault("model", "missing: a CPU model, a signature, or family, model-number and stepping")
+    elif len(given) > 1:
+        vcpu.fault(given[1], f"goes not with {given[0]}: say which CPU in one way")
+    models = vcpu.items("model", lambda path, value: _model(document, path, value)) or []
+    signatures = (
+        vcpu.items("signature", lambda path, value: check_integer(document, path, value, 0, _U32)) or []
+    )
+    cpus = [*models, *(Cpu(f"0x{signature:08x}", signature) for signature in signatures)]
+    if by_number:
+        numbers = [
+            vcpu.integer(key, 0, high, required=True)
+            for key, high in (("family", 0x10E), ("model-number", 0xFF), ("stepping", 0xF))
+        ]
+        if None not in numbers:
+            try:
+                signature = cpu_signature(*[number or 0 for number in numbers])
+                cpus.append(Cpu(f"0x{signature:08x}", signature))
+            except SevbuildError as error:
+                vcpu.fault("family", error.message, error.hint)
+    else:
+        for key in ("family", "model-number", "stepping"):
+            vcpu.any(key)
+    if len({cpu.label for cpu in cpus}) != len(cpus):
+        vcpu.fault(given[0], "names the same CPU twice")
+    return tuple(cpus)
+
+
+def _model(document: Document, path: str, value: Any) -> Cpu | None:
+    if check_type(document, path, value, str) is None:
+        return None
+    if value in CPU_MODELS:
+        return Cpu(value, CPU_MODELS[value].signature)
+    hint = (
+        suggest(value, CPU_MODELS)
+        or "`sevbuild cpus` lists them; any other CPU can be given by its signature"
+    )
+    if value in ("host", "max"):
+        hint = f"what `-cpu {value}` is depends on the host: give its signature (CPUID Fn0000_0001_EAX)"
+    document.fault(path, f"no CPU model is called {value!r}", hint)
+    return None
+
+
+def _one(document: Document, path: str, value: Any) -> list[int]:
+    count = check_integer(document, path, value, 1, MAX_VCPUS)
+    return [] if count is None else [count]
+
+
+def _range(document: Document, path: str, value: str) -> list[int]:
+    low, dash, high = value.partition("-")
+    if not (dash and all(part.isascii() and part.isdigit() and len(part) < 6 for part in (low, high))):
+        document.fault(path, f'must be a number or a range like "1-64", got {value!r}')
+        return []
+    first, last = int(low), int(high)
+    if not 1 <= first <= last <= MAX_VCPUS:
+        document.fault(path, f"must be within 1..{MAX_VCPUS} and ascending, got {value!r}")
+        return []
+    return list(range(first, last + 1))

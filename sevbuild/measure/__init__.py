@@ -1,0 +1,1 @@
+"""From launch plans to launch digests, each byte hashed once."""

@@ -1,0 +1,78 @@
+"""Policies: two families, opposite senses."""
+
+from __future__ import annotations
+
+import pytest
+
+from sevbuild.launch.policy import DEFAULT_POLICIES, SEV_POLICY_BITS, SNP_POLICY_BITS, SevPolicy, SnpPolicy
+
+
+def test_defaults_can_be_launched() -> None:
+    for mode, policy in DEFAULT_POLICIES.items():
+        checked = SnpPolicy(policy) if mode == "snp" else SevPolicy(policy)
+        assert checked.fault(mode) is None
+        assert checked.warning() is None
+
+
+def test_debug_has_opposite_senses() -> None:
+    assert "debug" in (SevPolicy(0x0).warning() or "")
+    assert SevPolicy(0x1).warning() is None
+    assert "debug" in (SnpPolicy(0xB0000).warning() or "")
+    assert SnpPolicy(0x30000).warning() is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "policy", "word"),
+    [
+        ("sev", 1 << 32, "32-bit"),
+        ("sev", -1, "32-bit"),
+        ("sev", 0x41, "15:6"),
+        ("sev", 0x8001, "15:6"),
+        ("sev", 0x5, r"sets bit 2"),
+        ("sev-es", 0x1, "lacks bit 2"),
+        ("sev", 0x30000, "SNP's default"),
+    ],
+)
+def test_sev_policies_at_fault(mode: str, policy: int, word: str) -> None:
+    fault = SevPolicy(policy).fault(mode)
+    assert fault is not None
+    assert word in fault[0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "word"),
+    [
+        (1 << 64, "64-bit"),
+        (-1, "64-bit"),
+        (0x10000, "bit 17"),
+        (0x24, "bit 17"),
+        (1 << 26 | 0x20000, "above 25"),
+    ],
+)
+def test_snp_policies_at_fault(policy: int, word: str) -> None:
+    fault = SnpPolicy(policy).fault("snp")
+    assert fault is not None
+    assert word in fault[0]
+
+
+def test_hints_give_the_policy_that_was_meant() -> None:
+    assert "0x5" in (SevPolicy(0x1).fault("sev-es") or ("", ""))[1]
+    assert "0x20024" in (SnpPolicy(0x24).fault("snp") or ("", ""))[1]
+
+
+def test_refusals_of_the_firmware() -> None:
+    assert SevPolicy(0x37010001).refusal(api=(1, 54)) == "the policy wants API 1.55"
+    assert SevPolicy(0x37010001).refusal(api=(1, 55)) is None
+    assert SevPolicy(0x40).refusal() == "bits 15:6 must be zero"
+    assert SnpPolicy(0x30138).refusal(abi=(1, 55)) == "the policy wants ABI 1.56"
+    assert SnpPolicy(0x30138).refusal(abi=(2, 0)) is None
+    assert SnpPolicy(0x0).refusal() == "bit 17 must be one"
+    assert SnpPolicy(0x20000).refusal(host_smt=True) is not None
+    assert SnpPolicy(0x230000).refusal(highest_bit=20) == "bits above 20 are reserved"
+
+
+def test_names_of_bits() -> None:
+    assert SevPolicy(0x3F).names() == list(SEV_POLICY_BITS)
+    assert SnpPolicy(0x3FFFFFF).names() == list(SNP_POLICY_BITS)
+    assert SevPolicy(0x5).es
+    assert not SevPolicy(0x1).es
