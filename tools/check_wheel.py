@@ -1,0 +1,58 @@
+"""Build the wheel, install it alone in a fresh environment, and use what it must carry."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def call(*command: str | Path, cwd: Path) -> str:
+    """Run a command in `cwd` and return its standard output; its failure is ours."""
+    return subprocess.run(
+        [str(part) for part in command], check=True, cwd=cwd, capture_output=True, text=True
+    ).stdout
+
+
+def main() -> None:
+    """Exit 0 if a guest can be started from the installed wheel and has the checked-in digest."""
+    with tempfile.TemporaryDirectory(prefix="sevbuild-wheel-") as name:
+        folder = Path(name)
+        call(
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            folder,
+            ROOT,
+            cwd=folder,
+        )
+        call(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
+        call(folder / "venv/bin/python", "-m", "pip", "install", "--quiet", *folder.glob("*.whl"), cwd=folder)
+        sevbuild = folder / "venv/bin/sevbuild"
+        for template in ("hello", "fleet"):
+            path = folder / template / "guest.toml"
+            call(sevbuild, "init", "--template", template, path, cwd=folder)
+            installed = call(sevbuild, "measure", "--quiet", path, cwd=folder)
+            here = call(
+                sys.executable,
+                "-m",
+                "sevbuild",
+                "measure",
+                "--quiet",
+                f"guests/{template}/guest.toml",
+                cwd=ROOT,
+            )
+            if installed != here:
+                sys.exit(f"{template}: the wheel measures {installed!r}, the tree {here!r}")
+        call(sevbuild, "profiles", "qemu", cwd=folder)
+        print("the wheel starts guests from its own templates, firmware and profiles")
+
+
+main()

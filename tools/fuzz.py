@@ -1,0 +1,256 @@
+"""Feed the parsers of untrusted bytes with mutated inputs; anything but a SevbuildError is a finding.
+
+    python tools/fuzz.py --seconds 600 [--seed 1] [--only firmware]
+
+Each input starts from a valid one, or from noise, and is bent in a few places. A finding is an exception
+that is no SevbuildError, or an input that takes longer than a second; it is written to .cache/fuzz/ and
+the run ends with exit code 1. The same seed gives the same inputs in the same order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from sevbuild.errors import SevbuildError
+from sevbuild.guest.expect import parse_expected
+from sevbuild.image.guid import parse_guid
+from sevbuild.image.kernel_hashes import ENTRY_GUIDS
+from sevbuild.image.lint import describe_firmware, lint_firmware
+from sevbuild.image.ovmf import parse_firmware
+from sevbuild.image.svsm import place_svsm
+from sevbuild.image.uki import cmdline_of, read_uki
+from sevbuild.image.verifier import kernel_hash_verifier
+from sevbuild.manifest.decode import decode_manifest
+from sevbuild.manifest.locate import locate
+from sevbuild.manifest.profiles import load_profile
+from sevbuild.manifest.targets import expand
+from sevbuild.vcpu.describe import describe_vmsa
+from sevbuild.vcpu.reset import initial_vmsa
+from tests.support.firmware import make_firmware
+from tests.support.pe import make_uki
+
+LZMA_GUID = "ee4e5898-3914-4259-9d6e-dc7bd79403cf"
+SLOWEST = 1.0
+MOST_FINDINGS = 10
+NUMBERS = (0, 1, 2, 0x0F, 0x10, 0x7F, 0x80, 0xFF, 0x1000, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+WORDS = b'[[ ]] { } "" """ \'\'\' = . , # \\u0000 \\ 0x -1 1e400 nan inf true 1979-05-27 \n \x00 \xff \xc3\x28'.split()
+WORDS += [b"9" * 5000, b"f" * 5000, b" ", b"\n"]
+
+
+class Target(NamedTuple):
+    """Hold one parser: what it is fed to, valid inputs to begin with, and whether they are text."""
+
+    name: str
+    feed: Callable[[bytes], object]
+    seeds: tuple[bytes, ...]
+    text: bool
+
+
+def firmware(data: bytes) -> None:
+    """Parse, lint and describe a firmware, as `inspect` does."""
+    parsed = parse_firmware(data)
+    lint_firmware(parsed, verifier=kernel_hash_verifier(data))
+    describe_firmware(parsed)
+
+
+def svsm(data: bytes) -> None:
+    """Place an SVSM below a firmware."""
+    place_svsm(data, firmware_gpa=0xFFE00000, vars_size=0x20000)
+
+
+def manifest(data: bytes) -> None:
+    """Decode a manifest and expand its targets."""
+    text = data.decode("utf-8", "surrogateescape")
+    locate(text)
+    expand(decode_manifest(text, "guest.toml", directory=str(ROOT)))
+
+
+def profile(data: bytes) -> None:
+    """Load a profile of the user's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "own.toml").write_bytes(data)
+        load_profile("./own.toml", folder)
+
+
+def uki(data: bytes) -> None:
+    """Read the parts of a unified kernel image."""
+    parts = read_uki(data, len(data))
+    if parts.cmdline is not None:
+        cmdline_of(data[parts.cmdline.offset : parts.cmdline.offset + parts.cmdline.size])
+
+
+def expected(data: bytes) -> None:
+    """Read a file of expected digests."""
+    parse_expected("expected", data)
+
+
+def targets() -> list[Target]:
+    """Return every parser with valid inputs for it."""
+    sections = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
+    images: tuple[bytes, ...] = (
+        (ROOT / "guests/hello/hello.fd").read_bytes(),
+        make_firmware(size=0x2000, sections=sections, hash_table=(0x810C00, 0x400), secret=(0x80F000, 0xC00)),
+        make_firmware(size=0x1000, reset=None),
+    )
+    # A compressed volume as the search for the hash verifier walks it.
+    volume = b"volume" * 5000 + parse_guid(ENTRY_GUIDS["cmdline"])
+    packed = bytearray(lzma.compress(volume, format=lzma.FORMAT_ALONE))
+    packed[5:13] = len(volume).to_bytes(8, "little")
+    header = (24 + len(packed)).to_bytes(3, "little") + b"\x02" + parse_guid(LZMA_GUID) + b"\x18\0\x01\0"
+    images += (make_firmware(size=0x2000, fill=(header + packed).ljust(0x2000, b"\0")),)
+    module = make_firmware(size=0x4000, sections=sections, svsm_entry=0x100)
+    manifests = [path.read_bytes() for path in sorted(ROOT.glob("templates/init/*.toml"))]
+    manifests += [path.read_bytes() for path in sorted(ROOT.glob("guests/*/guest.toml"))]
+    profiles = [path.read_bytes() for path in sorted(ROOT.glob("sevbuild/profiles/*.toml"))]
+    state = load_profile("qemu").vcpu_state("snp", "bsp")
+    page = initial_vmsa(state, entry=0xFFFFFFF0, signature=0xA00F11, guest_features=1)
+    images_with_kernel = (
+        make_uki([(".linux", b"MZ" * 600), (".initrd", b"i" * 700), (".cmdline", b"quiet\0")]),
+    )
+    digest = b"ab" * 48
+    lists = (
+        digest,
+        digest + b"  snp/qemu/EPYC/vcpus1\n" + digest + b"  snp/qemu/EPYC/vcpus2\n",
+        b'{"schema": 1, "values": [{"label": "snp/qemu/EPYC/vcpus1", "digest": "' + digest + b'"}]}',
+    )
+    return [
+        Target("firmware", firmware, images, text=False),
+        Target("svsm", svsm, (module,), text=False),
+        Target("vmsa", describe_vmsa, (page,), text=False),
+        Target("uki", uki, images_with_kernel, text=False),
+        Target("manifest", manifest, tuple(manifests), text=True),
+        Target("profile", profile, tuple(profiles), text=True),
+        Target("expected", expected, lists, text=True),
+    ]
+
+
+def bend(chance: random.Random, target: Target) -> bytes:
+    """Return a seed of `target` bent in a few places, or now and then plain noise."""
+    if chance.random() < 0.03:
+        return chance.randbytes(chance.choice((0, 1, 16, 4096, 8192)))
+    data = bytearray(chance.choice(target.seeds))
+    for _ in range(chance.choice((1, 1, 2, 3, 8))):
+        # What counts stands at the end of a firmware and at the start of everything else.
+        low = max(0, len(data) - 1200) if chance.random() < 0.5 else 0
+        at = chance.randrange(low, len(data) + 1)
+        kind = chance.randrange(7)
+        if kind == 0 and at < len(data):
+            data[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            size = chance.choice((1, 2, 4, 8))
+            data[at : at + size] = (chance.choice(NUMBERS) % (1 << 8 * size)).to_bytes(size, "little")
+        elif kind == 2:
+            del data[at : at + chance.choice((1, 2, 16, 4096))]
+        elif kind == 3:
+            source = chance.randrange(len(data) + 1)
+            data[at:at] = data[source : source + chance.choice((1, 4, 18, 64, 4096))]
+        elif kind == 4 and target.text:
+            data[at:at] = (chance.choice(WORDS) * chance.choice((1, 1, 2, 3000)))[:9000]
+        elif kind == 5 and target.text:
+            lines = bytes(data).split(b"\n")
+            line = chance.randrange(len(lines))
+            lines[line:line] = [chance.choice(lines)]
+            data = bytearray(b"\n".join(lines))
+        else:
+            data[at : at + 4] = chance.randbytes(4)
+    return bytes(data)
+
+
+class Verdict(NamedTuple):
+    """Hold what became of one input: refused in an orderly way, the processor seconds, what is wrong."""
+
+    refused: bool
+    seconds: float
+    trouble: str | None
+
+
+class Tally:
+    """Count verdicts; keeping them would make the collector's pauses look like slow parsers."""
+
+    def __init__(self) -> None:
+        self.inputs = 0
+        self.refused = 0
+        self.slowest = 0.0
+
+    def add(self, verdict: Verdict) -> None:
+        """Count one verdict."""
+        self.inputs += 1
+        self.refused += verdict.refused
+        self.slowest = max(self.slowest, verdict.seconds)
+
+    def __str__(self) -> str:
+        return f"{self.inputs:>8} inputs, {self.refused:>8} refused, slowest {self.slowest:.3f} s"
+
+
+def judge(target: Target, data: bytes) -> Verdict:
+    """Feed one input to a parser."""
+    start = time.process_time()
+    refused, trouble = False, None
+    try:
+        target.feed(data)
+    except SevbuildError:
+        refused = True
+    except Exception:  # the very thing this looks for
+        trouble = traceback.format_exc()
+    taken = time.process_time() - start
+    if trouble is None and taken > SLOWEST:
+        trouble = f"an input takes more than {SLOWEST} s"
+    return Verdict(refused, taken, trouble)
+
+
+def keep(target: Target, data: bytes, number: int, trouble: str) -> None:
+    """Write the input of a finding down and say what it did."""
+    folder = ROOT / ".cache" / "fuzz"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{target.name}-{number}"
+    path.write_bytes(data)
+    print(f"FINDING in {target.name}, input in {path}\n{trouble}", file=sys.stderr)
+
+
+def run(seconds: float, seed: int, only: str | None) -> int:
+    """Fuzz every target in turn for so long; return the number of distinct findings."""
+    chance = random.Random(seed)
+    chosen = [target for target in targets() if only in (None, target.name)]
+    if not chosen:
+        raise SystemExit(f"no parser is called {only}")
+    tallies = {target.name: Tally() for target in chosen}
+    findings: set[str] = set()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and len(findings) < MOST_FINDINGS:
+        for target in chosen:
+            data = bend(chance, target)
+            verdict = judge(target, data)
+            tallies[target.name].add(verdict)
+            if verdict.trouble is not None and verdict.trouble not in findings:
+                findings.add(verdict.trouble)
+                keep(target, data, len(findings), verdict.trouble)
+    for name, tally in tallies.items():
+        print(f"{name:<10} {tally}")
+    print(f"{len(findings)} findings")
+    return len(findings)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Fuzz the parsers of untrusted bytes.")
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only")
+    arguments = parser.parse_args()
+    sys.exit(1 if run(arguments.seconds, arguments.seed, arguments.only) else 0)
+
+
+if __name__ == "__main__":
+    main()

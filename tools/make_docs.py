@@ -1,0 +1,162 @@
+"""Write docs/manifest.md from the JSON Schema and docs/profiles.md from the profiles.
+
+`--check` compares instead, and exits 1 naming what is stale.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sevbuild.cli.tables import markdown_table
+from sevbuild.manifest.catalog import profile_document, profiles_document
+from sevbuild.manifest.schema import manifest_schema
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+MANIFEST_HEAD = """# The manifest
+
+<!-- generated from the JSON Schema by `make docs` -->
+
+A manifest is a TOML file that declares one guest: what it is made of, and how it is launched. Paths are
+relative to the manifest. Unknown keys are errors. `sevbuild schema` prints the schema for editors,
+`sevbuild check` finds everything that is wrong with a manifest and its inputs at once.
+
+```toml
+{example}```
+"""
+
+MANIFEST_TAIL = """
+## The matrix
+
+Wherever a list is allowed, every combination is a target: mode x profile x CPU x vCPU count x command
+line, in that order, vCPU counts ascending. A target's label is `mode/profile/CPU/vcpusN`, with the name
+of the command line variant as a fifth part where there are several. A combination that its profile cannot
+launch is an error. What is no plain product goes into `[[matrix]]` tables, each laid over the tables above.
+
+## Values that the manifest does not give
+
+| key | taken from |
+| --- | --- |
+| `launch.policy` | the mode: SEV `0x1`, SEV-ES `0x5`, SNP `0x30000` |
+| `launch.guest-features` | the profile |
+| `launch.order` | `profile` |
+| `kernel.hashes` | `true` |
+
+Every output says which values it took, and from where. `--set PATH=VALUE` overrides any key by its path.
+"""
+
+PROFILES_HEAD = """# Profiles
+
+<!-- generated from sevbuild/profiles/*.toml by `make docs` -->
+
+A profile says how one hypervisor, on hosts of one era, launches a guest: the order of regions, the page
+type of each firmware section, the initial registers of every vCPU. It is a TOML file; every departure from
+its parent (`extends`) cites a source. A manifest names a profile by name, or one of your own by path:
+
+```toml
+schema = 1
+name = "my-host"
+extends = "qemu"
+summary = "QEMU on our hosts, with DebugSwap"
+as-of = "2026-11-01"
+
+[guest-features.snp]
+default = 0x21
+known = 0x21
+
+[sources]
+"guest-features.snp" = "read from a report of 2026-10-30"
+```
+
+The values of a shipped profile never change: a new era of hosts gets a new name.
+A register may be a number or one of `vcpu-signature`, `guest-features`, `entry`, `entry-low`, `entry-high`;
+registers that are not named start as zero. `sevbuild profiles NAME` prints what follows here.
+"""
+
+
+def walk(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield path, type and description of every key below an object."""
+    required = schema.get("required", [])
+    for key, value in schema.get("properties", {}).items():
+        path = f"{prefix}{key}"
+        kind = type_of(value) + (", required" if key in required else "")
+        yield path, kind, value.get("description", "")
+        if value.get("properties") and key not in ("policy", "guest-features", "matrix"):
+            yield from walk(value, f"{path}.")
+
+
+def type_of(schema: dict[str, Any]) -> str:
+    """Return the type of a value in a few words."""
+    if "enum" in schema:
+        words = schema["enum"]
+        return " / ".join(f"`{word}`" for word in words) if len(words) <= 6 else "a name"
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(type_of(entry) for entry in schema["anyOf"]))
+    if schema.get("type") == "array":
+        return "list"
+    kind = schema.get("type", "")
+    return {"object": "table"}.get(kind, kind if isinstance(kind, str) else " or ".join(kind))
+
+
+def manifest_page() -> str:
+    """Return docs/manifest.md."""
+    schema = manifest_schema()
+    example = (DOCS.parent / "templates" / "init" / "snp.toml").read_text()
+    parts = [MANIFEST_HEAD.format(example=example)]
+    for name, table in schema["properties"].items():
+        if name in ("schema", "matrix"):
+            continue
+        parts.append(f"\n## `[{name}]`\n\n{table['description']}\n\n")
+        rows = [(f"`{path}`", kind, text) for path, kind, text in walk(table)]
+        if rows:
+            parts.append(markdown_table(("key", "type", "meaning"), rows))
+    return "".join(parts) + MANIFEST_TAIL
+
+
+def profiles_page() -> str:
+    """Return docs/profiles.md."""
+    profiles = profiles_document()
+    rows = [
+        (f"[`{p['name']}`](#{p['name']})", ", ".join(p["modes"]), p["extends"] or "-", p["summary"])
+        for p in profiles
+    ]
+    parts = [PROFILES_HEAD, "\n", markdown_table(("profile", "modes", "extends", "summary"), rows)]
+    for entry in profiles:
+        document = profile_document(entry["name"])
+        parts.append(f"\n## {entry['name']}\n\n{entry['summary']}.\nAs of {entry['as_of']}.\n")
+        shown = document["values"]
+        if entry["extends"]:
+            parts.append(f"Extends `{entry['extends']}`; these values differ from it:\n")
+            shown = [value for value in shown if value["differs"]]
+        cells = [(f"`{v['path']}`", f"`{text(v['value'])}`", v["source"] or "") for v in shown]
+        parts.append("\n" + markdown_table(("key", "value", "source"), cells))
+    return "".join(parts)
+
+
+def text(value: Any) -> str:
+    """Return a value as TOML spells it, near enough for a table."""
+    if isinstance(value, list):
+        return ", ".join(str(entry) for entry in value) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def main() -> None:
+    """Write or check both pages."""
+    stale = []
+    for name, page in (("manifest.md", manifest_page()), ("profiles.md", profiles_page())):
+        path = DOCS / name
+        if "--check" not in sys.argv:
+            path.write_text(page)
+        elif not path.exists() or path.read_text() != page:
+            stale.append(f"docs/{name}")
+    if stale:
+        sys.exit(f"stale: {', '.join(stale)}; run `make docs`")
+
+
+if __name__ == "__main__":
+    main()
