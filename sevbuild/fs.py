@@ -12,7 +12,16 @@ from sevbuild.errors import SevbuildError
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH
 
-__all__ = ["hash_files", "hash_range", "read_file", "read_range", "read_text", "write_file"]
+__all__ = [
+    "FileSource",
+    "file_starts_with",
+    "hash_files",
+    "hash_range",
+    "read_file",
+    "read_range",
+    "read_text",
+    "write_file",
+]
 
 _BUFFER = 256 * 1024
 _TEXT_LIMIT = 16 << 20
@@ -50,6 +59,11 @@ def read_text(path: str) -> str:
         raise SevbuildError(f"{path}:{line}: not UTF-8 text") from None
 
 
+def file_starts_with(path: str, magic: bytes) -> bool:
+    """Tell whether a path is that of a regular file that begins with these bytes; a pipe is left alone."""
+    return os.path.isfile(path) and read_range(path, 0, len(magic)) == magic
+
+
 def hash_files(paths: Sequence[str]) -> tuple[HASH, int]:
     """Return the SHA-256 state over the files one after the other, and their size together.
 
@@ -78,6 +92,38 @@ def read_range(path: str, offset: int, size: int) -> bytes:
             return stream.read(size)
     except OSError as error:
         raise _cannot(path, error) from None
+
+
+class FileSource:
+    """Give the bytes of a regular file by offset; nothing of it is kept or mapped."""
+
+    __slots__ = ("_descriptor", "_path", "size")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY)
+            self.size = os.fstat(self._descriptor).st_size
+        except OSError as error:
+            raise _cannot(path, error) from None
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes at `offset`; raises SevbuildError where the file ends before."""
+        try:
+            data = os.pread(self._descriptor, size, offset)
+            while len(data) < size:
+                more = os.pread(self._descriptor, size - len(data), offset + len(data))
+                if not more:
+                    raise SevbuildError(f"{self._path}: ends {size - len(data)} bytes before its part does")
+                data += more
+        except OSError as error:
+            raise _cannot(self._path, error) from None
+        return data
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
 
 def hash_range(path: str, offset: int, size: int) -> tuple[HASH, int]:

@@ -39,6 +39,7 @@ from sevbuild.manifest.targets import expand
 from sevbuild.vcpu.describe import describe_vmsa
 from sevbuild.vcpu.reset import initial_vmsa
 from tests.support.firmware import make_firmware
+from tests.support.igvm import fuzz_igvm, sample_files
 from tests.support.pe import make_uki
 
 LZMA_GUID = "ee4e5898-3914-4259-9d6e-dc7bd79403cf"
@@ -129,6 +130,7 @@ def targets() -> list[Target]:
         Target("firmware", firmware, images, text=False),
         Target("svsm", svsm, (module,), text=False),
         Target("vmsa", describe_vmsa, (page,), text=False),
+        Target("igvm", fuzz_igvm, sample_files(), text=False),
         Target("uki", uki, images_with_kernel, text=False),
         Target("manifest", manifest, tuple(manifests), text=True),
         Target("profile", profile, tuple(profiles), text=True),

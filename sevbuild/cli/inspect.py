@@ -18,16 +18,22 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def inspect(
-        file: str = typer.Argument(..., metavar="FILE", help="A firmware or a VMSA, told apart by content."),
+        file: str = typer.Argument(
+            ..., metavar="FILE", help="A firmware, a VMSA or an IGVM file, told apart by content."
+        ),
         fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print it."),
         everything: bool = typer.Option(False, "--all", help="Show fields that are zero as well."),
     ) -> None:
-        """Show what a firmware or a VMSA holds, and lint the firmware."""
+        """Show what a firmware, a VMSA or an IGVM file holds; lint a firmware, and ask every loader of IGVM."""
         from sevbuild.guest.inspection import inspect_file
 
         description = inspect_file(file)
         if check_format(fmt, ("table", "json")) == "json":
             sys.stdout.write(json_text(description))
+        elif description["kind"] == "igvm":
+            from sevbuild.cli.inspect_igvm import igvm_text
+
+            sys.stdout.write(igvm_text(description))
         elif description["kind"] == "vmsa":
             sys.stdout.write(_vmsa(description, everything=everything))
         else:

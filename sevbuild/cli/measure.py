@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
-from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, TARGETS, check_format, read_settings
+from sevbuild.cli.options import (
+    FOREIGN_MAGIC,
+    LOADERS,
+    MANIFEST,
+    MODEL,
+    QUIET,
+    SETTINGS,
+    TARGETS,
+    VCPUS,
+    WITH_CMDLINE,
+    WITH_INITRD,
+    WITH_KERNEL,
+    check_format,
+    read_settings,
+)
 from sevbuild.cli.report import print_notices
+from sevbuild.errors import SevbuildError
+from sevbuild.fs import file_starts_with
 from sevbuild.guest.guest import Guest, Measured, load_guest
+
+if TYPE_CHECKING:
+    from sevbuild.guest.foreign import ForeignMeasured
 
 __all__ = ["register"]
 
@@ -19,7 +40,7 @@ def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
 
     @app.command()
-    def measure(
+    def measure(  # noqa: PLR0913, PLR0917 - the flags of one verb
         manifest: str = MANIFEST,
         fmt: str = typer.Option(
             "hex", "--format", "-f", metavar="|".join(FORMATS), help="How to print them."
@@ -37,14 +58,36 @@ def register(app: typer.Typer) -> None:
             "", "--dump-vmsa", metavar="DIR", help="Write vmsa0.bin and vmsa1.bin there.", show_default=False
         ),
         lint: bool = typer.Option(False, "--lint", help="Examine the firmware as `check` does."),
+        loader: list[str] = LOADERS,
+        vcpus: int | None = VCPUS,
+        model: str = MODEL,
+        with_kernel: str = WITH_KERNEL,
+        with_initrd: str = WITH_INITRD,
+        with_cmdline: str = WITH_CMDLINE,
         quiet: bool = QUIET,
     ) -> None:
         """Print the launch digest of each target of a guest.
 
         One target prints its bare digest; several print `DIGEST  LABEL` a line. Values that enter a
-        digest and do not stand in the manifest are noted on standard error.
+        digest and do not stand in the manifest are noted on standard error. An IGVM file in place of a
+        manifest is measured as each loader would launch it.
         """
         check_format(fmt, FORMATS)
+        foreign = (loader, vcpus, model, with_kernel, with_initrd, with_cmdline)
+        if any(foreign) or file_starts_with(manifest, FOREIGN_MAGIC):
+            from sevbuild.cli.foreign import ForeignOptions, measure_foreign, refuse_foreign_options
+
+            options = ForeignOptions(*foreign)
+            if not file_starts_with(manifest, FOREIGN_MAGIC):
+                refuse_foreign_options(options)
+            if settings or lint:
+                raise SevbuildError(f"{'--set' if settings else '--lint'} is for manifests")
+
+            def act(measured: list[ForeignMeasured]) -> None:
+                _act(measured, dump_vmsa, expect)
+
+            measure_foreign(manifest, options, target, fmt, act, quiet=quiet)
+            return
         guest = load_guest(manifest, settings=read_settings(settings))
         measured = guest.measure(guest.select(target))
         if lint:
@@ -52,14 +95,7 @@ def register(app: typer.Typer) -> None:
 
             guest.notices.extend(lint_guest(guest))
         print_notices(guest.notices, quiet=quiet)
-        if dump_vmsa:
-            from sevbuild.guest.dump import dump_vmsas
-
-            dump_vmsas(dump_vmsa, measured)
-        if expect:
-            from sevbuild.guest.expect import expect_digests
-
-            expect_digests(expect, measured)
+        _act(measured, dump_vmsa, expect)
         if fmt == "hex":
             lines = [item.digest.hex() for item in measured]
             if len(measured) > 1:
@@ -67,6 +103,18 @@ def register(app: typer.Typer) -> None:
             sys.stdout.write("\n".join(lines) + "\n")
         else:
             sys.stdout.write(_render(fmt, guest, measured))
+
+
+def _act(measured: Sequence[Measured] | Sequence[ForeignMeasured], dump_vmsa: str, expect: str) -> None:
+    """Do what is asked for beside printing; raises MismatchError where a digest is not the expected one."""
+    if dump_vmsa:
+        from sevbuild.guest.dump import dump_vmsas
+
+        dump_vmsas(dump_vmsa, measured)
+    if expect:
+        from sevbuild.guest.expect import expect_digests
+
+        expect_digests(expect, measured)
 
 
 def _render(fmt: str, guest: Guest, measured: list[Measured]) -> str:

@@ -10,16 +10,54 @@ from sevbuild.errors import SevbuildError
 from sevbuild.fs import read_text
 from sevbuild.manifest.document import parse_toml
 
-__all__ = ["MANIFEST", "QUIET", "SETTINGS", "TARGETS", "check_format", "read_settings"]
+__all__ = [
+    "FOREIGN_MAGIC",
+    "LOADERS",
+    "MANIFEST",
+    "MODEL",
+    "QUIET",
+    "SETTINGS",
+    "TARGETS",
+    "VCPUS",
+    "WITH_CMDLINE",
+    "WITH_INITRD",
+    "WITH_KERNEL",
+    "check_format",
+    "read_settings",
+]
 
 MANIFEST: Any = typer.Argument(
-    ..., metavar="MANIFEST", help="The manifest, or - for standard input.", show_default=False
+    ...,
+    metavar="MANIFEST",
+    help="The manifest, or - for standard input; or an IGVM file.",
+    show_default=False,
 )
 SETTINGS: Any = typer.Option(
     [], "--set", metavar="PATH=VALUE", help="Override a manifest key by its TOML path; @FILE reads the value."
 )
 TARGETS: Any = typer.Option([], "--target", metavar="LABEL", help="Take this target alone; may be repeated.")
+LOADERS: Any = typer.Option(
+    [],
+    "--loader",
+    metavar="NAME|all",
+    help="For an IGVM file: load it as this program does; may be repeated.",
+)
+VCPUS: Any = typer.Option(
+    None, "--vcpus", metavar="N", help="For an IGVM file: start N vCPUs, not as many as it describes."
+)
+MODEL: Any = typer.Option(
+    "", "--model", metavar="CPU", help="For an IGVM file: the CPU of vCPUs it does not describe."
+)
+WITH_KERNEL: Any = typer.Option(
+    "", "--with-kernel", metavar="FILE", help="For an IGVM file: the kernel that Cloud Hypervisor is given."
+)
+WITH_INITRD: Any = typer.Option("", "--with-initrd", metavar="FILE", help="The initrd beside it.")
+WITH_CMDLINE: Any = typer.Option("", "--with-cmdline", metavar="TEXT", help="The command line beside it.")
 QUIET: Any = typer.Option(False, "--quiet", "-q", help="Print no notes and no warnings.")
+
+
+FOREIGN_MAGIC = b"IGVM"
+"""What tells an IGVM file from a manifest."""
 
 
 def read_settings(settings: list[str]) -> dict[str, Any]:

@@ -7,9 +7,25 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, TARGETS, check_format, read_settings
+from sevbuild.cli.options import (
+    FOREIGN_MAGIC,
+    LOADERS,
+    MANIFEST,
+    MODEL,
+    QUIET,
+    SETTINGS,
+    TARGETS,
+    VCPUS,
+    WITH_CMDLINE,
+    WITH_INITRD,
+    WITH_KERNEL,
+    check_format,
+    read_settings,
+)
 from sevbuild.cli.report import print_notices
 from sevbuild.cli.tables import json_text, text_table
+from sevbuild.errors import SevbuildError
+from sevbuild.fs import file_starts_with
 from sevbuild.guest.guest import Guest, load_guest
 from sevbuild.guest.trace import plan_document
 from sevbuild.manifest.targets import Target
@@ -23,7 +39,7 @@ def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
 
     @app.command()
-    def plan(
+    def plan(  # noqa: PLR0913, PLR0917 - the flags of one verb
         manifest: str = MANIFEST,
         target: list[str] = TARGETS,
         fmt: str = typer.Option(
@@ -31,10 +47,27 @@ def register(app: typer.Typer) -> None:
         ),
         seed: bool = typer.Option(False, "--seed", help="Print only the digest after the firmware alone."),
         settings: list[str] = SETTINGS,
+        loader: list[str] = LOADERS,
+        vcpus: int | None = VCPUS,
+        model: str = MODEL,
+        with_kernel: str = WITH_KERNEL,
+        with_initrd: str = WITH_INITRD,
+        with_cmdline: str = WITH_CMDLINE,
         quiet: bool = QUIET,
     ) -> None:
         """Print each launch update of a target, and the launch digest as it stands after it."""
         check_format(fmt, FORMATS)
+        foreign = (loader, vcpus, model, with_kernel, with_initrd, with_cmdline)
+        if any(foreign) or file_starts_with(manifest, FOREIGN_MAGIC):
+            from sevbuild.cli.foreign import ForeignOptions, plan_foreign, refuse_foreign_options
+
+            options = ForeignOptions(*foreign)
+            if not file_starts_with(manifest, FOREIGN_MAGIC):
+                refuse_foreign_options(options)
+            if settings or seed:
+                raise SevbuildError(f"{'--set' if settings else '--seed'} is for manifests")
+            sys.stdout.write(_documents(fmt, plan_foreign(manifest, options, target, quiet=quiet)))
+            return
         guest = load_guest(manifest, settings=read_settings(settings))
         targets = guest.select(target)
         text = _seeds(guest, targets) if seed else _plans(fmt, guest, targets)
@@ -48,7 +81,10 @@ def _seeds(guest: Guest, targets: list[Target]) -> str:
 
 
 def _plans(fmt: str, guest: Guest, targets: list[Target]) -> str:
-    documents = [plan_document(guest, target) for target in targets]
+    return _documents(fmt, [plan_document(guest, target) for target in targets])
+
+
+def _documents(fmt: str, documents: list[dict[str, Any]]) -> str:
     if fmt == "json":
         return json_text(documents[0] if len(documents) == 1 else documents)
     return "\n".join(_table(document) for document in documents)

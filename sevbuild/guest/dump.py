@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Protocol
 
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import write_file
-from sevbuild.guest.guest import Measured
+from sevbuild.launch.page_type import PageType
+from sevbuild.launch.plan import LaunchPlan
+from sevbuild.launch.region_data import chunks
 
-__all__ = ["dump_vmsas"]
+__all__ = ["LabelledPlan", "dump_vmsas"]
 
 
-def dump_vmsas(directory: str, measured: Sequence[Measured]) -> list[str]:
+class LabelledPlan(Protocol):
+    """Have a launch plan and the label it is printed with."""
+
+    @property
+    def label(self) -> str:
+        """Return the label."""
+
+    @property
+    def plan(self) -> LaunchPlan:
+        """Return the launch plan."""
+
+
+def dump_vmsas(directory: str, measured: Sequence[LabelledPlan]) -> list[str]:
     """Write vmsa0.bin (boot processor) and vmsa1.bin (every other vCPU) and return their paths.
 
     Several targets get a folder each, named by label with `/` as `_`. Mode sev has no VMSA.
     """
     pages = {}
     for item in measured:
-        folder = item.target.label.replace("/", "_") if len(measured) > 1 else ""
-        for vcpu, update in enumerate(item.plan.vmsas[:2]):
+        folder = item.label.replace("/", "_") if len(measured) > 1 else ""
+        vmsas = [update for update in item.plan.updates if update.page_type == PageType.VMSA]
+        for vcpu, update in enumerate(vmsas[:2]):
             if update.data is not None:
-                pages[os.path.join(directory, folder, f"vmsa{vcpu}.bin")] = bytes(update.data)
+                pages[os.path.join(directory, folder, f"vmsa{vcpu}.bin")] = b"".join(chunks(update.data))
     if not pages:
         raise SevbuildError("no target has a VMSA", hint="mode sev launches none")
     try:

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.fs import read_file
-from sevbuild.guest.guest import Measured
 
-__all__ = ["expect_digests", "parse_expected"]
+__all__ = ["LabelledDigest", "expect_digests", "parse_expected"]
 
 _LIMIT = 256 << 20
 _SIZES = (96, 64)
 
 
-def expect_digests(expected: str, measured: Sequence[Measured]) -> None:
+class LabelledDigest(Protocol):
+    """Have a launch digest and the label it is printed with."""
+
+    @property
+    def label(self) -> str:
+        """Return the label."""
+
+    @property
+    def digest(self) -> bytes:
+        """Return the launch digest."""
+
+
+def expect_digests(expected: str, measured: Sequence[LabelledDigest]) -> None:
     """Raise MismatchError unless every target has its expected launch digest.
 
     `expected` is a digest in hex (for a single target), or a file: one digest, `DIGEST  LABEL` lines as
@@ -25,11 +36,11 @@ def expect_digests(expected: str, measured: Sequence[Measured]) -> None:
     digest = _digest(expected)
     wanted = {"": digest} if digest is not None else parse_expected(expected, read_file(expected, _LIMIT))
     if "" in wanted and len(measured) > 1:
-        hint = "give a file of `DIGEST  LABEL` lines, or pick one with --target"
+        hint = "give a file of `DIGEST  LABEL` lines, or pick one with --target or --loader"
         raise SevbuildError(f"one expected digest for {len(measured)} targets", hint=hint)
     differences = []
     for item in measured:
-        label, actual = item.target.label, item.digest.hex()
+        label, actual = item.label, item.digest.hex()
         value = wanted.get("", wanted.get(label))
         if value is None:
             differences.append(f"{label}: nothing is expected for it")

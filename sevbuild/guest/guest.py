@@ -35,6 +35,11 @@ class Measured(NamedTuple):
     plan: LaunchPlan
     digest: bytes
 
+    @property
+    def label(self) -> str:
+        """Return the label of the target."""
+        return self.target.label
+
 
 class Guest:
     """Hold one declared guest for one run: inputs are read when they are first needed, and once."""

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import read_file
+from sevbuild.fs import file_starts_with, read_file
 from sevbuild.guest.inputs import FIRMWARE_LIMIT
 from sevbuild.image.lint import describe_firmware, lint_firmware
 from sevbuild.image.ovmf import parse_firmware
@@ -17,16 +17,19 @@ __all__ = ["inspect_file"]
 
 
 def inspect_file(path: str) -> dict[str, Any]:
-    """Return a JSON-able description of a firmware or a VMSA; `kind` tells which.
+    """Return a JSON-able description of a firmware, a VMSA or an IGVM file; `kind` tells which.
 
-    A firmware's has its lint under `findings`. Raises SevbuildError for a file that is neither.
+    A firmware's has its lint under `findings`. Raises SevbuildError for a file that is none of these.
     """
+    if file_starts_with(path, b"IGVM"):
+        from sevbuild.guest.inspect_igvm import inspect_igvm
+
+        return inspect_igvm(path)
     data = read_file(path, FIRMWARE_LIMIT)
     if looks_like_vmsa(data):
         return {"name": os.path.basename(path), **describe_vmsa(data)}
-    if data[:2] == b"MZ" or data[:4] == b"IGVM":
-        what = "an IGVM file" if data[:4] == b"IGVM" else "an EFI image"
-        raise SevbuildError(f"{path}: {what}, neither a firmware nor a VMSA")
+    if data[:2] == b"MZ":
+        raise SevbuildError(f"{path}: an EFI image, neither a firmware nor a VMSA")
     try:
         firmware = parse_firmware(data)
     except SevbuildError as error:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from hashlib import sha256, sha384
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sevbuild.guest.guest import Guest
 from sevbuild.launch.page_type import MEASURED_CONTENTS
+from sevbuild.launch.region_data import Contents, chunks
 from sevbuild.launch.update import LaunchUpdate
 from sevbuild.manifest.targets import Target
 
-__all__ = ["plan_document"]
+if TYPE_CHECKING:
+    from hashlib import _Hash as HASH
+
+__all__ = ["plan_document", "update_entries"]
 
 
 def plan_document(guest: Guest, target: Target) -> dict[str, Any]:
@@ -21,27 +25,6 @@ def plan_document(guest: Guest, target: Target) -> dict[str, Any]:
     SHA-256 for SEV and SEV-ES, None where contents are not measured) and the running launch digest.
     """
     plan = guest.plan(target)
-    steps: Iterator[tuple[LaunchUpdate, bytes]] = guest.trace(target)
-    hasher = sha384 if target.mode == "snp" else sha256
-    known: dict[int, str] = {}
-    updates = []
-    for index, (update, digest) in enumerate(steps):
-        contents = None
-        if update.data is not None and update.page_type in MEASURED_CONTENTS:
-            contents = known.get(id(update.data))
-            if contents is None:
-                contents = known[id(update.data)] = hasher(update.data).hexdigest()
-        updates.append(
-            {
-                "index": index,
-                "origin": update.origin,
-                "page_type": update.page_type.label if target.mode == "snp" else _command(update),
-                "gpa": hex(update.gpa),
-                "length": hex(update.length),
-                "contents_digest": contents,
-                "launch_digest": digest.hex(),
-            }
-        )
     return {
         "label": target.label,
         "mode": target.mode,
@@ -51,8 +34,40 @@ def plan_document(guest: Guest, target: Target) -> dict[str, Any]:
         "guest_features": None if target.guest_features is None else hex(target.guest_features),
         "algorithm": "sha384" if target.mode == "snp" else "sha256",
         "seed": None if plan.seed is None else plan.seed.hex(),
-        "updates": updates,
+        "updates": update_entries(target.mode, guest.trace(target)),
     }
+
+
+def update_entries(mode: str, steps: Iterable[tuple[LaunchUpdate, bytes]]) -> list[dict[str, Any]]:
+    """Return an entry for each launch update with the launch digest after it."""
+    hasher = sha384 if mode == "snp" else sha256
+    known: dict[int, str] = {}
+    entries = []
+    for index, (update, digest) in enumerate(steps):
+        contents = None
+        if update.data is not None and update.page_type in MEASURED_CONTENTS:
+            contents = known.get(id(update.data))
+            if contents is None:
+                contents = known[id(update.data)] = _digest(hasher, update.data)
+        entries.append(
+            {
+                "index": index,
+                "origin": update.origin,
+                "page_type": update.page_type.label if mode == "snp" else _command(update),
+                "gpa": hex(update.gpa),
+                "length": hex(update.length),
+                "contents_digest": contents,
+                "launch_digest": digest.hex(),
+            }
+        )
+    return entries
+
+
+def _digest(algorithm: Callable[[], HASH], data: Contents) -> str:
+    state = algorithm()
+    for chunk in chunks(data):
+        state.update(chunk)
+    return state.hexdigest()
 
 
 def _command(update: LaunchUpdate) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha384
 
 from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
+from sevbuild.launch.region_data import Contents, chunks
 from sevbuild.launch.update import LaunchUpdate
 
 __all__ = ["INITIAL_DIGEST", "PageHasher", "extend"]
@@ -30,25 +31,27 @@ class PageHasher:
     def __init__(self) -> None:
         self._uniform: dict[int, bytes] = {}
         self._pages: dict[bytes, bytes] = {}
-        self._regions: dict[int, tuple[bytes | memoryview, list[bytes]]] = {}
+        self._regions: dict[int, tuple[Contents, list[bytes]]] = {}
 
-    def remember(self, data: bytes | memoryview) -> None:
+    def remember(self, data: Contents) -> None:
         """Keep the page digests of `data`, which is launched at more than one place."""
         if id(data) not in self._regions:
             self._regions[id(data)] = (data, [])
 
-    def contents(self, data: bytes | memoryview, first: int, last: int) -> list[bytes]:
+    def contents(self, data: Contents, first: int, last: int) -> list[bytes]:
         """Return the SHA-384 of each page from `first` up to, not including, `last` (48 bytes each)."""
         kept = self._regions.get(id(data))
         if kept is None:
             return self._hash(data, first, last)
         if not kept[1]:
-            kept[1].extend(self._hash(data, 0, len(data) // PAGE_SIZE))
+            pages = len(data) // PAGE_SIZE
+            for start in range(0, pages, _CHUNK_PAGES):
+                kept[1].extend(self._hash(data, start, min(start + _CHUNK_PAGES, pages)))
         return kept[1][first:last]
 
-    def vmsa(self, page: bytes | memoryview) -> bytes:
+    def vmsa(self, data: Contents) -> bytes:
         """Return the CONTENTS of a VMSA page (48 bytes)."""
-        page = bytes(page)
+        page = b"".join(chunks(data))
         digest = self._pages.get(page)
         if digest is None:
             masked = page
@@ -57,7 +60,9 @@ class PageHasher:
             digest = self._pages[page] = sha384(masked).digest()
         return digest
 
-    def _hash(self, data: bytes | memoryview, first: int, last: int) -> list[bytes]:
+    def _hash(self, data: Contents, first: int, last: int) -> list[bytes]:
+        if not isinstance(data, bytes | memoryview):
+            data, first, last = data.read(first * PAGE_SIZE, last * PAGE_SIZE), 0, last - first
         view = memoryview(data)
         uniform = self._uniform
         digests = []

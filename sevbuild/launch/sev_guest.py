@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.launch.page_type import PAGE_SIZE, PageType
 from sevbuild.launch.policy import SevPolicy
+from sevbuild.launch.region_data import Contents, chunks
 from sevbuild.launch.status import LaunchError, Status
 from sevbuild.launch.update import LaunchUpdate
 
@@ -105,7 +106,7 @@ class SevGuest:
         """Add the bytes of `update` to the guest and to the launch digest."""
         command = f"LAUNCH_UPDATE_DATA ({update.origin})"
         self._ready(command)
-        self._hash.update(self._checked(update, command))
+        self._add(self._checked(update, command))
 
     def launch_update_vmsa(self, update: LaunchUpdate) -> None:
         """Add one vCPU's initial register page; its length is checked before all else."""
@@ -115,7 +116,7 @@ class SevGuest:
         self._ready(command)
         if not SevPolicy(self._policy).es:
             raise LaunchError(command, Status.UNSUPPORTED, "the policy does not make this an SEV-ES guest")
-        self._hash.update(self._checked(update, command))
+        self._add(self._checked(update, command))
 
     def launch_measure(self, tik: bytes, mnonce: bytes) -> bytes:
         """Return the measurement: HMAC-SHA256 over the launch digest, under the guest owner's TIK.
@@ -137,6 +138,10 @@ class SevGuest:
         self._state = SevGuestState.RUNNING
         return self._hash.digest()
 
+    def _add(self, data: Contents) -> None:
+        for chunk in chunks(data):
+            self._hash.update(chunk)
+
     def _ready(self, command: str) -> None:
         if not self._platform.initialized:
             raise LaunchError(command, Status.INVALID_PLATFORM_STATE, "the platform is not initialised")
@@ -144,7 +149,7 @@ class SevGuest:
             raise LaunchError(command, Status.INVALID_GUEST_STATE, f"the guest is in {self._state.name}")
 
     @staticmethod
-    def _checked(update: LaunchUpdate, command: str) -> bytes | memoryview:
+    def _checked(update: LaunchUpdate, command: str) -> Contents:
         if update.gpa % 16:
             raise LaunchError(command, Status.INVALID_ADDRESS, f"{update.gpa:#x} is no multiple of 16")
         if update.length <= 0 or update.length % 16:

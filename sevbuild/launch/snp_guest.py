@@ -65,7 +65,8 @@ class SnpGuest:
         self._platform = SnpPlatform() if platform is None else platform
         self._hasher = PageHasher() if hasher is None else hasher
         start = _Snapshot() if snapshot is None else snapshot
-        self._state, self._digest, self._policy, self._extents = start
+        self._state, self._digest, self._policy = start[:3]
+        self._extents = list(start.extents)
 
     @property
     def state(self) -> SnpGuestState:
@@ -80,7 +81,7 @@ class SnpGuest:
     def fork(self, *, policy: int | None = None) -> SnpGuest:
         """Return an independent copy of the context, or of one launched alike under another policy."""
         kept = self._policy if policy is None else policy
-        snapshot = _Snapshot(self._state, self._digest, kept, self._extents)
+        snapshot = _Snapshot(self._state, self._digest, kept, tuple(self._extents))
         return SnpGuest(self._platform, self._hasher, snapshot=snapshot)
 
     def launch_start(self, policy: int, *, seed: bytes | None = None) -> None:
@@ -111,7 +112,7 @@ class SnpGuest:
         command = f"SNP_LAUNCH_UPDATE ({update.origin})"
         if not self._platform.initialized:
             raise LaunchError(command, Status.INVALID_PLATFORM_STATE, "the platform is not initialised")
-        extents = self._claim(update, command)
+        at = self._claim(update, command)
         if update.page_type not in PageType.__members__.values():
             raise LaunchError(command, Status.INVALID_PARAM, f"no page type {int(update.page_type)}")
         if self._state != SnpGuestState.LAUNCH:
@@ -122,7 +123,7 @@ class SnpGuest:
                 reason = f"{update.length:#x} bytes announced, {max(size, 0):#x} given"
                 raise LaunchError(command, Status.INVALID_PARAM, reason)
         self._digest = extend(self._digest, update, self._hasher)
-        self._extents = extents
+        self._take(at, update)
 
     def launch_finish(self, *, id_block: tuple[bytes, int] | None = None) -> bytes:
         """Finish the launch and return the 48-byte launch digest.
@@ -142,21 +143,34 @@ class SnpGuest:
         self._state = SnpGuestState.RUNNING
         return self._digest
 
-    def _claim(self, update: LaunchUpdate, command: str) -> tuple[tuple[int, int], ...]:
-        """Return the extents with those of `update`, as the RMP would record them."""
+    def _claim(self, update: LaunchUpdate, command: str) -> int:
+        """Return where the extent of `update` belongs, as the RMP would let it have its pages."""
         gpa, length = update.gpa, update.length
         if gpa < 0 or gpa % PAGE_SIZE or gpa >= 1 << 52:
             raise LaunchError(command, Status.INVALID_ADDRESS, f"{gpa:#x} is no page address below 2^52")
         if length <= 0 or length % PAGE_SIZE:
             raise LaunchError(command, Status.INVALID_LEN, f"{length:#x} bytes are no whole pages")
-        if update.page_type == PageType.VMSA:
-            if length != PAGE_SIZE:
-                raise LaunchError(command, Status.INVALID_LEN, "a VMSA is one page")
-            # Hypervisors give every VMSA the same synthetic GPA; the host pages behind them differ.
-            return self._extents
-        at = bisect_right(self._extents, (gpa, gpa))
-        before, after = self._extents[:at], self._extents[at:]
-        if (before and before[-1][1] > gpa) or (after and after[0][0] < update.end):
+        if update.page_type == PageType.VMSA and length != PAGE_SIZE:
+            raise LaunchError(command, Status.INVALID_LEN, "a VMSA is one page")
+        extents = self._extents
+        at = bisect_right(extents, (gpa, gpa))
+        # Hypervisors give every VMSA the same synthetic GPA; the host pages behind them differ.
+        if update.page_type != PageType.VMSA and (
+            (at and extents[at - 1][1] > gpa) or (at < len(extents) and extents[at][0] < update.end)
+        ):
             reason = f"pages in {gpa:#x}..{update.end - 1:#x} were launched before"
             raise LaunchError(command, Status.INVALID_PAGE_STATE, reason)
-        return (*before, (gpa, update.end), *after)
+        return at
+
+    def _take(self, at: int, update: LaunchUpdate) -> None:
+        """Note the pages of `update`, whose extent belongs at `at`; neighbours become one extent."""
+        if update.page_type == PageType.VMSA:
+            return
+        start, end, last = update.gpa, update.end, at
+        if at and self._extents[at - 1][1] == start:
+            at -= 1
+            start = self._extents[at][0]
+        if last < len(self._extents) and self._extents[last][0] == end:
+            end = self._extents[last][1]
+            last += 1
+        self._extents[at:last] = [(start, end)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sevbuild.launch.page_type import PageType
+from sevbuild.launch.region_data import Contents
 
 __all__ = ["LaunchUpdate"]
 
@@ -12,8 +13,8 @@ __all__ = ["LaunchUpdate"]
 class LaunchUpdate(NamedTuple):
     """Describe one launch update: a region, not a page.
 
-    `gpa` and `length` are bytes, multiples of 4096 for SNP (SEV takes multiples of 16). `data` is a view
-    of `length` bytes for the types whose contents are measured, else None. `origin` names the input that
+    `gpa` and `length` are bytes, multiples of 4096 for SNP (SEV takes multiples of 16). `data` are
+    the `length` bytes of the types whose contents are measured, else None. `origin` names the input that
     put the region there. `vmpl_permissions` are the VMPL1, VMPL2 and VMPL3 masks (SNP ABI 8.17.2); every
     hypervisor known here passes zeros.
     """
@@ -21,7 +22,7 @@ class LaunchUpdate(NamedTuple):
     gpa: int
     page_type: PageType
     length: int
-    data: bytes | memoryview | None
+    data: Contents | None
     origin: str
     vmpl_permissions: tuple[int, int, int] = (0, 0, 0)
 

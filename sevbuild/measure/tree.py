@@ -13,6 +13,8 @@ from sevbuild.launch.update import LaunchUpdate
 __all__ = ["LaunchTree"]
 
 _NO_OWNER = bytes(16)
+_MANY = 4096
+"""From here on updates are replayed without a context kept for each: a file can make a million of them."""
 
 
 class _Node:
@@ -30,12 +32,13 @@ class LaunchTree:
     """Compute launch digests of many plans; a prefix that two plans share is replayed once.
 
     Plans share a prefix where their updates are the same objects, as the planner makes them. The policy
-    enters no digest, so plans that differ in it share as well; each is still checked.
+    enters no digest, so plans that differ in it share as well; each is still checked. `hasher` hashes page
+    contents, each once; None for one of the tree's own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hasher: PageHasher | None = None) -> None:
         self._roots: dict[tuple[bool, bytes | None], _Node] = {}
-        self._hasher = PageHasher()
+        self._hasher = PageHasher() if hasher is None else hasher
         self._places: dict[int, tuple[LaunchUpdate, tuple[int, ...]]] = {}
 
     def announce(self, plans: Sequence[LaunchPlan]) -> None:
@@ -68,12 +71,23 @@ class LaunchTree:
     def trace(self, plan: LaunchPlan) -> Iterator[tuple[LaunchUpdate, bytes]]:
         """Yield each update of a plan with the launch digest as it stands after it."""
         node = self._root(plan)
+        if len(plan.updates) > _MANY:
+            guest = node.guest.fork(policy=plan.policy)
+            for update in plan.updates:
+                guest.launch_update(update)
+                yield update, guest.launch_digest
+            return
         for update in plan.updates:
             node = self._step(node, update, plan.policy)
             yield update, node.guest.launch_digest
 
     def _replay(self, plan: LaunchPlan) -> SnpGuest | SevGuest:
         node = self._root(plan)
+        if len(plan.updates) > _MANY:
+            guest = node.guest.fork(policy=plan.policy)
+            for update in plan.updates:
+                guest.launch_update(update)
+            return guest
         for updates in (plan.regions, plan.vmsas):
             for update in updates:
                 below = node.children.get(id(update))

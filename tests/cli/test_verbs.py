@@ -206,7 +206,7 @@ def test_inspect_shows_a_vmsa(tmp_path: Path) -> None:
     ("data", "message"),
     [
         (b"MZ" + bytes(100), "an EFI image"),
-        (b"IGVM" + bytes(100), "an IGVM file"),
+        (b"IGVM" + bytes(100), "format version 0, known are 1 and 2"),
         (b"text", "no firmware"),
         (b"", "no firmware"),
     ],

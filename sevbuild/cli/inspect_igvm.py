@@ -1,0 +1,71 @@
+"""How `inspect` prints an IGVM file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sevbuild.cli.tables import text_table
+
+__all__ = ["igvm_text"]
+
+
+def igvm_text(file: dict[str, Any]) -> str:
+    """Return the description of an IGVM file as text."""
+    facts = [
+        ("size", f"{file['size']} bytes"),
+        ("sha256", file["sha256"]),
+        ("format", f"version {file['version']}, {file['architecture']}, {file['headers']} headers"),
+    ]
+    text = f"{file['name']}: IGVM file\n" + "".join(f"  {name:<8}{value}\n" for name, value in facts)
+    text += "".join(f"  warning: {line}\n" for line in file["warnings"])
+    text += _section(
+        "platforms", file["platforms"], ("mask", "platform", "highest_vtl", "shared_gpa_boundary")
+    )
+    text += _section("policies", file["policies"], ("mask", "policy"))
+    text += _section(
+        "pages, in file order", file["regions"], ("gpa", "pages", "type", "flags", "data", "mask")
+    )
+    contexts = [{**context, **(context["registers"] or {})} for context in file["vp_contexts"]]
+    columns = ("vp_index", "gpa", "cs.base", "rip", "cr0", "efer", "sev_features", "mask")
+    text += _section("VP contexts", contexts, columns)
+    text += _section(
+        "parameter areas", file["parameter_areas"], ("index", "size", "inserted_at", "initial_data")
+    )
+    text += _section("parameters", file["parameters"], ("kind", "area", "offset"))
+    text += _section("required memory", file["required_memory"], ("gpa", "size", "mask"))
+    block = ("launch_digest", "family_id", "image_id", "guest_svn", "author_key")
+    text += _section("ID blocks", file["id_blocks"], block)
+    text += _section("other headers", file["other"], ("type",))
+    same = "one and the same" if file["same_digest"] else "not the same in all"
+    text += f"\nlaunch digest by loader: {same}\n"
+    rows = [(entry["loader"], entry["digest"] or f"refused: {entry['refused']}") for entry in file["loaders"]]
+    text += _indented(text_table(("loader", "digest"), rows))
+    text += "\ncan it boot\n"
+    for entry in file["loaders"]:
+        if entry["digest"] is not None and entry["launches"]:
+            doubts = [f"{doubt['kind'].replace('-', ' ')}: {doubt['reason']}" for doubt in entry["doubts"]]
+            text += f"  {entry['loader']:<22}" + ("; ".join(doubts) or "nothing known against it") + "\n"
+    text += "\nportable: " + ("yes, one digest in every loader\n" if file["portable"] else "no\n")
+    for breach in file["breaches"]:
+        text += f"  {breach['rule']} (header {breach['header']}): {breach['reason']}\n"
+    return text
+
+
+def _section(title: str, entries: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
+    if not entries:
+        return ""
+    header = ("header", *(column.replace("_", " ") for column in columns))
+    rows = [(str(entry["header"]), *(_cell(entry.get(column)) for column in columns)) for entry in entries]
+    return f"\n{title}\n" + _indented(text_table(header, rows))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value) or "-"
+    return "-" if value is None else str(value)
+
+
+def _indented(table: str) -> str:
+    return "".join(f"  {line}\n" for line in table.splitlines())

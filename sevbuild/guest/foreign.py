@@ -1,0 +1,206 @@
+"""A ready IGVM file: what each loader makes of it, and the launch digests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import NamedTuple
+
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.fs import FileSource, hash_files
+from sevbuild.guest.page_workers import PageWorkers
+from sevbuild.igvm.load import Doubt, Loaded, LoadRequest, load
+from sevbuild.igvm.loaders import LOADERS, loader_named
+from sevbuild.igvm.pages import UpdateMaker
+from sevbuild.igvm.reader import read_igvm
+from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
+from sevbuild.launch.plan import LaunchPlan
+from sevbuild.launch.update import LaunchUpdate
+from sevbuild.measure.tree import LaunchTree
+from sevbuild.vcpu.models import CPU_MODELS
+
+__all__ = ["ForeignFile", "ForeignLaunch", "ForeignMeasured", "Refused", "kernel_hashes_of"]
+
+MAX_VCPUS = 512
+
+
+class ForeignLaunch(NamedTuple):
+    """Hold what a launch adds to a file, as the command line says it.
+
+    `loaders` are names, none for all. `model` is a CPU model or a signature as a number; empty for none.
+    """
+
+    loaders: Sequence[str] = ()
+    vcpus: int | None = None
+    model: str = ""
+    kernel_hashes: KernelHashes | None = None
+
+
+class Refused(NamedTuple):
+    """Name a loader that takes no such file, and why."""
+
+    loader: str
+    reason: str
+
+
+class ForeignMeasured(NamedTuple):
+    """Hold what a loader made of a file, its launch digest and what speaks against a launch."""
+
+    loaded: Loaded
+    digest: bytes
+    doubts: tuple[Doubt, ...]
+
+    @property
+    def label(self) -> str:
+        """Return the label of the digest."""
+        return self.loaded.label
+
+    @property
+    def plan(self) -> LaunchPlan:
+        """Return the launch plan."""
+        return self.loaded.plan
+
+
+class ForeignFile:
+    """Hold one IGVM file for one run; its pages are read when they are hashed, and not kept."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._source = FileSource(path)
+        try:
+            self.file = read_igvm(self._source)
+        except SevbuildError as error:
+            raise SevbuildError(f"{path}: {error.message}", hint=error.hint) from None
+        self.notices = [Notice("warning", path, line) for line in self.file.warnings]
+        self._maker = UpdateMaker(self._source)
+        self._hasher = PageWorkers()
+        self._tree = LaunchTree(self._hasher)
+
+    @property
+    def name(self) -> str:
+        """Return the file's own name."""
+        return os.path.basename(self.path)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the file."""
+        return self._source.size
+
+    def sha256(self) -> bytes:
+        """Return the SHA-256 of the file."""
+        return hash_files([self.path])[0].digest()
+
+    def load(self, launch: ForeignLaunch) -> tuple[list[Loaded], list[Refused]]:
+        """Return what loaders make of the file, and who refuses it."""
+        names = list(dict.fromkeys(launch.loaders)) or list(LOADERS)
+        if "all" in names:
+            names = list(LOADERS)
+        if launch.vcpus is not None and not 1 <= launch.vcpus <= MAX_VCPUS:
+            raise SevbuildError(f"--vcpus {launch.vcpus}: a guest has 1 to {MAX_VCPUS}")
+        signature = _signature(launch.model) if launch.model else None
+        loaded, refused = [], []
+        for loader in [loader_named(name) for name in names]:
+            hashes = launch.kernel_hashes
+            if loader.hash_page is None and len(names) > 1:
+                # Where all are asked, those that write no hashes launch the file as it is.
+                hashes = None
+            request = LoadRequest(launch.vcpus, None, hashes)
+            if signature is not None:
+                request = request._replace(reset_state=_ResetState(signature))
+            try:
+                loaded.append(load(self.file, loader, self._maker, request))
+            except SevbuildError as error:
+                if len(names) == 1:
+                    raise SevbuildError(f"{self.path}: {error.message}", hint=error.hint) from None
+                refused.append(Refused(loader.name, error.message.removeprefix(f"{loader.name}: ")))
+        return loaded, refused
+
+    def measure(self, loaded: Sequence[Loaded]) -> tuple[list[ForeignMeasured], list[Refused]]:
+        """Return the launch digests, and whose plan the secure processor refuses."""
+        plans = [item.plan for item in loaded]
+        self._tree.announce(plans)
+        measured, refused = [], []
+        with closing(self._hasher):
+            self._hasher.start(plans)
+            for item in loaded:
+                try:
+                    digest = self._tree.digest(item.plan)
+                except SevbuildError as error:
+                    if len(loaded) == 1:
+                        raise SevbuildError(f"{self.path}: {item.loader.name}: {error.message}") from None
+                    refused.append(Refused(item.loader.name, error.message))
+                    continue
+                doubts = (*item.doubts, *self._id_block_doubts(item, digest))
+                measured.append(ForeignMeasured(item, digest, doubts))
+        return measured, refused
+
+    def trace(self, loaded: Loaded) -> Iterator[tuple[LaunchUpdate, bytes]]:
+        """Yield each launch update of a plan with the launch digest after it."""
+        return self._tree.trace(loaded.plan)
+
+    def note(self, measured: Sequence[ForeignMeasured], refused: Sequence[Refused]) -> None:
+        """Collect as notices who refuses the file, and what speaks against each launch."""
+        self.notices += [
+            Notice("note", item.loader, f"takes no such file: {item.reason}") for item in refused
+        ]
+        for item in measured:
+            for doubt in item.doubts:
+                kind = doubt.kind.replace("-", " ")
+                self.notices.append(Notice("warning", item.label, f"{kind}: {doubt.reason}"))
+            if item.loaded.loader.launches and not item.loaded.policy_given:
+                reason = f"the file has no policy; taken is the default, {item.plan.policy:#x}"
+                self.notices.append(Notice("note", item.label, reason))
+
+    @staticmethod
+    def _id_block_doubts(loaded: Loaded, digest: bytes) -> Iterator[Doubt]:
+        if loaded.plan.mode != "snp" or not loaded.loader.launches:
+            return
+        for wanted in loaded.id_blocks:
+            if wanted != digest:
+                yield Doubt("cannot-boot", f"the file's ID block is for launch digest {wanted.hex()[:16]}...")
+
+
+class _ResetState:
+    """Make the VMSA of a vCPU that no file describes: QEMU's reset state, at the reset vector.
+
+    With IGVM, QEMU parses no firmware and knows of no other entry (QEMU 10.2 target/i386/igvm.c).
+    """
+
+    def __init__(self, signature: int) -> None:
+        self._signature = signature
+
+    def __call__(self, features: int) -> bytes:
+        from sevbuild.manifest.profiles import load_profile
+        from sevbuild.vcpu.reset import initial_vmsa
+
+        profile = load_profile("qemu")
+        # SNP_ACTIVE, bit 0, is set in SNP guests and in no other.
+        state = profile.vcpu_state("snp" if features & 1 else "sev-es", "bsp")
+        entry = int(profile.entry["bsp"])
+        return initial_vmsa(state, entry=entry, signature=self._signature, guest_features=features)
+
+
+def kernel_hashes_of(kernel: str, initrd: str, cmdline: str) -> KernelHashes:
+    """Return the digests of a kernel, an initrd (empty for none) and a command line."""
+    initrd_digest = hash_files([initrd])[0].digest() if initrd else EMPTY_INITRD_DIGEST
+    command = cmdline.encode("utf-8", "surrogateescape")
+    return KernelHashes(hash_files([kernel])[0].digest(), initrd_digest, cmdline_digest(command))
+
+
+def _signature(model: str) -> int:
+    known = CPU_MODELS.get(model)
+    if known is not None:
+        return known.signature
+    try:
+        signature = int(model, 0)
+    except ValueError:
+        signature = -1
+    if not 0 <= signature < 1 << 32:
+        from sevbuild.manifest.document import suggest
+
+        hint = (
+            suggest(model, CPU_MODELS) or "`sevbuild cpus` lists them; a signature such as 0x00a00f11 will do"
+        )
+        raise SevbuildError(f"--model {model}: no CPU model of this name", hint=hint)
+    return signature

@@ -1,0 +1,53 @@
+"""An IGVM file, described with what each loader makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
+from sevbuild.igvm.describe import describe_igvm
+from sevbuild.igvm.loaders import LOADERS
+
+__all__ = ["inspect_igvm"]
+
+
+def inspect_igvm(path: str) -> dict[str, Any]:
+    """Return a JSON-able description of an IGVM file; raises SevbuildError where it is not valid.
+
+    `loaders` has an entry a loader: `digest` is None where it refuses the file, with `refused` saying why;
+    `launches` tells a hypervisor from a tool that only measures. `doubts` say why a guest with that digest may not boot. That is another question than whether
+    `same_digest`, which tells that all loaders that take the file have one and the same.
+    """
+    file = ForeignFile(path)
+    loaded, refused = file.load(ForeignLaunch())
+    measured, stopped = file.measure(loaded) if loaded else ([], [])
+    entries: dict[str, dict[str, Any]] = {}
+    for item in measured:
+        entries[item.loaded.loader.name] = {
+            "label": item.label,
+            "mode": item.plan.mode,
+            "vcpus": item.loaded.vcpus,
+            "digest": item.digest.hex(),
+            "refused": None,
+            "doubts": [doubt._asdict() for doubt in item.doubts],
+        }
+    for other in (*refused, *stopped):
+        entries[other.loader] = {
+            "label": None,
+            "mode": None,
+            "vcpus": None,
+            "digest": None,
+            "refused": other.reason,
+            "doubts": [],
+        }
+    digests = {entry["digest"] for entry in entries.values() if entry["digest"] is not None}
+    return {
+        "name": file.name,
+        "size": file.size,
+        "sha256": file.sha256().hex(),
+        **describe_igvm(file.file),
+        "loaders": [
+            {"loader": name, "launches": LOADERS[name].launches, **entries[name]} for name in LOADERS
+        ],
+        "same_digest": len(digests) == 1,
+    }

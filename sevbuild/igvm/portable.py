@@ -1,0 +1,156 @@
+"""The rules by which one file has one launch digest in every loader, and where a file breaks them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sevbuild.errors import SevbuildError
+from sevbuild.igvm.context import measured_context
+from sevbuild.igvm.file import IgvmFile
+from sevbuild.igvm.headers import (
+    PAGE_SIZE,
+    HeaderType,
+    PageData,
+    PageDataType,
+    PageFlags,
+    ParameterArea,
+    ParameterInsert,
+    PlatformType,
+    SupportedPlatform,
+    VpContext,
+)
+from sevbuild.igvm.layouts import header_name, header_type
+from sevbuild.igvm.loaders import KVM_VMSA_GPA, LOADERS
+from sevbuild.igvm.scan import Item
+from sevbuild.igvm.source import data_bytes
+
+__all__ = ["Breach", "portable_breaches"]
+
+# What is launched, in the order that every loader keeps: one acts on inserts ahead of pages, others launch
+# VMSAs last.
+_RANKS: dict[int, int] = {
+    HeaderType.PARAMETER_INSERT: 1,
+    HeaderType.PAGE_DATA: 2,
+    HeaderType.VP_CONTEXT: 3,
+}
+_VMSA_MODES = {PlatformType.SEV_SNP: "snp", PlatformType.SEV_ES: "sev-es"}
+_HANDLED = frozenset.intersection(
+    *(loader.handled for loader in LOADERS.values() if loader.handled is not None)
+)
+
+
+class Breach(NamedTuple):
+    """Name a rule that a file breaks, what breaks it, and the first header that does."""
+
+    rule: str
+    reason: str
+    header: int
+
+
+class _Check:
+    def __init__(self, platforms: list[SupportedPlatform]) -> None:
+        self.breaches: dict[str, Breach] = {}
+        self.platforms = {platform.compatibility_mask: platform.platform_type for platform in platforms}
+        self.sev = bool({PlatformType.SEV, PlatformType.SEV_ES} & set(self.platforms.values()))
+        self.rank = 0
+        self.next_gpa = 0
+        self.first_page: int | None = None
+        self.inserts: list[tuple[int, int, int]] = []
+        self.areas: dict[int, int] = {}
+        self.contexts: dict[int, list[int]] = {}
+        self.features = 0
+
+    def breach(self, key: str, rule: str, reason: str, number: int) -> None:
+        self.breaches.setdefault(key, Breach(rule, reason, number))
+
+    def header(self, item: Item) -> None:
+        header, number = item.header, item.place.number
+        kind = header_type(header)
+        rank = _RANKS.get(kind, self.rank)
+        if rank < self.rank:
+            reason = f"{header_name(kind)} stands after headers that should follow it"
+            self.breach(f"order {rank}", "order", reason, number)
+        self.rank = max(rank, self.rank)
+        if kind not in _HANDLED and kind != HeaderType.SUPPORTED_PLATFORM:
+            self.breach("handled", "directives", f"{header_name(kind)} stops a loader", number)
+        if isinstance(header, PageData):
+            self.pages(header, item)
+        elif isinstance(header, ParameterArea):
+            self.areas[header.parameter_area_index] = header.number_of_bytes
+        elif isinstance(header, ParameterInsert):
+            size = self.areas[header.parameter_area_index]
+            self.inserts.append((number, header.gpa, size))
+        elif isinstance(header, VpContext):
+            self.context(header, number)
+
+    def pages(self, header: PageData, item: Item) -> None:
+        number = item.place.number
+        if header.gpa < self.next_gpa:
+            self.breach("ascending", "order", "page data does not ascend by GPA", number)
+        self.next_gpa = header.gpa + item.run * PAGE_SIZE
+        if self.first_page is None or header.gpa < self.first_page:
+            self.first_page = header.gpa
+        flags = header.flags
+        if flags & PageFlags.SHARED:
+            self.breach("shared", "page flags", "a page is shared: only some loaders leave it out", number)
+        if flags & PageFlags.IS_2MB_PAGE:
+            self.breach("2mb", "page flags", "a page has the 2 MiB flag", number)
+        if header.data is None and header.data_type == PageDataType.NORMAL and not flags:
+            reason = "a page of zeros has no data: loaders differ in its page type"
+            self.breach("zero", "zero pages", reason, number)
+
+        if header.data_type == PageDataType.CPUID_XF:
+            self.breach("xf", "directives", "a page of type CPUID_XF stops a loader", number)
+        if self.sev and flags & PageFlags.UNMEASURED:
+            reason = "an unmeasured page: in SEV and SEV-ES only igvmmeasure adds it"
+            self.breach("unmeasured", "page flags", reason, number)
+
+    def context(self, header: VpContext, number: int) -> None:
+        seen = self.contexts.setdefault(header.compatibility_mask, [])
+        if header.vp_index != len(seen):
+            reason = f"VP context {header.vp_index} is number {len(seen)} of its platform"
+            self.breach("contexts", "VP contexts", reason, number)
+        seen.append(header.vp_index)
+        if len(self.contexts) > 1:
+            reason = "contexts of several platforms: igvmmeasure adds them all"
+            self.breach("platforms", "platforms", reason, number)
+        mode = _VMSA_MODES.get(self.platforms[header.compatibility_mask])
+        if mode is None or header.data is None:
+            return
+        if header.gpa != KVM_VMSA_GPA:
+            reason = (
+                f"VP context {header.vp_index} is at {header.gpa:#x}, KVM measures it at {KVM_VMSA_GPA:#x}"
+            )
+            self.breach("gpa", "VP contexts", reason, number)
+            return
+        try:
+            page, self.features = measured_context(header, LOADERS["qemu"], mode, self.features)
+        except SevbuildError as error:
+            self.breach("context", "VP contexts", f"{error.message}: QEMU refuses it", number)
+        else:
+            if page != data_bytes(header.data):
+                reason = f"QEMU measures other registers than VP context {header.vp_index} has"
+                self.breach("registers", "VP contexts", reason, number)
+
+    def finish(self) -> None:
+        for number, gpa, size in self.inserts:
+            if size > PAGE_SIZE:
+                reason = f"a parameter area has {size // PAGE_SIZE} pages: some loaders launch one"
+                self.breach("area", "parameter areas", reason, number)
+            if self.first_page is not None and gpa > self.first_page:
+                reason = f"a parameter area at {gpa:#x} lies above page data: a loader sorts by GPA"
+                self.breach("above", "parameter areas", reason, number)
+
+
+def portable_breaches(file: IgvmFile) -> list[Breach]:
+    """Return where a file that was read breaks the rules, by header; none means one digest everywhere."""
+    platforms = file.platforms
+    check = _Check(platforms)
+    for item in file.items():
+        check.header(item)
+    check.finish()
+    kinds = [platform.platform_type for platform in platforms]
+    if PlatformType.SEV_SNP in kinds[1:]:
+        reason = f"the first platform is {kinds[0].name}, and some loaders take no other"
+        check.breach("first", "platforms", reason, 0)
+    return sorted(check.breaches.values(), key=lambda breach: (breach.header, breach.rule))
