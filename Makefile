@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types check docs bench fuzz clean
+.PHONY: demo test e2e lint types check docs bench fuzz clean
 
 demo: $(STAMP)
 	@echo "# the launch plan of guests/hello, and its launch digest:"
@@ -32,6 +32,10 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 check: lint types test
+
+# Real firmware and a real kernel under emulation (docs/e2e.md); .ci/run fetches what it needs.
+e2e: $(STAMP)
+	$(BIN)/pytest -m e2e --durations=5 tests/e2e
 
 # docs/manifest.md and docs/profiles.md are generated; a test keeps them current.
 docs: $(STAMP)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -64,10 +64,11 @@ def file_starts_with(path: str, magic: bytes) -> bool:
     return os.path.isfile(path) and read_range(path, 0, len(magic)) == magic
 
 
-def hash_files(paths: Sequence[str]) -> tuple[HASH, int]:
+def hash_files(paths: Sequence[str], write: Callable[[memoryview], object] | None = None) -> tuple[HASH, int]:
     """Return the SHA-256 state over the files one after the other, and their size together.
 
-    Memory does not grow with the files: they pass through one buffer of 256 KiB.
+    Memory does not grow with the files: they pass through one buffer of 256 KiB. `write` is given each
+    piece that was hashed, so that a copy is of the very bytes.
     """
     state = sha256()
     size = 0
@@ -79,6 +80,8 @@ def hash_files(paths: Sequence[str]) -> tuple[HASH, int]:
                 while count := stream.readinto(buffer):
                     state.update(view[:count])
                     size += count
+                    if write is not None:
+                        write(view[:count])
         except OSError as error:
             raise _cannot(path, error) from None
     return state, size
@@ -126,8 +129,13 @@ class FileSource:
             os.close(self._descriptor)
 
 
-def hash_range(path: str, offset: int, size: int) -> tuple[HASH, int]:
-    """Return the SHA-256 state over `size` bytes at `offset` of a file, and that size."""
+def hash_range(
+    path: str, offset: int, size: int, write: Callable[[memoryview], object] | None = None
+) -> tuple[HASH, int]:
+    """Return the SHA-256 state over `size` bytes at `offset` of a file, and that size.
+
+    `write` is given each piece that was hashed.
+    """
     state = sha256()
     view = memoryview(bytearray(_BUFFER))
     left = size
@@ -140,6 +148,8 @@ def hash_range(path: str, offset: int, size: int) -> tuple[HASH, int]:
                     raise SevbuildError(f"{path}: ends {left} bytes before its part does")
                 state.update(view[:count])
                 left -= count
+                if write is not None:
+                    write(view[:count])
     except OSError as error:
         raise _cannot(path, error) from None
     return state, size

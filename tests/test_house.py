@@ -16,6 +16,7 @@ PACKAGE = ROOT / "sevbuild"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ORDER = [
     "cli",
+    "bundle",
     "reference",
     "guest",
     "manifest",

@@ -52,7 +52,13 @@ def main() -> None:
             if installed != here:
                 sys.exit(f"{template}: the wheel measures {installed!r}, the tree {here!r}")
         call(sevbuild, "profiles", "qemu", cwd=folder)
-        print("the wheel starts guests from its own templates, firmware and profiles")
+        for fmt in ("shell", "json", "libvirt"):
+            command = ("qemu-args", "--quiet", "--format", fmt, "hello/guest.toml")
+            launch = call(sevbuild, *command, cwd=folder)
+            here = call(sys.executable, "-m", "sevbuild", *command, cwd=ROOT / "guests")
+            if launch != here:
+                sys.exit(f"qemu-args {fmt}: the wheel prints {launch!r}, the tree {here!r}")
+        print("the wheel starts guests from its own templates, firmware, profiles and launch commands")
 
 
 main()

@@ -15,11 +15,15 @@ __all__ = ["VERBS", "build_app", "main"]
 
 VERBS = {
     "init": "init",
+    "import": "import_guest",
     "check": "check",
     "schema": "schema",
     "measure": "measure",
     "plan": "plan",
+    "build": "build",
+    "verify": "verify",
     "inspect": "inspect",
+    "qemu-args": "qemu_args",
     "profiles": "profiles",
     "cpus": "cpus",
 }

@@ -19,25 +19,53 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def inspect(
         file: str = typer.Argument(
-            ..., metavar="FILE", help="A firmware, a VMSA or an IGVM file, told apart by content."
+            ..., metavar="FILE", help="A firmware, a VMSA, an IGVM file or a bundle, told apart by content."
         ),
         fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print it."),
         everything: bool = typer.Option(False, "--all", help="Show fields that are zero as well."),
     ) -> None:
-        """Show what a firmware, a VMSA or an IGVM file holds; lint a firmware, and ask every loader of IGVM."""
+        """Show what a firmware, a VMSA, an IGVM file or a bundle holds; lint a firmware, ask all loaders of IGVM."""
+        from sevbuild.bundle.describe import describe_bundle, looks_like_bundle
         from sevbuild.guest.inspection import inspect_file
 
-        description = inspect_file(file)
+        description = describe_bundle(file) if looks_like_bundle(file) else inspect_file(file)
         if check_format(fmt, ("table", "json")) == "json":
             sys.stdout.write(json_text(description))
         elif description["kind"] == "igvm":
             from sevbuild.cli.inspect_igvm import igvm_text
 
             sys.stdout.write(igvm_text(description))
+        elif "targets" in description:
+            sys.stdout.write(_bundle(description))
         elif description["kind"] == "vmsa":
             sys.stdout.write(_vmsa(description, everything=everything))
         else:
             sys.stdout.write(_firmware(description))
+
+
+def _bundle(bundle: dict[str, Any]) -> str:
+    guest = bundle["guest"]
+    text = f"{bundle['name']}: bundle of {guest['name']} {guest['version']}\n\ninputs\n"
+    rows = [
+        (
+            entry["role"],
+            entry["name"] or "-",
+            "-" if entry["size"] is None else str(entry["size"]),
+            entry["file"] or "-",
+            ("in the bundle" if entry["present"] else "absent")
+            + ("" if entry["measured"] else ", not measured"),
+            entry["sha256"] or f"seed {entry['seed']}",
+        )
+        for entry in bundle["inputs"]
+    ]
+    text += text_table(("role", "name", "size", "file", "", "sha256"), rows)
+    targets = [
+        (entry["label"], entry["policy"], entry["guest_features"] or "-", entry["digest"])
+        for entry in bundle["targets"]
+    ]
+    text += "\ntargets\n" + text_table(("label", "policy", "guest features", "launch digest"), targets)
+    files = [(entry["path"], entry["role"], str(entry["size"])) for entry in bundle["files"]]
+    return text + "\nfiles\n" + text_table(("path", "role", "size"), files)
 
 
 def _firmware(firmware: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from sevbuild.vcpu.models import CPU_MODELS
 
 __all__ = ["ForeignFile", "ForeignLaunch", "ForeignMeasured", "Refused", "kernel_hashes_of"]
 
-MAX_VCPUS = 512
+MAX_VCPUS = 4096
 
 
 class ForeignLaunch(NamedTuple):

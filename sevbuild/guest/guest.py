@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.fs import read_text
@@ -22,6 +22,9 @@ from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.model import Manifest, Variant
 from sevbuild.manifest.targets import Target, expand
 from sevbuild.measure.tree import LaunchTree
+
+if TYPE_CHECKING:
+    from sevbuild.guest.igvm import IgvmGuest
 
 __all__ = ["Guest", "Measured", "load_guest"]
 
@@ -47,9 +50,12 @@ class Guest:
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self.targets = expand(manifest)
-        self.notices: list[Notice] = target_notices(self.targets)
         self._reader = InputReader(manifest.directory)
         self._kernels = KernelReader(self._reader)
+        self._igvm: IgvmGuest | None = None
+        if any(variant.igvm is not None for variant in manifest.variants):
+            self.targets = self.igvm.resolved(self.targets)
+        self.notices: list[Notice] = target_notices(self.targets)
         self._planner = Planner()
         self._tree = LaunchTree()
         self._firmware: dict[int, Firmware | FirmwareSeed] = {}
@@ -65,6 +71,16 @@ class Guest:
     def kernels(self) -> KernelReader:
         """Return what this guest's kernels, initrds and command lines were read as."""
         return self._kernels
+
+    @property
+    def igvm(self) -> IgvmGuest:
+        """Return what plans and builds this guest's IGVM files."""
+        if self._igvm is None:
+            # Only guests that load such a file need to know the format.
+            from sevbuild.guest.igvm import IgvmGuest
+
+            self._igvm = IgvmGuest(self)
+        return self._igvm
 
     def select(self, labels: Sequence[str]) -> list[Target]:
         """Return the targets of these labels, all of them for none; raises SevbuildError."""
@@ -106,12 +122,22 @@ class Guest:
 
     def plan(self, target: Target) -> LaunchPlan:
         """Return the launch plan of one target; raises SevbuildError naming the target."""
+        igvm = target.variant.igvm
+        if igvm is None:
+            return self.laid_out(target)
+        return self.igvm.plan(target, None if igvm.path is not None else self.laid_out(target))
+
+    def laid_out(self, target: Target) -> LaunchPlan:
+        """Return the launch plan that the target's inputs and its profile make.
+
+        An IGVM file is built from it; what its loader then launches may have parameters in addition.
+        """
         variant = target.variant
         inputs = GuestInputs(self.firmware(variant), self.svsm(variant), self._kernels.hashes(target))
         shape = LaunchShape(
             mode=target.mode,
             profile=target.profile,
-            order=variant.order,
+            order=target.order,
             policy=target.policy,
             vcpus=target.vcpus,
             signature=target.cpu.signature,
@@ -130,6 +156,8 @@ class Guest:
         self._tree.announce([plan for _, plan in planned])
         measured = [Measured(target, plan, self._digest(target, plan)) for target, plan in planned]
         self._notice(self._kernels.notices)
+        if self._igvm is not None:
+            self._notice(self._igvm.notices())
         return measured
 
     def check_inputs(self) -> None:
@@ -153,7 +181,7 @@ class Guest:
         firmware = self.firmware(target.variant)
         if isinstance(firmware, FirmwareSeed):
             return firmware.seed
-        if target.variant.order != "profile":
+        if target.order != "profile":
             hint = "in canonical order other regions come first"
             raise SevbuildError(f"{target.label}: the firmware is not launched first", hint=hint)
         plan = LaunchPlan(target.mode, target.policy, None, (self._planner.firmware_update(firmware),), ())
@@ -164,11 +192,12 @@ class Guest:
         variants = {id(target.variant): target.variant for target in targets}
         for variant in variants.values():
             self._kernels.start(variant)
+        firmware_first = [t for t in targets if t.order == "profile" and t.variant.firmware.path is not None]
         for mode, variant in {
-            (t.mode == "snp", id(t.variant)): (t.mode, t.variant) for t in targets
+            (t.mode == "snp", id(t.variant)): (t.mode, t.variant) for t in firmware_first
         }.values():
             firmware = self.firmware(variant)
-            if variant.order == "profile" and isinstance(firmware, Firmware):
+            if isinstance(firmware, Firmware):
                 policy = next(t.policy for t in targets if t.variant is variant and t.mode == mode)
                 update = self._planner.firmware_update(firmware)
                 self._tree.prime(LaunchPlan(mode, policy, None, (update,), ()))
@@ -184,6 +213,8 @@ class Guest:
         declared = variant.svsm
         if declared is None:
             return None
+        if variant.igvm is not None:
+            raise SevbuildError("an IGVM file brings an SVSM of its own", hint="leave [svsm] out")
         firmware = self.firmware(variant)
         if isinstance(firmware, FirmwareSeed):
             raise SevbuildError("an SVSM needs the firmware file: it lies below it")

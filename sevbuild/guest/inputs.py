@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from threading import Thread
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.fs import hash_files, hash_range, read_file, read_range
 from sevbuild.image.ovmf import Firmware, parse_firmware
 
-__all__ = ["HashedInput", "InputReader", "check_pin"]
+__all__ = ["CMDLINE_LIMIT", "FIRMWARE_LIMIT", "HashedInput", "InputReader", "InputWork", "Range", "check_pin"]
 
 FIRMWARE_LIMIT = 256 << 20
 CMDLINE_LIMIT = 1 << 20
@@ -27,6 +27,10 @@ class HashedInput(NamedTuple):
 
     sha256: bytes
     size: int
+
+
+InputWork = Callable[[Sequence[str], Range | None], HashedInput]
+"""What takes the place of plain hashing: it is given the resolved paths and the range."""
 
 
 class _Pending:
@@ -47,6 +51,7 @@ class InputReader:
         self._directory = directory
         self._firmware: dict[str, Firmware] = {}
         self._pending: dict[Job, _Pending] = {}
+        self._works: dict[Job, InputWork] = {}
 
     def resolve(self, path: str) -> str:
         """Return a manifest's path as this process can open it."""
@@ -78,6 +83,16 @@ class InputReader:
                 raise SevbuildError(f"{path}: {error.message}", hint=error.hint) from None
         return self._firmware[path]
 
+    def hash_with(self, paths: Sequence[str], part: Range | None, work: InputWork) -> None:
+        """Have `work` read these files when their digest is wanted; it copies what it hashes, say."""
+        self._works[self._job(paths, part)] = work
+
+    def settle(self) -> None:
+        """Wait for every file that is still being hashed."""
+        for pending in self._pending.values():
+            if pending.thread is not None:
+                pending.thread.join()
+
     def start_hashing(self, paths: Sequence[str], part: Range | None = None) -> None:
         """Begin hashing files in the background; `hashed` waits for it.
 
@@ -105,14 +120,16 @@ class InputReader:
     def _job(self, paths: Sequence[str], part: Range | None) -> Job:
         return tuple(self.resolve(path) for path in paths), part
 
-    @staticmethod
-    def _work(job: Job, pending: _Pending) -> None:
-        paths, part = job
+    def _work(self, job: Job, pending: _Pending) -> None:
         try:
-            state, size = hash_files(paths) if part is None else hash_range(paths[0], *part)
-            pending.result = HashedInput(state.digest(), size)
+            pending.result = self._works.get(job, _hash)(*job)
         except SevbuildError as error:
             pending.error = error
+
+
+def _hash(paths: Sequence[str], part: Range | None) -> HashedInput:
+    state, size = hash_files(paths) if part is None else hash_range(paths[0], *part)
+    return HashedInput(state.digest(), size)
 
 
 def check_pin(name: str, digest: bytes, pin: bytes | None) -> None:

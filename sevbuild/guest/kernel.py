@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.guest.inputs import HashedInput, InputReader, check_pin
+from sevbuild.guest.inputs import CMDLINE_LIMIT, HashedInput, InputReader, Range, check_pin
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
 from sevbuild.manifest.model import Cmdline, KernelInput, Variant
 from sevbuild.manifest.targets import Target
@@ -29,22 +29,33 @@ class KernelReader:
         self.notices: list[Notice] = []
         self._reader = reader
         self._parts: dict[str, _PartRanges] = {}
+        self._lines: dict[str, bytes] = {}
         self._templates: dict[tuple[int, str], Template] = {}
         self._digests: dict[tuple[int, str], KernelHashes] = {}
 
+    def sources(self, variant: Variant) -> dict[str, tuple[tuple[str, ...], Range | None]]:
+        """Return the files, or the range of a file, that are launched as `kernel` and as `initrd`."""
+        kernel, initrd = variant.kernel, variant.initrd
+        if kernel is None:
+            return {}
+        found: dict[str, tuple[tuple[str, ...], Range | None]] = {}
+        if kernel.uki_as == "parts":
+            parts = self._uki(kernel)
+            for part, role in ((".linux", "kernel"), (".initrd", "initrd")):
+                if part in parts:
+                    found[role] = ((kernel.path or "",), parts[part])
+            return found
+        if kernel.path is not None:
+            found["kernel"] = ((kernel.path,), None)
+        if initrd is not None and initrd.paths:
+            found["initrd"] = (initrd.paths, None)
+        return found
+
     def start(self, variant: Variant) -> None:
         """Begin hashing the files of a variant in the background."""
-        kernel = variant.kernel
-        if kernel is None or not kernel.hashes:
-            return
-        if kernel.uki_as == "parts":
-            for part in (".linux", ".initrd"):
-                if part in self._uki(kernel):
-                    self._reader.start_hashing([kernel.path or ""], self._uki(kernel)[part])
-        elif kernel.path is not None:
-            self._reader.start_hashing([kernel.path])
-        if variant.initrd is not None and variant.initrd.paths:
-            self._reader.start_hashing(variant.initrd.paths)
+        if variant.kernel is not None and variant.kernel.hashes:
+            for paths, part in self.sources(variant).values():
+                self._reader.start_hashing(paths, part)
 
     def hashes(self, target: Target) -> KernelHashes | None:
         """Return the measured digests of a target, None where nothing of a kernel is measured."""
@@ -98,17 +109,17 @@ class KernelReader:
         """Return the command line of a target, byte for byte, without its NUL."""
         kernel, variant = target.variant.kernel, target.variant
         if kernel is not None and kernel.uki_as == "parts":
-            from sevbuild.image.uki import cmdline_of
-
-            part = self._uki(kernel).get(".cmdline")
-            return b"" if part is None else cmdline_of(self._reader.read_part(kernel.path or "", *part))
+            return self._uki_line(kernel)
         if target.cmdline is None:
             return b""
-        template = self._template(variant, target.cmdline)
+        template = self.template(variant, target.cmdline)
         values = dict(variant.variables)
         values.update(
             vcpus=str(target.vcpus), cpu=target.cpu.label, cpu_signature=f"0x{target.cpu.signature:08x}"
         )
+        if template.size(values) > CMDLINE_LIMIT:
+            where = variant.document.where(target.cmdline.key)
+            raise SevbuildError(f"{where}: the command line would have more than {CMDLINE_LIMIT} characters")
         return template.fill(values).encode("utf-8", "surrogateescape")
 
     def check_names(self, variants: Sequence[Variant]) -> None:
@@ -116,7 +127,7 @@ class KernelReader:
         used: set[str] = set()
         for variant in variants:
             for cmdline in variant.kernel.cmdlines if variant.kernel else ():
-                names = self._template(variant, cmdline).names
+                names = self.template(variant, cmdline).names
                 used |= names
                 for name in sorted(names - set(variant.variables) - set(BUILT_IN)):
                     from sevbuild.manifest.document import suggest
@@ -130,7 +141,8 @@ class KernelReader:
         for variant in variants:
             variant.document.raise_faults()
 
-    def _template(self, variant: Variant, cmdline: Cmdline) -> Template:
+    def template(self, variant: Variant, cmdline: Cmdline) -> Template:
+        """Return a declared command line, read from its file where it has one."""
         key = (id(variant), cmdline.key)
         found = self._templates.get(key)
         if found is None:
@@ -148,6 +160,15 @@ class KernelReader:
                 raise
             self._templates[key] = found
         return found
+
+    def _uki_line(self, kernel: KernelInput) -> bytes:
+        path = kernel.path or ""
+        if path not in self._lines:
+            from sevbuild.image.uki import cmdline_of
+
+            part = self._uki(kernel).get(".cmdline")
+            self._lines[path] = b"" if part is None else cmdline_of(self._reader.read_part(path, *part))
+        return self._lines[path]
 
     def _uki(self, kernel: KernelInput) -> _PartRanges:
         path = kernel.path or ""

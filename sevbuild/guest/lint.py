@@ -18,6 +18,8 @@ def lint_guest(guest: Guest) -> list[Notice]:
     """
     notices: dict[Notice, None] = {}
     for variant in guest.manifest.variants:
+        if variant.igvm is not None and variant.igvm.path is not None:
+            continue
         firmware = guest.firmware(variant)
         if not isinstance(firmware, Firmware):
             continue

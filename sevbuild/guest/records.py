@@ -43,17 +43,16 @@ def cmdline_text(guest: Guest, target: Target) -> str | None:
     return guest.kernels.cmdline(target).decode("utf-8", "backslashreplace")
 
 
-_ROLES = ("firmware", "svsm", "kernel", "uki", "initrd")
+_ROLES = ("firmware", "igvm", "svsm", "kernel", "uki", "initrd")
 
 
 def _variant_records(guest: Guest, variant: Variant) -> list[InputRecord]:
     records = []
-    firmware = guest.firmware(variant)
-    if isinstance(firmware, FirmwareSeed):
-        records.append(InputRecord("firmware", "", None, "seed", firmware.seed))
+    if variant.igvm is not None and variant.igvm.path is not None:
+        file = guest.igvm.file(variant)
+        records.append(InputRecord("igvm", file.name, file.size, "sha256", file.sha256()))
     else:
-        name = _basename(variant.firmware.path)
-        records.append(InputRecord("firmware", name, len(firmware.data), "sha256", firmware_digest(firmware)))
+        records.append(_firmware_record(guest, variant))
     svsm = guest.svsm(variant)
     if svsm is not None and svsm.data is not None and variant.svsm is not None:
         name = _basename(variant.svsm.path)
@@ -73,6 +72,14 @@ def _variant_records(guest: Guest, variant: Variant) -> list[InputRecord]:
             name = "+".join(_basename(path) for path in paths)
             records.append(InputRecord("initrd", name, _size(loaded.size), "sha256", loaded.sha256))
     return records
+
+
+def _firmware_record(guest: Guest, variant: Variant) -> InputRecord:
+    firmware = guest.firmware(variant)
+    if isinstance(firmware, FirmwareSeed):
+        return InputRecord("firmware", "", None, "seed", firmware.seed)
+    name = _basename(variant.firmware.path)
+    return InputRecord("firmware", name, len(firmware.data), "sha256", firmware_digest(firmware))
 
 
 def _basename(path: str | None) -> str:

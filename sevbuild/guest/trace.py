@@ -18,30 +18,33 @@ if TYPE_CHECKING:
 __all__ = ["plan_document", "update_entries"]
 
 
-def plan_document(guest: Guest, target: Target) -> dict[str, Any]:
+def plan_document(guest: Guest, target: Target, known: dict[int, str] | None = None) -> dict[str, Any]:
     """Return label, mode, profile, order, policy, seed and the list of updates of one target.
 
     Each update has index, origin, page type, GPA, length, the digest of its contents (SHA-384 for SNP,
     SHA-256 for SEV and SEV-ES, None where contents are not measured) and the running launch digest.
+    `known` keeps contents digests for further targets of the same guest and algorithm.
     """
     plan = guest.plan(target)
     return {
         "label": target.label,
         "mode": target.mode,
         "profile": target.profile.name,
-        "order": target.variant.order,
+        "order": target.order,
         "policy": hex(target.policy),
         "guest_features": None if target.guest_features is None else hex(target.guest_features),
         "algorithm": "sha384" if target.mode == "snp" else "sha256",
         "seed": None if plan.seed is None else plan.seed.hex(),
-        "updates": update_entries(target.mode, guest.trace(target)),
+        "updates": update_entries(target.mode, guest.trace(target), known),
     }
 
 
-def update_entries(mode: str, steps: Iterable[tuple[LaunchUpdate, bytes]]) -> list[dict[str, Any]]:
-    """Return an entry for each launch update with the launch digest after it."""
+def update_entries(
+    mode: str, steps: Iterable[tuple[LaunchUpdate, bytes]], known: dict[int, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return an entry for each launch update with the launch digest after it; `known` as above."""
     hasher = sha384 if mode == "snp" else sha256
-    known: dict[int, str] = {}
+    known = {} if known is None else known
     entries = []
     for index, (update, digest) in enumerate(steps):
         contents = None

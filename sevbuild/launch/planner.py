@@ -18,6 +18,7 @@ from sevbuild.vcpu.reset import initial_vmsa
 
 __all__ = ["GuestInputs", "LaunchShape", "Planner"]
 
+_MOST_ZEROS = 256 << 20
 _BUILD_HASHES = "measured direct boot needs OVMF built from OvmfPkg/AmdSev/AmdSevX64.dsc"
 
 
@@ -53,6 +54,7 @@ class Planner:
         self._regions: dict[tuple[int, int, KernelHashes | None, int, str], tuple[LaunchUpdate, ...]] = {}
         self._vmsas: dict[tuple[bytes, bytes | None, int], list[LaunchUpdate]] = {}
         self._pages: dict[tuple[tuple[int, ...], str, int, int, bool], tuple[bytes, bytes | None]] = {}
+        self._zero_data: dict[int, bytes] = {}
         self._tables: dict[tuple[KernelHashes, int], bytes] = {}
         # Keys hold identities; what they identify must live as long as they do.
         self._kept: list[object] = []
@@ -109,10 +111,13 @@ class Planner:
             if svsm is None or svsm.data is None:
                 return []
             return [self._update(svsm.gpa, PageType.NORMAL, svsm.data, "svsm")]
-        if hashes is None:
-            return []
+        return [] if hashes is None else [self._hash_update(region, hashes, self._hash_table_gpa(inputs))]
+
+    def _hash_update(self, region: str, hashes: KernelHashes, table_gpa: int) -> LaunchUpdate:
+        if region == "hash-page":
+            return self._hash_page(hashes, table_gpa, "kernel-hashes page")
         table = self._tables.setdefault((hashes, -1), hash_table(hashes))
-        return [self._update(self._hash_table_gpa(inputs), PageType.NORMAL, table, "kernel-hashes")]
+        return self._update(table_gpa, PageType.NORMAL, table, "kernel-hashes")
 
     def _section_updates(self, inputs: GuestInputs, profile: LaunchProfile) -> list[LaunchUpdate]:
         sections, owner = inputs.firmware.metadata.sections, "firmware"
@@ -151,17 +156,32 @@ class Planner:
         if page_type not in MEASURED_CONTENTS:
             return self._intern(LaunchUpdate(section.gpa, page_type, section.size, None, origin))
         if hashes is None or kind != "kernel-hashes":
-            raise SevbuildError(f"profile {profile.name} gives no contents for {origin}")
+            if kind in ("cpuid", "snp-secrets"):
+                # The host fills these in: a digest over zeros would be of no guest.
+                raise SevbuildError(f"profile {profile.name} gives no contents for {origin}")
+            return self._zeros(section, page_type, origin)
         table_gpa = self._hash_table_gpa(inputs)
         if not section.gpa <= table_gpa < section.gpa + section.size or section.size != PAGE_SIZE:
             message = (
                 f"the hash table at {table_gpa:#x} is not in the one page of {origin} at {section.gpa:#x}"
             )
             raise SevbuildError(message, hint=_BUILD_HASHES)
+        return self._hash_page(hashes, table_gpa, origin)
+
+    def _hash_page(self, hashes: KernelHashes, table_gpa: int, origin: str) -> LaunchUpdate:
         page = self._tables.get((hashes, table_gpa))
         if page is None:
             page = self._tables[hashes, table_gpa] = hash_page(hashes, table_gpa)
-        return self._update(section.gpa, page_type, page, origin)
+        return self._update(table_gpa & -PAGE_SIZE, PageType.NORMAL, page, origin)
+
+    def _zeros(self, section: Section, page_type: PageType, origin: str) -> LaunchUpdate:
+        """Return the update of a section that is launched as written zeros."""
+        if section.size > _MOST_ZEROS:
+            raise SevbuildError(
+                f"{origin} has {section.size} bytes; as written zeros it can have {_MOST_ZEROS}"
+            )
+        data = self._zero_data.setdefault(section.size, bytes(section.size))
+        return self._update(section.gpa, page_type, data, origin)
 
     def _hash_table_gpa(self, inputs: GuestInputs) -> int:
         area = inputs.firmware.metadata.hash_table

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 from sevbuild.launch.page_type import PageType
 from sevbuild.vcpu.reset import InitialState
 
-__all__ = ["MODES", "Advice", "Features", "LaunchProfile"]
+__all__ = ["LAUNCHERS", "MODES", "Advice", "Features", "LaunchCommand", "LaunchProfile"]
 
 MODES = ("sev", "sev-es", "snp")
+
+LAUNCHERS = ("qemu", "qemu-igvm", "none")
+"""What a launch command can be written for: QEMU with a firmware, QEMU with an IGVM file, nothing."""
 
 
 class Features(NamedTuple):
@@ -29,11 +32,24 @@ class Advice(NamedTuple):
     reason: str
 
 
+class LaunchCommand(NamedTuple):
+    """Say what launches a guest of this profile: one of LAUNCHERS, and why where it is none.
+
+    `properties` go to QEMU's confidential-guest object beside those that every guest has.
+    """
+
+    launcher: str
+    reason: str | None
+    properties: Mapping[str, str]
+
+
 class LaunchProfile(NamedTuple):
     """Describe one hypervisor's launch as data.
 
     `regions` gives, per mode, what is launched before the VMSAs and in which order: `firmware`, `svsm`,
-    `sections` (the metadata of the last image named before it), `hash-table`. Section kinds in
+    `sections` (the metadata of the last image named before it), `hash-table`, `hash-page` (the whole page
+    with the table). `order` is `listed`, or `canonical` where they are sorted by GPA after all. `loader`
+    names the IGVM loader that replays the launch from a file, None where the host lays it out. Section kinds in
     `sections_last` follow all others. `page_types` maps section kinds to page types; None refuses. An
     `entry` is an address, `reset-block` or `svsm`. `raw` is the document with its parents merged in,
     `sources` the origin of each value by dotted path, `lineage` the names from the root parent down,
@@ -45,6 +61,8 @@ class LaunchProfile(NamedTuple):
     as_of: str
     modes: tuple[str, ...]
     regions: Mapping[str, tuple[str, ...]]
+    order: str
+    loader: str | None
     sections_last: tuple[str, ...]
     page_types: Mapping[str, PageType | None]
     vmsa_gpa: int
@@ -54,6 +72,7 @@ class LaunchProfile(NamedTuple):
     entry: Mapping[str, int | str]
     initial_state: Mapping[str, Any]
     advice: tuple[Advice, ...]
+    command: LaunchCommand
     raw: Mapping[str, Any]
     sources: Mapping[str, str]
     lineage: tuple[str, ...]

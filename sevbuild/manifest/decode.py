@@ -18,9 +18,11 @@ from sevbuild.manifest.document import (
     suggest,
 )
 from sevbuild.manifest.launch_keys import decode_features, decode_policies
+from sevbuild.manifest.machine_keys import decode_machine
 from sevbuild.manifest.model import (
     Cmdline,
     FirmwareInput,
+    IgvmInput,
     InitrdInput,
     KernelInput,
     Manifest,
@@ -36,7 +38,7 @@ SCHEMA_VERSION = 1
 _NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _NAME_REST = _NAME_FIRST | frozenset("._-")
 _U32 = 0xFFFFFFFF
-_TABLES = ("launch", "firmware", "svsm", "kernel", "initrd", "variables", "vcpu")
+_TABLES = ("launch", "firmware", "igvm", "svsm", "kernel", "initrd", "variables", "vcpu", "machine")
 
 
 def decode_manifest(
@@ -138,6 +140,7 @@ def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
     counts, cpus = decode_counts(vcpu), decode_cpus(vcpu)
     vcpu.finish()
     kernel = _kernel(top)
+    igvm = _igvm(top)
     return Variant(
         document=document,
         modes=tuple(modes or ()),
@@ -146,13 +149,15 @@ def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
         policies=policies,
         guest_features=features,
         host_data=host_data,
-        firmware=_firmware(top),
+        firmware=_firmware(top, igvm),
+        igvm=igvm,
         svsm=_svsm(top),
         kernel=kernel,
         initrd=_initrd(top, kernel, raw),
         variables=_variables(top),
         counts=counts,
         cpus=cpus,
+        machine=decode_machine(top),
     )
 
 
@@ -168,7 +173,26 @@ def _path(table: Table, key: str = "path", *, required: bool = False) -> str | N
     return path
 
 
-def _firmware(top: Table) -> FirmwareInput:
+def _igvm(top: Table) -> IgvmInput | None:
+    table = top.table("igvm")
+    if table is None:
+        return None
+    path, pin = _path(table), _pin(table)
+    parameters = table.boolean("parameters")
+    if table.has("path") == table.has("parameters"):
+        hint = "path names a ready file; parameters says how one is built"
+        table.fault("path", "give either path or parameters", hint)
+    elif pin is not None and path is None:
+        table.fault("sha256", "pins a file; there is none here")
+    table.finish()
+    return IgvmInput(path, pin, parameters or False)
+
+
+def _firmware(top: Table, igvm: IgvmInput | None) -> FirmwareInput:
+    if igvm is not None and igvm.path is not None:
+        if top.any("firmware") is not None:
+            top.fault("firmware", "goes not with igvm.path: a ready file holds its own")
+        return FirmwareInput(None, None, None, None)
     table = top.section("firmware")
     path, pin = _path(table), _pin(table)
     seed = check_hex(table.document, table.at("seed"), table.any("seed"), 48) if table.has("seed") else None

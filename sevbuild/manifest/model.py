@@ -12,8 +12,10 @@ __all__ = [
     "Cmdline",
     "Cpu",
     "FirmwareInput",
+    "IgvmInput",
     "InitrdInput",
     "KernelInput",
+    "Machine",
     "Manifest",
     "SvsmInput",
     "Variant",
@@ -47,6 +49,17 @@ class Cmdline(NamedTuple):
     key: str
 
 
+class IgvmInput(NamedTuple):
+    """Name a ready IGVM file in place of a firmware, or say how one is to be built.
+
+    `parameters` has the built file insert the loader's parameters where the firmware wants them.
+    """
+
+    path: str | None
+    sha256: bytes | None
+    parameters: bool
+
+
 class KernelInput(NamedTuple):
     """Name the kernel: a file, a UKI taken whole or in parts, or its SHA-256 alone."""
 
@@ -71,6 +84,15 @@ class Cpu(NamedTuple):
     signature: int
 
 
+class Machine(NamedTuple):
+    """Hold what launch commands say and no digest has: memory, the host's bits, further QEMU arguments."""
+
+    memory: str = "2G"
+    cbitpos: int = 51
+    reduced_phys_bits: int = 1
+    extra_args: tuple[str, ...] = ()
+
+
 class Variant(NamedTuple):
     """Hold the tables of one manifest, or of one entry of its `[[matrix]]` laid over them.
 
@@ -86,12 +108,14 @@ class Variant(NamedTuple):
     guest_features: Mapping[str, int]
     host_data: bytes | None
     firmware: FirmwareInput
+    igvm: IgvmInput | None
     svsm: SvsmInput | None
     kernel: KernelInput | None
     initrd: InitrdInput | None
     variables: Mapping[str, str]
     counts: tuple[int, ...]
     cpus: tuple[Cpu, ...]
+    machine: Machine
 
 
 class Manifest(NamedTuple):

@@ -11,7 +11,7 @@ from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.fs import read_text
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.page_type import PAGE_SIZE, page_type_named
-from sevbuild.launch.profile import MODES, Advice, Features, LaunchProfile
+from sevbuild.launch.profile import LAUNCHERS, MODES, Advice, Features, LaunchCommand, LaunchProfile
 from sevbuild.manifest.document import Document, Table, check_integer, check_word, parse_toml, suggest
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS
@@ -21,8 +21,8 @@ __all__ = ["load_profile", "profile_names"]
 PROFILE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "profiles")
 
 _REGIONS = {
-    "sev": ("firmware", "hash-table"),
-    "sev-es": ("firmware", "hash-table"),
+    "sev": ("firmware", "hash-table", "hash-page"),
+    "sev-es": ("firmware", "hash-table", "hash-page"),
     "snp": ("firmware", "svsm", "sections"),
 }
 _ENTRIES = {"bsp": ("svsm",), "ap": ("reset-block", "svsm")}
@@ -149,6 +149,8 @@ def _profile(
         launch.fault("vmsa-gpa", f"must be a multiple of 4096, got {vmsa_gpa:#x}")
     measured = launch.choice("measured-vcpus", ("all", "bsp"), required=True) or "all"
     direct_boot = launch.boolean("direct-boot")
+    order = launch.choice("order", ("listed", "canonical"), required=True) or "listed"
+    loader = _loader(launch)
     launch.finish()
     profile = LaunchProfile(
         name=name,
@@ -156,6 +158,8 @@ def _profile(
         as_of=as_of,
         modes=tuple(modes),
         regions=regions,
+        order=order,
+        loader=loader,
         sections_last=sections_last,
         page_types=_page_types(table),
         vmsa_gpa=vmsa_gpa,
@@ -165,6 +169,7 @@ def _profile(
         entry=_entry(table),
         initial_state=_initial_state(table),
         advice=_advice(table),
+        command=_command(table),
         raw=merged,
         sources=sources,
         lineage=tuple(lineage),
@@ -172,6 +177,16 @@ def _profile(
     )
     table.finish()
     return profile
+
+
+def _loader(launch: Table) -> str | None:
+    name = launch.string("loader", required=True)
+    if not name:
+        return None
+    # Only a profile that loads files needs to know the loaders.
+    from sevbuild.igvm.loaders import LOADERS
+
+    return check_word(launch.document, launch.at("loader"), name, LOADERS)
 
 
 def _word(document: Document, words: tuple[str, ...], path: str, value: Any) -> str | None:
@@ -230,6 +245,24 @@ def _advice(table: Table) -> tuple[Advice, ...]:
         return Advice(low or 0, 0xFFFFFFFF if high is None else high, profile, reason)
 
     return tuple(() if table.any("advice") == [] else table.items("advice", decode) or ())
+
+
+def _command(table: Table) -> LaunchCommand:
+    command = table.table("command")
+    if command is None:
+        known = ", ".join(LAUNCHERS)
+        unsaid = f"its profile does not say what launches it: [command] launcher, one of {known}"
+        return LaunchCommand("none", unsaid, {})
+    launcher = command.choice("launcher", LAUNCHERS, required=True) or "none"
+    reason = command.string("reason")
+    if launcher == "none" and not reason:
+        command.fault("reason", "missing: what launches these guests, if nothing here can")
+    properties = {}
+    given = command.table("properties")
+    if given is not None:
+        properties = {name: given.string(name) or "" for name in given.names()}
+    command.finish()
+    return LaunchCommand(launcher, reason, properties)
 
 
 def _initial_state(table: Table) -> dict[str, Any]:

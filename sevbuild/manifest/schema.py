@@ -7,6 +7,7 @@ from typing import Any
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_POLICY_BITS
 from sevbuild.launch.profile import MODES
+from sevbuild.manifest.machine_keys import MEMORY
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.vcpu.models import CPU_MODELS
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
@@ -27,11 +28,13 @@ def manifest_schema() -> dict[str, Any]:
     tables = {
         "launch": _launch(),
         "firmware": _firmware(),
+        "igvm": _igvm(),
         "svsm": _svsm(),
         "kernel": _kernel(),
         "initrd": _initrd(),
         "variables": _variables(),
         "vcpu": _vcpu(),
+        "machine": _machine(),
     }
     required = {
         name: table.pop("required")
@@ -69,8 +72,13 @@ def manifest_schema() -> dict[str, Any]:
         # With a matrix, what a table lacks may stand in the entries.
         "if": {"required": ["matrix"]},
         "else": {
-            "required": list(_BASIC),
+            "required": [name for name in _BASIC if name != "firmware"],
             "properties": {name: {"required": keys} for name, keys in required.items()},
+            # A ready IGVM file stands in the firmware's place.
+            "anyOf": [
+                {"required": ["firmware"]},
+                {"required": ["igvm"], "properties": {"igvm": {"required": ["path"]}}},
+            ],
         },
         "additionalProperties": False,
     }
@@ -198,6 +206,20 @@ def _firmware() -> dict[str, Any]:
     )
 
 
+def _igvm() -> dict[str, Any]:
+    return _table(
+        "The IGVM file that a loader profile replays: a ready one, or how it is built.",
+        {
+            "path": {"description": "A ready IGVM file, in place of a firmware.", **_PATH},
+            "sha256": {"description": "A pin: the SHA-256 the file must have.", **_SHA256},
+            "parameters": {
+                "description": "Insert the loader's memory map and vCPU count where the firmware wants them; the file is then no longer portable.",
+                "type": "boolean",
+            },
+        },
+    )
+
+
 def _svsm() -> dict[str, Any]:
     return _table(
         "A COCONUT-SVSM binary below the firmware (profile svsm-qemu).",
@@ -276,6 +298,36 @@ def _variables() -> dict[str, Any]:
         "properties": {},
         "additionalProperties": {"type": ["string", "integer"]},
     }
+
+
+def _machine() -> dict[str, Any]:
+    return _table(
+        "What launch commands say beside what is measured; nothing here enters a digest.",
+        {
+            "memory": {
+                "description": "The guest's memory, as QEMU writes it. Default 2G.",
+                "type": "string",
+                "pattern": MEMORY,
+            },
+            "cbitpos": {
+                "description": "The host's C-bit (CPUID 8000001F EBX 5:0): 51 from Milan on, 47 before. Default 51.",
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 63,
+            },
+            "reduced-phys-bits": {
+                "description": "Physical address bits that encryption takes (CPUID 8000001F EBX 11:6). Default 1.",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 63,
+            },
+            "extra-args": {
+                "description": "Further QEMU arguments, such as disks; none that the other tables stand for.",
+                "type": "array",
+                "items": {"type": "string"},
+            },
+        },
+    )
 
 
 def _vcpu() -> dict[str, Any]:

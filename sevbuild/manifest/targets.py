@@ -36,6 +36,15 @@ class Target(NamedTuple):
     guest_features: int | None
     features_origin: str
 
+    @property
+    def order(self) -> str:
+        """Return `canonical` where the manifest or the profile sorts the launch, else `profile`."""
+        igvm = self.variant.igvm
+        if igvm is not None and igvm.path is not None:
+            # A ready file has an order of its own, which its loader follows.
+            return "profile"
+        return "canonical" if self.profile.order == "canonical" else self.variant.order
+
 
 def expand(manifest: Manifest) -> list[Target]:
     """Return every target: by matrix entry, mode, profile, CPU, ascending vCPU count, command line.
@@ -55,7 +64,10 @@ def expand(manifest: Manifest) -> list[Target]:
             break
         for mode in variant.modes:
             for profile in profiles:
-                if mode in profile.modes:
+                if variant.igvm is not None and profile.loader is None:
+                    message = f"profile {profile.name} loads no IGVM file"
+                    document.fault("igvm", message, '"qemu-igvm" does; `sevbuild profiles` lists others')
+                elif mode in profile.modes:
                     targets += _targets(variant, mode, profile)
                 else:
                     _cannot(document, mode, profile)

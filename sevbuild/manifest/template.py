@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sevbuild.errors import SevbuildError
 
-__all__ = ["BUILT_IN", "Template", "parse_template"]
+__all__ = ["BUILT_IN", "Template", "escape_braces", "parse_template"]
 
 BUILT_IN = ("vcpus", "cpu", "cpu_signature")
 """What every target provides: the vCPU count, the CPU label, the vCPU signature as `0x00a00f11`."""
@@ -21,9 +21,25 @@ class Template:
         self._pieces = pieces
         self.names = frozenset(name for _, name in pieces if name is not None)
 
+    @property
+    def text(self) -> str:
+        """Return a text that parses to this template."""
+        return "".join(
+            escape_braces(literal) + ("" if name is None else f"{{{name}}}") for literal, name in self._pieces
+        )
+
+    def size(self, values: Mapping[str, str]) -> int:
+        """Return how many characters `fill` would return."""
+        return sum(len(text) + (0 if name is None else len(values[name])) for text, name in self._pieces)
+
     def fill(self, values: Mapping[str, str]) -> str:
         """Return the command line with each placeholder replaced; every name must have a value."""
         return "".join(text if name is None else text + values[name] for text, name in self._pieces)
+
+
+def escape_braces(text: str) -> str:
+    """Return the template of a text that has no placeholders."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def parse_template(text: str) -> Template:

@@ -57,7 +57,7 @@ def _value(item: Measured, cmdline: str | None) -> dict[str, Any]:
         "policy": hex(target.policy),
         "kernel_hashes": kernel is not None and kernel.hashes,
         "cmdline": cmdline,
-        "order": target.variant.order,
+        "order": target.order,
         "vmsa_gpa": hex(profile.vmsa_gpa) if mode == "snp" else None,
         "algorithm": "sha384" if mode == "snp" else "sha256",
         "digest": item.digest.hex(),

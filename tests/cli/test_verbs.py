@@ -220,8 +220,8 @@ def test_inspect_says_what_a_file_is_not(tmp_path: Path, data: bytes, message: s
 
 def test_profiles_are_listed_and_shown(tmp_path: Path) -> None:
     listed = run("profiles").out
-    assert listed.splitlines()[1].startswith("ec2 ")
-    assert len(json.loads(run("profiles", "-f", "json").out)) == 10
+    assert listed.splitlines()[1].startswith("cloud-hypervisor-kvm ")
+    assert len(json.loads(run("profiles", "-f", "json").out)) == 16
     shown = run("profiles", "gce-genoa").out
     assert "extends gce; * marks what differs from it" in shown
     assert "*  launch.vmsa-gpa" in shown

@@ -600,3 +600,46 @@ def test_any_text_is_decoded_or_refused(noise: str, at: int) -> None:
     text = _text()
     with suppress(SevbuildError):
         decode_manifest(text[:at] + noise + text[at:], "guest.toml")
+
+
+def test_the_machine() -> None:
+    text = (
+        BASIC_MACHINE
+        + 'machine = { memory = "4G", cbitpos = 47, reduced-phys-bits = 5, extra-args = ["-S"] }\n'
+    )
+    (variant,) = decode_manifest(text, "guest.toml").variants
+    assert variant.machine == ("4G", 47, 5, ("-S",))
+    (variant,) = decode_manifest(BASIC_MACHINE, "guest.toml").variants
+    assert variant.machine == ("2G", 51, 1, ())
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        ('memory = "4"', "must be a size"),
+        ('memory = "0G"', "must be a size"),
+        ("memory = 4", "must be a string"),
+        ("cbitpos = 64", "must be 0..63"),
+        ("reduced-phys-bits = 0", "must be 1..63"),
+        ('extra-args = "-S"', "must be a list"),
+        ("extra-args = [1]", "must be a string"),
+        ('extra-args = ["a\\u0000"]', "must not contain a NUL"),
+        ('extra-args = ["-smp", "8"]', "-smp stands elsewhere"),
+        ('extra-args = ["--append", "x"]', "--append stands elsewhere"),
+        ('extra-args = ["-object", "sev-guest,id=x"]', "sev-guest,id=x stands elsewhere"),
+        ('extra-args = ["-object", "qom-type=igvm-cfg,id=x"]', "stands elsewhere"),
+        ("nonsense = 1", "unknown key"),
+    ],
+)
+def test_a_machine_at_fault(machine: str, message: str) -> None:
+    with pytest.raises(FaultsError) as caught:
+        decode_manifest(BASIC_MACHINE + f"machine = {{ {machine} }}\n", "guest.toml")
+    assert message in str(caught.value)
+
+
+BASIC_MACHINE = """schema = 1
+guest = { name = "a", version = "1" }
+launch = { mode = "snp", profile = "qemu" }
+firmware = { path = "f" }
+vcpu = { count = 1, model = "EPYC" }
+"""

@@ -15,13 +15,19 @@ from sevbuild.manifest.catalog import cpus_document, profile_document, profiles_
 from sevbuild.manifest.profiles import PROFILE_DIRECTORY, load_profile, profile_names
 
 NAMES = [
+    "cloud-hypervisor-kvm",
+    "cloud-hypervisor-mshv",
     "ec2",
     "ec2-rdx0",
     "gce",
     "gce-genoa",
+    "igvm-reference",
+    "igvmmeasure",
+    "igvmmeasure-native-zero",
     "qemu",
     "qemu-es-debugswap",
     "qemu-es-init2",
+    "qemu-igvm",
     "qemu-snp-debugswap",
     "qemu-snp-legacy-fpu",
     "svsm-qemu",
@@ -72,7 +78,7 @@ def test_every_value_of_the_whole_has_a_source(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "differing"),
     [
-        ("qemu-es-init2", {"launch.modes": "['sev-es']", "initial-state.sev-es.mxcsr": "0x1f80", "initial-state.sev-es.x87-fcw": "0x37f"}),
+        ("qemu-es-init2", {"launch.modes": "['sev-es']", "command.properties.legacy-vm-type": "off", "initial-state.sev-es.mxcsr": "0x1f80", "initial-state.sev-es.x87-fcw": "0x37f"}),
         ("qemu-es-debugswap", {"launch.modes": "['sev-es']", "guest-features.sev-es.default": "0x20", "guest-features.sev-es.known": "0x20"}),
         ("qemu-snp-debugswap", {"launch.modes": "['snp']", "guest-features.snp.default": "0x21", "guest-features.snp.known": "0x21"}),
         ("qemu-snp-legacy-fpu", {"launch.modes": "['snp']", "initial-state.snp.mxcsr": "0x0", "initial-state.snp.x87-fcw": "0x0"}),

@@ -1,0 +1,1 @@
+"""What gets launched: bundles, launch commands, and the way back from them to a manifest."""

@@ -1,0 +1,127 @@
+"""What a bundle has for each target beside its inputs: one producer a kind."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from sevbuild.bundle.document import json_bytes
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.guest.guest import Guest, Measured
+from sevbuild.guest.trace import plan_document
+from sevbuild.launch.page_type import PAGE_SIZE
+from sevbuild.launch.region_data import Contents, chunks
+
+__all__ = ["PRODUCERS", "Artifact", "ArtifactProducer"]
+
+
+class Artifact(NamedTuple):
+    """Hold one file made for a target; `role` is what bundle.json calls it in the target's `files`."""
+
+    role: str
+    name: str
+    data: bytes
+
+
+class ArtifactProducer(Protocol):
+    """Make files of one target.
+
+    `files` maps roles (`firmware`, `kernel`, `initrd`, `svsm`, `vars`, and what earlier producers made) to
+    paths in the bundle; `folder` is the target's own. The bytes may depend on nothing else than these
+    arguments, because `verify` makes them again. `guest` may know inputs by their digests alone.
+    """
+
+    def __call__(
+        self, guest: Guest, measured: Measured, files: Mapping[str, str], folder: str
+    ) -> Iterable[Artifact]:
+        """Yield the files of one target."""
+
+
+class _Plans:
+    """Make plan.json; contents digests are kept while the guest is the same."""
+
+    def __init__(self) -> None:
+        self._guest: Guest | None = None
+        self._known: dict[bool, dict[int, str]] = {}
+
+    def __call__(
+        self, guest: Guest, measured: Measured, files: Mapping[str, str], folder: str
+    ) -> Iterable[Artifact]:
+        del files, folder
+        if guest is not self._guest:
+            self._guest, self._known = guest, {True: {}, False: {}}
+        target = measured.target
+        document = plan_document(guest, target, self._known[target.mode == "snp"])
+        yield Artifact("plan", "plan.json", json_bytes(document))
+
+
+def _vmsas(guest: Guest, measured: Measured, files: Mapping[str, str], folder: str) -> Iterable[Artifact]:
+    """Make vmsa0.bin (boot processor) and vmsa1.bin (every other vCPU), as virt-qemu-sev-validate takes them."""
+    del guest, files, folder
+    for vcpu, update in enumerate(measured.plan.vmsas[:2]):
+        if update.data is not None:
+            yield Artifact(f"vmsa{vcpu}", f"vmsa{vcpu}.bin", _bytes(update.data))
+
+
+def _kernel_hashes(
+    guest: Guest, measured: Measured, files: Mapping[str, str], folder: str
+) -> Iterable[Artifact]:
+    """Make the 4096-byte page with the kernel hashes, and the bare table where that is what is launched."""
+    del guest, files, folder
+    for update in measured.plan.regions:
+        if update.data is None or not update.origin.endswith(_HASHES):
+            continue
+        page = _bytes(update.data)
+        if update.length != PAGE_SIZE:
+            yield Artifact("kernel_hashes_table", "kernel-hashes-table.bin", page)
+            page = bytes(update.gpa % PAGE_SIZE) + page
+        if len(page) <= PAGE_SIZE:
+            yield Artifact("kernel_hashes_page", "kernel-hashes-page.bin", page.ljust(PAGE_SIZE, b"\0"))
+
+
+def _igvm(guest: Guest, measured: Measured, files: Mapping[str, str], folder: str) -> Iterable[Artifact]:
+    """Make the IGVM file that the target's loader replays, where no ready one is among the inputs."""
+    del files, folder
+    target = measured.target
+    declared = target.variant.igvm
+    if target.profile.loader is None or (declared is not None and declared.path is not None):
+        return
+    # Only guests that load such a file need to know the format.
+    from sevbuild.guest.igvm import igvm_file
+
+    yield Artifact("igvm", "guest.igvm", igvm_file(guest, target, guest.laid_out(target)))
+
+
+def _commands(guest: Guest, measured: Measured, files: Mapping[str, str], folder: str) -> Iterable[Artifact]:
+    """Make the commands that launch the target, with paths relative to where they lie."""
+    from sevbuild.bundle.commands import launch_files
+    from sevbuild.bundle.launch import ROLES
+
+    here = {role: posixpath.relpath(path, folder) for role, path in files.items() if role in ROLES}
+    try:
+        made = launch_files(guest, measured.target, here, digest=measured.digest)
+    except SevbuildError as error:
+        # The guest can be measured and bundled all the same.
+        guest.notices.append(Notice("warning", measured.target.label, error.message, error.hint))
+        return
+    for name, data in made.items():
+        yield Artifact(_COMMAND_ROLES[name], name, data)
+
+
+_COMMAND_ROLES = {
+    "qemu.json": "qemu_arguments",
+    "launch.sh": "launch_script",
+    "libvirt.xml": "libvirt_domain",
+    "validate.sh": "validate_script",
+}
+
+
+def _bytes(data: Contents) -> bytes:
+    return b"".join(chunks(data))
+
+
+_HASHES = ("kernel-hashes", "(kernel-hashes)", "kernel-hashes page")
+
+PRODUCERS: tuple[ArtifactProducer, ...] = (_Plans(), _vmsas, _kernel_hashes, _igvm, _commands)
+"""In the order in which they run: a later one is given the paths of what earlier ones made."""

@@ -1,0 +1,140 @@
+"""Launch commands of a target, rendered from `templates/launch/`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sevbuild.bundle.launch import Launch, describe_launch
+from sevbuild.bundle.libvirt import domain_values, finalize_xml
+from sevbuild.bundle.qemu import Option, qemu_options, resolve
+from sevbuild.bundle.shell import one_line, option_line, quote
+from sevbuild.errors import SevbuildError
+from sevbuild.guest.guest import Guest
+from sevbuild.guest.starter import shared_directory
+from sevbuild.manifest.targets import Target
+
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["LIBVIRT_FOLDER", "launch_files", "libvirt_xml", "qemu_arguments", "qemu_json", "shell_script"]
+
+LIBVIRT_FOLDER = "/bundle"
+"""Where libvirt, which wants absolute paths, is told that relative ones start: to be replaced."""
+
+
+def launch_files(
+    guest: Guest, target: Target, files: Mapping[str, str], *, digest: bytes | None = None
+) -> dict[str, bytes]:
+    """Return the launch commands of a target, file name to contents; the same bytes for the same guest.
+
+    `files` maps roles (`firmware`, `kernel`, `initrd`, `igvm`, `vmsa0`, `vmsa1`) to paths relative to the
+    folder that these files go to. `digest` is the target's launch digest, computed where it is not given.
+    Empty for a profile without a launch command. A command line that no XML document can hold is launched
+    by the script alone.
+    """
+    if target.profile.command.launcher == "none":
+        return {}
+    launch = describe_launch(guest, target, files)
+    found = {
+        "qemu.json": qemu_json(launch),
+        "launch.sh": shell_script(launch, here=True),
+    }
+    try:
+        found["libvirt.xml"] = libvirt_xml(launch)
+    except SevbuildError as error:
+        from sevbuild.errors import Notice
+
+        guest.notices.append(Notice("warning", target.label, f"no libvirt.xml: {error.message}", error.hint))
+    if target.mode != "snp":
+        if digest is None:
+            (measured,) = guest.measure([target])
+            digest = measured.digest
+        found["validate.sh"] = validate_script(launch, digest)
+    return found
+
+
+def qemu_arguments(launch: Launch) -> list[str]:
+    """Return the arguments after the program's name, with the host's values at their defaults.
+
+    Bytes of a command line that are not UTF-8 are lone surrogates, as `os.fsencode` takes them.
+    """
+    return resolve(qemu_options(launch))
+
+
+def qemu_json(launch: Launch) -> bytes:
+    """Return the arguments as a JSON array of strings."""
+    return (json.dumps(qemu_arguments(launch), indent=2) + "\n").encode()
+
+
+def shell_script(launch: Launch, *, here: bool) -> bytes:
+    """Return a POSIX shell script; with `here` it runs in its own folder, else in the caller's."""
+    return _render("launch.sh.j2", launch=launch, options=qemu_options(launch), here=here)
+
+
+def libvirt_xml(launch: Launch, *, folder: str = LIBVIRT_FOLDER) -> bytes:
+    """Return a libvirt domain; relative paths start from the absolute `folder`.
+
+    Raises SevbuildError for a command line or path that no XML document can hold.
+    """
+    return _render("domain.xml.j2", launch=launch, **domain_values(launch, folder))
+
+
+def validate_script(launch: Launch, digest: bytes) -> bytes:
+    """Return the script that checks an SEV or SEV-ES measurement with either of two tools.
+
+    virt-qemu-sev-validate takes the files and a decimal policy, sevctl the digest: it wants a kernel, an
+    initrd and a command line or none of them.
+    """
+    from base64 import b64encode
+
+    options: list[Option] = []
+    if not launch.igvm:
+        options.append(("--firmware", (launch.files["firmware"],)))
+    if launch.kernel_hashes and launch.cmdline is not None:
+        options += [
+            ("--" + role, (launch.files[role],)) for role in ("kernel", "initrd") if role in launch.files
+        ]
+        options.append(("--cmdline", (os.fsdecode(launch.cmdline),)))
+    if launch.mode == "sev-es":
+        options.append(("--num-cpus", (str(launch.vcpus),)))
+        options += [
+            (f"--vmsa-cpu{index}", (launch.files.get(f"vmsa{index}", f"vmsa{index}.bin"),))
+            for index in range(min(launch.vcpus, 2))
+        ]
+    return _render(
+        "validate.sh.j2",
+        launch=launch,
+        validate=options,
+        digest=digest.hex(),
+        digest_base64=b64encode(digest).decode(),
+    )
+
+
+def _render(template: str, **values: Any) -> bytes:
+    return (
+        _environment(xml=".xml." in template)
+        .get_template(template)
+        .render(**values)
+        .encode("utf-8", "surrogateescape")
+    )
+
+
+def _environment(*, xml: bool) -> jinja2.Environment:
+    import jinja2
+
+    folder = os.path.join(shared_directory("templates"), "launch")
+    more: dict[str, Any] = {"finalize": finalize_xml} if xml else {}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=jinja2.select_autoescape(("xml.j2",), default=False),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        **more,
+    )
+    environment.filters.update(line=one_line, quote=quote, words=option_line)
+    return environment

@@ -1,0 +1,100 @@
+"""What a bundle's own guest says must be in it: `build` writes this, `verify` compares with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sevbuild.bundle.artifacts import PRODUCERS, Artifact
+from sevbuild.bundle.document import InputEntry, json_bytes
+from sevbuild.bundle.layout import target_folders
+from sevbuild.errors import SevbuildError
+from sevbuild.guest.guest import Guest, Measured
+from sevbuild.guest.records import InputRecord, cmdline_text
+from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.manifest.targets import Target
+from sevbuild.reference.document import reference_document
+
+__all__ = ["ArtifactSink", "reference_bytes", "reference_values", "target_files"]
+
+ArtifactSink = Callable[[Target, str, Artifact], str]
+"""Takes a target, its folder and a file made for it; returns the path that the file has in the bundle."""
+
+
+def reference_values(
+    guest: Guest, measured: Sequence[Measured], inputs: Sequence[InputEntry]
+) -> dict[str, Any]:
+    """Return the document of `measure --format json`, with the inputs as the publisher named them."""
+    records = [
+        InputRecord(entry.role, entry.name, entry.size, "sha256", entry.sha256)
+        if entry.sha256 is not None
+        else InputRecord(entry.role, entry.name, entry.size, "seed", entry.seed or b"")
+        for entry in inputs
+        if entry.measured
+    ]
+    cmdlines = [cmdline_text(guest, item.target) for item in measured]
+    return reference_document(guest.manifest, records, measured, cmdlines)
+
+
+def reference_bytes(document: dict[str, Any]) -> bytes:
+    """Return the bytes of reference-values.json."""
+    return json_bytes(document)
+
+
+def target_files(
+    guest: Guest, measured: Sequence[Measured], inputs: Sequence[InputEntry], sink: ArtifactSink
+) -> Iterator[tuple[Measured, dict[str, str]]]:
+    """Yield each target with the paths of its files by role, after every file made for it went to `sink`.
+
+    `guest` is that of the bundle's own manifest, so that its paths are those in the bundle.
+    """
+    folders = target_folders(item.target.label for item in measured)
+    if len(folders) != len(measured):
+        raise SevbuildError("two targets have the same label", hint="two profiles may have the same name")
+    for item in measured:
+        folder = folders[item.target.label]
+        files = _input_files(guest, item.target, inputs)
+        for produce in PRODUCERS:
+            for artifact in produce(guest, item, files, folder):
+                files[artifact.role] = sink(item.target, folder, artifact)
+        yield item, files
+
+
+def _input_files(guest: Guest, target: Target, inputs: Sequence[InputEntry]) -> dict[str, str]:
+    """Return where the inputs of a target are, or would be if they were not left out."""
+    variant = target.variant
+    kernel, initrd, svsm = variant.kernel, variant.initrd, variant.svsm
+    declared: dict[str, tuple[str | None, bytes | None]] = {
+        "firmware": (variant.firmware.path, variant.firmware.sha256)
+    }
+    if svsm is not None:
+        declared["svsm"] = (svsm.path, svsm.sha256)
+        declared["vars"] = (svsm.vars_path, None)
+    if kernel is not None:
+        declared["kernel"] = (kernel.path, kernel.sha256)
+    if initrd is not None:
+        declared["initrd"] = (initrd.paths[0] if initrd.paths else None, initrd.sha256)
+    seed = None
+    if variant.igvm is not None and variant.igvm.path is not None:
+        declared["igvm"] = (variant.igvm.path, None)
+    else:
+        firmware = guest.firmware(variant)
+        seed = firmware.seed if isinstance(firmware, FirmwareSeed) else None
+    files = {}
+    for role, (path, digest) in declared.items():
+        found = path or _left_out(inputs, role, digest, seed)
+        if found is not None:
+            files[role] = found
+    return files
+
+
+def _left_out(
+    inputs: Sequence[InputEntry], role: str, digest: bytes | None, seed: bytes | None
+) -> str | None:
+    """Return where an input known by its digest would be."""
+    for entry in inputs:
+        same_role = entry.role == role or (entry.role, role) == ("uki", "kernel")
+        known = entry.seed == seed if role == "firmware" else entry.sha256 == digest
+        if same_role and known and entry.file is not None and (seed or digest) is not None:
+            return entry.file
+    return None

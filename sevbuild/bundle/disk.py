@@ -1,0 +1,137 @@
+"""Every change that writing a bundle makes to a file system, one method a step.
+
+A test takes the place of this class and fails at each step in turn.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+
+__all__ = ["FILE_MODE", "FOLDER_MODE", "Disk"]
+
+FILE_MODE = 0o644
+FOLDER_MODE = 0o755
+
+_FICLONE = 0x40049409  # ioctl, Linux uapi linux/fs.h
+_RENAME_EXCHANGE = 2  # Linux uapi linux/fs.h
+_AT_FDCWD = -100  # Linux uapi linux/fcntl.h
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM)
+_SINGLE_SYNCS = 64
+"""Up to this many files are synced one by one; more, and one syncfs for all of them is faster."""
+
+
+class Disk:
+    """Change files and folders; every method raises OSError, and modes are fixed whatever the umask."""
+
+    def make_parents(self, path: str) -> None:
+        """Create the folders above an output, as the umask has them: they are the user's."""
+        os.makedirs(path, exist_ok=True)
+
+    def make_temporary(self, parent: str, prefix: str) -> str:
+        """Create an empty folder that only this user can enter, and return its path."""
+        return tempfile.mkdtemp(prefix=prefix, dir=parent)
+
+    def make_folder(self, path: str) -> None:
+        """Create a folder."""
+        os.mkdir(path)
+        os.chmod(path, FOLDER_MODE)
+
+    def open_folder(self, path: str) -> None:
+        """Let everybody enter a finished folder."""
+        os.chmod(path, FOLDER_MODE)
+
+    def create(self, path: str) -> int:
+        """Create a file, which must not exist, and return its descriptor."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
+        os.fchmod(descriptor, FILE_MODE)
+        return descriptor
+
+    def append(self, descriptor: int, data: bytes | memoryview) -> None:
+        """Write all of `data`."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    def close(self, descriptor: int) -> None:
+        """Close a file."""
+        os.close(descriptor)
+
+    def clone(self, source: str, path: str) -> None:
+        """Create a file that shares the blocks of `source` until either is written (a reflink)."""
+        import fcntl
+
+        descriptor = self.create(path)
+        try:
+            with open(source, "rb") as stream:
+                fcntl.ioctl(descriptor, _FICLONE, stream.fileno())
+        except OSError:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def link(self, source: str, path: str) -> None:
+        """Create another name for the file `source`; its mode stays its owner's."""
+        os.link(os.path.realpath(source), path)
+
+    def move(self, source: str, path: str) -> None:
+        """Rename a file within the folder being written."""
+        os.rename(source, path)
+
+    def unlink(self, path: str) -> None:
+        """Remove a file of the folder being written."""
+        os.unlink(path)
+
+    def sync(self, folder: str, paths: Iterable[str]) -> None:
+        """Bring a folder, with these files and folders in it, to the device."""
+        paths = list(paths)
+        if len(paths) > _SINGLE_SYNCS and self._sync_file_system(folder):
+            return
+        for path in [*paths, folder]:
+            self.sync_one(path)
+
+    def sync_one(self, path: str) -> None:
+        """Bring one file, or the names in one folder, to the device."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, source: str, path: str) -> None:
+        """Give a folder its name; one that is empty is replaced."""
+        os.rename(source, path)
+
+    def exchange(self, first: str, second: str) -> bool:
+        """Exchange two folders in one step; False where system or file system cannot."""
+        libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+        if libc is None or not hasattr(libc, "renameat2"):
+            return False
+        names = (os.fsencode(first), os.fsencode(second))
+        if libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+            return True
+        number = ctypes.get_errno()
+        if number in _NO_EXCHANGE:
+            return False
+        raise OSError(number, os.strerror(number), second)
+
+    def remove(self, path: str) -> None:
+        """Remove a folder with all that is in it; links in it are removed, not followed."""
+        shutil.rmtree(path)
+
+    @staticmethod
+    def _sync_file_system(folder: str) -> bool:
+        libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+        if libc is None or not hasattr(libc, "syncfs"):
+            return False
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            return bool(libc.syncfs(descriptor) == 0)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,84 @@
+"""Where things lie in a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+__all__ = [
+    "DOCUMENT",
+    "INPUT_FOLDER",
+    "MANIFEST",
+    "REFERENCE",
+    "SUMS",
+    "InputNames",
+    "is_safe_path",
+    "profile_path",
+    "target_folders",
+]
+
+DOCUMENT = "bundle.json"
+MANIFEST = "guest.toml"
+REFERENCE = "reference-values.json"
+SUMS = "SHA256SUMS"
+INPUT_FOLDER = "inputs"
+
+MAX_DEPTH = 4
+"""No path in a bundle has more parts."""
+
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_SUFFIXES = {"firmware": ".fd", "igvm": ".igvm", "vars": ".fd", "svsm": ".bin"}
+_LONGEST = 160
+_LONGEST_PART = 200
+
+
+def is_safe_path(path: str) -> bool:
+    """Tell whether a path stays in its folder on any system: plain parts of [A-Za-z0-9._-]."""
+    parts = path.split("/")
+    return len(parts) <= MAX_DEPTH and all(
+        0 < len(part) <= _LONGEST_PART and set(part) <= _SAFE and part.strip(".") != "" for part in parts
+    )
+
+
+def target_folders(labels: Iterable[str]) -> dict[str, str]:
+    """Return a folder for each label: `/` becomes `_`, and so does what file names should not have.
+
+    Where that changes a label beyond `/`, or two would share a folder (on a file system without case, for
+    one), the label's digest is added.
+    """
+    taken: set[str] = set()
+    folders: dict[str, str] = {}
+    for label in labels:
+        plain = label.replace("/", "_")
+        name = "".join(char if char in _SAFE else "_" for char in plain)[:_LONGEST]
+        if name != plain or name.casefold() in taken:
+            name = f"{name}-{sha256(label.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+        taken.add(name.casefold())
+        folders[label] = f"targets/{name}"
+    return folders
+
+
+def profile_path(index: int) -> str:
+    """Return the path of the bundle's profile number `index`, counted from 0."""
+    return f"profiles/profile{_number(index)}.toml"
+
+
+class InputNames:
+    """Name inputs by role, in the order in which they come up; equal contents have one name."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, bytes], str] = {}
+        self._counts: dict[str, int] = {}
+
+    def name(self, role: str, digest: bytes) -> str:
+        """Return the path of the input with this role and SHA-256."""
+        key = (role, digest)
+        if key not in self._names:
+            index = self._counts.get(role, 0)
+            self._counts[role] = index + 1
+            self._names[key] = f"{INPUT_FOLDER}/{role}{_number(index)}{_SUFFIXES.get(role, '')}"
+        return self._names[key]
+
+
+def _number(index: int) -> str:
+    return f"-{index + 1}" if index else ""

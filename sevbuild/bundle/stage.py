@@ -1,0 +1,198 @@
+"""Measure a guest while its inputs are brought into a bundle, and say what its manifest is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sevbuild.bundle.document import InputEntry
+from sevbuild.bundle.layout import MANIFEST, profile_path
+from sevbuild.bundle.resolve import Placed, VariantFiles, resolved_manifest, resolved_profile
+from sevbuild.bundle.store import Source, Store
+from sevbuild.errors import SevbuildError
+from sevbuild.guest.guest import Guest, Measured
+from sevbuild.guest.records import InputRecord, input_records
+from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.image.ovmf import Metadata
+from sevbuild.launch.profile import LaunchProfile
+from sevbuild.manifest.model import Variant
+from sevbuild.manifest.targets import Target
+from sevbuild.manifest.template import Template, escape_braces, parse_template
+
+__all__ = ["Staged", "stage_inputs"]
+
+
+class Staged(NamedTuple):
+    """Hold what was measured, the text of the bundle's guest.toml, and the inputs as they were named."""
+
+    measured: list[Measured]
+    manifest: str
+    inputs: list[InputEntry]
+
+
+def stage_inputs(guest: Guest, targets: Sequence[Target], store: Store, *, firmware: bool) -> Staged:
+    """Measure these targets, have the store keep what they are made of, and write guest.toml and profiles.
+
+    Without `firmware`, a firmware is left out where its seed can stand for it.
+    """
+    variants = list({id(target.variant): target.variant for target in targets}.values())
+    for variant in variants:
+        for role, source in _sources(guest, variant).items():
+            store.expect(guest, role, source)
+    measured = guest.measure(targets)
+    stage = _Stage(guest, store, firmware=firmware)
+    resolved = [
+        (variant, stage.variant(variant, next(target for target in targets if target.variant is variant)))
+        for variant in variants
+    ]
+    text = resolved_manifest(guest.manifest, resolved)
+    store.write(MANIFEST, "manifest", text.encode())
+    return Staged(measured, text, stage.inputs(targets))
+
+
+def _sources(guest: Guest, variant: Variant) -> dict[str, Source]:
+    sources: dict[str, Source] = dict(guest.kernels.sources(variant))
+    if variant.svsm is not None and variant.svsm.vars_path is not None:
+        sources["vars"] = ((variant.svsm.vars_path,), None)
+    if variant.igvm is not None and variant.igvm.path is not None:
+        sources["igvm"] = ((variant.igvm.path,), None)
+    return sources
+
+
+class _Stage:
+    def __init__(self, guest: Guest, store: Store, *, firmware: bool) -> None:
+        self._guest = guest
+        self._store = store
+        self._keep_firmware = firmware
+        self._seeds: dict[bytes, bytes] = {}
+        self._profiles: dict[int, str] = {}
+        self._unmeasured: list[InputEntry] = []
+
+    def variant(self, variant: Variant, target: Target) -> VariantFiles:
+        """Place the inputs of a variant; `target` is any one of its targets."""
+        sources = _sources(self._guest, variant)
+        kernel, initrd = variant.kernel, variant.initrd
+        placed: dict[str, Placed] = {}
+        for role, pin in (
+            ("kernel", kernel.sha256 if kernel else None),
+            ("initrd", initrd.sha256 if initrd else None),
+            ("vars", None),
+            ("igvm", None),
+        ):
+            if role in sources:
+                placed[role] = self._store.place(self._guest, role, sources[role])
+            elif pin is not None:
+                placed[role] = self._store.place_digest(role, pin)
+        ready = "igvm" in sources
+        firmware = None if ready else self._firmware(variant, target)
+        svsm, vars_size = (None, 0) if ready else self._svsm(variant)
+        self._note_unmeasured(variant, sources)
+        if "vars" in sources and self._guest.reader.hashed(*sources["vars"]).size != vars_size:
+            raise SevbuildError(f"{sources['vars'][0][0]}: changed while it was read")
+        templates = self._templates(variant, target)
+        return VariantFiles(
+            firmware=firmware,
+            igvm=placed.get("igvm"),
+            svsm=svsm,
+            vars_path=placed["vars"].path if "vars" in placed else None,
+            vars_size=vars_size,
+            kernel=placed.get("kernel"),
+            initrd=placed.get("initrd"),
+            profiles=self._profile_names(variant),
+            cmdlines=templates,
+            cmdline_file=self._cmdline_file(templates),
+        )
+
+    def inputs(self, targets: Sequence[Target]) -> list[InputEntry]:
+        """Return the inputs of the targets, the measured ones in the order of the reference values."""
+        records = input_records(self._guest, targets)
+        return [self._entry(record) for record in records] + sorted(set(self._unmeasured), key=str)
+
+    def _entry(self, record: InputRecord) -> InputEntry:
+        name = _printable(record.name)
+        if record.algorithm == "seed":
+            return InputEntry(record.role, name, record.size, None, record.digest, None, measured=True)
+        # A unified image taken as the kernel is launched as one.
+        role = "kernel" if record.role == "uki" else record.role
+        path = self._store.path_of(role, record.digest)
+        seed = self._seeds.get(record.digest) if record.role == "firmware" else None
+        return InputEntry(record.role, name, record.size, record.digest, seed, path, measured=True)
+
+    def _note_unmeasured(self, variant: Variant, sources: dict[str, Source]) -> None:
+        measured = variant.kernel is not None and variant.kernel.hashes
+        for role, (paths, part) in sources.items():
+            if role == "vars" or (not measured and role != "igvm"):
+                hashed = self._guest.reader.hashed(paths, part)
+                name = _printable("+".join(path.rpartition("/")[2] for path in paths))
+                file = self._store.path_of(role, hashed.sha256)
+                entry = InputEntry(role, name, hashed.size, hashed.sha256, None, file, measured=False)
+                self._unmeasured.append(entry)
+
+    def _firmware(self, variant: Variant, target: Target) -> Placed | tuple[bytes, Metadata]:
+        firmware = self._guest.firmware(variant)
+        if isinstance(firmware, FirmwareSeed):
+            return firmware.seed, firmware.metadata
+        # A seed is an SNP digest, of a launch that begins with the firmware's pages alone.
+        targets = [target for target in self._guest.targets if target.variant is variant]
+        replaceable = variant.svsm is None and all(
+            (target.mode, target.order) == ("snp", "profile") for target in targets
+        )
+        keep = self._keep_firmware or not replaceable
+        path = self._guest.reader.resolve(variant.firmware.path or "")
+        placed = self._store.place_bytes("firmware", path, firmware.data, keep=keep)
+        if keep:
+            return placed
+        self._seeds[placed.sha256] = seed = self._guest.seed(target)
+        return seed, firmware.metadata
+
+    def _svsm(self, variant: Variant) -> tuple[Placed | None, int]:
+        svsm, firmware = self._guest.svsm(variant), self._guest.firmware(variant)
+        if svsm is None or svsm.data is None or variant.svsm is None or isinstance(firmware, FirmwareSeed):
+            return None, 0
+        path = self._guest.reader.resolve(variant.svsm.path)
+        placed = self._store.place_bytes("svsm", path, svsm.data)
+        return placed, firmware.gpa - svsm.gpa - len(svsm.data)
+
+    def _templates(self, variant: Variant, target: Target) -> dict[str | None, Template]:
+        kernel = variant.kernel
+        if kernel is None:
+            return {}
+        if kernel.uki_as == "parts":
+            line = self._guest.kernels.cmdline(target).decode("utf-8", "surrogateescape")
+            return {None: parse_template(escape_braces(line))}
+        return {
+            cmdline.name: self._guest.kernels.template(variant, cmdline)
+            for cmdline in kernel.cmdlines
+            if cmdline.text is not None or cmdline.path is not None
+        }
+
+    def _cmdline_file(self, templates: dict[str | None, Template]) -> str | None:
+        """Keep a command line that is no text in a file, and return its path."""
+        raw = {name: template.text.encode("utf-8", "surrogateescape") for name, template in templates.items()}
+        for data in raw.values():
+            try:
+                data.decode("utf-8")
+            except UnicodeDecodeError:
+                return self._store.place_bytes("cmdline", "", data).path
+        return None
+
+    def _profile_names(self, variant: Variant) -> tuple[str, ...]:
+        """Return the names of the variant's profiles, those given by path written into the bundle."""
+        profiles: dict[int, LaunchProfile] = {
+            id(target.profile): target.profile for target in self._guest.targets if target.variant is variant
+        }
+        names = []
+        for name, profile in zip(variant.profiles, profiles.values(), strict=True):
+            if "/" not in name and not name.endswith(".toml"):
+                names.append(name)
+                continue
+            if id(profile) not in self._profiles:
+                path = profile_path(len(self._profiles))
+                self._store.write(path, "profile", resolved_profile(profile).encode())
+                self._profiles[id(profile)] = path
+            names.append(self._profiles[id(profile)])
+        return tuple(names)
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,119 @@
+"""The files of a bundle in the making: named by role, each content kept once."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+
+from sevbuild.bundle.disk import Disk
+from sevbuild.bundle.document import FileEntry
+from sevbuild.bundle.keep import Keeper
+from sevbuild.bundle.layout import INPUT_FOLDER, InputNames
+from sevbuild.bundle.resolve import Placed
+from sevbuild.guest.guest import Guest
+from sevbuild.guest.inputs import HashedInput, Range
+
+__all__ = ["Source", "Store"]
+
+Source = tuple[tuple[str, ...], Range | None]
+"""Files one after the other, or one range of a file, as a manifest names them."""
+
+_ALWAYS = frozenset({"igvm"})
+"""Roles of inputs that nothing can stand for."""
+
+
+class Store:
+    """Bring inputs and made files into a folder; `mode` is `copy`, `link` or `none`."""
+
+    def __init__(self, disk: Disk, folder: str, keeper: Keeper, mode: str) -> None:
+        self.files: dict[str, FileEntry] = {}
+        self._disk = disk
+        self._folder = folder
+        self._keeper = keeper
+        self._mode = mode
+        self._names = InputNames()
+        self._parts: dict[Source, str] = {}
+        self._paths: dict[tuple[str, bytes], str] = {}
+        self._folders: set[str] = set()
+
+    def expect(self, guest: Guest, role: str, source: Source) -> None:
+        """Have `source` kept when the guest's reader hashes it."""
+        paths, part = source
+        resolved = tuple(guest.reader.resolve(path) for path in paths)
+        if (resolved, part) not in self._parts:
+            self._make_folder(INPUT_FOLDER)
+            name = f"{INPUT_FOLDER}/part-{len(self._parts)}"
+            self._parts[resolved, part] = name
+            guest.reader.hash_with(paths, part, self._keeper.work(name, always=role in _ALWAYS))
+
+    def place(self, guest: Guest, role: str, source: Source) -> Placed:
+        """Give what `expect` announced its name, now that its digest is known."""
+        paths, part = source
+        hashed = guest.reader.hashed(paths, part)
+        path = self._name(role, hashed.sha256)
+        if self._mode == "none" and role not in _ALWAYS:
+            return Placed(None, hashed.sha256)
+        resolved = tuple(guest.reader.resolve(name) for name in paths)
+        temporary = os.path.join(self._folder, self._parts[resolved, part])
+        if path not in self.files:
+            if os.path.lexists(temporary):
+                self._disk.move(temporary, os.path.join(self._folder, path))
+                self.files[path] = FileEntry(path, role, hashed.size, hashed.sha256)
+            else:
+                # The same source serves in another role, where it lies already.
+                path = self._path_with(hashed.sha256)
+                self._paths[role, hashed.sha256] = path
+        elif os.path.lexists(temporary):
+            self._disk.unlink(temporary)
+        return Placed(path, hashed.sha256)
+
+    def place_bytes(self, role: str, source: str, data: bytes, *, keep: bool = True) -> Placed:
+        """Keep an input that was read whole, unless `keep` is False."""
+        digest = sha256(data).digest()
+        path = self._name(role, digest)
+        if not keep:
+            return Placed(None, digest)
+        if path not in self.files:
+            self._make_folder(INPUT_FOLDER)
+            self._keeper.keep_bytes(source, path, data)
+            self.files[path] = FileEntry(path, role, len(data), digest)
+        return Placed(path, digest)
+
+    def place_digest(self, role: str, digest: bytes) -> Placed:
+        """Name an input that is known by its digest alone."""
+        self._name(role, digest)
+        return Placed(None, digest)
+
+    def write(self, path: str, role: str, data: bytes) -> None:
+        """Write a made file, once."""
+        if path not in self.files:
+            for count in range(1, path.count("/") + 1):
+                self._make_folder("/".join(path.split("/")[:count]))
+            self._keeper.write(path, data)
+            self.files[path] = FileEntry(path, role, len(data), sha256(data).digest())
+
+    def path_of(self, role: str, digest: bytes) -> str | None:
+        """Return where an input with this role and SHA-256 is, or would be, else None."""
+        return self._paths.get((role, digest))
+
+    def hashed(self) -> dict[str, HashedInput]:
+        """Return digest and size of each file by its path."""
+        return {path: HashedInput(entry.sha256, entry.size) for path, entry in self.files.items()}
+
+    def on_disk(self) -> list[str]:
+        """Return the folders and files made, those within a folder before it."""
+        paths = [*self.files, *self._folders]
+        return [os.path.join(self._folder, path) for path in sorted(paths, reverse=True)]
+
+    def _name(self, role: str, digest: bytes) -> str:
+        path = self._names.name(role, digest)
+        self._paths[role, digest] = path
+        return path
+
+    def _path_with(self, digest: bytes) -> str:
+        return next(path for path, entry in self.files.items() if entry.sha256 == digest)
+
+    def _make_folder(self, name: str) -> None:
+        if name not in self._folders:
+            self._disk.make_folder(os.path.join(self._folder, name))
+            self._folders.add(name)

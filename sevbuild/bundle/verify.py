@@ -1,0 +1,266 @@
+"""Measure a bundle again from its own files, and compare all that is in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from sevbuild.bundle.artifacts import Artifact
+from sevbuild.bundle.contents import reference_bytes, reference_values, target_files
+from sevbuild.bundle.document import BundleDocument, FileEntry, InputEntry, sums_text
+from sevbuild.bundle.folder import bundle_folder, find_extra, list_folder, read_document
+from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
+from sevbuild.bundle.write import primed_guest
+from sevbuild.errors import MismatchError, SevbuildError
+from sevbuild.fs import hash_files, read_file, read_text
+from sevbuild.guest.guest import Guest, Measured
+from sevbuild.guest.inputs import FIRMWARE_LIMIT, HashedInput
+from sevbuild.guest.records import input_records
+from sevbuild.image.ovmf import parse_firmware
+from sevbuild.launch.plan import LaunchPlan
+from sevbuild.launch.planner import Planner
+from sevbuild.manifest.decode import decode_manifest
+from sevbuild.manifest.document import parse_toml
+from sevbuild.manifest.model import Manifest
+from sevbuild.manifest.targets import Target
+from sevbuild.measure.tree import LaunchTree
+
+__all__ = ["Verified", "verify_bundle"]
+
+_SUMS_LIMIT = 64 << 20
+_LEAST_UPDATE = 100
+"""No launch update takes fewer bytes in plan.json."""
+
+
+class Verified(NamedTuple):
+    """Hold a bundle that is consistent: its document, what was measured, and the inputs that it lacks."""
+
+    document: BundleDocument
+    measured: list[Measured]
+    absent: list[InputEntry]
+
+
+def verify_bundle(path: str) -> Verified:
+    """Return a bundle found consistent; `path` is its folder or its bundle.json.
+
+    Raises MismatchError naming the first file and target that differ, SevbuildError for what is no bundle
+    at all. Nothing in the folder is trusted.
+    """
+    folder = bundle_folder(path)
+    listing = list_folder(folder)
+    bundle, data = read_document(folder)
+    hashed = _check_files(folder, listing, bundle, data)
+    _check_manifest(folder, bundle)
+    guest = primed_guest(read_text(os.path.join(folder, MANIFEST)), folder, hashed)
+    targets = _select(guest, bundle)
+    measured = guest.measure(targets)
+    _check_inputs(guest, targets, bundle)
+    _check_placed_firmware(folder, bundle, hashed)
+    _check_targets(guest, measured, bundle)
+    absent = [entry for entry in bundle.absent if entry.file not in listing]
+    return Verified(bundle, measured, absent)
+
+
+def _check_files(
+    folder: str, listing: Mapping[str, int], bundle: BundleDocument, data: bytes
+) -> dict[str, HashedInput]:
+    """Compare every file with its entry and return the digests of all, by path."""
+    sums = sums_text([*bundle.files, FileEntry(DOCUMENT, "bundle", len(data), sha256(data).digest())])
+    if SUMS not in listing:
+        raise MismatchError(f"{folder}: {SUMS} is missing")
+    found = read_file(os.path.join(folder, SUMS), _SUMS_LIMIT)
+    if found != sums.encode():
+        raise MismatchError(f"{folder}: {_first_difference(found, sums)}")
+    extra = find_extra(dict(listing), bundle)
+    if extra is not None:
+        raise MismatchError(f"{folder}: {extra} is not in {DOCUMENT}")
+    wanted = {entry.path: (entry.size, entry.sha256) for entry in bundle.files}
+    for entry in bundle.absent:
+        if entry.file is not None and entry.file in listing and entry.sha256 is not None:
+            size = listing[entry.file] if entry.size is None else entry.size
+            wanted[entry.file] = (size, entry.sha256)
+    hashed = {}
+    for path, (size, digest) in wanted.items():
+        if path not in listing:
+            raise _differs(bundle, path, "is missing")
+        if listing[path] != size:
+            raise _differs(bundle, path, f"has {listing[path]} bytes, {DOCUMENT} says {size}")
+        state, count = hash_files([os.path.join(folder, path)])
+        if state.digest() != digest:
+            raise _differs(bundle, path, f"sha256 is {state.hexdigest()}, {DOCUMENT} says {digest.hex()}")
+        hashed[path] = HashedInput(digest, count)
+    return hashed
+
+
+def _first_difference(found: bytes, wanted: str) -> str:
+    lines = found.decode("utf-8", "replace").splitlines()
+    for line, other in zip(wanted.splitlines(), lines, strict=False):
+        if line != other:
+            digest, _, path = line.partition("  ")
+            if path == DOCUMENT and other.endswith(f"  {DOCUMENT}"):
+                return f"{DOCUMENT}: sha256 is {digest}, {SUMS} says {other[:64]}"
+            return f"{SUMS}: the line of {path} is not what {DOCUMENT} says"
+    return f"{SUMS}: not the list of files that {DOCUMENT} has"
+
+
+def _differs(bundle: BundleDocument, path: str, how: str) -> MismatchError:
+    target = next((entry["label"] for entry in bundle.targets if path in entry["files"].values()), None)
+    return MismatchError(f"{path}: {how}" + (f" (first target that needs it: {target})" if target else ""))
+
+
+def _check_manifest(folder: str, bundle: BundleDocument) -> None:
+    """Raise SevbuildError where guest.toml or a profile names a file that is not the bundle's own."""
+    files = bundle.by_path
+    if MANIFEST not in files:
+        raise SevbuildError(f"{folder}: the bundle has no {MANIFEST}")
+    source = os.path.join(folder, MANIFEST)
+    manifest = decode_manifest(read_text(source), source, directory=folder)
+    for path in _named_files(manifest):
+        if path not in files:
+            raise SevbuildError(f"{source}: names {path[:200]!r}, which is no file of the bundle")
+    for variant in manifest.variants:
+        if variant.kernel is not None and variant.kernel.uki_as == "parts":
+            raise SevbuildError(f"{source}: a bundle has the parts of an image as files")
+        for name in variant.profiles:
+            if "/" in name or name.endswith(".toml"):
+                text = read_text(os.path.join(folder, name))
+                if "extends" in parse_toml(text, name):
+                    raise SevbuildError(f"{folder}/{name}: a profile in a bundle extends no other")
+
+
+def _named_files(manifest: Manifest) -> list[str]:
+    found: list[str | None] = []
+    for variant in manifest.variants:
+        kernel, initrd, svsm = variant.kernel, variant.initrd, variant.svsm
+        found.append(variant.firmware.path)
+        found.append(variant.igvm.path if variant.igvm else None)
+        found += [svsm.path, svsm.vars_path] if svsm else []
+        found += [kernel.path, *(cmdline.path for cmdline in kernel.cmdlines)] if kernel else []
+        found += initrd.paths if initrd else ()
+        found += [name for name in variant.profiles if "/" in name or name.endswith(".toml")]
+    return [path for path in found if path is not None]
+
+
+def _select(guest: Guest, bundle: BundleDocument) -> list[Target]:
+    known = {target.label: target for target in guest.targets}
+    files = bundle.by_path
+    targets = []
+    for entry in bundle.targets:
+        target = known.get(entry["label"])
+        if target is None:
+            raise MismatchError(f"{entry['label']}: no target of {MANIFEST}")
+        # What is measured must not grow beyond what the bundle shows for it.
+        plan = files.get(str(entry["files"].get("plan")))
+        every = target.mode != "sev" and target.profile.measured_vcpus == "all"
+        if plan is None or plan.size < _LEAST_UPDATE * (target.vcpus if every else 1):
+            raise MismatchError(f"{target.label}: its plan.json is missing or too short for its vCPUs")
+        targets.append(target)
+    return targets
+
+
+def _check_inputs(guest: Guest, targets: Sequence[Target], bundle: BundleDocument) -> None:
+    """Compare the inputs that were measured with those that bundle.json names."""
+    measured = {(_kind(record.role), record.digest): record.role for record in input_records(guest, targets)}
+    claimed = set()
+    files = bundle.by_path
+    for entry in bundle.inputs:
+        file = None if entry.file is None else files.get(entry.file)
+        if file is not None and (file.size, file.sha256) != (entry.size, entry.sha256):
+            raise MismatchError(f"{file.path}: the {entry.role} in {DOCUMENT} has another size or sha256")
+        for digest in (entry.sha256, entry.seed):
+            if digest is not None:
+                claimed.add((_kind(entry.role), digest))
+        if entry.measured and entry.file is not None:
+            digest = entry.seed or entry.sha256 or b""
+            if (_kind(entry.role), digest) not in measured:
+                raise MismatchError(f"{DOCUMENT}: {entry.role} {digest.hex()} is not what was measured")
+    for (kind, digest), role in measured.items():
+        if (kind, digest) not in claimed:
+            raise MismatchError(
+                f"{DOCUMENT}: the {role} that was measured, {digest.hex()}, is not among its inputs"
+            )
+
+
+def _kind(role: str) -> str:
+    return "kernel" if role == "uki" else role
+
+
+def _check_placed_firmware(folder: str, bundle: BundleDocument, hashed: Mapping[str, HashedInput]) -> None:
+    """Check that a firmware put in the place of a seed's is the one whose seed it is."""
+    for entry in bundle.inputs:
+        if entry.role == "firmware" and entry.seed is not None and entry.file is not None:
+            if entry.file not in hashed:
+                continue
+            data = read_file(os.path.join(folder, entry.file), FIRMWARE_LIMIT)
+            update = Planner().firmware_update(parse_firmware(data))
+            plan = LaunchPlan("snp", 1 << 17, None, (update,), ())
+            seed = [digest for _, digest in LaunchTree().trace(plan)][-1]
+            if seed != entry.seed:
+                raise MismatchError(
+                    f"{entry.file}: its seed is {seed.hex()}, {DOCUMENT} says {entry.seed.hex()}"
+                )
+
+
+def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDocument) -> None:
+    """Make everything again that is made for targets, and compare it with the bundle's files."""
+    files = bundle.by_path
+    reference = reference_values(guest, measured, bundle.inputs)
+    _check_values(reference["values"], bundle)
+    if reference["guest"] != {"name": bundle.name, "version": bundle.version}:
+        raise MismatchError(f"{DOCUMENT}: guest is not the one that {MANIFEST} names")
+    roles = _fixed_roles(guest.manifest)
+    expected: dict[str, dict[str, str]] = {entry["label"]: entry["files"] for entry in bundle.targets}
+
+    def sink(target: Target, place: str, artifact: Artifact) -> str:
+        del place
+        path = expected[target.label].get(artifact.role, "")
+        found = files.get(path)
+        if found is None:
+            raise MismatchError(f"{target.label}: {DOCUMENT} has no {artifact.role} for it")
+        if found.role != artifact.role or found.sha256 != sha256(artifact.data).digest():
+            raise MismatchError(f"{path}: not the {artifact.role} of {target.label}")
+        return path
+
+    for item, paths in target_files(guest, measured, bundle.inputs, sink):
+        if paths != expected[item.target.label]:
+            raise MismatchError(f"{item.target.label}: {DOCUMENT} names other files for it")
+        for role, path in paths.items():
+            roles.setdefault(path, set()).add(role)
+    if REFERENCE not in files or files[REFERENCE].sha256 != sha256(reference_bytes(reference)).digest():
+        raise MismatchError(f"{REFERENCE}: not the reference values of what was measured")
+    _check_roles(bundle, roles)
+
+
+def _check_roles(bundle: BundleDocument, roles: Mapping[str, set[str]]) -> None:
+    for path, found in bundle.by_path.items():
+        if path not in roles:
+            raise MismatchError(f"{path}: belongs to no target")
+        if found.role not in roles[path]:
+            raise MismatchError(f"{path}: {DOCUMENT} calls it {_shown(found.role)}")
+
+
+def _fixed_roles(manifest: Manifest) -> dict[str, set[str]]:
+    """Return the files that the guest has whatever its targets, with what bundle.json calls them."""
+    roles = {MANIFEST: {"manifest"}, REFERENCE: {"reference_values"}}
+    for variant in manifest.variants:
+        for cmdline in variant.kernel.cmdlines if variant.kernel else ():
+            if cmdline.path is not None:
+                roles[cmdline.path] = {"cmdline"}
+        for name in variant.profiles:
+            if "/" in name or name.endswith(".toml"):
+                roles[name] = {"profile"}
+    return roles
+
+
+def _check_values(values: Sequence[Mapping[str, Any]], bundle: BundleDocument) -> None:
+    for value, entry in zip(values, bundle.targets, strict=True):
+        for key in ("digest", *value):
+            if value[key] != entry[key]:
+                found, said = _shown(value[key]), _shown(entry[key])
+                raise MismatchError(f"{entry['label']}: {key} is {found}, {DOCUMENT} says {said}")
+
+
+def _shown(value: Any) -> str:
+    return str(value)[:200]

@@ -1,0 +1,117 @@
+"""Write a bundle: everything that is needed to launch what was measured, and to measure it again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+from sevbuild.bundle.artifacts import Artifact
+from sevbuild.bundle.contents import reference_bytes, reference_values, target_files
+from sevbuild.bundle.disk import Disk
+from sevbuild.bundle.document import DOCUMENT_LIMIT, BundleDocument, FileEntry, encode_bundle, sums_text
+from sevbuild.bundle.exchange import staging
+from sevbuild.bundle.folder import refuse_foreign
+from sevbuild.bundle.keep import Keeper, Progress
+from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
+from sevbuild.bundle.stage import Staged, stage_inputs
+from sevbuild.bundle.store import Store
+from sevbuild.errors import SevbuildError
+from sevbuild.guest.guest import Guest
+from sevbuild.guest.inputs import HashedInput, InputWork
+from sevbuild.manifest.decode import decode_manifest
+from sevbuild.manifest.targets import Target
+
+__all__ = ["INPUT_MODES", "build_bundle", "primed_guest"]
+
+INPUT_MODES = ("copy", "link", "none")
+"""How inputs come along: as copies, as reflinks or hard links where those work, or by hash only."""
+
+
+def build_bundle(
+    guest: Guest,
+    output: str,
+    *,
+    targets: Sequence[Target] | None = None,
+    inputs: str = "copy",
+    disk: Disk | None = None,
+    progress: Progress | None = None,
+) -> BundleDocument:
+    """Measure a guest and write its bundle to the folder `output`, whole or not at all.
+
+    A bundle that is there is exchanged for the new one; any other folder with something in it is refused.
+    Raises SevbuildError.
+    """
+    disk = Disk() if disk is None else disk
+    place = os.path.realpath(output)
+    with staging(disk, place) as stage:
+        refuse_foreign(place)
+        keeper = Keeper(disk, stage.folder, inputs, progress)
+        try:
+            store = Store(disk, stage.folder, keeper, inputs)
+            chosen = guest.targets if targets is None else targets
+            staged = stage_inputs(guest, chosen, store, firmware=inputs != "none")
+            bundle = _describe(staged, store, stage.folder)
+            data = encode_bundle(bundle)
+            if len(data) > DOCUMENT_LIMIT:
+                hint = "build fewer targets into each bundle, with --target or a manifest of their own"
+                raise SevbuildError(
+                    f"{DOCUMENT} would have {len(data)} bytes, over {DOCUMENT_LIMIT}", hint=hint
+                )
+            store.write(DOCUMENT, "bundle", data)
+            store.write(SUMS, "sums", sums_text(list(store.files.values())).encode())
+        finally:
+            # What still reads must not write into a folder that is being removed.
+            keeper.cancel()
+            guest.reader.settle()
+        disk.sync(stage.folder, store.on_disk())
+        stage.publish()
+    return bundle
+
+
+def primed_guest(text: str, folder: str, hashed: dict[str, HashedInput]) -> Guest:
+    """Return the guest that a bundle's guest.toml declares; files hashed before are not read again."""
+    manifest = decode_manifest(text, os.path.join(folder, MANIFEST), directory=folder)
+    guest = Guest(manifest)
+    for path, known in hashed.items():
+        guest.reader.hash_with([path], None, _known(known))
+    return guest
+
+
+def _known(hashed: HashedInput) -> InputWork:
+    return lambda _paths, _part: hashed
+
+
+def _describe(staged: Staged, store: Store, folder: str) -> BundleDocument:
+    """Write what is made for the targets, from the bundle's own manifest, and return bundle.json."""
+    guest = primed_guest(staged.manifest, folder, store.hashed())
+    labels = [item.target.label for item in staged.measured]
+    measured = guest.measure(guest.select(labels))
+    for before, after in zip(staged.measured, measured, strict=True):
+        if before.digest != after.digest:
+            # Firmware and SVSM were read twice, the others once.
+            hint = "an input may have changed meanwhile"
+            raise SevbuildError(
+                f"{before.target.label}: the bundle's files give another launch digest", hint=hint
+            )
+    kept: dict[tuple[str, bytes], str] = {}
+
+    def sink(target: Target, place: str, artifact: Artifact) -> str:
+        # What several targets have in common lies with the first of them.
+        del target
+        path = kept.setdefault((artifact.name, sha256(artifact.data).digest()), f"{place}/{artifact.name}")
+        store.write(path, artifact.role, artifact.data)
+        return path
+
+    reference = reference_values(guest, measured, staged.inputs)
+    entries: list[dict[str, Any]] = []
+    files = target_files(guest, measured, staged.inputs, sink)
+    for value, (_, paths) in zip(reference["values"], files, strict=True):
+        entries.append({**value, "files": paths})
+    store.write(REFERENCE, "reference_values", reference_bytes(reference))
+    listed: list[FileEntry] = sorted(store.files.values())
+    manifest = guest.manifest
+    return BundleDocument(
+        manifest.name, manifest.version, tuple(staged.inputs), tuple(listed), tuple(entries)
+    )

@@ -1,0 +1,59 @@
+"""`sevbuild build`: the bundle of a guest."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, TARGETS, read_settings
+from sevbuild.cli.report import print_notices
+from sevbuild.guest.guest import load_guest
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command()
+    def build(
+        manifest: str = MANIFEST,
+        output: str = typer.Option(
+            ..., "--output", "-o", metavar="DIR", help="The folder to write.", show_default=False
+        ),
+        target: list[str] = TARGETS,
+        settings: list[str] = SETTINGS,
+        link: bool = typer.Option(False, "--link", help="Reflink or hard-link inputs where that works."),
+        no_copy: bool = typer.Option(False, "--no-copy", help="Name inputs by their digests alone."),
+        quiet: bool = QUIET,
+    ) -> None:
+        """Write the bundle of a guest: what is launched, what was measured, and how to check it.
+
+        Prints the launch digests as `measure` does. The folder is written whole or not at all; a bundle
+        that is there is exchanged for the new one, anything else is left alone.
+        """
+        from sevbuild.bundle.write import build_bundle
+        from sevbuild.cli.progress import ProgressLine
+        from sevbuild.errors import SevbuildError
+        from sevbuild.guest.lint import lint_guest
+
+        if link and no_copy:
+            raise SevbuildError("--link and --no-copy exclude each other")
+        if not output:
+            raise SevbuildError("--output must name a folder")
+        inputs = "link" if link else "none" if no_copy else "copy"
+        guest = load_guest(manifest, settings=read_settings(settings))
+        progress = ProgressLine()
+        try:
+            targets = guest.select(target)
+            bundle = build_bundle(guest, output, targets=targets, inputs=inputs, progress=progress)
+        finally:
+            progress.finish()
+        # What is shipped is looked into: it costs a fifth of a second, once a release.
+        guest.notices.extend(lint_guest(guest))
+        print_notices(guest.notices, quiet=quiet)
+        lines = [entry["digest"] for entry in bundle.targets]
+        if len(lines) > 1:
+            lines = [f"{line}  {entry['label']}" for line, entry in zip(lines, bundle.targets, strict=True)]
+        sys.stdout.write("\n".join(lines) + "\n")

@@ -1,0 +1,59 @@
+"""`sevbuild qemu-args`: the launch command of a target, over the manifest's own files."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, check_format, read_settings
+from sevbuild.cli.report import print_notices, print_warning
+
+__all__ = ["register"]
+
+FORMATS = ("shell", "json", "libvirt")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command("qemu-args")
+    def qemu_args(
+        manifest: str = MANIFEST,
+        target: str = typer.Option(
+            "", "--target", metavar="LABEL", help="The target, where there are several.", show_default=False
+        ),
+        fmt: str = typer.Option(
+            "shell", "--format", "-f", metavar="|".join(FORMATS), help="How to print it."
+        ),
+        folder: str = typer.Option(
+            "/bundle", "--folder", metavar="DIR", help="Where relative paths start for libvirt."
+        ),
+        settings: list[str] = SETTINGS,
+        quiet: bool = QUIET,
+    ) -> None:
+        """Print the command that launches a target: a shell script, QEMU's arguments, a libvirt domain."""
+        check_format(fmt, FORMATS)
+        from sevbuild.bundle.commands import libvirt_xml, qemu_json, shell_script
+        from sevbuild.bundle.launch import describe_launch
+        from sevbuild.bundle.own_files import own_files, single_target
+        from sevbuild.guest.guest import load_guest
+
+        guest = load_guest(manifest, settings=read_settings(settings))
+        chosen = single_target(guest, target)
+        launch = describe_launch(guest, chosen, own_files(guest, chosen))
+        if fmt == "json":
+            data = qemu_json(launch)
+        elif fmt == "libvirt":
+            data = libvirt_xml(launch, folder=folder)
+        else:
+            data = shell_script(launch, here=False)
+        print_notices([notice for notice in guest.notices if notice.level == "warning"], quiet=quiet)
+        for note in () if quiet else launch.notes:
+            print_warning(note)
+        stream = getattr(sys.stdout, "buffer", None)
+        if stream is None:
+            sys.stdout.write(data.decode("utf-8", "backslashreplace"))
+        else:
+            sys.stdout.flush()
+            stream.write(data)

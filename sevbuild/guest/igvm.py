@@ -1,0 +1,174 @@
+"""Guests that are launched from an IGVM file: one that stands ready, or one that is built from the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
+from sevbuild.guest.inputs import check_pin
+from sevbuild.igvm.build import igvm_of_plan, parameter_places
+from sevbuild.igvm.file import IgvmFile
+from sevbuild.igvm.load import load
+from sevbuild.igvm.loaders import LOADERS, loader_named
+from sevbuild.igvm.pages import UpdateMaker
+from sevbuild.igvm.reader import read_igvm
+from sevbuild.igvm.source import MemorySource
+from sevbuild.igvm.writer import write_igvm
+from sevbuild.image.igvm_areas import read_igvm_areas
+from sevbuild.image.ovmf import Firmware
+from sevbuild.launch.page_type import PageType
+from sevbuild.launch.plan import LaunchPlan
+from sevbuild.manifest.model import Variant
+from sevbuild.manifest.targets import Target
+from sevbuild.vcpu.save_area import parse_vmsa
+
+if TYPE_CHECKING:
+    from sevbuild.guest.guest import Guest
+
+__all__ = ["FILE_ORIGIN", "IgvmGuest", "igvm_file"]
+
+FILE_ORIGIN = "igvm file"
+"""Where policy and features of a ready file come from, as outputs name it."""
+
+
+class IgvmGuest:
+    """Make launch plans of IGVM files for one guest, each file read once."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._files: dict[str, ForeignFile] = {}
+        self._plans: dict[tuple[str, str, int, int, object], LaunchPlan] = {}
+        self._built: dict[str, LaunchPlan] = {}
+        self._compared: set[int] = set()
+        self._noticed: set[Notice] = set()
+
+    def resolved(self, targets: Iterable[Target]) -> list[Target]:
+        """Return targets with the policy and the guest features that their ready files bring.
+
+        Raises SevbuildError where the manifest gives others.
+        """
+        return [self._resolve(target) if _path(target.variant) else target for target in targets]
+
+    def file(self, variant: Variant) -> ForeignFile:
+        """Return the ready file of a variant, checked against its pin."""
+        path, declared = _path(variant), variant.igvm
+        if path is None or declared is None:
+            raise SevbuildError("the manifest names no IGVM file")
+        found = self._files.get(path)
+        if found is None:
+            found = self._files[path] = ForeignFile(self._guest.reader.resolve(path))
+            if declared.sha256 is not None:
+                check_pin(path, found.sha256(), declared.sha256)
+        return found
+
+    def plan(self, target: Target, laid_out: LaunchPlan | None) -> LaunchPlan:
+        """Return what the target's loader makes of its file.
+
+        `laid_out` is the plan that the file is built from, None for a ready file.
+        """
+        if laid_out is None:
+            return self._ready_plan(target)
+        known = self._built.get(target.label)
+        if known is not None:
+            return known
+        source = MemorySource(igvm_file(self._guest, target, laid_out))
+        loader = loader_named(target.profile.loader or "")
+        file, maker = read_igvm(source), UpdateMaker(source)
+        plan = self._built[target.label] = load(file, loader, maker).plan
+        if id(target.variant) not in self._compared:
+            self._compared.add(id(target.variant))
+            self._noticed |= _departures(target, file, maker)
+        return plan
+
+    def notices(self) -> list[Notice]:
+        """Return what speaks against the launches that were planned, and what files have that is odd."""
+        found = list(self._noticed)
+        for file in self._files.values():
+            found += file.notices
+        return sorted(set(found))
+
+    def _ready_plan(self, target: Target) -> LaunchPlan:
+        file = self.file(target.variant)
+        hashes = self._guest.kernels.hashes(target)
+        loader = target.profile.loader or ""
+        key = (loader, file.path, target.vcpus, target.cpu.signature, hashes)
+        plan = self._plans.get(key)
+        if plan is None:
+            launch = ForeignLaunch((loader,), target.vcpus, hex(target.cpu.signature), hashes)
+            loaded = file.load(launch)[0][0]
+            for doubt in loaded.doubts:
+                message = f"{doubt.kind.replace('-', ' ')}: {doubt.reason}"
+                self._noticed.add(Notice("warning", target.label, message))
+            plan = self._plans[key] = loaded.plan
+        if plan.mode != target.mode:
+            hint = f'mode = "{plan.mode}"'
+            raise SevbuildError(f"{target.label}: {loader} launches the file as {plan.mode}", hint=hint)
+        return plan
+
+    def _resolve(self, target: Target) -> Target:
+        plan = self._ready_plan(target)
+        if target.policy_origin == "manifest" and target.policy != plan.policy:
+            message = (
+                f"{target.label}: the file's policy is {plan.policy:#x}, the manifest's {target.policy:#x}"
+            )
+            raise SevbuildError(message, hint="leave launch.policy out, or build the file with it")
+        features = _features(plan)
+        given = target.guest_features
+        if target.features_origin == "manifest" and given != features:
+            have = "none" if features is None else hex(features)
+            message = f"{target.label}: the file's guest features are {have}, the manifest gives others"
+            raise SevbuildError(message, hint="leave launch.guest-features out")
+        return target._replace(
+            policy=plan.policy,
+            policy_origin=FILE_ORIGIN,
+            guest_features=features,
+            features_origin=FILE_ORIGIN,
+        )
+
+
+def igvm_file(guest: Guest, target: Target, plan: LaunchPlan) -> bytes:
+    """Return the IGVM file that a target's loader replays `plan` from; raises SevbuildError with its label."""
+    declared, places = target.variant.igvm, None
+    try:
+        if declared is not None and declared.parameters:
+            firmware = guest.firmware(target.variant)
+            # Of a seed no file can be built, which the builder says.
+            areas = read_igvm_areas(firmware) if isinstance(firmware, Firmware) else ()
+            places = parameter_places(areas)
+        return write_igvm(igvm_of_plan(plan, parameters=places))
+    except SevbuildError as error:
+        raise SevbuildError(f"{target.label}: {error.message}", hint=error.hint) from None
+
+
+def _departures(target: Target, file: IgvmFile, maker: UpdateMaker) -> set[Notice]:
+    """Return a warning that names the loaders which launch a file otherwise than the target's does."""
+    shapes: dict[tuple[tuple[int, PageType, int], ...], list[str]] = {}
+    for name, loader in LOADERS.items():
+        # Who takes no file of this mode has no launch to differ in.
+        with suppress(SevbuildError):
+            updates = load(file, loader, maker).plan.updates
+            shape = tuple((update.gpa, update.page_type, update.length) for update in updates)
+            shapes.setdefault(shape, []).append(name)
+    if len(shapes) < 2:
+        return set()
+    own = target.profile.loader
+    others = sorted(name for names in shapes.values() if own not in names for name in names)
+    message = f"with parameters the IGVM file is not portable: {', '.join(others)} launch it in another order than {own}"
+    hint = "without them the firmware asks fw_cfg, and one digest holds everywhere"
+    return {Notice("warning", target.variant.document.where("igvm.parameters"), message, hint)}
+
+
+def _path(variant: Variant) -> str | None:
+    return None if variant.igvm is None else variant.igvm.path
+
+
+def _features(plan: LaunchPlan) -> int | None:
+    """Return SEV_FEATURES of the first VMSA, None where there is none."""
+    for update in plan.updates:
+        if update.page_type == PageType.VMSA and isinstance(update.data, bytes):
+            features = parse_vmsa(update.data)["sev_features"]
+            return features if isinstance(features, int) else None
+    return None

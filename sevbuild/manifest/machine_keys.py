@@ -1,0 +1,72 @@
+"""Decode the `[machine]` table: what launch commands say beside what is measured."""
+
+from __future__ import annotations
+
+from sevbuild.manifest.document import Table, check_type
+from sevbuild.manifest.model import Machine
+
+__all__ = ["MEMORY", "OWN_OPTIONS", "decode_machine"]
+
+MEMORY = "^[1-9][0-9]{0,8}[MG]$"
+"""A size as QEMU's `-m` and memory backends take it, in MiB or GiB."""
+
+OWN_OPTIONS = ("accel", "append", "bios", "cpu", "enable-kvm", "initrd", "kernel", "m", "pflash", "smp")
+"""QEMU options that a launch command writes from the target; a second one would contradict the digest."""
+
+_OWN_OBJECTS = ("sev-guest", "sev-snp-guest", "igvm-cfg")
+
+
+def decode_machine(top: Table) -> Machine:
+    """Return the machine, with the defaults for what the manifest does not give."""
+    table = top.table("machine")
+    if table is None:
+        return Machine()
+    memory = table.string("memory")
+    if memory is not None and not _is_memory(memory):
+        table.fault("memory", f'must be a size in MiB or GiB such as "2G", got {memory!r}')
+    cbitpos = table.integer("cbitpos", 0, 63)
+    reduced = table.integer("reduced-phys-bits", 1, 63)
+    defaults = Machine()
+    machine = Machine(
+        memory=memory or defaults.memory,
+        cbitpos=defaults.cbitpos if cbitpos is None else cbitpos,
+        reduced_phys_bits=defaults.reduced_phys_bits if reduced is None else reduced,
+        extra_args=_extra(table),
+    )
+    table.finish()
+    return machine
+
+
+def _is_memory(text: str) -> bool:
+    digits = text[:-1]
+    return (
+        text[-1:] in ("M", "G")
+        and digits.isascii()
+        and digits.isdigit()
+        and text[0] != "0"
+        and len(text) < 11
+    )
+
+
+def _extra(table: Table) -> tuple[str, ...]:
+    document, path = table.document, table.at("extra-args")
+    values = table.any("extra-args")
+    if values is None or check_type(document, path, values, list) is None:
+        return ()
+    found: list[str] = []
+    for index, value in enumerate(values):
+        at = f"{path}[{index}]"
+        if check_type(document, at, value, str) is None:
+            continue
+        if "\0" in value:
+            document.fault(at, "must not contain a NUL: no argument can")
+        option = value.lstrip("-") if value.startswith("-") else ""
+        named = (
+            value.partition(",")[0].removeprefix("qom-type=")
+            if found[-1:] in (["-object"], ["--object"])
+            else ""
+        )
+        if option in OWN_OPTIONS or named in _OWN_OBJECTS:
+            document.fault(at, f"{value} stands elsewhere: launch commands write it from the target")
+        found.append(value)
+    return tuple(found)

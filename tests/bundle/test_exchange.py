@@ -1,0 +1,199 @@
+"""Whatever stops a build, the folder is the old bundle or the new one, whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sevbuild.bundle.disk import Disk
+from sevbuild.bundle.exchange import interrupted, staging
+from sevbuild.bundle.verify import verify_bundle
+from sevbuild.errors import SevbuildError
+from tests.bundle.support import build, contents, manifest_of
+from tests.support.cli import run
+from tests.support.shared import ROOT
+
+KILLS = 50
+
+
+class FailingDisk(Disk):
+    """Fail at step number `at`, counted from 0, or at it and every later one; `kinds` remembers the steps."""
+
+    def __init__(self, at: int = -1, *, onward: bool = False, exchange: bool = True) -> None:
+        self.kinds: list[str] = []
+        self._at = at
+        self._onward = onward
+        self._exchange = exchange
+        self._lock = threading.Lock()
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("_") or name == "kinds":
+            return found
+        return self._stepped(name, found)
+
+    def _stepped(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any) -> Any:
+            with self._lock:
+                number = len(self.kinds)
+                self.kinds.append(name)
+            if number == self._at or (self._onward and 0 <= self._at <= number):
+                raise OSError(5, "injected")
+            if name == "exchange" and not self._exchange:
+                return False
+            return method(*arguments)
+
+        return step
+
+
+def _leftovers(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+@pytest.mark.parametrize("onward", [False, True], ids=["once", "onward"])
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
+def test_a_failure_at_any_step_leaves_old_or_new(tmp_path: Path, *, exchange: bool, onward: bool) -> None:
+    dist = tmp_path / "dist"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    manifest = manifest_of(tmp_path / "a")
+    build(manifest, dist)
+    old = contents(dist)
+    changed = manifest_of(tmp_path / "b", guest={"version": "2"})
+    build(changed, tmp_path / "new")
+    new = contents(tmp_path / "new")
+    counting = FailingDisk(exchange=exchange)
+    build(changed, dist, disk=counting)
+    assert contents(dist) == new
+    assert {"exchange", "sync", "append", "remove"} <= set(counting.kinds)
+    assert ("rename" in counting.kinds) == (not exchange)
+    outcomes = set()
+    for at in range(len(counting.kinds)):
+        build(manifest, dist)
+        assert contents(dist) == old
+        # Removing what was exchanged may fail without a word: the new bundle is in place.
+        with contextlib.suppress(SevbuildError):
+            build(changed, dist, disk=FailingDisk(at, onward=onward, exchange=exchange))
+        if not dist.exists():
+            # Only where two renames failed one after the other; the next run goes back.
+            assert interrupted(str(dist))
+            assert onward
+            assert "puts it back" in run("verify", dist).err
+            with staging(Disk(), str(dist)):
+                assert contents(dist) == old
+        outcomes.add("old" if contents(dist) == old else "new")
+        assert contents(dist) in (old, new), counting.kinds[at]
+        build(manifest, dist)
+        assert _leftovers(tmp_path) == []
+    assert outcomes == {"old", "new"}
+
+
+@pytest.mark.parametrize("onward", [False, True])
+def test_a_failure_of_a_first_build_leaves_nothing_or_all(tmp_path: Path, *, onward: bool) -> None:
+    manifest = manifest_of(tmp_path)
+    counting = FailingDisk()
+    build(manifest, tmp_path / "dist", disk=counting)
+    whole = contents(tmp_path / "dist")
+    for at in range(len(counting.kinds)):
+        place = tmp_path / f"dist{at}"
+        with pytest.raises(SevbuildError, match="injected"):
+            build(manifest, place, disk=FailingDisk(at, onward=onward))
+        assert not place.exists() or contents(place) == whole
+        build(manifest, place)
+    assert _leftovers(tmp_path) == []
+
+
+LOOP = """
+import sys
+from sevbuild.bundle.disk import Disk
+from sevbuild.bundle.write import build_bundle
+from sevbuild.guest.guest import load_guest
+
+class Renames(Disk):
+    def exchange(self, first, second):
+        return False
+
+disk = Renames() if sys.argv[4] == "renames" else Disk()
+print("ready", flush=True)
+while True:
+    for manifest in sys.argv[1:3]:
+        build_bundle(load_guest(manifest), sys.argv[3], disk=disk)
+"""
+
+
+@pytest.mark.parametrize("how", ["exchange", "renames"])
+def test_kill_at_random_moments(tmp_path: Path, how: str) -> None:
+    """Fifty kills meet the exchange, half as many the two renames, which the next build completes."""
+    kills = KILLS if how == "exchange" else KILLS // 2
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    manifests = [manifest_of(tmp_path / "a"), manifest_of(tmp_path / "b", guest={"version": "2"})]
+    whole = []
+    for manifest in manifests:
+        build(manifest, tmp_path / "whole")
+        whole.append(contents(tmp_path / "whole"))
+    dist = tmp_path / "out" / "dist"
+    build(manifests[0], dist)
+    moments = iter([random.Random(f"{how}{kill}").uniform(0, 0.12) for kill in range(kills)])  # noqa: S311
+    command = [sys.executable, "-c", LOOP, *map(str, manifests), str(dist), how]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for _ in range(kills):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(next(moments))
+            process.kill()
+        if how == "renames" and not dist.exists():
+            assert interrupted(str(dist))
+            with staging(Disk(), str(dist)):
+                pass
+        assert contents(dist) in whole
+        verify_bundle(str(dist))
+    build(manifests[0], dist)
+    assert contents(dist) == whole[0]
+    assert _leftovers(dist.parent) == []
+
+
+def test_a_run_leaves_the_folder_of_another_alone(tmp_path: Path) -> None:
+    place = str(tmp_path / "dist")
+    with staging(Disk(), place) as first, staging(Disk(), place) as second:
+        assert os.path.isdir(first.folder)
+        assert first.folder != second.folder
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_behind_a_link_is_written_where_it_leads(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    build(manifest, tmp_path / "link")
+    build(manifest, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "bundle.json").is_file()
+
+
+def test_an_exchange_that_fails_for_another_reason_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(OSError, match="No such file"):
+        Disk().exchange(str(tmp_path / "a"), str(tmp_path / "absent"))
+
+
+def test_other_systems_have_no_exchange(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path)
+    build(manifest, tmp_path / "dist")
+    before = contents(tmp_path / "dist")
+    monkeypatch.setattr(sys, "platform", "other")
+    assert not Disk().exchange("a", "b")
+    build(ROOT / "guests/fleet/guest.toml", tmp_path / "fleet")
+    build(manifest, tmp_path / "dist")
+    assert contents(tmp_path / "dist") == before

@@ -1,0 +1,463 @@
+"""Commands of others become manifests, and say what they did not know."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sevbuild.bundle.commands import libvirt_xml, qemu_arguments, qemu_json, shell_script
+from sevbuild.bundle.importing.draft import Draft
+from sevbuild.bundle.importing.source import import_data, import_words, write_draft
+from sevbuild.bundle.importing.words import shell_commands
+from sevbuild.errors import SevbuildError
+from sevbuild.guest.guest import Guest
+from sevbuild.manifest.decode import decode_manifest
+from sevbuild.vcpu.models import CPU_MODELS
+from tests.support.launches import FILES, firmware_bytes, launch_of, launching_guest
+from tests.support.peer import peer_digest
+from tests.test_differential import RandomGuest, random_guests
+
+SNP = [
+    "qemu-system-x86_64", "-name", "guest=My Guest,debug-threads=on", "-machine", "pc-q35-9.1,confidential-guest-support=sev0",
+    "-enable-kvm", "-cpu", "EPYC-v4,-svm,x2apic=on", "-smp", "4,maxcpus=8", "-m", "2048",
+    "-object", "sev-snp-guest,id=sev0,cbitpos=51,reduced-phys-bits=1,kernel-hashes=on", "-bios", "OVMF.fd",
+    "-kernel", "vmlinuz", "-append", "a={x}",
+]  # fmt: skip
+
+
+def tables(draft: Draft) -> dict[str, Any]:
+    """Return the manifest of a draft as it would be read."""
+    return tomli.loads(write_draft(draft, source="test"))
+
+
+def notes(draft: Draft) -> str:
+    return "\n".join(f"{key}: {note}" for key, note in draft.notes)
+
+
+def test_a_command_line() -> None:
+    draft = import_words(SNP)
+    found = tables(draft)
+    assert found["guest"] == {"name": "my-guest", "version": "0"}
+    assert found["launch"] == {"mode": "snp", "profile": "qemu", "policy": 0x30000}
+    assert found["kernel"] == {"path": "vmlinuz", "cmdline": "a={{x}}"}
+    assert found["vcpu"] == {"count": 4, "model": "EPYC-v4"}
+    assert found["machine"] == {"memory": "2048M", "cbitpos": 51, "reduced-phys-bits": 1}
+    said = notes(draft)
+    for note in (
+        "QEMU's default",
+        "plugged later",
+        "-svm, x2apic=on",
+        "which kernel the host runs",
+        "no version",
+    ):
+        assert note in said
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "value"),
+    [
+        (["-smp", "sockets=2,cores=3,threads=2"], "vcpu.count", 12),
+        (["-smp", "cpus=3,maxcpus=8"], "vcpu.count", 3),
+        (["-smp", "maxcpus=8"], "vcpu.count", 8),
+        (["-cpu", "EPYC-v4,family=25,model=1,stepping=1"], "vcpu.signature", 0xA00F11),
+        (["-cpu", "EPYC-Milan,stepping=0"], "vcpu.signature", 0xA00F10),
+        (["-cpu", "host,family=0x19,model=1,stepping=1"], "vcpu.signature", 0xA00F11),
+        (["-m", "size=4G,slots=2"], "machine.memory", "4G"),
+        (["-m", "1048576K"], "machine.memory", "1024M"),
+        (["-m", "1T"], "machine.memory", "1048576M"),
+        (["--append", "b"], "kernel.cmdline", "b"),
+        (["-initrd", "i"], "initrd.path", "i"),
+        (["-device", "x", "-S", "-usb"], "machine.extra-args", ["-device", "x", "-S", "-usb"]),
+        (["image"], "machine.extra-args", ["image"]),
+    ],
+)
+def test_each_option(more: list[str], key: str, value: Any) -> None:
+    table, _, name = key.partition(".")
+    assert tables(import_words([*SNP, *more]))[table][name] == value
+
+
+@pytest.mark.parametrize(
+    ("guest", "launch"),
+    [
+        ("sev-guest,id=sev0,policy=0x1,reduced-phys-bits=1", {"mode": "sev", "profile": "qemu", "policy": 1}),
+        ("sev-guest,id=sev0,policy=5", {"mode": "sev-es", "profile": "qemu", "policy": 5}),
+        ('{"qom-type":"sev-guest","id":"sev0","policy":5,"legacy-vm-type":"off"}', {"mode": "sev-es", "profile": "qemu-es-init2", "policy": 5}),
+        ("sev-snp-guest,id=sev0,policy=0xb0000,host-data=" + "AAAA" * 10 + "AAA=", {"mode": "snp", "profile": "qemu", "policy": 0xB0000, "host-data": "00" * 32}),
+    ],
+)  # fmt: skip
+def test_each_technology(guest: str, launch: dict[str, Any]) -> None:
+    words = ["qemu-kvm", "-machine", "q35,confidential-guest-support=sev0", "-object", guest, "-cpu", "EPYC"]
+    found = tables(import_words(words))
+    assert found["launch"] == launch
+    assert found["firmware"] == {"path": "OVMF.fd"}
+
+
+@pytest.mark.parametrize(
+    ("flash", "path"),
+    [
+        (["-pflash", "CODE.fd", "-pflash", "VARS.fd"], "CODE.fd"),
+        (["-drive", "if=pflash,format=raw,unit=1,file=VARS.fd", "-drive", "if=pflash,unit=0,readonly=on,file=a,,b"], "a,b"),
+        (["-blockdev", '{"driver":"file","filename":"/c.fd","node-name":"s"}', "-blockdev", "node-name=f,driver=raw,file=s", "-machine", "pflash0=f,pflash1=g"], "/c.fd"),
+        (["-blockdev", "node-name=f,driver=raw,file.driver=file,file.filename=/d.fd", "-machine", "pflash0=f,pflash1=g"], "/d.fd"),
+    ],
+)  # fmt: skip
+def test_firmware_in_flash(flash: list[str], path: str) -> None:
+    at = SNP.index("-bios")
+    draft = import_words([*SNP[:at], *SNP[at + 2 :], *flash])
+    assert tables(draft)["firmware"]["path"] == path
+    assert "variable store in flash unit 1" in notes(draft)
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (["-cpu", "host"], "UNKNOWN: -cpu host depends on the host"),
+        (["-cpu", "max"], "UNKNOWN: -cpu max depends on the host"),
+        (["-cpu", "qemu64"], "UNKNOWN: the CPU is qemu64"),
+        (["-dtb", "x"], "-dtb is appended"),
+        (["-machine", "pflash0=nowhere,pflash1=x"], "variable store"),
+        (["-machine", "confidential-guest-support="], "does not name its confidential-guest-support"),
+        (["-object", "sev-snp-guest,id=sev0,id-block=x,certs-path=y"], ""),
+    ],
+)
+def test_what_is_not_known_is_said(change: list[str], note: str) -> None:
+    draft = import_words([*SNP, *change])
+    assert note in notes(draft)
+    text = write_draft(draft, source="a\nb")
+    assert text.startswith("# Imported from a\\nb.\n")
+    assert note.partition(": ")[2] in text
+
+
+def test_nothing_is_passed_over_in_silence() -> None:
+    words = [
+        "qemu-system-x86_64", "-machine", "confidential-guest-support=a", "-object",
+        "sev-snp-guest,id=a,id-block=x,certs-path=y", "-initrd", "i", "-append", "x",
+    ]  # fmt: skip
+    said = notes(import_words(words))
+    for note in ("id-block, the ID block", "certs-path=y of the guest object", "-initrd without", "-append without",
+                 "no firmware", "QEMU's default", "UNKNOWN: the CPU is not given", "how much", "does not name the guest",
+                 "machine.cbitpos"):  # fmt: skip
+        assert note in said, note
+    none = import_words(["qemu-system-x86_64", "-kernel", "k"])
+    assert "UNKNOWN: the command line has no sev-guest" in notes(none)
+    assert tables(none)["kernel"]["hashes"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ls", "-l"], "neither QEMU's nor"),
+        (["qemu-system-x86_64", "-kernel"], "its value is missing"),
+        ([*SNP, "-smp", "many"], "not a number"),
+        ([*SNP, "-smp", "0x10000"], "no guest has"),
+        ([*SNP, "-m", "lots"], "not a size"),
+        ([*SNP, "-m", "1K"], "not a multiple"),
+        ([*SNP, "-cpu", "EPYC,family=999"], "family"),
+        ([*SNP, "-cpu", "EPYC,family=-1"], "out of range"),
+        (["qemu-kvm", "-object", "{"], "not valid JSON"),
+        (["qemu-kvm", "-object", "sev-snp-guest,host-data=?"], "no base64"),
+        (["qemu-kvm", "-object", "sev-snp-guest,legacy-vm-type=off"], "no profile launches"),
+        ([*SNP, "-append", "\udcff"], "not UTF-8"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(words: list[str], message: str) -> None:
+    with pytest.raises(SevbuildError, match=message):
+        write_draft(import_words(words), source="test")
+
+
+def test_every_shape_of_a_document() -> None:
+    expected = tables(import_words(SNP))
+    script = "#!/bin/sh\n# a comment 'x\nset -eu\nCPU=1 exec qemu-system-x86_64 " + " \\\n ".join(
+        json.dumps(word) for word in SNP[1:]
+    )
+    for data in (
+        "\0".join(SNP).encode() + b"\0",
+        json.dumps(SNP).encode(),
+        json.dumps(SNP[1:]).encode(),
+        script.encode() + b' "$@" &\necho done\n',
+    ):
+        assert tables(import_data(data)) == expected
+    draft = import_data(b'qemu-kvm -bios "$OVMF/x.fd" -kernel $(ls) -cpu EPYC -append "${A-b} \\$c"')
+    assert "UNKNOWN: $OVMF is left" in notes(draft)
+    assert "UNKNOWN: $(ls) is left" in notes(draft)
+    for data in (b"", b"echo hello\n", b"[1]", b"[", b"{}"):
+        with pytest.raises(SevbuildError, match="there is no command"):
+            import_data(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a 'b c'\"d $e\\\"\"f\\ g # h", [["a", 'b cd $e"f g']]),
+        ("a;b&&c|d\ne", [["a"], ["b"], ["c"], ["d"], ["e"]]),
+        ("a '' \"\" b#c $", [["a", "", "", "b#c", "$"]]),
+        ('${A:-x y} "${B:-z}" ${C}', [["x y", "z", "${C}"]]),
+        ('"$@" $* a"$@"', [["a"]]),
+        ('a\\\nb "c\\\nd"', [["ab", "cd"]]),
+        ("${unclosed $(also", [["${unclosed", "$(also"]]),
+    ],
+)  # fmt: skip
+def test_shell_words(text: str, words: list[list[str]]) -> None:
+    assert shell_commands(text)[0] == words
+
+
+@pytest.mark.parametrize("text", ["'", '"', 'a "b', "x 'y\n"])
+def test_a_quote_must_end(text: str) -> None:
+    with pytest.raises(SevbuildError, match="does not end"):
+        shell_commands(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=st.binary(max_size=200) | st.text(alphabet="<>\"'$(){}\\ \n-ab&;#=,/", max_size=80).map(str.encode)
+)
+def test_no_document_crashes_the_reader(data: bytes) -> None:
+    for prefix in (b"", b"qemu-kvm ", b"<domain>", b"qemu-kvm\0"):
+        try:
+            write_draft(import_data(prefix + data), source="x")
+        except SevbuildError:
+            continue
+
+
+DOMAIN = """<domain type='kvm'>
+  <name>snp guest</name>
+  <memory unit='GB'>1</memory>
+  <vcpu current='2'>4</vcpu>
+  <os firmware='efi'><type>hvm</type><kernel>/k</kernel><initrd>/i</initrd><cmdline> a  b </cmdline><nvram>/v</nvram></os>
+  <cpu mode='host-passthrough'/>
+  <devices><disk type='file'/></devices>
+  <launchSecurity type='sev-snp' kernelHashes='yes'><policy>0x30000</policy><cbitpos>51</cbitpos></launchSecurity>
+</domain>"""
+
+
+def test_a_libvirt_domain() -> None:
+    draft = import_data(DOMAIN.encode())
+    found = tables(draft)
+    assert found["guest"]["name"] == "snp-guest"
+    assert found["kernel"] == {"path": "/k", "cmdline": " a  b "}
+    assert found["initrd"] == {"path": "/i"}
+    assert found["vcpu"]["count"] == 2
+    assert found["machine"]["memory"] == "954M"
+    said = notes(draft)
+    for note in (
+        "libvirt chooses the firmware",
+        "nvram",
+        "disks, networks",
+        "-cpu host depends",
+        "plugged later",
+    ):
+        assert note in said
+    status = f"<domstatus>{DOMAIN}</domstatus>"
+    assert tables(import_data(status.encode())) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!DOCTYPE a [<!ENTITY b 'c'><!ENTITY d '&b;&b;&b;'>]><domain>&d;</domain>", "has a DTD"),
+        ("<!DOCTYPE a SYSTEM 'file:///etc/passwd'><domain/>", "has a DTD"),
+        ("<a>" * 65 + "</a>" * 65, "nested deeper than 64"),
+        ("<domain>", "not well-formed XML"),
+        ("<domain>&b;</domain>", "not well-formed XML"),
+        ("<network/>", "not a libvirt <domain>"),
+        ("<domstatus/>", "not a libvirt <domain>"),
+        ("<domain><memory unit='pages'>1</memory></domain>", "not a size"),
+        ("<domain><launchSecurity type='tdx'/></domain>", "not of a kind"),
+        ("<?xml version='1.0' encoding='nonsense'?><domain/>", "XML"),
+    ],
+)
+def test_a_document_that_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SevbuildError, match=message):
+        import_data(text.encode())
+
+
+_TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30)
+_XML_TEXT = _TEXT.filter(
+    lambda text: all(char in "\t\r\n" or (char >= " " and char not in "\ufffe\uffff") for char in text)
+)
+
+
+@st.composite
+def launch_tables(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a guest that QEMU launches."""
+    mode, profile = draw(
+        st.sampled_from([("snp", "qemu"), ("sev", "qemu"), ("sev-es", "qemu"), ("sev-es", "qemu-es-init2")])
+    )
+    policies = {"sev": [0x1, 0x3], "sev-es": [0x5, 0x7], "snp": [0x30000, 0xB0000]}
+    found: dict[str, Any] = {
+        "launch": {"mode": mode, "profile": profile, "policy": draw(st.sampled_from(policies[mode]))},
+        "vcpu": {
+            "count": draw(st.integers(1, 64)),
+            **draw(
+                st.sampled_from(list(CPU_MODELS)).map(lambda name: {"model": name})
+                | st.sampled_from([0xA00F11, 0x543, 0xB00F21]).map(
+                    lambda number: {"model": None, "signature": number}
+                )
+            ),
+        },
+        "machine": {
+            "memory": draw(st.sampled_from(["512M", "2G", "1536M"])),
+            "cbitpos": draw(st.integers(0, 63)),
+            "reduced-phys-bits": draw(st.integers(1, 63)),
+            "extra-args": draw(
+                st.sampled_from([[], ["-device", "a,b=c,,d"], ["-S", "-drive", "file='x'\n,if=none"]])
+            ),
+        },
+    }
+    if mode == "snp" and draw(st.booleans()):
+        found["launch"]["host-data"] = draw(st.binary(min_size=32, max_size=32)).hex()
+    if draw(st.booleans()):
+        cmdline = draw(_XML_TEXT).replace("{", "{{").replace("}", "}}")
+        found["kernel"] = {"path": "vmlinuz", "cmdline": cmdline, "hashes": draw(st.booleans())}
+        if draw(st.booleans()):
+            found["initrd"] = {"path": "initrd.img"}
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn=launch_tables())
+def test_what_was_exported_imports_again(drawn: dict[str, Any]) -> None:
+    """From each form of a launch command comes a manifest with that launch, and the same launch digest."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        guest = launching_guest(folder, **drawn)
+        launch = launch_of(guest)
+        (measured,) = guest.measure()
+        for data in (
+            qemu_json(launch),
+            shell_script(launch, here=True),
+            "\0".join(["qemu-kvm", *qemu_arguments(launch)]).encode(),
+            libvirt_xml(launch, folder=str(folder)),
+        ):
+            text = write_draft(import_data(data), source="x")
+            again = Guest(decode_manifest(text, "again", directory=str(folder)))
+            files = (
+                {role: str(folder / path) for role, path in FILES.items()} if data.startswith(b"<") else FILES
+            )
+            assert qemu_arguments(launch_of(again, files)) == qemu_arguments(
+                launch._replace(files={role: files[role] for role in launch.files})
+            )
+            (measured_again,) = again.measure()
+            assert measured_again.digest == measured.digest
+
+
+def _command(guest: RandomGuest, mode: str, vmm: str, folder: Path) -> list[str]:
+    words = ["sev-snp-measure", "--mode", mode, "--vcpus", str(guest.vcpus), "--vmm-type", vmm]
+    words += [
+        "--vcpu-sig",
+        hex(guest.signature),
+        "--guest-features",
+        hex(guest.features),
+        f"--ovmf={folder}/OVMF.fd",
+    ]
+    if guest.kernel is not None:
+        words += ["--kernel", f"{folder}/kernel", f"--append={guest.cmdline}"]
+        if guest.initrd is not None:
+            words += ["--initrd", f"{folder}/initrd"]
+    return words
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    guest=random_guests(),
+    launch=st.sampled_from([("snp", "snp", "QEMU"), ("seves", "sev-es", "QEMU"), ("sev", "sev", "QEMU"), ("snp", "snp", "ec2"), ("snp", "snp", "gce")]),
+)  # fmt: skip
+def test_the_digest_is_that_of_the_measuring_command(
+    guest: RandomGuest, launch: tuple[str, str, str]
+) -> None:
+    option, mode, vmm = launch
+    # That tool takes signature 0 for none; only QEMU launches kernels.
+    guest = guest._replace(signature=guest.signature or 1, kernel=guest.kernel if vmm == "QEMU" else None)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "OVMF.fd").write_bytes(guest.firmware)
+        has_initrd = guest.kernel is not None and guest.initrd is not None
+        if guest.kernel is not None:
+            (folder / "kernel").write_bytes(guest.kernel)
+        if has_initrd:
+            (folder / "initrd").write_bytes(guest.initrd or b"")
+        expected = peer_digest(
+            folder, mode, vmm=vmm, vcpus=guest.vcpus, signature=guest.signature, features=guest.features,
+            kernel="kernel" if guest.kernel is not None else "", initrd="initrd" if has_initrd else "",
+            append=guest.cmdline if guest.kernel is not None else "",
+        )  # fmt: skip
+        text = write_draft(import_words(_command(guest, option, vmm, folder)), source="x")
+        (measured,) = Guest(decode_manifest(text, "imported", directory=str(folder))).measure()
+        assert measured.digest.hex() == expected
+
+
+def peer(*more: str) -> Draft:
+    return import_words(["python3", "sev-snp-measure.py", *more])
+
+
+def test_a_seed_in_place_of_the_firmware(tmp_path: Path) -> None:
+    (tmp_path / "OVMF.fd").write_bytes(firmware_bytes())
+    common = ["--vcpus", "2", "--vcpu-type", "EPYC-v4", "--ovmf", str(tmp_path / "OVMF.fd")]
+    whole = write_draft(peer("--mode", "snp", *common), source="x")
+    guest = Guest(decode_manifest(whole, "whole"))
+    seed = guest.seed(guest.targets[0]).hex()
+    text = write_draft(peer("--mode", "snp", *common, "--snp-ovmf-hash", seed), source="x")
+    assert tomli.loads(text)["firmware"]["seed"] == seed
+    (a,), (b,) = guest.measure(), Guest(decode_manifest(text, "seed")).measure()
+    assert a.digest == b.digest
+    ovmf_hash = peer("--mode", "snp:ovmf-hash", "--ovmf", str(tmp_path / "OVMF.fd"))
+    assert "plan --seed" in notes(ovmf_hash)
+    again = Guest(decode_manifest(write_draft(ovmf_hash, source="x"), "hash"))
+    assert again.seed(again.targets[0]).hex() == seed
+
+
+def test_the_svsm_and_what_that_tool_does_not_say() -> None:
+    for option, key in ((("--vars-size", "8192"), "vars-size"), (("--vars-file", "v"), "vars-path")):
+        draft = peer("--mode=snp:svsm", "--vcpus=1", "--vcpu-type=EPYC", "--ovmf=o", "--svsm=s", "--kernel=k", *option,
+                     "--guest-features", "0x21", "--dump-vmsa", "--output-format", "base64", "-v")  # fmt: skip
+        found = tables(draft)
+        assert found["launch"] == {"mode": "snp", "profile": "svsm-qemu"}
+        assert found["svsm"]["path"] == "s"
+        assert key in found["svsm"]
+        for note in (
+            "FPU control word",
+            "ignores --kernel",
+            "ignores --guest-features",
+            "--dump-vmsa",
+            "base64",
+        ):
+            assert note in notes(draft)
+    sev = peer("--mode", "sev", "--ovmf", "o")
+    assert tables(sev)["vcpu"] == {"count": 1, "model": "EPYC-v4"}
+    assert notes(sev).count("UNKNOWN") == 2
+    by_number = peer(
+        "--mode=seves", "--vcpus=1", "--vcpu-family=25", "--vcpu-model=1", "--vcpu-stepping=1", "--ovmf=o"
+    )
+    assert tables(by_number)["vcpu"] == {"count": 1, "signature": 0xA00F11}
+    assert tables(by_number)["launch"]["profile"] == "qemu-es-init2"
+    ec2 = peer("--mode=snp", "--vcpus=1", "--vmm-type=ec2", "--ovmf=o")
+    assert tables(ec2)["launch"]["profile"] == "ec2"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ovmf=o"], "--mode"),
+        (["--mode=snp"], "--ovmf"),
+        (["--mode=snp", "--ovmf=o"], "missing --vcpus"),
+        (["--mode=snp", "--ovmf=o", "--vcpus=1"], "missing --vcpu-type"),
+        (["--mode=snp", "--ovmf=o", "--vcpus=0", "--vcpu-type=EPYC"], "vcpu.count"),
+        (["--mode=snp", "--ovmf=o", "--vcpus=1", "--vcpu-family=25"], "needs --vcpu-model"),
+        (["--mode=snp", "--ovmf=o", "--vcpus=1", "--vcpu-type=EPYC", "--append=x"], "--kernel required"),
+        (["--mode=seves", "--ovmf=o", "--vcpus=1", "--vmm-type=ec2"], "launches no sev-es"),
+        (["--mode=snp", "--ovmf=o", "--vmm-type=EC2"], "invalid choice"),
+        (["--mode=snp:svsm", "--ovmf=o", "--vcpus=1"], "needs --svsm"),
+        (["--mode=snp:svsm", "--ovmf=o", "--svsm=s"], "needs --vars-size"),
+        (["--mode=snp", "--nonsense"], "arguments"),
+    ],
+)
+def test_a_measuring_command_that_is_refused(words: list[str], message: str) -> None:
+    with pytest.raises(SevbuildError, match=message):
+        write_draft(peer(*words), source="x")
