@@ -36,6 +36,11 @@ from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.locate import locate
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.targets import expand
+from sevbuild.reference.document import document_text
+from sevbuild.reference.read import read_reference_values
+from sevbuild.reference.recompute import Request
+from sevbuild.reference.recompute_file import recompute_document
+from sevbuild.reference.verify import verify_alone
 from sevbuild.vcpu.describe import describe_vmsa
 from sevbuild.vcpu.reset import initial_vmsa
 from tests.support.firmware import make_firmware
@@ -97,6 +102,18 @@ def expected(data: bytes) -> None:
     parse_expected("expected", data)
 
 
+def reference_values(data: bytes) -> None:
+    """Read reference values, write them again, and hold them to their own ingredients."""
+    values = read_reference_values("values.json", data)
+    document_text(values).encode()
+    verify_alone(values)
+
+
+def ingredients(data: bytes) -> None:
+    """Recompute from a document of someone else's."""
+    recompute_document("ingredients.json", data, Request(), [], "qemu")
+
+
 def targets() -> list[Target]:
     """Return every parser with valid inputs for it."""
     sections = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
@@ -126,6 +143,16 @@ def targets() -> list[Target]:
         digest + b"  snp/qemu/EPYC/vcpus1\n" + digest + b"  snp/qemu/EPYC/vcpus2\n",
         b'{"schema": 1, "values": [{"label": "snp/qemu/EPYC/vcpus1", "digest": "' + digest + b'"}]}',
     )
+    ours = (ROOT / "guests/hello/reference-values.json").read_bytes()
+    section = b'{"gpa": 8388608, "size": 36864, "section_type": 1}'
+    hashes = b'"kernel_hash": "' + b"ab" * 32 + b'", "initrd_hash": "' + b"cd" * 32 + b'"'
+    theirs = b'{"ovmf_hash": "' + digest + b'", ' + hashes + b', "ovmf_sections": [' + section
+    theirs += b', {"gpa": 8454144, "size": 4096, "section_type": 16}], "sev_hashes_table_gpa": 8457216, '
+    theirs += b'"sev_es_reset_eip": 8433668, "base_cmdline": "a", "vcpus": 2, "vcpu_type": "EPYC-v4", '
+    theirs += b'"guest_features": 1}'
+    one_vcpu = (
+        b'{"TrustedMeasurement": "' + digest + b'", "APEIP": "0080b004", "CPUs": 2, "ProductName": "Milan"}'
+    )
     return [
         Target("firmware", firmware, images, text=False),
         Target("svsm", svsm, (module,), text=False),
@@ -135,6 +162,8 @@ def targets() -> list[Target]:
         Target("manifest", manifest, tuple(manifests), text=True),
         Target("profile", profile, tuple(profiles), text=True),
         Target("expected", expected, lists, text=True),
+        Target("reference-values", reference_values, (ours,), text=True),
+        Target("ingredients", ingredients, (theirs, b"[" + theirs + b"]", one_vcpu), text=True),
     ]
 
 

@@ -10,12 +10,13 @@ from sevbuild.bundle.document import InputEntry, json_bytes
 from sevbuild.bundle.layout import target_folders
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest, Measured
-from sevbuild.guest.records import InputRecord, cmdline_text
+from sevbuild.guest.records import InputRecord
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.manifest.targets import Target
+from sevbuild.reference.collect import collect_values
 from sevbuild.reference.document import reference_document
 
-__all__ = ["ArtifactSink", "reference_bytes", "reference_values", "target_files"]
+__all__ = ["ArtifactSink", "bundle_values", "reference_bytes", "reference_values", "target_files"]
 
 ArtifactSink = Callable[[Target, str, Artifact], str]
 """Takes a target, its folder and a file made for it; returns the path that the file has in the bundle."""
@@ -32,8 +33,15 @@ def reference_values(
         for entry in inputs
         if entry.measured
     ]
-    cmdlines = [cmdline_text(guest, item.target) for item in measured]
-    return reference_document(guest.manifest, records, measured, cmdlines)
+    published = {
+        entry.seed: entry.sha256 for entry in inputs if entry.seed is not None and entry.sha256 is not None
+    }
+    return reference_document(collect_values(guest, measured, records=records, published=published))
+
+
+def bundle_values(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the values as bundle.json repeats them: ingredients stand in reference-values.json alone."""
+    return [{key: value[key] for key in value if key != "ingredients"} for value in document["values"]]
 
 
 def reference_bytes(document: dict[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ from sevbuild.image.ovmf import Metadata
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
-from sevbuild.manifest.template import Template, escape_braces, parse_template
+from sevbuild.manifest.template import Template, escape, parse_template
 
 __all__ = ["Staged", "stage_inputs"]
 
@@ -159,7 +159,7 @@ class _Stage:
             return {}
         if kernel.uki_as == "parts":
             line = self._guest.kernels.cmdline(target).decode("utf-8", "surrogateescape")
-            return {None: parse_template(escape_braces(line))}
+            return {None: parse_template(escape(line))}
         return {
             cmdline.name: self._guest.kernels.template(variant, cmdline)
             for cmdline in kernel.cmdlines

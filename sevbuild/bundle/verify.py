@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from sevbuild.bundle.artifacts import Artifact
-from sevbuild.bundle.contents import reference_bytes, reference_values, target_files
+from sevbuild.bundle.contents import bundle_values, reference_bytes, reference_values, target_files
 from sevbuild.bundle.document import BundleDocument, FileEntry, InputEntry, sums_text
 from sevbuild.bundle.folder import bundle_folder, find_extra, list_folder, read_document
 from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
@@ -207,7 +207,7 @@ def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDoc
     """Make everything again that is made for targets, and compare it with the bundle's files."""
     files = bundle.by_path
     reference = reference_values(guest, measured, bundle.inputs)
-    _check_values(reference["values"], bundle)
+    _check_values(bundle_values(reference), bundle)
     if reference["guest"] != {"name": bundle.name, "version": bundle.version}:
         raise MismatchError(f"{DOCUMENT}: guest is not the one that {MANIFEST} names")
     roles = _fixed_roles(guest.manifest)

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from sevbuild.bundle.artifacts import Artifact
-from sevbuild.bundle.contents import reference_bytes, reference_values, target_files
+from sevbuild.bundle.contents import bundle_values, reference_bytes, reference_values, target_files
 from sevbuild.bundle.disk import Disk
 from sevbuild.bundle.document import DOCUMENT_LIMIT, BundleDocument, FileEntry, encode_bundle, sums_text
 from sevbuild.bundle.exchange import staging
@@ -107,7 +107,7 @@ def _describe(staged: Staged, store: Store, folder: str) -> BundleDocument:
     reference = reference_values(guest, measured, staged.inputs)
     entries: list[dict[str, Any]] = []
     files = target_files(guest, measured, staged.inputs, sink)
-    for value, (_, paths) in zip(reference["values"], files, strict=True):
+    for value, (_, paths) in zip(bundle_values(reference), files, strict=True):
         entries.append({**value, "files": paths})
     store.write(REFERENCE, "reference_values", reference_bytes(reference))
     listed: list[FileEntry] = sorted(store.files.values())

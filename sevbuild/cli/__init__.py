@@ -24,6 +24,9 @@ VERBS = {
     "verify": "verify",
     "inspect": "inspect",
     "qemu-args": "qemu_args",
+    "recompute": "recompute",
+    "merge": "merge",
+    "diff": "diff",
     "profiles": "profiles",
     "cpus": "cpus",
 }

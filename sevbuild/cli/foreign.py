@@ -59,7 +59,7 @@ def measure_foreign(
         sys.stdout.write("".join(f"{text}\n" for text in digests))
         return
     from sevbuild.cli.tables import json_text, markdown_table, text_table
-    from sevbuild.reference.foreign import foreign_document
+    from sevbuild.reference.igvm_file import foreign_document
 
     document = foreign_document(file, measured)
     header = ("label", "policy", "guest features", "launch digest")
@@ -87,7 +87,7 @@ def plan_foreign(
 ) -> list[dict[str, Any]]:
     """Return the launch plans of an IGVM file as documents."""
     from sevbuild.guest.trace import update_entries
-    from sevbuild.reference.foreign import foreign_value
+    from sevbuild.reference.igvm_file import foreign_value
 
     file = ForeignFile(path)
     documents = []

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
 
     @app.command()
-    def measure(  # noqa: PLR0913, PLR0917 - the flags of one verb
+    def measure(
         manifest: str = MANIFEST,
         fmt: str = typer.Option(
             "hex", "--format", "-f", metavar="|".join(FORMATS), help="How to print them."
@@ -118,7 +118,7 @@ def _act(measured: Sequence[Measured] | Sequence[ForeignMeasured], dump_vmsa: st
 
 
 def _render(fmt: str, guest: Guest, measured: list[Measured]) -> str:
-    from sevbuild.cli.tables import json_text, markdown_table, text_table
+    from sevbuild.cli.tables import markdown_table, text_table
 
     if fmt == "base64":
         from base64 import b64encode
@@ -127,14 +127,12 @@ def _render(fmt: str, guest: Guest, measured: list[Measured]) -> str:
         if len(measured) > 1:
             lines = [f"{line}  {item.target.label}" for line, item in zip(lines, measured, strict=True)]
         return "\n".join(lines) + "\n"
-    from sevbuild.guest.records import cmdline_text, input_records
-    from sevbuild.reference.document import reference_document
+    from sevbuild.reference.collect import collect_values
+    from sevbuild.reference.document import document_text, value_entry
 
-    targets = [item.target for item in measured]
-    cmdlines = [cmdline_text(guest, target) for target in targets]
-    document = reference_document(guest.manifest, input_records(guest, targets), measured, cmdlines)
+    collected = collect_values(guest, measured, ingredients=fmt == "json")
     if fmt == "json":
-        return json_text(document)
+        return document_text(collected)
     header = ("label", "policy", "guest features", "launch digest")
     rows = [
         (
@@ -145,7 +143,7 @@ def _render(fmt: str, guest: Guest, measured: list[Measured]) -> str:
             else f"{value['guest_features']} ({value['origins']['guest_features']})",
             value["digest"],
         )
-        for value in document["values"]
+        for value in map(value_entry, collected.values)
     ]
     if fmt == "table":
         return text_table(header, rows)

@@ -78,10 +78,10 @@ def read_settings(settings: list[str]) -> dict[str, Any]:
     return found
 
 
-def check_format(value: str, known: tuple[str, ...]) -> str:
-    """Return a `--format` if the verb knows it; raises SevbuildError."""
+def check_format(value: str, known: tuple[str, ...], *, flag: str = "--format") -> str:
+    """Return a `--format`, or a flag like it, if the verb knows it; raises SevbuildError."""
     if value not in known:
-        raise SevbuildError(f"--format {value}: not known here", hint=f"one of {', '.join(known)}")
+        raise SevbuildError(f"{flag} {value}: not known here", hint=f"one of {', '.join(known)}")
     return value
 
 

@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
 
     @app.command()
-    def plan(  # noqa: PLR0913, PLR0917 - the flags of one verb
+    def plan(
         manifest: str = MANIFEST,
         target: list[str] = TARGETS,
         fmt: str = typer.Option(

@@ -1,4 +1,4 @@
-"""`sevbuild schema`: the JSON Schema of manifests."""
+"""`sevbuild schema`: the JSON Schemas of manifests and of reference values."""
 
 from __future__ import annotations
 
@@ -6,17 +6,29 @@ import sys
 
 import typer
 
+from sevbuild.cli.options import check_format
+
 __all__ = ["register"]
+
+DOCUMENTS = {
+    "manifest": ("sevbuild.manifest.schema", "manifest_schema"),
+    "reference-values": ("sevbuild.reference.schema", "reference_values_schema"),
+}
+"""Kinds of documents, and the module and function that hold the schema of each."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
 
     @app.command()
-    def schema() -> None:
-        """Print the JSON Schema of the manifest, for editors and checkers."""
+    def schema(
+        of: str = typer.Option("manifest", "--of", metavar="|".join(DOCUMENTS), help="The kind of document."),
+    ) -> None:
+        """Print the JSON Schema of a kind of document, for editors and checkers."""
         import json
+        from importlib import import_module
 
-        from sevbuild.manifest.schema import manifest_schema
-
-        sys.stdout.write(json.dumps(manifest_schema(), indent=2) + "\n")
+        check_format(of, tuple(DOCUMENTS), flag="--of")
+        module, function = DOCUMENTS[of]
+        document = getattr(import_module(module), function)()
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""`sevbuild verify`: a bundle, measured again from its own files."""
+"""`sevbuild verify`: whether a bundle, or what was published, is right."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import sys
 
 import typer
 
-from sevbuild.cli.options import QUIET
+from sevbuild.cli.options import QUIET, SETTINGS, check_format, read_settings
+from sevbuild.fs import read_file
 
-__all__ = ["register"]
+__all__ = ["register", "verify_reference_values"]
 
 
 def register(app: typer.Typer) -> None:
@@ -16,51 +17,100 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def verify(
-        bundle: str = typer.Argument(
-            ..., metavar="BUNDLE", help="The folder that `build` wrote.", show_default=False
+        file: str = typer.Argument(
+            ..., metavar="BUNDLE|FILE", help="A bundle, or reference-values.json.", show_default=False
         ),
         against: str = typer.Option(
             "",
             "--against",
-            metavar="FILE|BUNDLE",
-            help="Exit 1 unless its values are those published there.",
+            metavar="FILE",
+            help="For a bundle: published values or another bundle. For values: the manifest to measure.",
             show_default=False,
         ),
         expect: str = typer.Option(
             "",
             "--expect",
             metavar="HEX|FILE",
-            help="Exit 1 unless its digests are these.",
+            help="Exit 1 unless a bundle's digests are these.",
             show_default=False,
+        ),
+        settings: list[str] = SETTINGS,
+        fmt: str = typer.Option(
+            "table", "--format", "-f", metavar="table|json", help="How to print compared values."
         ),
         quiet: bool = QUIET,
     ) -> None:
-        """Measure a bundle again from its files, and check every hash.
+        """Measure a bundle again from its files, or hold reference values to what they say.
 
         A bundle that agrees with itself is consistent; whether it is the right one, only --against or
-        --expect can tell.
+        --expect can tell. Reference values without --against are held to their own ingredients; with it,
+        each target is equal or different, and the input that differs is named. Exit 1 where anything does.
         """
-        from sevbuild.bundle.compare import compare_with
-        from sevbuild.bundle.verify import verify_bundle
-        from sevbuild.cli.report import print_notices
-        from sevbuild.errors import Notice
-        from sevbuild.guest.expect import expect_digests
+        from sevbuild.bundle.describe import looks_like_bundle
+        from sevbuild.errors import SevbuildError
 
-        verified = verify_bundle(bundle)
-        print_notices(
-            [
-                Notice("note", bundle, f"{entry.file} ({entry.role} {entry.name}) is absent")
-                for entry in verified.absent
-            ],
-            quiet=quiet,
-        )
-        counts = [(len(verified.measured), "target"), (len(verified.document.files), "file")]
-        counts += [(len(verified.absent), "absent input")] if verified.absent else []
-        text = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts)
-        sys.stdout.write(f"{bundle}: consistent ({text})\n")
-        if against:
-            compare_with(verified, against)
-            sys.stdout.write(f"{bundle}: matches {against}\n")
-        if expect:
-            expect_digests(expect, verified.measured)
-            sys.stdout.write(f"{bundle}: matches {expect}\n")
+        check_format(fmt, ("table", "json"))
+        if looks_like_bundle(file):
+            if settings or fmt != "table":
+                raise SevbuildError("--set and --format are for reference values, not for a bundle")
+            _verify_bundle(file, against, expect, quiet=quiet)
+        elif expect:
+            raise SevbuildError("--expect is for a bundle", hint="--against takes a manifest")
+        else:
+            verify_reference_values(file, against, settings, fmt=fmt, quiet=quiet)
+
+
+def _verify_bundle(bundle: str, against: str, expect: str, *, quiet: bool) -> None:
+    from sevbuild.bundle.compare import compare_with
+    from sevbuild.bundle.verify import verify_bundle
+    from sevbuild.cli.report import print_notices
+    from sevbuild.errors import Notice
+    from sevbuild.guest.expect import expect_digests
+
+    verified = verify_bundle(bundle)
+    print_notices(
+        [
+            Notice("note", bundle, f"{entry.file} ({entry.role} {entry.name}) is absent")
+            for entry in verified.absent
+        ],
+        quiet=quiet,
+    )
+    counts = [(len(verified.measured), "target"), (len(verified.document.files), "file")]
+    counts += [(len(verified.absent), "absent input")] if verified.absent else []
+    text = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts)
+    sys.stdout.write(f"{bundle}: consistent ({text})\n")
+    if against:
+        compare_with(verified, against)
+        sys.stdout.write(f"{bundle}: matches {against}\n")
+    if expect:
+        expect_digests(expect, verified.measured)
+        sys.stdout.write(f"{bundle}: matches {expect}\n")
+
+
+def verify_reference_values(file: str, against: str, settings: list[str], *, fmt: str, quiet: bool) -> None:
+    """Print how the values of a document compare; raises typer.Exit(1) where any is not right."""
+    from sevbuild.cli.comparison import comparison_text
+    from sevbuild.cli.report import print_notices
+    from sevbuild.cli.tables import json_text
+    from sevbuild.guest.guest import load_guest
+    from sevbuild.reference.json_input import DOCUMENT_LIMIT
+    from sevbuild.reference.read import read_reference_values
+    from sevbuild.reference.verify import UNCHECKED, verify_against, verify_alone
+
+    values = read_reference_values(file, read_file(file, DOCUMENT_LIMIT))
+    if against:
+        guest = load_guest(against, settings=read_settings(settings))
+        comparison = verify_against(values, guest)
+        print_notices(guest.notices, quiet=quiet)
+    else:
+        comparison = verify_alone(values)
+    words = {
+        "changed": "different",
+        "added": "not published",
+        "removed": "not measured" if against else "removed",
+        UNCHECKED: "not checked",
+    }
+    text = comparison_text(comparison, words=words, everything=False)
+    sys.stdout.write(json_text(comparison.document()) if fmt == "json" else text)
+    if comparison.guest or any(target.status not in ("equal", UNCHECKED) for target in comparison.targets):
+        raise typer.Exit(1)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.fs import read_file
 
-__all__ = ["LabelledDigest", "expect_digests", "parse_expected"]
+__all__ = ["LabelledDigest", "expect_digests", "expect_pairs", "parse_expected"]
 
 _LIMIT = 256 << 20
 _SIZES = (96, 64)
@@ -33,14 +33,18 @@ def expect_digests(expected: str, measured: Sequence[LabelledDigest]) -> None:
     `expected` is a digest in hex (for a single target), or a file: one digest, `DIGEST  LABEL` lines as
     `measure` prints them, or its JSON document.
     """
+    expect_pairs(expected, [(item.label, item.digest.hex()) for item in measured])
+
+
+def expect_pairs(expected: str, measured: Sequence[tuple[str, str]]) -> None:
+    """Raise MismatchError unless these labels have the expected digests (hex), as `expect_digests` does."""
     digest = _digest(expected)
     wanted = {"": digest} if digest is not None else parse_expected(expected, read_file(expected, _LIMIT))
     if "" in wanted and len(measured) > 1:
         hint = "give a file of `DIGEST  LABEL` lines, or pick one with --target or --loader"
         raise SevbuildError(f"one expected digest for {len(measured)} targets", hint=hint)
     differences = []
-    for item in measured:
-        label, actual = item.label, item.digest.hex()
+    for label, actual in measured:
         value = wanted.get("", wanted.get(label))
         if value is None:
             differences.append(f"{label}: nothing is expected for it")

@@ -9,7 +9,7 @@ from sevbuild.guest.inputs import CMDLINE_LIMIT, HashedInput, InputReader, Range
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
 from sevbuild.manifest.model import Cmdline, KernelInput, Variant
 from sevbuild.manifest.targets import Target
-from sevbuild.manifest.template import BUILT_IN, Template, parse_template
+from sevbuild.manifest.template import BUILT_IN, Template, escape, parse_template
 
 __all__ = ["KernelReader"]
 
@@ -121,6 +121,13 @@ class KernelReader:
             where = variant.document.where(target.cmdline.key)
             raise SevbuildError(f"{where}: the command line would have more than {CMDLINE_LIMIT} characters")
         return template.fill(values).encode("utf-8", "surrogateescape")
+
+    def cmdline_template(self, target: Target) -> str:
+        """Return the command line with the placeholders that depend on the target left in it."""
+        variant, kernel = target.variant, target.variant.kernel
+        if target.cmdline is None or (kernel is not None and kernel.uki_as == "parts"):
+            return escape(self.cmdline(target).decode("utf-8", "surrogateescape"))
+        return self.template(variant, target.cmdline).bind(variant.variables)
 
     def check_names(self, variants: Sequence[Variant]) -> None:
         """Note unknown placeholders and unused variables as faults of the manifest, and raise them."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sevbuild.errors import SevbuildError
 
-__all__ = ["BUILT_IN", "Template", "escape_braces", "parse_template"]
+__all__ = ["BUILT_IN", "Template", "escape", "parse_template"]
 
 BUILT_IN = ("vcpus", "cpu", "cpu_signature")
 """What every target provides: the vCPU count, the CPU label, the vCPU signature as `0x00a00f11`."""
@@ -25,7 +25,7 @@ class Template:
     def text(self) -> str:
         """Return a text that parses to this template."""
         return "".join(
-            escape_braces(literal) + ("" if name is None else f"{{{name}}}") for literal, name in self._pieces
+            escape(literal) + ("" if name is None else f"{{{name}}}") for literal, name in self._pieces
         )
 
     def size(self, values: Mapping[str, str]) -> int:
@@ -36,9 +36,18 @@ class Template:
         """Return the command line with each placeholder replaced; every name must have a value."""
         return "".join(text if name is None else text + values[name] for text, name in self._pieces)
 
+    def bind(self, values: Mapping[str, str]) -> str:
+        """Return the template with these placeholders replaced and all others left."""
+        return "".join(
+            escape(text)
+            if name is None
+            else escape(text) + (escape(values[name]) if name in values else f"{{{name}}}")
+            for text, name in self._pieces
+        )
 
-def escape_braces(text: str) -> str:
-    """Return the template of a text that has no placeholders."""
+
+def escape(text: str) -> str:
+    """Return a template that stands for `text` itself: its braces are doubled."""
     return text.replace("{", "{{").replace("}", "}}")
 
 

@@ -2,64 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sevbuild.guest.guest import Measured
-from sevbuild.guest.records import InputRecord
-from sevbuild.manifest.model import Manifest
+from sevbuild.image.ovmf import Section, section_kind_name
+from sevbuild.reference.model import (
+    DOCUMENT_SCHEMA,
+    IdBlock,
+    Ingredients,
+    Input,
+    LaunchValues,
+    ReferenceValues,
+    Span,
+    Value,
+)
 
-__all__ = ["DOCUMENT_SCHEMA", "reference_document"]
-
-DOCUMENT_SCHEMA = 1
-"""The version of this document's shape; a reader refuses any other."""
+__all__ = ["document_text", "input_entry", "reference_document", "value_entry"]
 
 
-def reference_document(
-    manifest: Manifest,
-    inputs: Sequence[InputRecord],
-    measured: Sequence[Measured],
-    cmdlines: Sequence[str | None],
-) -> dict[str, Any]:
-    """Return the document: `schema`, `guest`, `inputs` and one entry of `values` a target.
+def reference_document(values: ReferenceValues) -> dict[str, Any]:
+    """Return the document: `schema`, `guest`, `inputs`, `profiles`, `ingredients` and `values`.
 
     32- and 64-bit values are lower-case hex strings. Nothing in it depends on path, time or machine.
-    `cmdlines` are those of the targets, None without a kernel.
     """
-    return {
+    document: dict[str, Any] = {
         "schema": DOCUMENT_SCHEMA,
-        "guest": {"name": manifest.name, "version": manifest.version},
-        "inputs": [_input(record) for record in inputs],
-        "values": [_value(item, cmdline) for item, cmdline in zip(measured, cmdlines, strict=True)],
+        "guest": {"name": values.name, "version": values.version},
+        "inputs": [input_entry(record) for record in values.inputs],
+        "profiles": [_profile(profile) for profile in values.profiles],
+        "ingredients": [_ingredients(entry) for entry in values.ingredients],
+        "values": [value_entry(value) for value in values.values],
     }
+    if values.releases:
+        document["releases"] = list(values.releases)
+    return document
 
 
-def _input(record: InputRecord) -> dict[str, Any]:
+def document_text(values: ReferenceValues) -> str:
+    """Return the document as it is published: sorted keys, two spaces, LF at its end."""
+    import json
+
+    return json.dumps(reference_document(values), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def input_entry(record: Input) -> dict[str, Any]:
+    """Return one entry of `inputs`."""
     entry: dict[str, Any] = {"role": record.role, "name": record.name}
     if record.size is not None:
         entry["size"] = record.size
     entry[record.algorithm] = record.digest.hex()
+    return entry | _releases(record.releases)
+
+
+def value_entry(value: Value) -> dict[str, Any]:
+    """Return one entry of `values`."""
+    entry: dict[str, Any] = {
+        "label": value.label,
+        "mode": value.mode,
+        "profile": value.profile,
+        "cpu": value.cpu,
+        "signature": f"0x{value.signature:08x}",
+        "vcpus": value.vcpus,
+        "guest_features": None if value.guest_features is None else hex(value.guest_features),
+        "policy": hex(value.policy),
+        "kernel_hashes": value.kernel_hashes,
+        "cmdline": value.cmdline,
+        "order": value.order,
+        "vmsa_gpa": None if value.vmsa_gpa is None else hex(value.vmsa_gpa),
+        "algorithm": value.algorithm,
+        "digest": value.digest.hex(),
+        "origins": {"guest_features": value.features_origin, "policy": value.policy_origin},
+    }
+    if value.ingredients is not None:
+        entry["ingredients"] = value.ingredients
+    if value.id_block is not None:
+        entry["id_block"] = _id_block(value.id_block)
+    return entry | _releases(value.releases)
+
+
+def _releases(spans: Sequence[Span]) -> dict[str, Any]:
+    return {"releases": [{"first": span.first, "last": span.last} for span in spans]} if spans else {}
+
+
+def _id_block(block: IdBlock) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "id_key_digest": block.id_key_digest.hex(),
+        "family_id": block.family_id.hex(),
+        "image_id": block.image_id.hex(),
+        "guest_svn": block.guest_svn,
+    }
+    if block.author_key_digest is not None:
+        entry["author_key_digest"] = block.author_key_digest.hex()
     return entry
 
 
-def _value(item: Measured, cmdline: str | None) -> dict[str, Any]:
-    target = item.target
-    profile, mode = target.profile, target.mode
-    kernel = target.variant.kernel
+def _profile(profile: LaunchValues) -> dict[str, Any]:
     return {
-        "label": target.label,
-        "mode": mode,
-        "profile": profile.name,
-        "cpu": target.cpu.label,
-        "signature": f"0x{target.cpu.signature:08x}",
-        "vcpus": target.vcpus,
-        "guest_features": None if target.guest_features is None else hex(target.guest_features),
-        "policy": hex(target.policy),
-        "kernel_hashes": kernel is not None and kernel.hashes,
-        "cmdline": cmdline,
-        "order": target.order,
-        "vmsa_gpa": hex(profile.vmsa_gpa) if mode == "snp" else None,
-        "algorithm": "sha384" if mode == "snp" else "sha256",
-        "digest": item.digest.hex(),
-        "origins": {"guest_features": target.features_origin, "policy": target.policy_origin},
+        "name": profile.name,
+        "as_of": profile.as_of,
+        "regions": {mode: list(regions) for mode, regions in profile.regions.items()},
+        "sections_last": list(profile.sections_last),
+        "page_types": dict(profile.page_types),
+        "vmsa_gpa": hex(profile.vmsa_gpa),
+        "measured_vcpus": profile.measured_vcpus,
+        "entry": _shown(profile.entry),
+        "initial_state": _shown(profile.initial_state),
     }
+
+
+def _shown(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return register values as JSON has them: numbers in hex, names in snake_case."""
+    return {
+        name.replace("-", "_"): _shown(value)
+        if isinstance(value, Mapping)
+        else hex(value)
+        if isinstance(value, int)
+        else value
+        for name, value in state.items()
+    }
+
+
+def _ingredients(entry: Ingredients) -> dict[str, Any]:
+    metadata, svsm, kernel = entry.metadata, entry.svsm, entry.kernel
+    document: dict[str, Any] = {
+        "name": entry.name,
+        "mode": entry.mode,
+        "profile": entry.profile,
+        "order": entry.order,
+        "seed": None if entry.seed is None else entry.seed.hex(),
+        "inputs": {role: digest.hex() for role, digest in entry.inputs.items()},
+        "reset": None if metadata.reset is None else hex(metadata.reset),
+        "hash_table": None if metadata.hash_table is None else hex(metadata.hash_table.base),
+    }
+    if metadata.sections is not None:
+        document["sections"] = _sections(metadata.sections)
+    if svsm is not None:
+        document["svsm"] = {
+            "gpa": hex(svsm.gpa),
+            "entry": hex(svsm.entry),
+            "sections": _sections(svsm.sections),
+        }
+    if kernel is not None:
+        hashes: dict[str, Any] = {"sha256": kernel.kernel.hex(), "initrd_sha256": kernel.initrd.hex()}
+        if kernel.cmdline is not None:
+            hashes["cmdline"] = kernel.cmdline
+        if kernel.cmdline_sha256 is not None:
+            hashes["cmdline_sha256"] = kernel.cmdline_sha256.hex()
+        document["kernel"] = hashes
+    return document
+
+
+def _sections(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": section_kind_name(section.kind),
+            "number": section.kind,
+            "gpa": hex(section.gpa),
+            "size": hex(section.size),
+        }
+        for section in sections
+    ]

@@ -142,6 +142,7 @@ def test_the_document_says_everything(manifest: Path) -> None:
         "algorithm": "sha384",
         "digest": run("measure", manifest).out.strip(),
         "origins": {"guest_features": "manifest", "policy": "manifest"},
+        "ingredients": "snp/qemu",
     }
     assert (sev["guest_features"], sev["policy"], sev["algorithm"]) == (None, "0x1", "sha256")
     assert (sev_es["guest_features"], sev_es["policy"]) == ("0x0", "0x5")

@@ -1,0 +1,39 @@
+"""`sevbuild merge`: reference values of several releases in one document."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from sevbuild.errors import SevbuildError
+from sevbuild.fs import read_file, write_file
+
+__all__ = ["register"]
+
+_FILES: Any = typer.Argument(..., metavar="OLD... NEW", help="reference-values.json, oldest first.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command()
+    def merge(
+        files: list[str] = _FILES,
+        output: str = typer.Option("", "--output", "-o", metavar="FILE", help="Write it there."),
+    ) -> None:
+        """Make one document of several releases: each value says from which release to which it holds."""
+        from sevbuild.reference.document import document_text
+        from sevbuild.reference.json_input import DOCUMENT_LIMIT
+        from sevbuild.reference.read import read_reference_values
+        from sevbuild.reference.releases import merge_values
+
+        if len(files) < 2:
+            raise SevbuildError("one document is merged with nothing", hint="sevbuild merge OLD... NEW")
+        documents = [(path, read_reference_values(path, read_file(path, DOCUMENT_LIMIT))) for path in files]
+        text = document_text(merge_values(documents))
+        if output:
+            write_file(output, text.encode())
+        else:
+            sys.stdout.write(text)

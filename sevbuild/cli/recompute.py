@@ -1,0 +1,66 @@
+"""`sevbuild recompute`: any target's launch digest from published ingredients."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from sevbuild.cli.options import QUIET
+from sevbuild.cli.report import print_notices, print_warning
+from sevbuild.errors import Notice
+from sevbuild.fs import read_file
+
+__all__ = ["register"]
+
+_CPUS: Any = typer.Option(
+    [], "--cpu", metavar="MODEL", help="In place of its own CPU models; may be repeated."
+)
+_SELECT: Any = typer.Option(
+    [], "--select", metavar="KEY=VALUE", help="Take the entries that have this; may be repeated."
+)
+_CMDLINE: Any = typer.Option(None, "--cmdline", metavar="TEXT", help="In place of its own command line.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command()
+    def recompute(
+        file: str = typer.Argument(
+            ..., metavar="FILE", help="reference-values.json, or an ingredient document of dstack's kind."
+        ),
+        vcpus: str = typer.Option("", "--vcpus", metavar="N|RANGE", help="In place of its own vCPU counts."),
+        cpu: list[str] = _CPUS,
+        cmdline: str | None = _CMDLINE,
+        cmdline_file: str = typer.Option("", "--cmdline-file", metavar="FILE", help="The same, from a file."),
+        select: list[str] = _SELECT,
+        profile: str = typer.Option(
+            "qemu", "--profile", help="The hypervisor, where the document names none."
+        ),
+        expect: str = typer.Option("", "--expect", metavar="HEX|FILE", help="Exit 1 unless it is this."),
+        quiet: bool = QUIET,
+    ) -> None:
+        """Compute launch digests from ingredients alone, without any file they stand for.
+
+        Without flags the document's own vCPU counts, CPU models and command lines are taken. One target
+        prints its bare digest; several print `DIGEST  LABEL` a line.
+        """
+        from sevbuild.reference.json_input import DOCUMENT_LIMIT
+        from sevbuild.reference.recompute_file import read_request, recompute_document
+
+        line = None if cmdline is None else cmdline.encode("utf-8", "surrogateescape")
+        request = read_request(vcpus, cpu, line, cmdline_file)
+        result = recompute_document(file, read_file(file, DOCUMENT_LIMIT), request, select, profile)
+        print_notices([Notice("note", file, note) for note in result.notes], quiet=quiet)
+        for item in result.recomputed:
+            if item.published not in (None, item.digest):
+                print_warning(f"{item.label}: the document itself says {(item.published or b'').hex()}")
+        pairs = [(item.label, item.digest.hex()) for item in result.recomputed]
+        if expect:
+            from sevbuild.guest.expect import expect_pairs
+
+            expect_pairs(expect, pairs)
+        lines = [f"{digest}  {label}" if len(pairs) > 1 else digest for label, digest in pairs]
+        sys.stdout.write("\n".join(lines) + "\n")

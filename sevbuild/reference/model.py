@@ -1,0 +1,196 @@
+"""Reference values as values: what `reference-values.json` holds, decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sevbuild.image.ovmf import Metadata
+from sevbuild.image.svsm import Svsm
+from sevbuild.launch.page_type import page_type_named
+from sevbuild.launch.profile import LaunchCommand, LaunchProfile
+
+__all__ = [
+    "DOCUMENT_SCHEMA",
+    "IdBlock",
+    "Ingredients",
+    "Input",
+    "KernelIngredients",
+    "LaunchValues",
+    "ReferenceValues",
+    "Span",
+    "Value",
+]
+
+DOCUMENT_SCHEMA = 1
+"""The version of the document's shape; a reader refuses any other."""
+
+
+class Span(NamedTuple):
+    """Hold a run of releases that follow one another, both ends included."""
+
+    first: str
+    last: str
+
+
+class Input(NamedTuple):
+    """Hold one input: `size` is None where only the digest is known; `algorithm` is sha256 or seed.
+
+    `releases` is empty in a document of one release.
+    """
+
+    role: str
+    name: str
+    size: int | None
+    algorithm: str
+    digest: bytes
+    releases: tuple[Span, ...] = ()
+
+
+class LaunchValues(NamedTuple):
+    """Hold what of a profile enters a launch digest, as `LaunchProfile` means it.
+
+    `regions` has the profile's own modes. `page_types` has words, `refuse` among them. `initial_state`
+    has the registers of every vCPU, and those of a mode or role under its name.
+    """
+
+    name: str
+    as_of: str
+    regions: Mapping[str, tuple[str, ...]]
+    sections_last: tuple[str, ...]
+    page_types: Mapping[str, str]
+    vmsa_gpa: int
+    measured_vcpus: str
+    entry: Mapping[str, int | str]
+    initial_state: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, profile: LaunchProfile) -> LaunchValues:
+        """Return the launch values of a profile."""
+        return cls(
+            name=profile.name,
+            as_of=profile.as_of,
+            regions={mode: profile.regions[mode] for mode in profile.modes},
+            sections_last=profile.sections_last,
+            page_types={
+                kind: "refuse" if page_type is None else page_type.label
+                for kind, page_type in profile.page_types.items()
+            },
+            vmsa_gpa=profile.vmsa_gpa,
+            measured_vcpus=profile.measured_vcpus,
+            entry=dict(profile.entry),
+            initial_state=dict(profile.initial_state),
+        )
+
+    def profile(self) -> LaunchProfile:
+        """Return a profile that launches alike; what enters no digest is empty in it."""
+        return LaunchProfile(
+            name=self.name,
+            summary="",
+            as_of=self.as_of,
+            modes=tuple(self.regions),
+            regions=self.regions,
+            # Ingredients name the order of each launch themselves.
+            order="listed",
+            loader=None,
+            command=LaunchCommand("none", None, {}),
+            sections_last=self.sections_last,
+            page_types={kind: page_type_named(word) for kind, word in self.page_types.items()},
+            vmsa_gpa=self.vmsa_gpa,
+            measured_vcpus=self.measured_vcpus,
+            direct_boot=True,
+            features={},
+            entry=self.entry,
+            initial_state=self.initial_state,
+            advice=(),
+            raw={},
+            sources={},
+            lineage=(self.name,),
+            extends=None,
+        )
+
+
+class KernelIngredients(NamedTuple):
+    """Hold the digests of a measured kernel (32 bytes each) and the command line as a template.
+
+    `cmdline` has `{vcpus}`, `{cpu}` and `{cpu_signature}` as placeholders and is None for a line that is
+    not UTF-8; `cmdline_sha256` (with the NUL) is None for a line with placeholders.
+    """
+
+    kernel: bytes
+    initrd: bytes
+    cmdline: str | None
+    cmdline_sha256: bytes | None
+
+
+class Ingredients(NamedTuple):
+    """Hold what one shape of launch is made of, down to digests and addresses.
+
+    `seed` is the SNP digest (48 bytes) after the pages of firmware and SVSM, None where no digest can
+    stand for them. `metadata` has the firmware's sections in launch order, unless the SVSM's are
+    launched. `profile` names the launch values. `inputs` maps roles to digests of the document's inputs.
+    """
+
+    name: str
+    mode: str
+    profile: str
+    order: str
+    seed: bytes | None
+    metadata: Metadata
+    svsm: Svsm | None
+    kernel: KernelIngredients | None
+    inputs: Mapping[str, bytes]
+
+
+class IdBlock(NamedTuple):
+    """Hold what an attestation report shows of an ID block: 48-byte key digests, 16-byte ids, SVN (u32)."""
+
+    id_key_digest: bytes
+    author_key_digest: bytes | None
+    family_id: bytes
+    image_id: bytes
+    guest_svn: int
+
+
+class Value(NamedTuple):
+    """Hold the reference value of one target.
+
+    `guest_features` is None in mode sev, `vmsa_gpa` in all but SNP, `cmdline` without a measured kernel.
+    `ingredients` names an entry of the document's. `releases` is empty in a document of one release.
+    """
+
+    label: str
+    mode: str
+    profile: str
+    cpu: str
+    signature: int
+    vcpus: int
+    guest_features: int | None
+    policy: int
+    kernel_hashes: bool
+    cmdline: str | None
+    order: str
+    vmsa_gpa: int | None
+    digest: bytes
+    features_origin: str
+    policy_origin: str
+    ingredients: str | None = None
+    id_block: IdBlock | None = None
+    releases: tuple[Span, ...] = ()
+
+    @property
+    def algorithm(self) -> str:
+        """Return what the launch digest is: sha384 for SNP, else sha256."""
+        return "sha384" if self.mode == "snp" else "sha256"
+
+
+class ReferenceValues(NamedTuple):
+    """Hold one document; `releases` are the versions of a merged one, oldest first, else empty."""
+
+    name: str
+    version: str
+    inputs: tuple[Input, ...]
+    values: tuple[Value, ...]
+    profiles: tuple[LaunchValues, ...] = ()
+    ingredients: tuple[Ingredients, ...] = ()
+    releases: tuple[str, ...] = ()

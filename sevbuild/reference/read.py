@@ -1,0 +1,189 @@
+"""Read `reference-values.json`: every fault with its JSON path, and no key that is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sevbuild.errors import SevbuildError
+from sevbuild.launch.profile import MODES
+from sevbuild.manifest.document import Table
+from sevbuild.manifest.vcpu_keys import MAX_VCPUS
+from sevbuild.reference.json_input import JsonDocument, parse_json
+from sevbuild.reference.model import (
+    DOCUMENT_SCHEMA,
+    IdBlock,
+    Input,
+    ReferenceValues,
+    Span,
+    Value,
+)
+from sevbuild.reference.read_ingredients import ROLES, read_ingredients, read_profile
+from sevbuild.reference.read_values import Reader, as_objects
+
+__all__ = ["decode_reference_values", "is_reference_document", "read_reference_values"]
+
+_U32 = 0xFFFFFFFF
+_U64 = (1 << 64) - 1
+
+
+def is_reference_document(value: Any) -> bool:
+    """Tell whether a JSON value looks like a document of ours, of whatever schema."""
+    return isinstance(value, dict) and "schema" in value and "values" in value
+
+
+def read_reference_values(source: str, data: bytes) -> ReferenceValues:
+    """Return the reference values of a document; `source` is its name in messages.
+
+    Raises FaultsError with every fault and its JSON path, SevbuildError for what is no JSON or of
+    another schema.
+    """
+    return decode_reference_values(source, parse_json(source, data))
+
+
+def decode_reference_values(source: str, raw: Any) -> ReferenceValues:
+    """Return the reference values of a parsed document; raises as `read_reference_values` does."""
+    if not isinstance(raw, dict) or "schema" not in raw:
+        raise SevbuildError(f"{source}: no reference values: an object with `schema` is expected")
+    schema = raw["schema"]
+    if schema != DOCUMENT_SCHEMA or isinstance(schema, bool):
+        shown = schema if isinstance(schema, str | int) and len(str(schema)[:40]) < 40 else "another value"
+        message = f"{source}: $.schema is {shown!r}; this release reads version {DOCUMENT_SCHEMA} alone"
+        raise SevbuildError(message, hint="the release of sevbuild that wrote the document reads it")
+    document = JsonDocument(source)
+    table = Reader(Table(document, raw))
+    table.any("schema")
+    guest = table.section("guest")
+    name, version = guest.string("name"), guest.string("version")
+    guest.finish()
+    releases = _release_names(table, version)
+    found = ReferenceValues(
+        name,
+        version,
+        tuple(_input(entry, releases) for entry in as_objects(table, "inputs")),
+        tuple(_value(entry, releases) for entry in as_objects(table, "values", least=1)),
+        tuple(read_profile(entry) for entry in as_objects(table, "profiles", required=False)),
+        tuple(read_ingredients(entry) for entry in as_objects(table, "ingredients", required=False)),
+        releases,
+    )
+    table.finish()
+    document.raise_faults()
+    _check(document, found)
+    document.raise_faults()
+    return found
+
+
+def _release_names(table: Reader, version: str) -> tuple[str, ...]:
+    if not table.has("releases"):
+        return ()
+    names = table.strings("releases")
+    if len(set(names)) != len(names) or len(names) < 1:
+        table.fault("releases", "must be a list of different versions")
+    elif names[-1] != version:
+        table.fault("releases", "must end with the version of the guest")
+    return names
+
+
+def _spans(table: Reader, releases: tuple[str, ...]) -> tuple[Span, ...]:
+    if bool(releases) != table.has("releases"):
+        message = "missing: the document is of several" if releases else "the document is of one release"
+        table.fault("releases", message)
+    spans = []
+    at = -1
+    for entry in as_objects(table, "releases", required=False):
+        span = Span(entry.word("first", releases), entry.word("last", releases))
+        entry.finish()
+        if set(span) <= set(releases):
+            first, last = releases.index(span.first), releases.index(span.last)
+            if not at < first <= last:
+                entry.fault("first", "must follow the release before it")
+            at = last
+        spans.append(span)
+    return tuple(spans)
+
+
+def _input(table: Reader, releases: tuple[str, ...]) -> Input:
+    role, name = table.word("role", ROLES), table.string("name")
+    size = table.integer("size", 0, _U64) if table.has("size") else None
+    algorithm = "seed" if table.has("seed") else "sha256"
+    digest = table.hex(algorithm, 48 if algorithm == "seed" else 32)
+    spans = _spans(table, releases)
+    table.finish()
+    return Input(role, name, size, algorithm, digest, spans)
+
+
+def _value(table: Reader, releases: tuple[str, ...]) -> Value:
+    mode = table.word("mode", MODES)
+    origins = table.section("origins")
+    value = Value(
+        label=table.string("label"),
+        mode=mode,
+        profile=table.string("profile"),
+        cpu=table.string("cpu"),
+        signature=table.number("signature", _U32),
+        vcpus=table.integer("vcpus", 1, MAX_VCPUS),
+        guest_features=table.nullable("guest_features", lambda key: table.number(key, _U64)),
+        policy=table.number("policy", _U64),
+        kernel_hashes=table.boolean("kernel_hashes"),
+        cmdline=table.nullable("cmdline", table.string),
+        order=table.word("order", ("profile", "canonical")),
+        vmsa_gpa=table.nullable("vmsa_gpa", lambda key: table.number(key, (1 << 52) - 1)),
+        digest=table.hex("digest", 48 if mode == "snp" else 32),
+        features_origin=origins.string("guest_features"),
+        policy_origin=origins.string("policy"),
+        ingredients=table.string("ingredients") if table.has("ingredients") else None,
+        id_block=_id_block(table.section("id_block")) if table.has("id_block") else None,
+        releases=_spans(table, releases),
+    )
+    algorithm = table.word("algorithm", ("sha256", "sha384"))
+    if algorithm and mode and algorithm != value.algorithm:
+        table.fault("algorithm", f"must be {value.algorithm} in mode {mode}")
+    origins.finish()
+    table.finish()
+    return value
+
+
+def _id_block(table: Reader) -> IdBlock:
+    block = IdBlock(
+        table.hex("id_key_digest", 48),
+        table.hex("author_key_digest", 48) if table.has("author_key_digest") else None,
+        table.hex("family_id", 16),
+        table.hex("image_id", 16),
+        table.integer("guest_svn", 0, _U32),
+    )
+    table.finish()
+    return block
+
+
+def _check(document: JsonDocument, found: ReferenceValues) -> None:
+    """Note what names nothing, and what is named twice."""
+    _once(document, "profiles", [entry.name for entry in found.profiles])
+    _once(document, "ingredients", [entry.name for entry in found.ingredients])
+    if not found.releases:
+        _once(document, "values", [entry.label for entry in found.values])
+    profiles = {entry.name for entry in found.profiles}
+    names = {entry.name: entry for entry in found.ingredients}
+    digests = {(entry.role, entry.digest) for entry in found.inputs}
+    for index, entry in enumerate(found.ingredients):
+        if entry.profile not in profiles:
+            document.fault(f"ingredients[{index}].profile", f"no entry of profiles is {entry.profile!r}")
+        for role, digest in entry.inputs.items():
+            if (role, digest) not in digests:
+                document.fault(f"ingredients[{index}].inputs.{role}", "no entry of inputs has this digest")
+    for index, value in enumerate(found.values):
+        if value.ingredients is None:
+            continue
+        named = names.get(value.ingredients)
+        path = f"values[{index}].ingredients"
+        if named is None:
+            document.fault(path, f"no entry of ingredients is {value.ingredients!r}")
+        elif (named.mode, named.order) != (value.mode, value.order):
+            document.fault(path, "names ingredients of another mode or order")
+
+
+def _once(document: JsonDocument, path: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            document.fault(f"{path}[{index}]", f"{name!r} stands here twice")
+        seen.add(name)

@@ -1,0 +1,177 @@
+"""Any target's launch digest from ingredients alone, through the plan and the model that every digest is from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sevbuild.errors import SevbuildError
+from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.image.kernel_hashes import KernelHashes, cmdline_digest
+from sevbuild.launch.planner import GuestInputs, LaunchShape, Planner
+from sevbuild.launch.profile import LaunchProfile
+from sevbuild.manifest.model import Cpu
+from sevbuild.manifest.template import parse_template
+from sevbuild.measure.tree import LaunchTree
+from sevbuild.reference.model import Ingredients, ReferenceValues, Span, Value
+
+__all__ = ["Recomputed", "Recomputer", "Request", "own_digest", "recompute_values", "why_not"]
+
+
+_LARGEST = 4 << 30
+"""More than the sections of thousands of firmwares have; it keeps a document from costing minutes."""
+
+
+class Request(NamedTuple):
+    """Hold what is asked for in place of the document's own: None, or vCPU counts, CPUs, a command line."""
+
+    counts: tuple[int, ...] | None = None
+    cpus: tuple[Cpu, ...] | None = None
+    cmdline: bytes | None = None
+
+
+class Recomputed(NamedTuple):
+    """Hold one recomputed launch digest, and what the document says of the same target, if anything."""
+
+    label: str
+    digest: bytes
+    published: bytes | None
+
+
+class Recomputer:
+    """Compute launch digests from ingredients; what several have in common is launched once."""
+
+    def __init__(self, profiles: Iterable[LaunchProfile]) -> None:
+        self._profiles = {profile.name: profile for profile in profiles}
+        self._planner = Planner()
+        self._tree = LaunchTree()
+        self._seeds: dict[str, FirmwareSeed] = {}
+        self._launched = 0
+
+    def digest(
+        self,
+        entry: Ingredients,
+        cpu: Cpu,
+        vcpus: int,
+        *,
+        policy: int,
+        guest_features: int,
+        cmdline: bytes | None,
+        vmsas_known: int = 0,
+    ) -> bytes:
+        """Return the launch digest (48 bytes) of one target.
+
+        `cmdline` is the SHA-256 of a command line, None without a kernel. `vmsas_known` counts the VMSAs
+        that the seed already stands for. Raises SevbuildError for ingredients that cannot be extended.
+        """
+        reason = why_not(entry)
+        if reason is not None or entry.seed is None:
+            hint = "`sevbuild measure` with the files computes it; --select mode=snp leaves it out"
+            raise SevbuildError(f"{entry.name}: {reason}", hint=hint)
+        if entry.name not in self._seeds:
+            self._check_size(entry)
+        firmware = self._seeds.setdefault(entry.name, FirmwareSeed(entry.seed, entry.metadata))
+        hashes = None
+        if entry.kernel is not None:
+            hashes = KernelHashes(entry.kernel.kernel, entry.kernel.initrd, cmdline or b"")
+        profile = self._profiles[entry.profile]
+        shape = LaunchShape(entry.mode, profile, entry.order, policy, vcpus, cpu.signature, guest_features)
+        plan = self._planner.plan(GuestInputs(firmware, entry.svsm, hashes), shape)
+        return self._tree.digest(plan._replace(vmsas=plan.vmsas[vmsas_known:]))
+
+    def _check_size(self, entry: Ingredients) -> None:
+        sections = entry.svsm.sections if entry.svsm is not None else entry.metadata.sections or ()
+        self._launched += sum(section.size for section in sections)
+        if self._launched > _LARGEST:
+            raise SevbuildError(f"{entry.name}: the sections have more than {_LARGEST:#x} bytes together")
+
+
+def why_not(entry: Ingredients) -> str | None:
+    """Return why no digest can be computed from these ingredients, None where it can."""
+    if entry.mode != "snp":
+        return (
+            f"a digest of mode {entry.mode} is one SHA-256 over firmware and all else, "
+            "which no digest of a part can stand for"
+        )
+    if entry.order != "profile":
+        return "in canonical order other data come before the firmware, so there is no seed"
+    return None if entry.seed is not None else "the ingredients have no seed"
+
+
+def own_digest(recomputer: Recomputer, entry: Ingredients, value: Value) -> bytes:
+    """Return the launch digest that a value's own ingredients give; raises SevbuildError."""
+    cpu = Cpu(value.cpu, value.signature)
+    return recomputer.digest(
+        entry,
+        cpu,
+        value.vcpus,
+        policy=value.policy,
+        guest_features=value.guest_features or 0,
+        cmdline=_cmdline(value.label, entry, cpu, value.vcpus, Request()),
+    )
+
+
+def recompute_values(
+    values: ReferenceValues, selected: Iterable[Value], request: Request
+) -> list[Recomputed]:
+    """Return the digests of these values' launches, with what the request puts in place of their own.
+
+    Targets that come out alike are computed once. Raises SevbuildError for what the document cannot tell.
+    """
+    recomputer = Recomputer(profile.profile() for profile in values.profiles)
+    by_name = {entry.name: entry for entry in values.ingredients}
+    known = {(value.label, value.ingredients): value for value in values.values}
+    found: dict[tuple[object, ...], Recomputed] = {}
+    for value in selected:
+        if value.ingredients is None:
+            raise SevbuildError(f"{value.label}: the document has no ingredients of it")
+        entry = by_name[value.ingredients]
+        for cpu in request.cpus or (Cpu(value.cpu, value.signature),):
+            for vcpus in request.counts or (value.vcpus,):
+                key = (entry.name, value.guest_features, value.policy, cpu, vcpus, _variant(value))
+                if key in found:
+                    continue
+                digest = recomputer.digest(
+                    entry,
+                    cpu,
+                    vcpus,
+                    policy=value.policy,
+                    guest_features=value.guest_features or 0,
+                    cmdline=_cmdline(value.label, entry, cpu, vcpus, request),
+                )
+                label = f"{value.mode}/{value.profile}/{cpu.label}/vcpus{vcpus}{_variant(value)}"
+                same = known.get((label, entry.name)) if request.cmdline is None else None
+                comparable = same is not None and same.guest_features == value.guest_features
+                published = same.digest if same is not None and comparable else None
+                found[key] = Recomputed(label + _suffix(value.releases), digest, published)
+    return list(found.values())
+
+
+def _variant(value: Value) -> str:
+    own = f"{value.mode}/{value.profile}/{value.cpu}/vcpus{value.vcpus}"
+    return value.label.removeprefix(own) if value.label.startswith(own) else ""
+
+
+def _suffix(spans: tuple[Span, ...]) -> str:
+    shown = [span.first if span.first == span.last else f"{span.first}..{span.last}" for span in spans]
+    return f"  ({', '.join(shown)})" if shown else ""
+
+
+def _cmdline(label: str, entry: Ingredients, cpu: Cpu, vcpus: int, request: Request) -> bytes | None:
+    kernel = entry.kernel
+    if kernel is None:
+        if request.cmdline is not None:
+            raise SevbuildError(f"{label}: no command line is measured: the guest has no kernel")
+        return None
+    if request.cmdline is not None:
+        return cmdline_digest(request.cmdline)
+    if kernel.cmdline is not None:
+        values = {"vcpus": str(vcpus), "cpu": cpu.label, "cpu_signature": f"0x{cpu.signature:08x}"}
+        digest = cmdline_digest(parse_template(kernel.cmdline).fill(values).encode())
+        if kernel.cmdline_sha256 not in (None, digest):
+            raise SevbuildError(f"{entry.name}: cmdline_sha256 is not that of cmdline")
+        return digest
+    if kernel.cmdline_sha256 is None:
+        hint = "give it with --cmdline-file"
+        raise SevbuildError(f"{label}: the command line is not UTF-8 and depends on the target", hint=hint)
+    return kernel.cmdline_sha256

@@ -1,0 +1,111 @@
+"""What `recompute` is given: a request in words, and a document of ours or of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sevbuild.errors import SevbuildError
+from sevbuild.fs import read_file
+from sevbuild.guest.inputs import CMDLINE_LIMIT
+from sevbuild.manifest.document import suggest
+from sevbuild.manifest.profiles import load_profile
+from sevbuild.manifest.vcpu_keys import MAX_VCPUS
+from sevbuild.reference.document import value_entry
+from sevbuild.reference.foreign import ForeignResult, cpu_named, is_foreign, recompute_foreign
+from sevbuild.reference.json_input import parse_json
+from sevbuild.reference.model import ReferenceValues, Value
+from sevbuild.reference.read import decode_reference_values, is_reference_document
+from sevbuild.reference.recompute import Request, recompute_values
+
+__all__ = ["read_request", "recompute_document", "select_values"]
+
+
+def read_request(vcpus: str, cpus: Sequence[str], cmdline: bytes | None, cmdline_file: str) -> Request:
+    """Return the request of these flags; raises SevbuildError."""
+    if cmdline is not None and cmdline_file:
+        raise SevbuildError("--cmdline goes not with --cmdline-file: say it in one way")
+    if cmdline_file:
+        cmdline = read_file(cmdline_file, CMDLINE_LIMIT)
+    if cmdline is not None and b"\0" in cmdline:
+        raise SevbuildError("the command line contains a NUL: the first one ends it")
+    counts = _counts(vcpus) if vcpus else None
+    return Request(counts, tuple(cpu_named(name) for name in cpus) or None, cmdline)
+
+
+def recompute_document(
+    source: str, data: bytes, request: Request, select: Sequence[str], profile: str
+) -> ForeignResult:
+    """Return the digests that the document in `data` gives for this request."""
+    raw = parse_json(source, data)
+    selection = _selection(select)
+    if is_reference_document(raw):
+        values = decode_reference_values(source, raw)
+        selected = select_values(source, values, selection)
+        return ForeignResult(recompute_values(values, selected, request), [])
+    if is_foreign(raw):
+        return recompute_foreign(source, raw, request, selection, load_profile(profile))
+    hint = "it reads reference-values.json, and what dstack, SecretVM and Contrast publish"
+    raise SevbuildError(f"{source}: no ingredients known here", hint=hint)
+
+
+def select_values(source: str, values: ReferenceValues, selection: dict[str, str]) -> list[Value]:
+    """Return the values whose entries have all of the selection; raises SevbuildError for none."""
+    found = []
+    for value in values.values:
+        entry = value_entry(value)
+        entry["release"] = None
+        for key in selection:
+            if key not in entry:
+                hint = suggest(key, entry) or f"known: {', '.join(sorted(entry))}"
+                raise SevbuildError(f"{source}: a value has no {key!r}", hint=hint)
+        if all(
+            _in_release(value, values, wanted) if key == "release" else _text(entry[key]) == wanted
+            for key, wanted in selection.items()
+        ):
+            found.append(value)
+    if not found:
+        raise SevbuildError(f"{source}: no value matches the selection")
+    return found
+
+
+def _in_release(value: Value, values: ReferenceValues, wanted: str) -> bool:
+    if wanted not in (values.releases or (values.version,)):
+        return False
+    if not values.releases:
+        return True
+    order = values.releases.index
+    return any(order(span.first) <= order(wanted) <= order(span.last) for span in value.releases)
+
+
+def _text(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
+
+
+def _selection(select: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for entry in select:
+        key, equals, wanted = entry.partition("=")
+        if not key or not equals:
+            raise SevbuildError(
+                f"--select {entry}: not of the form KEY=VALUE", hint="such as --select vcpus=2"
+            )
+        found[key] = wanted
+    return found
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts: set[int] = set()
+    for part in text.split(","):
+        low, dash, high = part.partition("-")
+        numbers = [low, high] if dash else [low]
+        if not all(number.isascii() and number.isdigit() and len(number) < 6 for number in numbers):
+            raise SevbuildError(
+                f"--vcpus {text}: not a number or a range", hint="such as 6, or 1-64, or 1,2,8"
+            )
+        first, last = int(numbers[0]), int(numbers[-1])
+        if not 1 <= first <= last <= MAX_VCPUS:
+            raise SevbuildError(f"--vcpus {text}: must be within 1..{MAX_VCPUS} and ascending")
+        counts |= set(range(first, last + 1))
+    return tuple(sorted(counts))
