@@ -30,7 +30,7 @@ ORDER = [
 ]
 """From the top down; a folder imports from itself and from those after it."""
 
-HEAVY = ["lief", "cryptography", "rich", "pydantic", "jinja2"]
+HEAVY = ["lief", "cryptography", "cbor2", "rich", "pydantic", "jinja2"]
 PURE = ["igvm", "measure", "launch", "image", "vcpu"]
 
 

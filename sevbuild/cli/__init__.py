@@ -21,6 +21,8 @@ VERBS = {
     "measure": "measure",
     "plan": "plan",
     "build": "build",
+    "publish": "publish",
+    "export": "export",
     "verify": "verify",
     "inspect": "inspect",
     "qemu-args": "qemu_args",

@@ -68,11 +68,17 @@ def decode_manifest(
     variants = [
         _variant(Table(view, tables), tables) for view, tables in _overlays(document, top, raw, aliases)
     ]
-    for key in _TABLES:
+    publish = None
+    if top.has("publish"):
+        # Few runs publish, and the formats' keys are many.
+        from sevbuild.manifest.publish_keys import decode_publish
+
+        publish = decode_publish(top)
+    for key in (*_TABLES, "publish"):
         top.any(key)
     top.finish()
     document.raise_faults()
-    return Manifest(name or "", version or "", directory, tuple(variants))
+    return Manifest(name or "", version or "", directory, tuple(variants), publish)
 
 
 def _override(raw: dict[str, Any], path: str, value: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sevbuild.image.ovmf import Metadata
 from sevbuild.manifest.document import Document
@@ -17,6 +17,7 @@ __all__ = [
     "KernelInput",
     "Machine",
     "Manifest",
+    "Publish",
     "SvsmInput",
     "Variant",
 ]
@@ -118,10 +119,21 @@ class Variant(NamedTuple):
     machine: Machine
 
 
+class Publish(NamedTuple):
+    """Hold what `[publish]` says: formats, None for all that apply, and values by format and key."""
+
+    formats: tuple[str, ...] | None
+    values: Mapping[str, Mapping[str, Any]]
+
+
 class Manifest(NamedTuple):
-    """Hold one decoded manifest; `directory` is what its relative paths start from."""
+    """Hold one decoded manifest; `directory` is what its relative paths start from.
+
+    `publish` is None where the manifest has no such table.
+    """
 
     name: str
     version: str
     directory: str
     variants: tuple[Variant, ...]
+    publish: Publish | None = None

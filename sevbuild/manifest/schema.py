@@ -7,7 +7,8 @@ from typing import Any
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_POLICY_BITS
 from sevbuild.launch.profile import MODES
-from sevbuild.manifest.machine_keys import MEMORY
+from sevbuild.manifest.schema_output import machine_schema, publish_schema
+from sevbuild.manifest.schema_shapes import one_or_list, table
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.vcpu.models import CPU_MODELS
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
@@ -34,14 +35,14 @@ def manifest_schema() -> dict[str, Any]:
         "initrd": _initrd(),
         "variables": _variables(),
         "vcpu": _vcpu(),
-        "machine": _machine(),
+        "machine": machine_schema(),
     }
     required = {
         name: table.pop("required")
         for name, table in tables.items()
         if name in _BASIC and "required" in table
     }
-    matrix_entry = _table(
+    matrix_entry = table(
         "One entry of the matrix: keys that override those of the tables above.",
         {
             name: {
@@ -61,6 +62,7 @@ def manifest_schema() -> dict[str, Any]:
             "schema": {"description": "The version of the manifest format.", "const": 1},
             "guest": _guest(),
             **tables,
+            "publish": publish_schema(),
             "matrix": {
                 "description": "Further targets whose values are no plain product of the lists above; each entry is laid over the tables.",
                 "type": "array",
@@ -84,22 +86,8 @@ def manifest_schema() -> dict[str, Any]:
     }
 
 
-def _table(description: str, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "description": description,
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": False,
-        **more,
-    }
-
-
-def _one_or_list(description: str, item: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "anyOf": [item, {"type": "array", "minItems": 1, "items": item}]}
-
-
 def _guest() -> dict[str, Any]:
-    return _table(
+    return table(
         "The guest's name and version, as published.",
         {
             "name": {
@@ -128,11 +116,11 @@ def _launch() -> dict[str, Any]:
         "anyOf": [number, {"type": "array", "items": {"type": "string", "enum": list(SEV_FEATURE_BITS)}}]
     }
     policy = {"anyOf": [number, bits]}
-    return _table(
+    return table(
         "How the guest is launched.",
         {
-            "mode": _one_or_list("The technology, or a list.", {"type": "string", "enum": list(MODES)}),
-            "profile": _one_or_list(
+            "mode": one_or_list("The technology, or a list.", {"type": "string", "enum": list(MODES)}),
+            "profile": one_or_list(
                 "The hypervisor: a profile's name or a path to one, or a list.", {"type": "string"}
             ),
             "order": {
@@ -169,7 +157,7 @@ def _by_mode(value: dict[str, Any]) -> dict[str, Any]:
 
 def _firmware() -> dict[str, Any]:
     address = {"type": "integer", "minimum": 0, "maximum": _U32}
-    section = _table(
+    section = table(
         "One section of the SEV metadata.",
         {
             "gpa": {"description": "Where it lies.", **address},
@@ -181,7 +169,7 @@ def _firmware() -> dict[str, Any]:
         },
         required=["gpa", "size", "kind"],
     )
-    return _table(
+    return table(
         "The firmware: a file, or the published digest of its pages.",
         {
             "path": {"description": "The OVMF image, relative to the manifest.", **_PATH},
@@ -190,7 +178,7 @@ def _firmware() -> dict[str, Any]:
                 "description": "The SNP launch digest after the firmware's pages, in place of a file.",
                 **_SHA384,
             },
-            "metadata": _table(
+            "metadata": table(
                 "What a launch needs of a firmware known by its seed.",
                 {
                     "sections": {
@@ -207,7 +195,7 @@ def _firmware() -> dict[str, Any]:
 
 
 def _igvm() -> dict[str, Any]:
-    return _table(
+    return table(
         "The IGVM file that a loader profile replays: a ready one, or how it is built.",
         {
             "path": {"description": "A ready IGVM file, in place of a firmware.", **_PATH},
@@ -221,7 +209,7 @@ def _igvm() -> dict[str, Any]:
 
 
 def _svsm() -> dict[str, Any]:
-    return _table(
+    return table(
         "A COCONUT-SVSM binary below the firmware (profile svsm-qemu).",
         {
             "path": {"description": "The svsm.bin.", **_PATH},
@@ -240,7 +228,7 @@ def _svsm() -> dict[str, Any]:
 
 
 def _kernel() -> dict[str, Any]:
-    return _table(
+    return table(
         "The kernel of a measured direct boot; absent: firmware only.",
         {
             "path": {"description": "The kernel image.", **_PATH},
@@ -275,10 +263,10 @@ def _kernel() -> dict[str, Any]:
 
 
 def _initrd() -> dict[str, Any]:
-    return _table(
+    return table(
         "The initrd of a measured direct boot.",
         {
-            "path": _one_or_list("The initrd, or files to concatenate in order.", {"type": "string"}),
+            "path": one_or_list("The initrd, or files to concatenate in order.", {"type": "string"}),
             "sha256": {
                 "description": "A pin of the whole; without a path, its published SHA-256.",
                 **_SHA256,
@@ -300,36 +288,6 @@ def _variables() -> dict[str, Any]:
     }
 
 
-def _machine() -> dict[str, Any]:
-    return _table(
-        "What launch commands say beside what is measured; nothing here enters a digest.",
-        {
-            "memory": {
-                "description": "The guest's memory, as QEMU writes it. Default 2G.",
-                "type": "string",
-                "pattern": MEMORY,
-            },
-            "cbitpos": {
-                "description": "The host's C-bit (CPUID 8000001F EBX 5:0): 51 from Milan on, 47 before. Default 51.",
-                "type": "integer",
-                "minimum": 0,
-                "maximum": 63,
-            },
-            "reduced-phys-bits": {
-                "description": "Physical address bits that encryption takes (CPUID 8000001F EBX 11:6). Default 1.",
-                "type": "integer",
-                "minimum": 1,
-                "maximum": 63,
-            },
-            "extra-args": {
-                "description": "Further QEMU arguments, such as disks; none that the other tables stand for.",
-                "type": "array",
-                "items": {"type": "string"},
-            },
-        },
-    )
-
-
 def _vcpu() -> dict[str, Any]:
     count = {
         "anyOf": [
@@ -337,12 +295,12 @@ def _vcpu() -> dict[str, Any]:
             {"type": "string", "pattern": "^[0-9]{1,5}-[0-9]{1,5}$"},
         ]
     }
-    return _table(
+    return table(
         "How many vCPUs, and what they are.",
         {
-            "count": _one_or_list('The number of vCPUs, a list, or a range like "1-64".', count),
-            "model": _one_or_list("The CPU model, or a list.", {"type": "string", "enum": list(CPU_MODELS)}),
-            "signature": _one_or_list(
+            "count": one_or_list('The number of vCPUs, a list, or a range like "1-64".', count),
+            "model": one_or_list("The CPU model, or a list.", {"type": "string", "enum": list(CPU_MODELS)}),
+            "signature": one_or_list(
                 "CPUID Fn0000_0001_EAX of the guest's CPU, or a list.",
                 {"type": "integer", "minimum": 0, "maximum": _U32},
             ),

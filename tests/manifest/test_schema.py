@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sevbuild.errors import FaultsError
 from sevbuild.manifest import document
 from sevbuild.manifest.decode import decode_manifest
+from sevbuild.manifest.formats import FORMATS
 from sevbuild.manifest.schema import manifest_schema
 from tests.support.guests import toml_value
 from tests.support.shared import ROOT
@@ -36,6 +37,7 @@ FULL: dict[str, Any] = {
     "variables": {"x": "1", "y": 2},
     "vcpu": {"count": [1, "2-3"], "model": ["EPYC"]},
     "machine": {"memory": "4G", "cbitpos": 47, "reduced-phys-bits": 5, "extra-args": ["-device", "x"]},
+    "publish": {"formats": ["hex"], **{name: {} for name in FORMATS}},
     "matrix": [{"vcpu": {"count": 9}}],
 }  # fmt: skip
 
@@ -50,6 +52,7 @@ ALTERNATIVES: list[dict[str, Any]] = [
     {"svsm": {"path": "s", "vars-path": "v"}},
     {"igvm": {"parameters": True}},
     {"igvm": {"path": "i", "sha256": SHA}, "firmware": None},
+    {"publish": {"formats": "rvps", "rvps": {"name": "x"}, "igvm-identity": {"guest-svn": 1}, "contrast": {"smt-enabled": True, "allowed-chip-ids": ["ab" * 64]}, "tinfoil": {"rtmr1": "ab" * 48}}},
 ]  # fmt: skip
 
 SEMANTIC = (

@@ -1,0 +1,126 @@
+"""`sevbuild export`: reference values in one format."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from sevbuild.cli.options import QUIET, SETTINGS, TARGETS, read_settings
+from sevbuild.cli.report import print_notices
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.fs import read_file
+
+__all__ = ["register"]
+
+EXTRA: Any = typer.Option(
+    [], "--extra", metavar="KEY=VALUE", help="A value the guest does not determine; @FILE reads it."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command()
+    def export(
+        file: str = typer.Argument(
+            "",
+            metavar="FILE",
+            help="A manifest, measured now, or a reference-values.json.",
+            show_default=False,
+        ),
+        fmt: str = typer.Option("", "--format", "-f", metavar="NAME", help="The format.", show_default=False),
+        listed: bool = typer.Option(False, "--list", help="List every format and what it needs."),
+        output: str = typer.Option(
+            "",
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Write there: into a folder that exists or ends in /, else this file.",
+            show_default=False,
+        ),
+        one: str = typer.Option(
+            "", "--file", metavar="NAME", help="Take this file of the format alone.", show_default=False
+        ),
+        extra: list[str] = EXTRA,
+        sign: str = typer.Option(
+            "", "--sign", metavar="KEY", help="Sign with this private key (PEM).", show_default=False
+        ),
+        target: list[str] = TARGETS,
+        settings: list[str] = SETTINGS,
+        quiet: bool = QUIET,
+    ) -> None:
+        """Write reference values in a format that a verifier reads.
+
+        The first file of a format goes to standard output; -o FOLDER/ writes all of them.
+        """
+        if listed:
+            sys.stdout.write(_list())
+            return
+        if not file or not fmt:
+            missing = "FILE" if not file else "--format NAME"
+            raise SevbuildError(f"export needs {missing}", hint="`sevbuild export --list` lists the formats")
+        from sevbuild.cli.extra import KEY_LIMIT, read_extra
+        from sevbuild.cli.source import load_values
+        from sevbuild.reference.export.interface import ExportOptions
+        from sevbuild.reference.export.registry import exporter, render
+
+        found = exporter(fmt)
+        source = load_values(file, settings=read_settings(settings), targets=target)
+        values = {**source.values.get(fmt, {}), **read_extra(fmt, extra)}
+        options = ExportOptions(values, read_file(sign, KEY_LIMIT) if sign else None)
+        files = render(fmt, source.document, options)
+        notes = [Notice("note", fmt, text) for text in found.notes(source.document, options)]
+        print_notices([*source.notices, *notes], quiet=quiet)
+        if one and one not in files:
+            raise SevbuildError(f"format {fmt} writes no {one}", hint=f"it writes {', '.join(files)}")
+        _write(fmt, {one: files[one]} if one else files, output, quiet=quiet)
+
+
+def _write(fmt: str, files: dict[str, bytes], output: str, *, quiet: bool) -> None:
+    import os
+
+    first = next(iter(files))
+    if not output:
+        if len(files) > 1:
+            others = ", ".join(list(files)[1:])
+            text = f"prints {first}; it also has {others}: --file NAME prints one, -o FOLDER/ writes all"
+            print_notices([Notice("note", fmt, text)], quiet=quiet)
+        _print(files[first])
+        return
+    from sevbuild.fs import make_folder, write_file
+
+    if output.endswith("/") or os.path.isdir(output):
+        make_folder(output)
+        for name, data in files.items():
+            write_file(os.path.join(output, name), data)
+    elif len(files) > 1:
+        hint = f"-o {output}/ writes all, --file NAME one of them"
+        raise SevbuildError(f"format {fmt} has {len(files)} files, {', '.join(files)}", hint=hint)
+    else:
+        write_file(output, files[first])
+
+
+def _print(data: bytes) -> None:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        return
+    sys.stdout.write(text)
+
+
+def _list() -> str:
+    from sevbuild.cli.tables import text_table
+    from sevbuild.manifest.formats import FORMATS
+    from sevbuild.reference.export.registry import exporter
+
+    rows = []
+    for name, keys in FORMATS.items():
+        found = exporter(name)
+        needs = ", ".join(key.name for key in keys if key.required)
+        takes = ", ".join(key.name for key in keys if not key.required)
+        rows.append((name, ", ".join(found.modes), found.summary, takes or "-", needs or "-"))
+    return text_table(("format", "modes", "what it is", "takes", "needs"), rows)

@@ -1,0 +1,75 @@
+"""`sevbuild publish`: a release in one command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from sevbuild.cli.options import QUIET, SETTINGS, TARGETS, read_settings
+from sevbuild.cli.report import print_notices
+from sevbuild.fs import read_file, write_folder
+
+__all__ = ["register"]
+
+EXTRA: Any = typer.Option(
+    [], "--extra", metavar="FORMAT.KEY=VALUE", help="A value the guest does not determine; @FILE reads it."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+
+    @app.command()
+    def publish(
+        file: str = typer.Argument(
+            ...,
+            metavar="FILE",
+            help="A manifest, measured now, or a reference-values.json.",
+            show_default=False,
+        ),
+        output: str = typer.Option(
+            ..., "--output", "-o", metavar="FOLDER", help="The release.", show_default=False
+        ),
+        formats: str = typer.Option(
+            "",
+            "--formats",
+            metavar="NAME,NAME...",
+            help="The formats, or `all` that apply; else those of [publish], else all.",
+            show_default=False,
+        ),
+        extra: list[str] = EXTRA,
+        sign: str = typer.Option(
+            "", "--sign", metavar="KEY", help="Sign with this private key (PEM).", show_default=False
+        ),
+        target: list[str] = TARGETS,
+        settings: list[str] = SETTINGS,
+        quiet: bool = QUIET,
+    ) -> None:
+        """Write a release: reference values, every format that applies, release notes, SHA256SUMS.
+
+        The folder is complete or absent. Formats that do not apply are noted on standard error with the
+        reason; one asked for by name must be written.
+        """
+        from sevbuild.cli.extra import KEY_LIMIT, read_extras
+        from sevbuild.cli.source import load_values
+        from sevbuild.reference.export.registry import exporter
+        from sevbuild.reference.release import CHECKSUMS, make_release
+
+        named = tuple(name.strip() for name in formats.split(",") if name.strip())
+        everything = named == ("all",)
+        for name in () if everything else named:
+            exporter(name)
+        given = read_extras(extra)
+        source = load_values(file, settings=read_settings(settings), targets=target)
+        wanted = None if everything else named or source.formats
+        values = {
+            name: {**source.values.get(name, {}), **given.get(name, {})}
+            for name in {**source.values, **given}
+        }
+        key = read_file(sign, KEY_LIMIT) if sign else None
+        release = make_release(source.document, wanted, values, key)
+        print_notices([*source.notices, *release.notices], quiet=quiet)
+        write_folder(output, release.files, CHECKSUMS)
+        sys.stdout.write("".join(f"{name}\n" for name in sorted(release.files)))

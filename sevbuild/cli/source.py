@@ -1,0 +1,59 @@
+"""Where reference values come from: a manifest, measured now, or a document made before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.fs import read_file, read_range
+
+__all__ = ["Source", "load_values"]
+
+_LIMIT = 256 << 20
+
+
+class Source(NamedTuple):
+    """Hold a document, and what the manifest it was made of says of publishing."""
+
+    document: dict[str, Any]
+    formats: tuple[str, ...] | None
+    values: Mapping[str, Mapping[str, Any]]
+    notices: list[Notice]
+
+
+def load_values(path: str, *, settings: Mapping[str, Any], targets: list[str]) -> Source:
+    """Return the reference values of a manifest or document; `targets` takes these labels alone.
+
+    A file that starts with a brace is a document, since no manifest does.
+    """
+    if path != "-" and read_range(path, 0, 64).lstrip().startswith(b"{"):
+        return _from_document(path, settings=settings, targets=targets)
+    from sevbuild.guest.guest import load_guest
+    from sevbuild.reference.measured import measured_document
+
+    guest = load_guest(path, settings=settings)
+    document = measured_document(guest, guest.select(targets))
+    publish = guest.manifest.publish
+    if publish is None:
+        return Source(document, None, {}, guest.notices)
+    return Source(document, publish.formats, publish.values, guest.notices)
+
+
+def _from_document(path: str, *, settings: Mapping[str, Any], targets: list[str]) -> Source:
+    from sevbuild.reference.measured import read_document
+
+    if settings:
+        raise SevbuildError("--set overrides a manifest; a document is what it is")
+    document = read_document(path, read_file(path, _LIMIT))
+    if targets:
+        known = {value["label"]: value for value in document["values"]}
+        for label in targets:
+            if label not in known:
+                from sevbuild.manifest.document import suggest
+
+                raise SevbuildError(f"no target has the label {label!r}", hint=suggest(label, known))
+        # A document of several releases has a label once in each.
+        taken = [value for value in document["values"] if value["label"] in targets]
+        document = {**document, "values": taken}
+    return Source(document, None, {}, [])

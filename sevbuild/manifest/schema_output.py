@@ -1,0 +1,74 @@
+"""The JSON Schema of what a manifest says beside what is measured: launch commands and publications."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sevbuild.manifest.formats import FORMATS, FormatKey
+from sevbuild.manifest.machine_keys import MEMORY
+from sevbuild.manifest.schema_shapes import one_or_list, table
+
+__all__ = ["machine_schema", "publish_schema"]
+
+
+def machine_schema() -> dict[str, Any]:
+    """Return the schema of `[machine]`."""
+    return table(
+        "What launch commands say beside what is measured; nothing here enters a digest.",
+        {
+            "memory": {
+                "description": "The guest's memory, as QEMU writes it. Default 2G.",
+                "type": "string",
+                "pattern": MEMORY,
+            },
+            "cbitpos": {
+                "description": "The host's C-bit (CPUID 8000001F EBX 5:0): 51 from Milan on, 47 before. Default 51.",
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 63,
+            },
+            "reduced-phys-bits": {
+                "description": "Physical address bits that encryption takes (CPUID 8000001F EBX 11:6). Default 1.",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 63,
+            },
+            "extra-args": {
+                "description": "Further QEMU arguments, such as disks; none that the other tables stand for.",
+                "type": "array",
+                "items": {"type": "string"},
+            },
+        },
+    )
+
+
+def publish_schema() -> dict[str, Any]:
+    """Return the schema of `[publish]` and of its tables by format."""
+    formats = {
+        name: table(
+            f"What format {name} needs that the guest does not determine.",
+            {key.name: {"description": key.meaning, **_format_value(key)} for key in keys},
+        )
+        for name, keys in FORMATS.items()
+    }
+    return table(
+        "How reference values are published.",
+        {
+            "formats": one_or_list(
+                "The formats `publish` writes. Absent: all that apply.",
+                {"type": "string", "enum": list(FORMATS)},
+            ),
+            **formats,
+        },
+    )
+
+
+def _format_value(key: FormatKey) -> dict[str, Any]:
+    if key.kind == "integer":
+        return {"type": "integer", "minimum": 0, "maximum": key.high}
+    if key.kind == "boolean":
+        return {"type": "boolean"}
+    if key.kind == "text":
+        return {"type": "string", "minLength": 1}
+    item = {"type": "string", "pattern": f"^(0[xX])?[0-9a-fA-F]{{{2 * key.size}}}$"}
+    return item if key.kind == "hex" else {"anyOf": [item, {"type": "array", "items": item}]}

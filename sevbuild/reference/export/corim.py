@@ -1,0 +1,93 @@
+"""`corim`: a CoRIM as Veraison's SEV-SNP scheme reads it (veraison/services, 6b88102)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sevbuild.errors import SevbuildError
+from sevbuild.reference.export.corim_tags import (
+    MANIFEST_CREATOR,
+    TAG_CREATOR,
+    comid,
+    corim,
+    digests,
+    entity,
+    minimum_svn,
+    oid,
+    raw_value,
+    reference_triple,
+    sign1,
+)
+from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
+
+__all__ = ["BY_CHIP", "EXPORTER", "MEASUREMENT_KEY", "PROFILE"]
+
+PROFILE = "tag:amd.com,2024:snp-corim-profile"
+"""The profile Veraison registers; the URI of the later draft is unknown to it."""
+
+BY_CHIP = "1.3.6.1.4.1.3704.3.1"
+"""The class of guests whose reports a chip's own key signs (draft-deeglaze-amd-sev-snp-corim-profile)."""
+
+GUEST_SVN_KEY, FAMILY_ID_KEY, IMAGE_ID_KEY = 1, 3, 4
+MEASUREMENT_KEY, ID_KEY_KEY, AUTHOR_KEY_KEY = 641, 643, 644
+"""The mkeys of the fields of a report in the same draft."""
+
+
+class Corim(Exporter):
+    """Write one reference triple a launch digest: instance and mkey 641 are the digest.
+
+    What is the host's (TCB, chip, platform) and what Veraison skips is left out.
+    """
+
+    name = "corim"
+    summary = "CoRIM for Veraison, COSE_Sign1 with --sign"
+    signs = True
+
+    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+        """Return `corim.cbor`, and `corim.cose` when signed."""
+        extra = options.extra
+        class_id = oid(extra.get("class-id", BY_CHIP))
+        if options.key is not None and "signer-name" not in extra:
+            hint = "give --extra signer-name=VALUE, or signer-name under [publish.corim]"
+            raise SevbuildError("a signed CoRIM needs signer-name: who signs it", hint=hint)
+        launches: dict[str, list[dict[str, Any]]] = {}
+        for value in values_of(document, self.modes):
+            launches.setdefault(value["digest"], []).append(value)
+        triples = [
+            reference_triple(class_id, bytes.fromhex(digest), _measurements(digest, values))
+            for digest, values in launches.items()
+        ]
+        guest = document["guest"]
+        identifier = f"{guest['name']}/{guest['version']}"
+        makers: list[list[dict[int, Any]]] = [[], []]
+        if "entity-name" in extra:
+            name, uri = extra["entity-name"], extra.get("entity-uri")
+            makers = [[entity(name, uri, role)] for role in (TAG_CREATOR, MANIFEST_CREATOR)]
+        elif "entity-uri" in extra:
+            raise SevbuildError("corim: entity-uri without entity-name says nothing")
+        tag = comid(identifier, {0: triples}, entities=makers[0])
+        unsigned = corim(identifier, [tag], PROFILE, entities=makers[1])
+        if options.key is None:
+            return {"corim.cbor": unsigned}
+        signed = sign1(unsigned, options.key, extra["signer-name"], extra.get("signer-uri"))
+        return {"corim.cose": signed, "corim.cbor": unsigned}
+
+
+def _measurements(digest: str, values: list[dict[str, Any]]) -> list[tuple[int, dict[int, Any]]]:
+    """Return the digest and, where the targets of it share an ID block, what a report shows of that."""
+    found = [(MEASUREMENT_KEY, digests(bytes.fromhex(digest), ", ".join(value["label"] for value in values)))]
+    block = values[0].get("id_block")
+    if block and all(value.get("id_block") == block for value in values):
+        found = [
+            (GUEST_SVN_KEY, minimum_svn(block["guest_svn"])),
+            (FAMILY_ID_KEY, raw_value(bytes.fromhex(block["family_id"]))),
+            (IMAGE_ID_KEY, raw_value(bytes.fromhex(block["image_id"]))),
+            *found,
+            (ID_KEY_KEY, digests(bytes.fromhex(block["id_key_digest"]))),
+        ]
+        if block.get("author_key_digest"):
+            found.append((AUTHOR_KEY_KEY, digests(bytes.fromhex(block["author_key_digest"]))))
+    return found
+
+
+EXPORTER = Corim()

@@ -1,0 +1,65 @@
+"""What a format is: a name, what it needs, whether it applies to a guest, and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sevbuild.launch.profile import MODES
+from sevbuild.manifest.formats import FORMATS
+
+__all__ = ["ALL_MODES", "ExportOptions", "Exporter", "values_of"]
+
+ALL_MODES = MODES
+
+Document = Mapping[str, Any]
+
+
+class ExportOptions(NamedTuple):
+    """Hold what a publisher gives: values by key (`--extra`, `[publish.FORMAT]`), and a private key.
+
+    `key` is PEM, for the formats that can be signed.
+    """
+
+    extra: Mapping[str, Any] = {}
+    key: bytes | None = None
+
+
+class Exporter(Protocol):
+    """Write a reference-values document in one format. Nothing here reads a file or a clock.
+
+    `modes` are those whose targets the format can express; `signs` tells whether a private key is of use.
+    """
+
+    name: str
+    summary: str
+    modes: tuple[str, ...] = ("snp",)
+    signs: bool = False
+
+    def refusal(self, document: Document) -> str | None:
+        """Return why the format does not apply to this guest, else None."""
+        if values_of(document, self.modes):
+            return None
+        return f"no target has mode {' or '.join(self.modes)}"
+
+    def missing(self, document: Document, options: ExportOptions) -> list[str]:
+        """Return the keys that the format needs for this guest and nobody gave."""
+        del document
+        return [key.name for key in FORMATS[self.name] if key.required and key.name not in options.extra]
+
+    def notes(self, document: Document, options: ExportOptions) -> list[str]:
+        """Return what a publisher should know of the files that `render` returns."""
+        del options
+        total, taken = len(document["values"]), len(values_of(document, self.modes))
+        if taken == total:
+            return []
+        return [f"holds {taken} of {total} targets, those of mode {' or '.join(self.modes)}"]
+
+    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+        """Return file contents by name; raises SevbuildError where the options do not suffice."""
+        ...
+
+
+def values_of(document: Document, modes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the entries of `values` with one of these modes, in their order."""
+    return [value for value in document["values"] if value["mode"] in modes]

@@ -1,0 +1,49 @@
+"""What the two guest owner's scripts for SEV and SEV-ES have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sevbuild.reference.export.interface import Document
+from sevbuild.reference.export.text import one_line, shell_word
+
+__all__ = ["owner_script", "repeated_labels"]
+
+
+def repeated_labels(values: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return why a script cannot tell targets apart: one that is called by label holds one release."""
+    if len({value["label"] for value in values}) == len(values):
+        return None
+    return "the document is of several releases, and a label does not say which"
+
+
+def owner_script(
+    document: Document, tool: str, variables: Sequence[str], cases: Sequence[tuple[str, str]], command: str
+) -> bytes:
+    """Return a POSIX shell script that checks one target's reported measurement with a tool.
+
+    `variables` are lines of its comment, `cases` labels with the arguments they stand for, as shell words;
+    `command` uses those arguments as ``"$@"`` and ends the script with its status.
+    """
+    guest = document["guest"]
+    lines = [
+        "#!/bin/sh",
+        f"# Check the launch measurement of {one_line(guest['name'])} {one_line(guest['version'])} with {tool}.",
+        "# Usage: VARIABLE=VALUE... sh THIS LABEL",
+        *(f"#   {line}" for line in variables),
+        "set -eu",
+        'case "${1-}" in',
+    ]
+    for label, arguments in cases:
+        lines += [f"{shell_word(label)})", f"    set -- {arguments}", "    ;;"]
+    lines += [
+        "*)",
+        '    echo "no target of this guest: ${1-}; the labels are:" >&2',
+        *(f"    echo {shell_word('  ' + label)} >&2" for label, _ in cases),
+        "    exit 2",
+        "    ;;",
+        "esac",
+        command,
+    ]
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")

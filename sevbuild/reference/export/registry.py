@@ -1,0 +1,45 @@
+"""Find a format by name, and write a document in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from sevbuild.errors import SevbuildError
+from sevbuild.manifest.document import suggest
+from sevbuild.manifest.formats import FORMATS
+from sevbuild.reference.export.interface import Exporter, ExportOptions
+
+__all__ = ["exporter", "render"]
+
+
+def exporter(name: str) -> Exporter:
+    """Return the exporter of a format; raises SevbuildError for an unknown name."""
+    if name not in FORMATS:
+        hint = suggest(name, FORMATS) or "`sevbuild export --list` names them"
+        raise SevbuildError(f"no format is called {name!r}", hint=hint)
+    # Only what is asked for is imported: some formats bring libraries.
+    found: Exporter = import_module(f"sevbuild.reference.export.{name.replace('-', '_')}").EXPORTER
+    return found
+
+
+def render(name: str, document: Mapping[str, Any], options: ExportOptions) -> dict[str, bytes]:
+    """Return the files of one format by name.
+
+    Raises SevbuildError where the format does not apply to the guest, and where it needs what nobody gave:
+    then the message names every missing key.
+    """
+    found = exporter(name)
+    reason = found.refusal(document)
+    if reason is not None:
+        raise SevbuildError(f"format {name} does not apply: {reason}")
+    missing = found.missing(document, options)
+    if missing:
+        hint = f"give --extra {missing[0]}=VALUE, or the key under [publish.{name}]; nothing is invented"
+        raise SevbuildError(
+            f"format {name} needs what the guest does not determine: {', '.join(missing)}", hint=hint
+        )
+    if options.key is not None and not found.signs:
+        raise SevbuildError(f"format {name} cannot be signed", hint="corim and in-toto can")
+    return found.render(document, options)

@@ -1,0 +1,47 @@
+"""`sevctl`: the guest owner's check of SEV and SEV-ES measurements (virtee/sevctl 0.6)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
+from sevbuild.reference.export.owner import owner_script, repeated_labels
+
+__all__ = ["EXPORTER"]
+
+_VARIABLES = (
+    "API_MAJOR, API_MINOR, BUILD_ID: of the host's firmware (query-sev)",
+    "TIK: the file with your session's transport integrity key",
+    "MEASUREMENT: what the host reports, base64 of 48 bytes (query-sev-launch-measure)",
+)
+_COMMAND = (
+    'expected=$(sevctl measurement build --api-major "$API_MAJOR" --api-minor "$API_MINOR" \\\n'
+    '    --build-id "$BUILD_ID" --tik "$TIK" --launch-measure-blob "$MEASUREMENT" "$@")\n'
+    'if [ "$expected" = "$MEASUREMENT" ]; then echo "the measurement is right"; exit 0; fi\n'
+    'echo "the measurement is wrong: expected $expected" >&2\n'
+    "exit 1"
+)
+
+
+class Sevctl(Exporter):
+    """Write a script that computes the expected measurement of a target from its launch digest."""
+
+    name = "sevctl"
+    summary = "a guest owner's script around `sevctl measurement build`"
+    modes = ("sev", "sev-es")
+
+    def refusal(self, document: Document) -> str | None:
+        """Return why there is no such script."""
+        return super().refusal(document) or repeated_labels(values_of(document, self.modes))
+
+    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+        """Return `sevctl.sh`; what a session and a host determine are its variables."""
+        del options
+        cases = []
+        for value in values_of(document, self.modes):
+            digest = b64encode(bytes.fromhex(value["digest"])).decode()
+            cases.append((value["label"], f"--policy {value['policy']} --launch-digest {digest}"))
+        return {"sevctl.sh": owner_script(document, "sevctl", _VARIABLES, cases, _COMMAND)}
+
+
+EXPORTER = Sevctl()

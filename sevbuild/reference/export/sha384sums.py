@@ -1,0 +1,26 @@
+"""`sha384sums`: `DIGEST  LABEL` lines, the shape of sha384sum."""
+
+from __future__ import annotations
+
+from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
+from sevbuild.reference.export.text import one_line
+
+__all__ = ["EXPORTER"]
+
+
+class Sha384Sums(Exporter):
+    """Write a line a target; SEV and SEV-ES digests are SHA-256 and have no place here."""
+
+    name = "sha384sums"
+    summary = "SNP launch digests as `DIGEST  LABEL` lines"
+
+    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+        """Return `launch-digests.sha384`."""
+        del options
+        lines = [
+            f"{value['digest']}  {one_line(value['label'])}\n" for value in values_of(document, self.modes)
+        ]
+        return {"launch-digests.sha384": "".join(lines).encode("utf-8", "backslashreplace")}
+
+
+EXPORTER = Sha384Sums()

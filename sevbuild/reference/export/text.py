@@ -1,0 +1,38 @@
+"""The forms that text formats share: JSON, hex numbers, words safe in a shell, lists without repeats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["json_bytes", "number", "one_line", "shell_word", "unique"]
+
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
+
+
+def json_bytes(document: Any) -> bytes:
+    """Return a JSON document, indented, keys in their order, with LF at its end."""
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def number(text: str) -> int:
+    """Return the number that a hex string of the document stands for."""
+    return int(text, 16)
+
+
+def shell_word(text: str) -> str:
+    """Return a word as a POSIX shell reads it back, quoted where it must be."""
+    if text and set(text) <= _PLAIN:
+        return text
+    return "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def unique(items: Iterable[str]) -> list[str]:
+    """Return each item once, in the order of its first appearance."""
+    return list(dict.fromkeys(items))
+
+
+def one_line(text: str) -> str:
+    """Return text that cannot start a new line, nor end a comment."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,78 @@
+"""A release: reference values, every format that applies, checksums, release notes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.manifest.formats import FORMATS
+from sevbuild.reference.export.interface import ExportOptions
+from sevbuild.reference.export.registry import exporter, render
+
+__all__ = ["CHECKSUMS", "DOCUMENT_NAME", "Release", "make_release"]
+
+DOCUMENT_NAME = "reference-values.json"
+CHECKSUMS = "SHA256SUMS"
+
+
+class Release(NamedTuple):
+    """Hold the files of a release by name, and what a publisher should know of it."""
+
+    files: dict[str, bytes]
+    notices: list[Notice]
+
+
+def make_release(
+    document: Mapping[str, Any],
+    formats: Sequence[str] | None,
+    values: Mapping[str, Mapping[str, Any]],
+    key: bytes | None = None,
+) -> Release:
+    """Return the files of a release: the document, its exports, release notes and SHA256SUMS.
+
+    `formats` None takes every format that applies, and a notice names each that does not with the reason.
+    A format asked for by name that cannot be written raises SevbuildError. `values` are what a publisher
+    gives, by format and key; `key` is a private key in PEM that signs what can be signed.
+    """
+    files = {DOCUMENT_NAME: _document_bytes(document)}
+    notices: list[Notice] = []
+    signed = False
+    for name in FORMATS:
+        wanted = formats is not None and name in formats
+        # The release notes are part of every release.
+        if formats is not None and not wanted and name != "markdown":
+            continue
+        found = exporter(name)
+        options = ExportOptions(values.get(name, {}), key if found.signs else None)
+        reason = None if wanted else _not_applicable(name, document, options)
+        if reason is not None:
+            notices.append(Notice("note", name, f"not applicable: {reason}"))
+            continue
+        rendered = render(name, document, options)
+        signed = signed or (found.signs and key is not None)
+        files |= rendered
+        notices += [Notice("note", name, text) for text in found.notes(document, options)]
+    if key is not None and not signed:
+        raise SevbuildError(
+            "a signing key, and no format that it could sign", hint="corim and in-toto are signed"
+        )
+    sums = [f"{sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files)]
+    files[CHECKSUMS] = "".join(sums).encode()
+    return Release(files, notices)
+
+
+def _not_applicable(name: str, document: Mapping[str, Any], options: ExportOptions) -> str | None:
+    found = exporter(name)
+    reason = found.refusal(document)
+    if reason is None and (missing := found.missing(document, options)):
+        reason = f"needs what the guest does not determine: {', '.join(missing)}"
+    return reason
+
+
+def _document_bytes(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode(
+        "utf-8", "backslashreplace"
+    )

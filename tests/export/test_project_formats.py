@@ -1,0 +1,158 @@
+"""Formats of projects: field for field, and against what they published."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from sevbuild.errors import SevbuildError
+from sevbuild.reference.export.interface import ExportOptions
+from sevbuild.reference.export.registry import exporter, render
+from tests.export.support import document, rendered
+from tests.support.shared import shared_file
+
+
+def _json(name: str, of: dict[str, Any], **extra: Any) -> Any:
+    (data,) = rendered(name, of, **extra).values()
+    return json.loads(data)
+
+
+def test_dstacks_own_document_comes_out() -> None:
+    """What dstack published, key by key and in its order, from the reference values of the same guest."""
+    published = json.loads(shared_file("publish/dstack/measurement.snp.ingredients.json").read_text())
+    ours = _json("dstack", document("hardware"))
+    assert ours == published
+    assert list(ours) == list(published)
+    report = shared_file("publish/dstack/extracted-report.bin").read_bytes()
+    assert document("hardware")["values"][0]["digest"] == report[0x90:0xC0].hex()
+
+
+def test_several_targets_are_a_list_of_records() -> None:
+    records = _json("dstack", document("matrix"))
+    assert [(record["vcpu_type"], record["vcpus"]) for record in records[::2]] == [
+        ("EPYC-v4", 1), ("EPYC-v4", 2), ("EPYC-Milan", 1), ("EPYC-Milan", 2)
+    ]  # fmt: skip
+    assert [record["base_cmdline"] for record in records[1:4:2]] == ["maxcpus=1", "maxcpus=2"]
+
+
+def test_hyperbeams_record_has_the_digests_of_the_launch() -> None:
+    of = document("matrix")
+    records = _json("hyperbeam", of)["snp_trusted"]
+    assert len(records) == len(of["values"])
+    for record, value in zip(records, of["values"], strict=True):
+        assert set(record) == {
+            "vcpus", "vcpu_type", "vmm_type", "guest_features", "firmware", "kernel", "initrd", "append"
+        }  # fmt: skip
+        assert record["append"] == sha256(value["cmdline"].encode() + b"\0").hexdigest()
+        assert record["kernel"] == of["inputs"][1]["sha256"]
+        assert (record["vmm_type"], record["vcpus"]) == (1, value["vcpus"])
+
+
+def _without(of: dict[str, Any], *path: str) -> dict[str, Any]:
+    entry: Any = of["ingredients"][0]
+    for key in path[:-1]:
+        entry = entry[key]
+    entry[path[-1]] = None
+    return of
+
+
+@pytest.mark.parametrize("name", ["dstack", "hyperbeam"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda of: of["values"][0].update(kernel_hashes=False), "no kernel is measured"),
+        (lambda of: of["values"][0].update(profile="ec2"), "profile qemu, not of ec2"),
+        (lambda of: of["values"][0].update(order="canonical"), "canonical order"),
+        (lambda of: of["values"][0].update(cpu="0x00a00f11"), "0x00a00f11"),
+        (lambda of: of["values"][0].pop("ingredients"), "no ingredients"),
+        (lambda of: _without(of, "seed"), "no ingredients"),
+        (lambda of: _without(of, "hash_table"), "hash table"),
+        (lambda of: of["ingredients"][0]["kernel"].update(cmdline=None, cmdline_sha256=None), "not UTF-8"),
+    ],
+)
+def test_what_those_verifiers_cannot_recompute_is_not_exported(name: str, change: Any, reason: str) -> None:
+    of = document("hardware")
+    change(of)
+    assert reason in str(exporter(name).refusal(of))
+
+
+def test_bounds_of_dstacks_readers() -> None:
+    of = document("hardware")
+    of["values"][0]["vcpus"] = 513
+    assert "512 vCPUs" in str(exporter("dstack").refusal(of))
+
+
+def test_contrast_holds_one_vcpu_and_the_reset_address() -> None:
+    of = document("matrix")
+    entries = _json("contrast", of)["snp"]
+    assert [entry["TrustedMeasurement"] for entry in entries] == [
+        value["digest"] for value in of["values"] if value["vcpus"] == 1
+    ]
+    assert set(entries[0]) == {
+        "Platform", "ProductName", "TrustedMeasurement", "APEIP", "CPUs", "MinimumTCB", "GuestPolicy",
+        "PlatformInfo", "MinimumMitigationVector", "AllowedChipIDs",
+    }  # fmt: skip
+    assert entries[0]["APEIP"] == "0080b004"
+    assert entries[0]["GuestPolicy"] == {
+        "ABIMinor": 0, "ABIMajor": 0, "SMT": True, "MigrateMA": False, "Debug": False, "SingleSocket": False,
+        "CXLAllowed": False, "MemAES256XTS": False, "RAPLDis": False, "CipherTextHidingDRAM": False,
+        "PageSwapDisable": False,
+    }  # fmt: skip
+    assert exporter("contrast").notes(of, ExportOptions())[0].startswith("holds 4 of 8 targets")
+    single = {**of, "values": of["values"][:1]}
+    assert exporter("contrast").notes(single, ExportOptions()) == []
+
+
+def test_contrast_is_refused_what_it_cannot_extend() -> None:
+    with pytest.raises(SevbuildError, match="'Turin' is not known"):
+        rendered("contrast", document("matrix"), product_name="Turin")
+    of = document("matrix")
+    for value in of["values"]:
+        value["profile"] = "ec2"
+    assert "under profile qemu" in str(exporter("contrast").refusal(of))
+    assert "AP reset address" in str(exporter("contrast").refusal(_without(document("matrix"), "reset")))
+
+
+def test_tinfoils_predicate_has_its_fields() -> None:
+    of = document("matrix")
+    of["values"] = of["values"][:1]
+    predicate = _json("tinfoil", of)
+    assert set(predicate) == {"snp_measurement", "tdx_measurement", "vm_shape", "cmdline", "hashes", "config"}
+    assert set(predicate["vm_shape"]) == {"cpus", "memory_mb", "gpus", "disks"}
+    assert set(predicate["hashes"]) == {"version", "root", "initrd", "kernel", "raw"}
+    assert predicate["hashes"]["kernel"] == of["inputs"][1]["sha256"]
+    assert b64decode(predicate["config"]) == b"cvm-version: 0.4.1\n"
+    del of["values"][0]["ingredients"]
+    of["inputs"].append({**of["inputs"][1], "sha256": "00" * 32})
+    assert "does not have one of each" in str(exporter("tinfoil").refusal(of))
+    of["values"][0]["kernel_hashes"] = False
+    assert "no kernel is measured" in str(exporter("tinfoil").refusal(of))
+
+
+def test_the_igvm_identity_is_in_upper_case() -> None:
+    of = document("matrix")
+    of["values"][1]["policy"] = "0xb0000"
+    identity = _json("igvm-identity", of)
+    assert identity["environment"] == {"class_id": "7fb00ee4-a7ff-11ed-9e2f-00155d09de56"}
+    assert [entry["reference"]["snp_ld"].lower() for entry in identity["series"]] == [
+        value["digest"] for value in of["values"]
+    ]
+    assert identity["series"][0]["reference"]["snp_ld"].isupper()
+    assert [entry["endorsement"]["build_info"]["debug_build"] for entry in identity["series"][:2]] == [
+        False,
+        True,
+    ]
+    assert {entry["endorsement"]["snp_isvsvn"] for entry in identity["series"]} == {7}
+
+
+def test_the_svn_is_the_id_blocks_where_there_is_one() -> None:
+    of = document("hardware")
+    of["values"][0]["id_block"] = {"guest_svn": 9}
+    (data,) = render("igvm-identity", of, ExportOptions()).values()
+    assert json.loads(data)["series"][0]["endorsement"]["snp_isvsvn"] == 9
+    with pytest.raises(SevbuildError, match="guest-svn 7, and 9 in the ID block"):
+        rendered("igvm-identity", of)
