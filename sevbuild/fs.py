@@ -66,26 +66,37 @@ def file_starts_with(path: str, magic: bytes) -> bool:
     return os.path.isfile(path) and read_range(path, 0, len(magic)) == magic
 
 
-def hash_files(paths: Sequence[str], write: Callable[[memoryview], object] | None = None) -> tuple[HASH, int]:
+def hash_files(
+    paths: Sequence[str],
+    write: Callable[[memoryview], object] | None = None,
+    *,
+    each: list[bytes] | None = None,
+) -> tuple[HASH, int]:
     """Return the SHA-256 state over the files one after the other, and their size together.
 
     Memory does not grow with the files: they pass through one buffer of 256 KiB. `write` is given each
-    piece that was hashed, so that a copy is of the very bytes.
+    piece that was hashed, so that a copy is of the very bytes. The SHA-256 of every single file is added to
+    `each`; of all but the first that takes a second hash over the same buffer.
     """
     state = sha256()
     size = 0
     buffer = bytearray(_BUFFER)
     view = memoryview(buffer)
-    for path in paths:
+    for index, path in enumerate(paths):
+        own = None if each is None or index == 0 else sha256()
         try:
             with open(path, "rb", buffering=0) as stream:
                 while count := stream.readinto(buffer):
                     state.update(view[:count])
+                    if own is not None:
+                        own.update(view[:count])
                     size += count
                     if write is not None:
                         write(view[:count])
         except OSError as error:
             raise _cannot(path, error) from None
+        if each is not None:
+            each.append((own or state).digest())
     return state, size
 
 

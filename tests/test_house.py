@@ -25,12 +25,15 @@ ORDER = [
     "launch",
     "image",
     "vcpu",
+    "fetch",
+    "https",
+    "cache",
     "fs",
     "errors",
 ]
 """From the top down; a folder imports from itself and from those after it."""
 
-HEAVY = ["lief", "cryptography", "cbor2", "rich", "pydantic", "jinja2"]
+HEAVY = ["lief", "platformdirs", "ssl", "cryptography", "cbor2", "rich", "pydantic", "jinja2"]
 PURE = ["igvm", "measure", "launch", "image", "vcpu"]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sevbuild.bundle.disk import Disk
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import hash_files, hash_range
-from sevbuild.guest.inputs import HashedInput, Range
+from sevbuild.guest.inputs import HashedInput, InputWork, Range
 
 __all__ = ["Keeper", "Progress"]
 
@@ -36,21 +36,19 @@ class Keeper:
         """Have every reading that is under way fail soon."""
         self._cancelled = True
 
-    def work(
-        self, name: str, *, always: bool = False
-    ) -> Callable[[Sequence[str], Range | None], HashedInput]:
+    def work(self, name: str, *, always: bool = False) -> InputWork:
         """Return what reads files and keeps them under `name`, as a reader's `hash_with` takes it.
 
         `always` keeps them where the mode is `none` as well.
         """
 
-        def keep(paths: Sequence[str], part: Range | None) -> HashedInput:
+        def keep(paths: Sequence[str], part: Range | None, each: list[bytes] | None) -> HashedInput:
             path = os.path.join(self._folder, name)
             try:
                 if self._mode == "link" and len(paths) == 1 and part is None and self._linked(paths[0], path):
                     return self._hash_linked(paths[0], path)
                 left_out = self._mode == "none" and not always
-                return self._copy(paths, part, None if left_out else path)
+                return self._copy(paths, part, None if left_out else path, each)
             except OSError as error:
                 raise SevbuildError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -73,7 +71,13 @@ class Keeper:
         finally:
             self._disk.close(descriptor)
 
-    def _copy(self, paths: Sequence[str], part: Range | None, path: str | None) -> HashedInput:
+    def _copy(
+        self,
+        paths: Sequence[str],
+        part: Range | None,
+        path: str | None,
+        each: list[bytes] | None = None,
+    ) -> HashedInput:
         label = os.path.basename(paths[0])
         descriptor = -1 if path is None else self._disk.create(path)
 
@@ -86,7 +90,9 @@ class Keeper:
                 self._progress(label, len(piece))
 
         try:
-            state, size = hash_files(paths, write) if part is None else hash_range(paths[0], *part, write)
+            state, size = (
+                hash_files(paths, write, each=each) if part is None else hash_range(paths[0], *part, write)
+            )
         finally:
             if descriptor >= 0:
                 self._disk.close(descriptor)

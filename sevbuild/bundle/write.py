@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -37,10 +37,12 @@ def build_bundle(
     inputs: str = "copy",
     disk: Disk | None = None,
     progress: Progress | None = None,
+    check: Callable[[], object] | None = None,
 ) -> BundleDocument:
     """Measure a guest and write its bundle to the folder `output`, whole or not at all.
 
-    A bundle that is there is exchanged for the new one; any other folder with something in it is refused.
+    `check` is called when everything was read and before anything is in its place; what it raises leaves
+    the folder as it was. A bundle that is there is exchanged for the new one; any other folder with something in it is refused.
     Raises SevbuildError.
     """
     disk = Disk() if disk is None else disk
@@ -52,6 +54,8 @@ def build_bundle(
             store = Store(disk, stage.folder, keeper, inputs)
             chosen = guest.targets if targets is None else targets
             staged = stage_inputs(guest, chosen, store, firmware=inputs != "none")
+            if check is not None:
+                check()
             bundle = _describe(staged, store, stage.folder)
             data = encode_bundle(bundle)
             if len(data) > DOCUMENT_LIMIT:
@@ -80,7 +84,7 @@ def primed_guest(text: str, folder: str, hashed: dict[str, HashedInput]) -> Gues
 
 
 def _known(hashed: HashedInput) -> InputWork:
-    return lambda _paths, _part: hashed
+    return lambda _paths, _part, _each: hashed
 
 
 def _describe(staged: Staged, store: Store, folder: str) -> BundleDocument:

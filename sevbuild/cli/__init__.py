@@ -17,6 +17,7 @@ VERBS = {
     "init": "init",
     "import": "import_guest",
     "check": "check",
+    "lock": "lock",
     "schema": "schema",
     "measure": "measure",
     "plan": "plan",
@@ -31,6 +32,7 @@ VERBS = {
     "diff": "diff",
     "profiles": "profiles",
     "cpus": "cpus",
+    "cache": "cache",
 }
 """Every verb and the module of this package that holds it, in the order of the help."""
 

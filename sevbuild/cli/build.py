@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, TARGETS, read_settings
+from sevbuild.cli.options import (
+    FROZEN,
+    LOCK_FILE,
+    LOCKED,
+    MANIFEST,
+    OFFLINE,
+    QUIET,
+    SETTINGS,
+    TARGETS,
+    lock_check,
+    network,
+    read_settings,
+)
 from sevbuild.cli.report import print_notices
 from sevbuild.guest.guest import load_guest
 
@@ -25,6 +37,10 @@ def register(app: typer.Typer) -> None:
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
         link: bool = typer.Option(False, "--link", help="Reflink or hard-link inputs where that works."),
+        locked: bool = LOCKED,
+        frozen: bool = FROZEN,
+        lock_file: str = LOCK_FILE,
+        offline: bool = OFFLINE,
         no_copy: bool = typer.Option(False, "--no-copy", help="Name inputs by their digests alone."),
         quiet: bool = QUIET,
     ) -> None:
@@ -43,11 +59,19 @@ def register(app: typer.Typer) -> None:
         if not output:
             raise SevbuildError("--output must name a folder")
         inputs = "link" if link else "none" if no_copy else "copy"
-        guest = load_guest(manifest, settings=read_settings(settings))
+        held = lock_check(manifest, settings, locked=locked, frozen=frozen, lock_file=lock_file)
+        guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
         progress = ProgressLine()
         try:
             targets = guest.select(target)
-            bundle = build_bundle(guest, output, targets=targets, inputs=inputs, progress=progress)
+            bundle = build_bundle(
+                guest,
+                output,
+                targets=targets,
+                inputs=inputs,
+                progress=progress,
+                check=lambda: held(guest, targets),
+            )
         finally:
             progress.finish()
         # What is shipped is looked into: it costs a fifth of a second, once a release.

@@ -6,7 +6,18 @@ import sys
 
 import typer
 
-from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, read_settings
+from sevbuild.cli.options import (
+    FROZEN,
+    LOCK_FILE,
+    LOCKED,
+    MANIFEST,
+    OFFLINE,
+    QUIET,
+    SETTINGS,
+    lock_check,
+    network,
+    read_settings,
+)
 from sevbuild.cli.report import print_notices
 from sevbuild.guest.guest import load_guest
 
@@ -17,12 +28,22 @@ def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
 
     @app.command()
-    def check(manifest: str = MANIFEST, settings: list[str] = SETTINGS, quiet: bool = QUIET) -> None:
+    def check(
+        manifest: str = MANIFEST,
+        settings: list[str] = SETTINGS,
+        locked: bool = LOCKED,
+        frozen: bool = FROZEN,
+        lock_file: str = LOCK_FILE,
+        offline: bool = OFFLINE,
+        quiet: bool = QUIET,
+    ) -> None:
         """Check a manifest and its inputs, and look into the firmware."""
         from sevbuild.guest.lint import lint_guest
 
-        guest = load_guest(manifest, settings=read_settings(settings))
+        held = lock_check(manifest, settings, locked=locked, frozen=frozen, lock_file=lock_file)
+        guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
         guest.check_inputs()
+        held(guest, guest.targets, everything=True)
         guest.notices.extend(lint_guest(guest))
         print_notices(guest.notices, quiet=quiet)
         warnings = sum(notice.level == "warning" for notice in guest.notices)

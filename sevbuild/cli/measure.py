@@ -10,9 +10,13 @@ import typer
 
 from sevbuild.cli.options import (
     FOREIGN_MAGIC,
+    FROZEN,
     LOADERS,
+    LOCK_FILE,
+    LOCKED,
     MANIFEST,
     MODEL,
+    OFFLINE,
     QUIET,
     SETTINGS,
     TARGETS,
@@ -21,6 +25,8 @@ from sevbuild.cli.options import (
     WITH_INITRD,
     WITH_KERNEL,
     check_format,
+    lock_check,
+    network,
     read_settings,
 )
 from sevbuild.cli.report import print_notices
@@ -42,6 +48,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def measure(
         manifest: str = MANIFEST,
+        *,
         fmt: str = typer.Option(
             "hex", "--format", "-f", metavar="|".join(FORMATS), help="How to print them."
         ),
@@ -64,6 +71,10 @@ def register(app: typer.Typer) -> None:
         with_kernel: str = WITH_KERNEL,
         with_initrd: str = WITH_INITRD,
         with_cmdline: str = WITH_CMDLINE,
+        locked: bool = LOCKED,
+        frozen: bool = FROZEN,
+        lock_file: str = LOCK_FILE,
+        offline: bool = OFFLINE,
         quiet: bool = QUIET,
     ) -> None:
         """Print the launch digest of each target of a guest.
@@ -80,6 +91,8 @@ def register(app: typer.Typer) -> None:
             options = ForeignOptions(*foreign)
             if not file_starts_with(manifest, FOREIGN_MAGIC):
                 refuse_foreign_options(options)
+            if locked or frozen or lock_file or offline:
+                raise SevbuildError("--locked, --frozen, --lock and --offline are for manifests")
             if settings or lint:
                 raise SevbuildError(f"{'--set' if settings else '--lint'} is for manifests")
 
@@ -88,8 +101,11 @@ def register(app: typer.Typer) -> None:
 
             measure_foreign(manifest, options, target, fmt, act, quiet=quiet)
             return
-        guest = load_guest(manifest, settings=read_settings(settings))
-        measured = guest.measure(guest.select(target))
+        held = lock_check(manifest, settings, locked=locked, frozen=frozen, lock_file=lock_file)
+        guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
+        targets = guest.select(target)
+        measured = guest.measure(targets)
+        held(guest, targets)
         if lint:
             from sevbuild.guest.lint import lint_guest
 

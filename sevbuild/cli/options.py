@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -10,11 +11,20 @@ from sevbuild.errors import SevbuildError
 from sevbuild.fs import read_text
 from sevbuild.manifest.document import parse_toml
 
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sevbuild.guest.inputs import Network
+
 __all__ = [
     "FOREIGN_MAGIC",
+    "FROZEN",
     "LOADERS",
+    "LOCKED",
+    "LOCK_FILE",
     "MANIFEST",
     "MODEL",
+    "OFFLINE",
     "QUIET",
     "SETTINGS",
     "TARGETS",
@@ -23,6 +33,8 @@ __all__ = [
     "WITH_INITRD",
     "WITH_KERNEL",
     "check_format",
+    "lock_check",
+    "network",
     "read_settings",
 ]
 
@@ -53,6 +65,12 @@ WITH_KERNEL: Any = typer.Option(
 )
 WITH_INITRD: Any = typer.Option("", "--with-initrd", metavar="FILE", help="The initrd beside it.")
 WITH_CMDLINE: Any = typer.Option("", "--with-cmdline", metavar="TEXT", help="The command line beside it.")
+LOCKED: Any = typer.Option(False, "--locked", help="Exit 1 unless guest.lock says what is found.")
+FROZEN: Any = typer.Option(False, "--frozen", help="As --locked; without a guest.lock, exit 2.")
+LOCK_FILE: Any = typer.Option(
+    "", "--lock", metavar="FILE", help="As --locked, with this lock for guest.lock.", show_default=False
+)
+OFFLINE: Any = typer.Option(False, "--offline", help="Fetch nothing: inputs by URL must be in the cache.")
 QUIET: Any = typer.Option(False, "--quiet", "-q", help="Print no notes and no warnings.")
 
 
@@ -83,6 +101,30 @@ def check_format(value: str, known: tuple[str, ...], *, flag: str = "--format") 
     if value not in known:
         raise SevbuildError(f"{flag} {value}: not known here", hint=f"one of {', '.join(known)}")
     return value
+
+
+def lock_check(
+    manifest: str, settings: list[str], *, locked: bool, frozen: bool, lock_file: str
+) -> Callable[..., None]:
+    """Return what holds a run to its lock: called with the guest and its targets once they are read."""
+    if not (locked or frozen or lock_file):
+        return lambda _guest, _targets, **_more: None
+    from sevbuild.guest.locking import LockCheck
+
+    return LockCheck(manifest, path=lock_file, settings=settings, frozen=frozen)
+
+
+def network(offline: bool) -> Network:
+    """Return whether inputs may be fetched, with the progress on standard error."""
+    from sevbuild.guest.inputs import Network
+
+    return Network(offline, _progress)
+
+
+def _progress(url: str) -> AbstractContextManager[Callable[[int, int | None], None]]:
+    from sevbuild.cli.download_progress import show_progress
+
+    return show_progress(url)
 
 
 def _value(text: str) -> Any:

@@ -9,9 +9,13 @@ import typer
 
 from sevbuild.cli.options import (
     FOREIGN_MAGIC,
+    FROZEN,
     LOADERS,
+    LOCK_FILE,
+    LOCKED,
     MANIFEST,
     MODEL,
+    OFFLINE,
     QUIET,
     SETTINGS,
     TARGETS,
@@ -20,6 +24,8 @@ from sevbuild.cli.options import (
     WITH_INITRD,
     WITH_KERNEL,
     check_format,
+    lock_check,
+    network,
     read_settings,
 )
 from sevbuild.cli.report import print_notices
@@ -41,6 +47,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def plan(
         manifest: str = MANIFEST,
+        *,
         target: list[str] = TARGETS,
         fmt: str = typer.Option(
             "table", "--format", "-f", metavar="|".join(FORMATS), help="How to print it."
@@ -53,6 +60,10 @@ def register(app: typer.Typer) -> None:
         with_kernel: str = WITH_KERNEL,
         with_initrd: str = WITH_INITRD,
         with_cmdline: str = WITH_CMDLINE,
+        locked: bool = LOCKED,
+        frozen: bool = FROZEN,
+        lock_file: str = LOCK_FILE,
+        offline: bool = OFFLINE,
         quiet: bool = QUIET,
     ) -> None:
         """Print each launch update of a target, and the launch digest as it stands after it."""
@@ -64,13 +75,17 @@ def register(app: typer.Typer) -> None:
             options = ForeignOptions(*foreign)
             if not file_starts_with(manifest, FOREIGN_MAGIC):
                 refuse_foreign_options(options)
+            if locked or frozen or lock_file or offline:
+                raise SevbuildError("--locked, --frozen, --lock and --offline are for manifests")
             if settings or seed:
                 raise SevbuildError(f"{'--set' if settings else '--seed'} is for manifests")
             sys.stdout.write(_documents(fmt, plan_foreign(manifest, options, target, quiet=quiet)))
             return
-        guest = load_guest(manifest, settings=read_settings(settings))
+        held = lock_check(manifest, settings, locked=locked, frozen=frozen, lock_file=lock_file)
+        guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
         targets = guest.select(target)
         text = _seeds(guest, targets) if seed else _plans(fmt, guest, targets)
+        held(guest, targets)
         print_notices(guest.notices, quiet=quiet)
         sys.stdout.write(text)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.fs import read_text
-from sevbuild.guest.inputs import InputReader, check_pin, firmware_digest
+from sevbuild.guest.downloads import SVSM_LIMIT, declared_downloads
+from sevbuild.guest.inputs import InputReader, Network, check_pin
 from sevbuild.guest.kernel import KernelReader
 from sevbuild.guest.notices import firmware_notices, target_notices
 from sevbuild.image.ingredients import FirmwareSeed
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Guest", "Measured", "load_guest"]
 
-SVSM_LIMIT = 64 << 20
-
 
 class Measured(NamedTuple):
     """Hold a target, its launch plan and its launch digest (48 bytes for SNP, else 32)."""
@@ -47,10 +46,10 @@ class Measured(NamedTuple):
 class Guest:
     """Hold one declared guest for one run: inputs are read when they are first needed, and once."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, network: Network | None = None) -> None:
         self.manifest = manifest
         self.targets = expand(manifest)
-        self._reader = InputReader(manifest.directory)
+        self._reader = InputReader(manifest.directory, declared_downloads(manifest), network)
         self._kernels = KernelReader(self._reader)
         self._igvm: IgvmGuest | None = None
         if any(variant.igvm is not None for variant in manifest.variants):
@@ -107,7 +106,7 @@ class Guest:
             else:
                 found = self._reader.firmware(declared.path)
                 if declared.sha256 is not None:
-                    check_pin(declared.path, firmware_digest(found), declared.sha256)
+                    check_pin(declared.path, self._reader.digest(declared.path, found.data), declared.sha256)
                 self._notice(
                     firmware_notices(variant, found, [t for t in self.targets if t.variant is variant])
                 )
@@ -220,9 +219,7 @@ class Guest:
             raise SevbuildError("an SVSM needs the firmware file: it lies below it")
         data = self._reader.read(declared.path, SVSM_LIMIT)
         if declared.sha256 is not None:
-            from hashlib import sha256
-
-            check_pin(declared.path, sha256(data).digest(), declared.sha256)
+            check_pin(declared.path, self._reader.digest(declared.path, data), declared.sha256)
         size = declared.vars_size
         if size is None:
             size = self._reader.size(declared.vars_path or "")
@@ -238,14 +235,17 @@ class Guest:
                 self.notices.append(notice)
 
 
-def load_guest(path: str, *, settings: Mapping[str, Any] | None = None) -> Guest:
+def load_guest(
+    path: str, *, settings: Mapping[str, Any] | None = None, network: Network | None = None
+) -> Guest:
     """Return the guest declared in a manifest file; `-` reads standard input.
 
-    `settings` maps dotted TOML paths to values that override the file. Raises FaultsError with every
+    `settings` maps dotted TOML paths to values that override the file; `network` says whether inputs may
+    be fetched. Raises FaultsError with every
     fault of the manifest, SevbuildError where it cannot be read.
     """
     if path == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "strict") if sys.stdin else ""
-        return Guest(decode_manifest(text, "stdin", directory=".", settings=settings))
+        return Guest(decode_manifest(text, "stdin", directory=".", settings=settings), network)
     directory = os.path.dirname(path) or "."
-    return Guest(decode_manifest(read_text(path), path, directory=directory, settings=settings))
+    return Guest(decode_manifest(read_text(path), path, directory=directory, settings=settings), network)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from threading import Thread
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.fs import hash_files, hash_range, read_file, read_range
 from sevbuild.image.ovmf import Firmware, parse_firmware
 
-__all__ = ["CMDLINE_LIMIT", "FIRMWARE_LIMIT", "HashedInput", "InputReader", "InputWork", "Range", "check_pin"]
+if TYPE_CHECKING:
+    from sevbuild.fetch import Progress
+
+__all__ = [
+    "CMDLINE_LIMIT",
+    "FIRMWARE_LIMIT",
+    "Download",
+    "HashedInput",
+    "InputReader",
+    "InputWork",
+    "Network",
+    "Range",
+    "check_pin",
+    "firmware_digest",
+]
 
 FIRMWARE_LIMIT = 256 << 20
 CMDLINE_LIMIT = 1 << 20
@@ -22,6 +36,20 @@ Job = tuple[tuple[str, ...], Range | None]
 """Files one after the other, or one (offset, size) range of a single file."""
 
 
+class Download(NamedTuple):
+    """Hold what a URL must lead to: its SHA-256 and the most bytes it can be."""
+
+    sha256: bytes
+    limit: int
+
+
+class Network(NamedTuple):
+    """Say whether inputs may be fetched, and who shows how far that is."""
+
+    offline: bool = False
+    progress: Progress | None = None
+
+
 class HashedInput(NamedTuple):
     """Hold the SHA-256 and the size of one input."""
 
@@ -29,44 +57,81 @@ class HashedInput(NamedTuple):
     size: int
 
 
-InputWork = Callable[[Sequence[str], Range | None], HashedInput]
-"""What takes the place of plain hashing: it is given the resolved paths and the range."""
+InputWork = Callable[[Sequence[str], Range | None, list[bytes] | None], HashedInput]
+"""What takes the place of plain hashing: it is given the resolved paths, the range, and a list to which the
+SHA-256 of every single file is to be added."""
 
 
 class _Pending:
-    """Hold a digest that a thread is computing, or the error it met."""
+    """Hold a digest that a thread is computing, or the error it met; `each` has those of its files."""
 
-    __slots__ = ("error", "result", "thread")
+    __slots__ = ("each", "error", "result", "thread")
 
-    def __init__(self) -> None:
+    def __init__(self, *, apart: bool) -> None:
+        self.each: list[bytes] | None = [] if apart else None
         self.thread: Thread | None = None
         self.result: HashedInput | None = None
         self.error: SevbuildError | None = None
 
 
 class InputReader:
-    """Read inputs relative to one directory; results are kept for the run, not beyond it."""
+    """Read inputs relative to one directory; results are kept for the run, not beyond it.
 
-    def __init__(self, directory: str) -> None:
+    What `downloads` has by its URL is fetched when it is first needed, and verified whenever it is read.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        downloads: Mapping[str, Download] | None = None,
+        network: Network | None = None,
+    ) -> None:
         self._directory = directory
+        self._downloads = downloads or {}
+        self._network = network or Network()
+        self._fetched: dict[str, str] = {}
         self._firmware: dict[str, Firmware] = {}
+        self._contents: dict[str, bytes] = {}
+        self._digests: dict[str, bytes] = {}
         self._pending: dict[Job, _Pending] = {}
         self._works: dict[Job, InputWork] = {}
 
     def resolve(self, path: str) -> str:
-        """Return a manifest's path as this process can open it."""
+        """Return a manifest's path, or the cached file of its URL, as this process can open it."""
+        if path in self._downloads:
+            return self._fetch(path)
         return os.path.normpath(os.path.join(self._directory, os.path.expanduser(path)))
 
     def read(self, path: str, limit: int = CMDLINE_LIMIT) -> bytes:
-        """Return the contents of a small file."""
-        return read_file(self.resolve(path), limit)
+        """Return the contents of a file of at most `limit` bytes."""
+        at = self.resolve(path)
+        data = self._contents.get(at)
+        if data is None:
+            data = self._contents[at] = read_file(at, limit)
+            if path in self._downloads:
+                self._verify(path, self.digest(path, data))
+        return data
+
+    def digest(self, path: str, data: bytes) -> bytes:
+        """Return the SHA-256 of contents read before, computed once."""
+        path = self.resolve(path)
+        found = self._digests.get(path)
+        if found is None:
+            found = self._digests[path] = sha256(data).digest()
+        return found
+
+    def was_hashed(self, paths: Sequence[str]) -> bool:
+        """Tell whether this run has hashed these files whole."""
+        return self._job(paths, None) in self._pending
 
     def read_part(self, path: str, offset: int, size: int) -> bytes:
         """Return `size` bytes at `offset` of a file, fewer where it ends before."""
+        self._verify_whole(path)
         return read_range(self.resolve(path), offset, size)
 
     def size(self, path: str) -> int:
         """Return the size of a file in bytes."""
+        self._verify_whole(path)
         try:
             return os.stat(self.resolve(path)).st_size
         except OSError as error:
@@ -74,13 +139,14 @@ class InputReader:
 
     def firmware(self, path: str) -> Firmware:
         """Return the parsed firmware in a file."""
-        path = self.resolve(path)
+        name, path = path, self.resolve(path)
         if path not in self._firmware:
-            data = read_file(path, FIRMWARE_LIMIT)
+            data = self.read(name, FIRMWARE_LIMIT)
             try:
                 self._firmware[path] = parse_firmware(data)
             except SevbuildError as error:
-                raise SevbuildError(f"{path}: {error.message}", hint=error.hint) from None
+                where = name if name in self._downloads else path
+                raise SevbuildError(f"{where}: {error.message}", hint=error.hint) from None
         return self._firmware[path]
 
     def hash_with(self, paths: Sequence[str], part: Range | None, work: InputWork) -> None:
@@ -101,7 +167,9 @@ class InputReader:
         job = self._job(paths, part)
         if job in self._pending:
             return
-        pending = self._pending[job] = _Pending()
+        # Of URLs, each file has a digest to be held to.
+        apart = any(path in self._downloads for path in paths)
+        pending = self._pending[job] = _Pending(apart=apart)
         pending.thread = Thread(target=self._work, args=(job, pending), daemon=True)
         pending.thread.start()
 
@@ -115,20 +183,50 @@ class InputReader:
             raise pending.error
         if pending.result is None:
             raise SevbuildError(f"{', '.join(paths)}: hashing ended without a result")
+        if part is None and pending.each is not None:
+            for path, digest in zip(paths, pending.each, strict=True):
+                self._verify(path, digest)
         return pending.result
+
+    def _fetch(self, url: str) -> str:
+        if url not in self._fetched:
+            from sevbuild.fetch import fetch
+
+            wanted, network = self._downloads[url], self._network
+            self._fetched[url] = fetch(
+                url, wanted.sha256, wanted.limit, offline=network.offline, progress=network.progress
+            )
+        return self._fetched[url]
+
+    def _verify_whole(self, path: str) -> None:
+        if path in self._downloads:
+            self.hashed([path])
+
+    def _verify(self, path: str, digest: bytes) -> None:
+        wanted = self._downloads.get(path)
+        if wanted is not None and digest != wanted.sha256:
+            from sevbuild.fetch import discard
+
+            discard(wanted.sha256)
+            message = (
+                f"{path}: its copy in the cache was damaged: sha256 is {digest.hex()}, the manifest pins"
+            )
+            raise MismatchError(
+                f"{message} {wanted.sha256.hex()}", hint="the copy is removed; run again to fetch it"
+            )
 
     def _job(self, paths: Sequence[str], part: Range | None) -> Job:
         return tuple(self.resolve(path) for path in paths), part
 
     def _work(self, job: Job, pending: _Pending) -> None:
         try:
-            pending.result = self._works.get(job, _hash)(*job)
+            pending.result = self._works.get(job, _hash)(*job, pending.each)
         except SevbuildError as error:
             pending.error = error
 
 
-def _hash(paths: Sequence[str], part: Range | None) -> HashedInput:
-    state, size = hash_files(paths) if part is None else hash_range(paths[0], *part)
+def _hash(paths: Sequence[str], part: Range | None, each: list[bytes] | None) -> HashedInput:
+    state, size = hash_files(paths, each=each) if part is None else hash_range(paths[0], *part)
     return HashedInput(state.digest(), size)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import NamedTuple
 
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.inputs import firmware_digest
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
+from sevbuild.manifest.url_keys import is_url
 
 __all__ = ["InputRecord", "cmdline_text", "input_records"]
 
@@ -56,7 +55,8 @@ def _variant_records(guest: Guest, variant: Variant) -> list[InputRecord]:
     svsm = guest.svsm(variant)
     if svsm is not None and svsm.data is not None and variant.svsm is not None:
         name = _basename(variant.svsm.path)
-        records.append(InputRecord("svsm", name, len(svsm.data), "sha256", sha256(svsm.data).digest()))
+        digest = guest.reader.digest(variant.svsm.path, svsm.data)
+        records.append(InputRecord("svsm", name, len(svsm.data), "sha256", digest))
     kernel, initrd = variant.kernel, variant.initrd
     if kernel is not None and kernel.hashes:
         if kernel.uki_as is not None:
@@ -79,11 +79,13 @@ def _firmware_record(guest: Guest, variant: Variant) -> InputRecord:
     if isinstance(firmware, FirmwareSeed):
         return InputRecord("firmware", "", None, "seed", firmware.seed)
     name = _basename(variant.firmware.path)
-    return InputRecord("firmware", name, len(firmware.data), "sha256", firmware_digest(firmware))
+    digest = guest.reader.digest(variant.firmware.path or "", firmware.data)
+    return InputRecord("firmware", name, len(firmware.data), "sha256", digest)
 
 
 def _basename(path: str | None) -> str:
-    return os.path.basename(path or "")
+    # Of a URL, what the server is asked for beside the file is no part of its name.
+    return os.path.basename((path or "").partition("?")[0] if is_url(path or "") else path or "")
 
 
 def _size(size: int) -> int | None:

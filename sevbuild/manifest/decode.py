@@ -29,6 +29,7 @@ from sevbuild.manifest.model import (
     SvsmInput,
     Variant,
 )
+from sevbuild.manifest.url_keys import decode_pin, decode_source, decode_sources
 from sevbuild.manifest.vcpu_keys import decode_counts, decode_cpus
 
 __all__ = ["SCHEMA_VERSION", "decode_manifest"]
@@ -167,10 +168,6 @@ def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
     )
 
 
-def _pin(table: Table, key: str = "sha256") -> bytes | None:
-    return check_hex(table.document, table.at(key), table.any(key), 32) if table.has(key) else None
-
-
 def _path(table: Table, key: str = "path", *, required: bool = False) -> str | None:
     path = table.string(key, required=required)
     if path is not None and (not path or "\0" in path):
@@ -183,7 +180,7 @@ def _igvm(top: Table) -> IgvmInput | None:
     table = top.table("igvm")
     if table is None:
         return None
-    path, pin = _path(table), _pin(table)
+    path, pin = _path(table), decode_pin(table)
     parameters = table.boolean("parameters")
     if table.has("path") == table.has("parameters"):
         hint = "path names a ready file; parameters says how one is built"
@@ -200,17 +197,18 @@ def _firmware(top: Table, igvm: IgvmInput | None) -> FirmwareInput:
             top.fault("firmware", "goes not with igvm.path: a ready file holds its own")
         return FirmwareInput(None, None, None, None)
     table = top.section("firmware")
-    path, pin = _path(table), _pin(table)
+    path, pin = _path(table), decode_pin(table)
+    path, from_file = decode_source(table, path, pin), table.has("path") or table.has("url")
     seed = check_hex(table.document, table.at("seed"), table.any("seed"), 48) if table.has("seed") else None
     metadata = _metadata(table) if table.has("metadata") else None
-    if table.has("path") == table.has("seed"):
-        hint = "seed is the SNP digest after the firmware pages, for publications without the file"
+    if from_file == table.has("seed"):
+        hint = "or a url; seed is the SNP digest after the firmware pages, for publications without the file"
         table.fault("path", "give either path or seed", hint)
     elif table.has("seed") and not table.has("metadata"):
         table.fault(
             "metadata", "missing: a seed needs the sections, reset address and hash table of its firmware"
         )
-    elif table.has("path") and table.has("metadata"):
+    elif from_file and table.has("metadata"):
         table.fault("metadata", "goes with seed; a firmware file brings its own")
     if table.has("seed") and pin is not None:
         table.fault("sha256", "pins a file; there is none here")
@@ -256,7 +254,8 @@ def _svsm(top: Table) -> SvsmInput | None:
     table = top.table("svsm")
     if table is None:
         return None
-    path, pin = _path(table, required=True), _pin(table)
+    path, pin = _path(table, required=not table.has("url")), decode_pin(table)
+    path = decode_source(table, path, pin)
     size = table.integer("vars-size", 0, _U32)
     vars_path = _path(table, "vars-path")
     if table.has("vars-size") == table.has("vars-path"):
@@ -271,18 +270,20 @@ def _kernel(top: Table) -> KernelInput | None:
     table = top.table("kernel")
     if table is None:
         return None
-    path, uki, pin = _path(table), _path(table, "uki"), _pin(table)
+    path, uki, pin = _path(table), _path(table, "uki"), decode_pin(table)
+    source = decode_source(table, path or uki, pin)
     uki_as = table.choice("uki-as", ("kernel", "parts"))
     hashes = table.boolean("hashes")
     if table.has("path") and table.has("uki"):
         table.fault("uki", "give either path or uki")
-    elif not (table.has("path") or table.has("uki") or table.has("sha256")):
+    elif not any(table.has(key) for key in ("path", "url", "uki", "sha256")):
         table.fault(
             "path",
             "missing: a kernel, a uki, or the sha256 of a kernel",
             "leave out [kernel] to boot firmware only",
         )
-    if table.has("uki") != table.has("uki-as"):
+    # A URL with uki-as leads to an image.
+    if table.has("uki") != table.has("uki-as") and not (table.has("url") and not table.has("uki")):
         hint = (
             '"kernel" hashes the whole image as the kernel; "parts" hashes its .linux, .initrd and .cmdline'
         )
@@ -291,7 +292,7 @@ def _kernel(top: Table) -> KernelInput | None:
     if uki_as == "parts" and (table.has("cmdline") or table.has("cmdline-file") or table.has("cmdlines")):
         table.fault("uki-as", "the parts include a command line; the manifest must not give another")
     table.finish()
-    return KernelInput(path or uki, pin, uki_as, hashes is not False, cmdlines)
+    return KernelInput(source, pin, uki_as, hashes is not False, cmdlines)
 
 
 def _cmdlines(table: Table) -> tuple[Cmdline, ...]:
@@ -320,15 +321,16 @@ def _initrd(top: Table, kernel: KernelInput | None, raw: Mapping[str, Any]) -> I
     if table is None:
         return None
     paths = table.items("path", lambda path, value: check_type(top.document, path, value, str))
-    pin = _pin(table)
-    if paths is None and not table.has("sha256"):
+    sources, pins = decode_sources(table, paths)
+    pin = None if isinstance(table.any("sha256"), list) or pins else decode_pin(table)
+    if not any(table.has(key) for key in ("path", "url", "sha256")):
         table.fault("path", "missing: the initrd, or a list of files, or its sha256")
     table.finish()
     if kernel is None and "kernel" not in raw:
         table.fault("path", "there is no [kernel] to go with the initrd")
     elif kernel is not None and kernel.uki_as == "parts":
         table.fault("path", "the parts of the uki include an initrd; the manifest must not give another")
-    return InitrdInput(tuple(paths or ()), pin)
+    return InitrdInput(sources, pin, pins)
 
 
 def _variables(top: Table) -> dict[str, str]:

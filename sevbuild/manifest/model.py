@@ -24,7 +24,7 @@ __all__ = [
 
 
 class FirmwareInput(NamedTuple):
-    """Name the firmware: a file, or the SNP digest after its pages with the metadata that goes on."""
+    """Name the firmware: a file (`path`, here and below, may be an `https://` URL), or the SNP digest after its pages with the metadata that goes on."""
 
     path: str | None
     sha256: bytes | None
@@ -72,10 +72,14 @@ class KernelInput(NamedTuple):
 
 
 class InitrdInput(NamedTuple):
-    """Name the initrd files, concatenated in order, or the SHA-256 of the whole alone."""
+    """Name the initrd files, concatenated in order, or the SHA-256 of the whole alone.
+
+    `pins` has the SHA-256 of each file where they are URLs.
+    """
 
     paths: tuple[str, ...]
     sha256: bytes | None
+    pins: tuple[bytes, ...] = ()
 
 
 class Cpu(NamedTuple):

@@ -9,6 +9,7 @@ from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_POLICY_BITS
 from sevbuild.launch.profile import MODES
 from sevbuild.manifest.schema_output import machine_schema, publish_schema
 from sevbuild.manifest.schema_shapes import one_or_list, table
+from sevbuild.manifest.url_keys import URL_PATTERN
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.vcpu.models import CPU_MODELS
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
@@ -22,6 +23,7 @@ _SHA256 = {"type": "string", "pattern": "^(0[xX])?[0-9a-fA-F]{64}$"}
 _SHA384 = {"type": "string", "pattern": "^(0[xX])?[0-9a-fA-F]{96}$"}
 _BASIC = ("launch", "firmware", "vcpu")
 _PATH = {"type": "string", "minLength": 1}
+_URL = {"type": "string", "pattern": URL_PATTERN}
 
 
 def manifest_schema() -> dict[str, Any]:
@@ -173,6 +175,7 @@ def _firmware() -> dict[str, Any]:
         "The firmware: a file, or the published digest of its pages.",
         {
             "path": {"description": "The OVMF image, relative to the manifest.", **_PATH},
+            "url": {"description": "Where to fetch it, in place of path; sha256 must be given.", **_URL},
             "sha256": {"description": "A pin: the SHA-256 the file must have.", **_SHA256},
             "seed": {
                 "description": "The SNP launch digest after the firmware's pages, in place of a file.",
@@ -213,6 +216,7 @@ def _svsm() -> dict[str, Any]:
         "A COCONUT-SVSM binary below the firmware (profile svsm-qemu).",
         {
             "path": {"description": "The svsm.bin.", **_PATH},
+            "url": {"description": "Where to fetch it, in place of path; sha256 must be given.", **_URL},
             "sha256": {"description": "A pin: the SHA-256 the file must have.", **_SHA256},
             "vars-size": {
                 "description": "The size of the variable store between SVSM and firmware.",
@@ -223,7 +227,7 @@ def _svsm() -> dict[str, Any]:
             },
             "vars-path": {"description": "The variable store, for its size.", **_PATH},
         },
-        required=["path"],
+        anyOf=[{"required": ["path"]}, {"required": ["url"]}],
     )
 
 
@@ -232,8 +236,12 @@ def _kernel() -> dict[str, Any]:
         "The kernel of a measured direct boot; absent: firmware only.",
         {
             "path": {"description": "The kernel image.", **_PATH},
+            "url": {
+                "description": "Where to fetch it, or with uki-as the image; sha256 must be given.",
+                **_URL,
+            },
             "sha256": {
-                "description": "A pin; without a path, the published SHA-256 of the kernel.",
+                "description": "A pin; without path and url, the published SHA-256 of the kernel.",
                 **_SHA256,
             },
             "uki": {"description": "A unified kernel image in place of path.", **_PATH},
@@ -267,10 +275,10 @@ def _initrd() -> dict[str, Any]:
         "The initrd of a measured direct boot.",
         {
             "path": one_or_list("The initrd, or files to concatenate in order.", {"type": "string"}),
-            "sha256": {
-                "description": "A pin of the whole; without a path, its published SHA-256.",
-                **_SHA256,
-            },
+            "url": one_or_list("Where to fetch it, or a list to concatenate in order.", _URL),
+            "sha256": one_or_list(
+                "A pin of the whole, or of each url; without path and url, its published SHA-256.", _SHA256
+            ),
         },
     )
 

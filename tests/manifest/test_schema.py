@@ -26,6 +26,7 @@ VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 MANIFESTS = sorted([*ROOT.glob("templates/init/*.toml"), *ROOT.glob("guests/*/guest.toml")])
 
 SHA = "ab" * 32
+URL = "https://example.org:8443/a/OVMF.fd?x=1"
 FULL: dict[str, Any] = {
     "schema": 1,
     "guest": {"name": "a", "version": "1"},
@@ -53,6 +54,9 @@ ALTERNATIVES: list[dict[str, Any]] = [
     {"igvm": {"parameters": True}},
     {"igvm": {"path": "i", "sha256": SHA}, "firmware": None},
     {"publish": {"formats": "rvps", "rvps": {"name": "x"}, "igvm-identity": {"guest-svn": 1}, "contrast": {"smt-enabled": True, "allowed-chip-ids": ["ab" * 64]}, "tinfoil": {"rtmr1": "ab" * 48}}},
+    {"firmware": {"url": URL, "sha256": SHA}, "svsm": {"url": URL, "sha256": SHA, "vars-size": 0}},
+    {"kernel": {"url": URL, "uki-as": "kernel", "sha256": SHA}, "initrd": {"url": [URL, URL], "sha256": [SHA, SHA]}},
+    {"initrd": {"url": URL, "sha256": SHA}},
 ]  # fmt: skip
 
 SEMANTIC = (
@@ -83,6 +87,10 @@ SEMANTIC = (
     "must be the path of a file",
     "no CPU model",
     "stands elsewhere",
+    "missing: what is fetched",
+    "must be a list where url is one",
+    "must have an entry for each url",
+    "of paths, the whole is pinned",
 )
 """What depends on two values at once, or on what a number means: the schema leaves it to `check`."""
 

@@ -1,0 +1,64 @@
+"""`sevbuild cache`: where fetched inputs are kept, what is there, and away with it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from sevbuild.cli.options import check_format
+
+__all__ = ["register"]
+
+DIGESTS: Any = typer.Argument([], metavar="[SHA256]...", help="Remove these alone.", show_default=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the application."""
+    verb = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Show or clean the cache of inputs that were fetched by URL.",
+    )
+    app.add_typer(verb, name="cache")
+
+    @verb.command()
+    def path() -> None:
+        """Print the folder of the cache; SEVBUILD_CACHE sets another."""
+        from sevbuild.cache import cache_directory
+
+        sys.stdout.write(f"{cache_directory()}\n")
+
+    @verb.command(name="list")
+    def list_entries(
+        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print them."),
+    ) -> None:
+        """List the files in the cache, and the downloads that have not ended."""
+        from sevbuild.cache import Cache, cache_directory
+        from sevbuild.cli.tables import json_text, text_table
+
+        check_format(fmt, ("table", "json"))
+        entries = Cache(cache_directory()).entries()
+        if fmt == "json":
+            sys.stdout.write(json_text([entry._asdict() for entry in entries]))
+            return
+        header = ("sha256", "size", "state")
+        rows = [
+            (entry.sha256, str(entry.size), "complete" if entry.complete else f"part of {entry.url}".strip())
+            for entry in entries
+        ]
+        sys.stdout.write(text_table(header, rows))
+
+    @verb.command()
+    def clean(
+        digests: list[str] = DIGESTS,
+    ) -> None:
+        """Remove what is in the cache; a download that is under way stays."""
+        from sevbuild.cache import Cache, cache_directory
+        from sevbuild.manifest.document import parse_hex
+
+        wanted = [parse_hex(digest, 32).hex() for digest in digests]
+        removed = Cache(cache_directory()).clean(wanted)
+        size = sum(entry.size for entry in removed)
+        sys.stdout.write(f"removed {len(removed)} file{'s' * (len(removed) != 1)}, {size} bytes\n")

@@ -1,0 +1,192 @@
+"""Join a guest and its lock: what there is to lock, and what has changed since."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from sevbuild import __version__
+from sevbuild.errors import MismatchError, SevbuildError
+from sevbuild.fs import read_text
+from sevbuild.guest.guest import Guest
+from sevbuild.guest.lock_changes import lock_changes
+from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.launch.profile import LaunchProfile
+from sevbuild.manifest.lock import Lock, LockedInput, decode_lock, encode_lock
+from sevbuild.manifest.model import Variant
+from sevbuild.manifest.profile_digest import profile_digest
+from sevbuild.manifest.targets import Target
+
+__all__ = ["LockCheck", "lock_path", "lock_text", "resolve_lock"]
+
+_SHOWN = 20
+
+
+def lock_path(manifest: str) -> str:
+    """Return where the lock of a manifest lies: beside it, `guest.lock` for `guest.toml`."""
+    if manifest == "-":
+        raise SevbuildError(
+            "standard input has no lock beside it",
+            hint="--lock names one for --locked; `lock -o FILE` writes one, `lock -o -` prints it",
+        )
+    return os.path.splitext(manifest)[0] + ".lock"
+
+
+def lock_text(guest: Guest) -> str:
+    """Return the lock of a guest as its document; every input is read."""
+    return encode_lock(resolve_lock(guest, guest.targets, everything=True))
+
+
+class LockCheck:
+    """Hold one run to a lock; the lock is read at once, and before any input is.
+
+    `manifest` and `settings` are what the command was called with: they make the command that brings
+    the lock up to date. Without a lock, `frozen` raises SevbuildError, else it is a MismatchError.
+    """
+
+    def __init__(
+        self, manifest: str, *, path: str = "", settings: Sequence[str] = (), frozen: bool = False
+    ) -> None:
+        self.path = path or lock_path(manifest)
+        words = ["sevbuild", "lock", manifest]
+        words += ["-o", path] if path else []
+        for setting in settings:
+            words += ["--set", setting]
+        self._refresh = f"`{shlex.join(words)}` brings it up to date"
+        if not os.path.exists(self.path):
+            hint = f"`{shlex.join(words)}` writes one"
+            if frozen:
+                raise SevbuildError(f"there is no {self.path}, and --frozen goes by it", hint=hint)
+            raise MismatchError(f"there is no {self.path} to be held to", hint=hint)
+        self._lock = decode_lock(read_text(self.path), self.path)
+
+    def __call__(self, guest: Guest, targets: Sequence[Target], *, everything: bool = False) -> None:
+        """Raise MismatchError naming all that differs from what these targets are made of.
+
+        With all targets, what the lock has beyond them counts too. Inputs that enter no digest are read
+        only for `everything`; else only their names are compared.
+        """
+        found = resolve_lock(guest, targets, everything=everything)
+        changes = lock_changes(self._lock, found, whole=len(targets) == len(guest.targets))
+        if len(changes) == 1:
+            raise MismatchError(f"{self.path} is stale: {changes[0]}", hint=self._refresh)
+        if changes:
+            lines = "\n  ".join(changes[:_SHOWN])
+            more = f"\n  and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
+            message = f"{self.path} is stale, {len(changes)} changes:\n  {lines}{more}"
+            raise MismatchError(message, hint=self._refresh)
+
+
+def resolve_lock(guest: Guest, targets: Sequence[Target], *, everything: bool = False) -> Lock:
+    """Return what the lock of these targets is, from the digests that this run has computed.
+
+    An input that enters no digest is hashed only for `everything`.
+    """
+    inputs: dict[LockedInput, None] = {}
+    for variant in {id(target.variant): target.variant for target in targets}.values():
+        inputs.update(dict.fromkeys(_inputs(guest, variant, everything=everything)))
+    used = {id(target.profile) for target in targets}
+    return Lock(
+        written_by=__version__,
+        inputs=tuple(inputs),
+        profiles={
+            name: profile_digest(profile) for name, profile in _profiles(guest).items() if id(profile) in used
+        },
+        cpus={target.cpu.label: target.cpu.signature for target in targets},
+        cmdlines={
+            target.label: guest.kernels.cmdline(target) for target in targets if _has_cmdline(target.variant)
+        },
+    )
+
+
+def _has_cmdline(variant: Variant) -> bool:
+    # An image that is launched in parts but not measured is locked whole.
+    kernel = variant.kernel
+    return kernel is not None and (kernel.hashes or kernel.uki_as != "parts")
+
+
+def _profiles(guest: Guest) -> Mapping[str, LaunchProfile]:
+    """Return the profiles by the names that the manifest gives them."""
+    loaded: dict[int, dict[int, LaunchProfile]] = defaultdict(dict)
+    for target in guest.targets:
+        loaded[id(target.variant)].setdefault(id(target.profile), target.profile)
+    return {
+        name: profile
+        for variant in guest.manifest.variants
+        for name, profile in zip(variant.profiles, loaded[id(variant)].values(), strict=True)
+    }
+
+
+def _inputs(guest: Guest, variant: Variant, *, everything: bool) -> list[LockedInput]:
+    found = [_launched_first(guest, variant)]
+    reader = guest.reader
+    ready = variant.igvm is not None and variant.igvm.path is not None
+    svsm, declared = None if ready else guest.svsm(variant), variant.svsm
+    if svsm is not None and svsm.data is not None and declared is not None:
+        digest = reader.digest(declared.path, svsm.data)
+        found.append(LockedInput("svsm", declared.path, "", len(svsm.data), digest))
+        if declared.vars_path is not None:
+            size = reader.size(declared.vars_path)
+            found.append(LockedInput("svsm-vars", declared.vars_path, "", size, None))
+    kernel = variant.kernel
+    if kernel is None:
+        return found
+    for cmdline in kernel.cmdlines:
+        if cmdline.path is not None:
+            data = reader.read(cmdline.path)
+            digest = reader.digest(cmdline.path, data)
+            found.append(LockedInput("cmdline", cmdline.path, "", len(data), digest))
+    if kernel.hashes:
+        return found + _measured(guest, variant)
+    return found + _unmeasured(guest, variant, everything=everything)
+
+
+def _launched_first(guest: Guest, variant: Variant) -> LockedInput:
+    """Return the firmware, or the IGVM file in its place."""
+    if variant.igvm is not None and variant.igvm.path is not None:
+        file = guest.igvm.file(variant)
+        return LockedInput("igvm", variant.igvm.path, "", file.size, file.sha256())
+    firmware, path = guest.firmware(variant), variant.firmware.path or ""
+    if isinstance(firmware, FirmwareSeed):
+        return LockedInput("firmware", "", "", None, firmware.seed)
+    digest = guest.reader.digest(path, firmware.data)
+    return LockedInput("firmware", path, "", len(firmware.data), digest)
+
+
+def _measured(guest: Guest, variant: Variant) -> list[LockedInput]:
+    kernel, initrd = variant.kernel, variant.initrd
+    if kernel is None:
+        return []
+    role = "uki" if kernel.uki_as == "kernel" else "kernel"
+    parts = (".linux", ".initrd") if kernel.uki_as == "parts" else ("", "")
+    hashed = guest.kernels.kernel_input(variant)
+    found = [LockedInput(role, kernel.path or "", parts[0], _size(hashed.size), hashed.sha256)]
+    loaded = guest.kernels.initrd_input(variant)
+    if loaded is not None:
+        name = " + ".join(initrd.paths) if initrd is not None else kernel.path or ""
+        found.append(LockedInput("initrd", name, parts[1], _size(loaded.size), loaded.sha256))
+    return found
+
+
+def _unmeasured(guest: Guest, variant: Variant, *, everything: bool) -> list[LockedInput]:
+    kernel, initrd = variant.kernel, variant.initrd
+    files: list[tuple[str, Sequence[str], bytes | None]] = []
+    if kernel is not None:
+        role = "kernel" if kernel.uki_as is None else "uki"
+        files.append((role, [kernel.path] if kernel.path else [], kernel.sha256))
+    if initrd is not None:
+        files.append(("initrd", initrd.paths, initrd.sha256))
+    found = []
+    for role, paths, pin in files:
+        size, digest = None, None if paths else pin
+        if paths and (everything or guest.reader.was_hashed(paths)):
+            hashed = guest.reader.hashed(paths)
+            size, digest = hashed.size, hashed.sha256
+        found.append(LockedInput(role, " + ".join(paths), "", size, digest))
+    return found
+
+
+def _size(size: int) -> int | None:
+    return None if size < 0 else size

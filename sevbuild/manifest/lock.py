@@ -1,0 +1,214 @@
+"""The lock (`guest.lock`): what a manifest's names led to when it was written, as a TOML document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from sevbuild.errors import Fault, FaultsError, SevbuildError
+from sevbuild.manifest.document import Document, Table, check_hex, check_integer, check_type, parse_toml
+from sevbuild.manifest.targets import MAX_TARGETS
+from sevbuild.manifest.vcpu_keys import MAX_VCPUS
+
+__all__ = ["LOCK_SCHEMA", "Lock", "LockedInput", "decode_lock", "encode_lock"]
+
+LOCK_SCHEMA = 1
+"""The version of this document's shape; a reader refuses any other."""
+
+ROLES = ("firmware", "igvm", "svsm", "svsm-vars", "kernel", "uki", "initrd", "cmdline")
+_HEAD = "# Written by `sevbuild lock`, which also brings it up to date. Keep it beside the manifest.\n"
+_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+_U32 = 0xFFFFFFFF
+_LARGEST = (1 << 63) - 1
+_RANGE = re.compile(r"(.*/vcpus)([0-9]{1,5})(?:-([0-9]{1,5}))?(/.*)?", re.DOTALL)
+
+
+class LockedInput(NamedTuple):
+    """Hold one input: its role, its name as the manifest writes it, and what it was.
+
+    `part` is that of an image whose parts are launched. `digest` is a SHA-256, or the seed (48 bytes) of
+    a firmware known by that alone; None where only the size enters a launch. `size` is None where only the
+    digest is known.
+    """
+
+    role: str
+    name: str
+    part: str
+    size: int | None
+    digest: bytes | None
+
+
+class Lock(NamedTuple):
+    """Hold one lock. `cmdlines` are by target label, `profiles` have a SHA-256, `cpus` a signature."""
+
+    written_by: str
+    inputs: tuple[LockedInput, ...]
+    profiles: Mapping[str, bytes]
+    cpus: Mapping[str, int]
+    cmdlines: Mapping[str, bytes]
+
+
+def encode_lock(lock: Lock) -> str:
+    """Return the document: the same text for the same lock, LF at line ends."""
+    parts = [
+        _HEAD,
+        f"schema = {LOCK_SCHEMA}\n",
+        f"sevbuild = {_string(lock.written_by)}\n",
+    ]
+    for entry in sorted(lock.inputs, key=lambda e: (ROLES.index(e.role), e.name, e.part)):
+        lines = [f"\n[[input]]\nrole = {_string(entry.role)}\n"]
+        lines.append(f"name = {_string(entry.name)}\n" if entry.name else "")
+        lines.append(f"part = {_string(entry.part)}\n" if entry.part else "")
+        lines.append("" if entry.size is None else f"size = {entry.size}\n")
+        if entry.digest is not None:
+            lines.append(f'{"sha256" if len(entry.digest) == 32 else "seed"} = "{entry.digest.hex()}"\n')
+        parts += lines
+    parts.append("\n[profiles]\n")
+    parts += [f'{_key(name)} = "{digest.hex()}"\n' for name, digest in sorted(lock.profiles.items())]
+    parts.append("\n[cpus]\n")
+    parts += [f"{_key(label)} = 0x{signature:08x}\n" for label, signature in sorted(lock.cpus.items())]
+    labels: dict[bytes, list[str]] = {}
+    for label, cmdline in lock.cmdlines.items():
+        labels.setdefault(cmdline, []).append(label)
+    for cmdline, of in labels.items():
+        parts.append(f"\n[[cmdline]]\n{_cmdline(cmdline)}\ntargets = [\n")
+        parts += [f"  {_string(label)},\n" for label in _folded(of)]
+        parts.append("]\n")
+    return "".join(parts)
+
+
+def decode_lock(text: str, source: str) -> Lock:
+    """Return the lock in `text`; raises FaultsError with everything that is wrong with it."""
+    document = Document(source, text)
+    top = Table(document, parse_toml(text, source))
+    schema = top.any("schema")
+    if schema != LOCK_SCHEMA or isinstance(schema, bool):
+        message = f"schema version {schema!r:.40} is not the one this release reads, {LOCK_SCHEMA}"
+        hint = "`sevbuild lock` of this release writes it anew"
+        raise FaultsError([Fault(*document.place("schema"), message, hint)])
+    written_by = top.string("sevbuild", required=True) or ""
+    inputs = [_input(table) for table in _tables(top, "input")]
+    profiles = top.section("profiles")
+    digests = {key: check_hex(document, profiles.at(key), profiles.any(key), 32) for key in profiles.names()}
+    cpus = top.section("cpus")
+    signatures = {key: check_integer(document, cpus.at(key), cpus.any(key), 0, _U32) for key in cpus.names()}
+    cmdlines: dict[str, bytes] = {}
+    for table in _tables(top, "cmdline"):
+        _read_cmdline(table, cmdlines)
+    top.finish()
+    document.raise_faults()
+    return Lock(
+        written_by,
+        tuple(inputs),
+        {key: digest for key, digest in digests.items() if digest is not None},
+        {key: signature for key, signature in signatures.items() if signature is not None},
+        cmdlines,
+    )
+
+
+def _tables(top: Table, key: str) -> list[Table]:
+    """Return the tables of an array of tables, none where it is absent."""
+    document, value = top.document, top.any(key)
+    if value is None or check_type(document, key, value, list) is None:
+        return []
+    tables = []
+    for index, entry in enumerate(value):
+        path = f"{key}[{index}]"
+        if check_type(document, path, entry, dict) is not None:
+            tables.append(Table(document, entry, path))
+    return tables
+
+
+def _input(table: Table) -> LockedInput:
+    role = table.choice("role", ROLES, required=True) or ""
+    name, part = table.string("name") or "", table.string("part") or ""
+    size = table.integer("size", 0, _LARGEST)
+    digest = None
+    for key, length in (("sha256", 32), ("seed", 48)):
+        if table.has(key):
+            digest = check_hex(table.document, table.at(key), table.any(key), length)
+    if table.has("sha256") and table.has("seed"):
+        table.fault("seed", "goes not with sha256")
+    if not any(table.has(key) for key in ("size", "sha256", "seed")):
+        table.fault("sha256", "missing: a size, a sha256 or a seed")
+    table.finish()
+    return LockedInput(role, name, part, size, digest)
+
+
+def _read_cmdline(table: Table, found: dict[str, bytes]) -> None:
+    document = table.document
+    text = table.string("text")
+    if table.has("text") == table.has("hex"):
+        table.fault("text", "give either text or hex")
+    cmdline = (text or "").encode("utf-8")
+    if table.has("hex"):
+        digits = table.string("hex") or ""
+        if len(digits) % 2 or not set(digits) <= set("0123456789abcdef"):
+            table.fault("hex", "must be pairs of hexadecimal digits")
+        else:
+            cmdline = bytes.fromhex(digits)
+    patterns = table.items("targets", lambda path, value: check_type(document, path, value, str))
+    if patterns is None:
+        table.fault("targets", "missing: the labels of targets")
+    for index, pattern in enumerate(patterns or ()):
+        labels = _unfolded(pattern)
+        if not labels or any(label in found for label in labels):
+            what = "stands here twice" if labels else "is no label of targets"
+            document.fault(f"{table.at('targets')}[{index}]", f"{pattern[:200]!r} {what}")
+        if len(found) > MAX_TARGETS:
+            table.fault("targets", f"there are more than {MAX_TARGETS}")
+            break
+        found.update(dict.fromkeys(labels, cmdline))
+    table.finish()
+
+
+def _folded(labels: Iterable[str]) -> list[str]:
+    """Return labels with runs of vCPU counts as `vcpus1-64`."""
+    runs: dict[tuple[str, str], list[list[int]]] = {}
+    for label in labels:
+        match = _RANGE.fullmatch(label)
+        if match is None:
+            raise SevbuildError(f"{label!r} is no label of a target")
+        count, spans = int(match[2]), runs.setdefault((match[1], match[4] or ""), [])
+        if spans and spans[-1][1] == count - 1:
+            spans[-1][1] = count
+        else:
+            spans.append([count, count])
+    return [
+        f"{start}{first}{f'-{last}' if last > first else ''}{end}"
+        for (start, end), spans in runs.items()
+        for first, last in spans
+    ]
+
+
+def _unfolded(pattern: str) -> Sequence[str]:
+    """Return the labels that one entry stands for, none for what is no label."""
+    match = _RANGE.fullmatch(pattern)
+    if match is None:
+        return ()
+    first = int(match[2])
+    last = int(match[3] or first)
+    if not 1 <= first <= last <= MAX_VCPUS:
+        return ()
+    return [f"{match[1]}{count}{match[4] or ''}" for count in range(first, last + 1)]
+
+
+def _cmdline(cmdline: bytes) -> str:
+    try:
+        return f"text = {_string(cmdline.decode('utf-8'))}"
+    except UnicodeDecodeError:
+        return f'hex = "{cmdline.hex()}"'
+
+
+def _key(name: str) -> str:
+    return name if name and set(name) <= _BARE else _string(name)
+
+
+def _string(text: str) -> str:
+    """Return a basic string of TOML: quotes, backslashes and control characters escaped."""
+    escaped = (
+        f"\\u{ord(char):04X}" if char < " " or char == "\x7f" else f"\\{char}" if char in '"\\' else char
+        for char in text
+    )
+    return f'"{"".join(escaped)}"'
