@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ __all__ = [
     "read_range",
     "read_text",
     "write_file",
-    "write_folder",
 ]
 
 _BUFFER = 256 * 1024
@@ -190,56 +189,3 @@ def make_folder(path: str) -> None:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise _cannot(path, error, "make") from None
-
-
-def write_folder(path: str, files: Mapping[str, bytes], checksums: str) -> None:
-    """Write a folder of these files so that it is complete or absent, in place of an earlier one.
-
-    `checksums` names the file among them that lists the others in `HEX  NAME` lines. A folder that holds
-    anything its own such file does not list is none of ours, and is not replaced: SevbuildError.
-    """
-    path = path.rstrip("/") or path
-    temporary, old = f"{path}.{os.getpid()}.tmp", f"{path}.{os.getpid()}.old"
-    there = _check_replaceable(path, checksums)
-    make_folder(os.path.dirname(path) or ".")
-    try:
-        os.mkdir(temporary)
-        for name, data in files.items():
-            with open(os.path.join(temporary, name), "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-        if there:
-            os.rename(path, old)
-        os.rename(temporary, path)
-    except OSError as error:
-        if there and not os.path.lexists(path) and os.path.lexists(old):
-            os.rename(old, path)
-        raise _cannot(path, error, "write") from None
-    finally:
-        for leftover in (temporary, old):
-            if os.path.lexists(leftover):
-                from shutil import rmtree
-
-                rmtree(leftover, ignore_errors=True)
-
-
-def _check_replaceable(path: str, checksums: str) -> bool:
-    """Tell whether a folder is there, one that was written before; raises SevbuildError for any other."""
-    if not os.path.lexists(path):
-        return False
-    if os.path.islink(path) or not os.path.isdir(path):
-        raise SevbuildError(f"{path}: not a folder")
-    try:
-        names = set(os.listdir(path))
-    except OSError as error:
-        raise _cannot(path, error) from None
-    listed = {checksums}
-    if checksums in names:
-        lines = read_text(os.path.join(path, checksums)).splitlines()
-        listed |= {line.partition("  ")[2] for line in lines}
-    foreign = sorted(names - listed)
-    if foreign:
-        hint = "name a folder that is new, empty, or was written by an earlier run"
-        raise SevbuildError(f"{path}: holds {foreign[0]}, which {checksums} there does not list", hint=hint)
-    return True

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from ruamel.yaml import YAML
 
 from sevbuild.cli import VERBS
 from sevbuild.manifest.decode import decode_manifest
+from sevbuild.manifest.document import parse_toml
+from tests.support.cli import run
+from tests.support.guests import guest_of
+from tests.support.real import tool
 from tests.support.shared import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")])
@@ -37,11 +44,90 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert anchor in anchors, target
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_manifests_in_the_text_decode(path: Path) -> None:
-    for block in re.findall(r"```toml\n(.*?)```", path.read_text(), re.DOTALL):
-        if "[guest]" in block or "guest = " in block:
-            assert decode_manifest(block, path.name).variants
+class Block(NamedTuple):
+    """Hold one fenced example: where it stands, its language and its text."""
+
+    place: str
+    language: str
+    text: str
+
+
+def _blocks() -> list[Block]:
+    found = []
+    for path in PAGES:
+        text = path.read_text()
+        for match in re.finditer(r"^```(\S*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(f"{path.relative_to(ROOT)}:{line}", match[1], match[2]))
+    return found
+
+
+BLOCKS = _blocks()
+LANGUAGES = {"", "console", "json", "sh", "text", "toml", "yaml"}
+
+
+def _of(*languages: str) -> pytest.MarkDecorator:
+    blocks = [block for block in BLOCKS if block.language in languages]
+    return pytest.mark.parametrize("block", blocks, ids=lambda block: block.place)
+
+
+def test_every_example_has_a_language_that_is_checked() -> None:
+    assert {block.language for block in BLOCKS} <= LANGUAGES
+    assert {"sh", "console", "toml", "yaml"} <= {block.language for block in BLOCKS}
+    # No fence was missed by the expression above.
+    fences = sum(len(re.findall(r"^\s*```", path.read_text(), re.MULTILINE)) for path in PAGES)
+    assert fences == 2 * len(BLOCKS)
+
+
+@_of("toml")
+def test_toml_in_the_text(block: Block, tmp_path: Path) -> None:
+    document = parse_toml(block.text, block.place)
+    if "guest" in document:
+        assert decode_manifest(block.text, block.place).variants
+    elif "extends" in document:
+        (tmp_path / "profile.toml").write_text(block.text)
+        launch = {"profile": str(tmp_path / "profile.toml")}
+        (target,) = guest_of(tmp_path, launch=launch, firmware={"path": "x"}).targets
+        assert target.profile.name == document["name"]
+
+
+@_of("json", "yaml")
+def test_documents_in_the_text(block: Block) -> None:
+    assert YAML(typ="safe", pure=True).load(block.text) is not None
+
+
+def _commands(block: Block) -> str:
+    """Return the shell text of an example; in a session it follows the prompt, and > goes on with it."""
+    if block.language == "sh":
+        return block.text
+    lines = re.findall(r"^[$>] (.*)$", block.text, re.MULTILINE)
+    assert lines, f"{block.place}: a session without a `$ ` line"
+    return "\n".join(lines) + "\n"
+
+
+@_of("sh", "console")
+def test_shell_in_the_text(block: Block) -> None:
+    text = _commands(block)
+    command = [*tool("shellcheck"), "--shell=bash", "--severity=warning", "-"]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, input=text)
+    assert result.returncode == 0, result.stdout
+    # Every call of ours names a verb and options that there are.
+    joined = text.replace("\\\n", " ")
+    for line in joined.splitlines():
+        for call in re.findall(r"(?:^|[\s(/])sevbuild ([^|&;>)#]*)", line):
+            words = shlex.split(call)
+            if not words[0].startswith("-"):
+                _check_call(block, words)
+
+
+def _check_call(block: Block, words: list[str]) -> None:
+    verb, *rest = words
+    # What follows `--` is somebody else's command.
+    rest = rest[: rest.index("--")] if "--" in rest else rest
+    assert verb in VERBS, f"{block.place}: no verb {verb}"
+    wanted = {word.partition("=")[0] for word in rest if word.startswith("-") and word not in ("-", "--")}
+    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", run(verb, "--help").out))
+    assert wanted <= known, f"{block.place}: sevbuild {verb} has no {wanted - known}"
 
 
 def test_the_readme_names_every_verb() -> None:

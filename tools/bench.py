@@ -219,6 +219,11 @@ def main() -> None:  # noqa: PLR0915 - one comparison after the other
         rows.append(
             Row("fleet of 960 values / 960 values of sev-snp-measure", against, "< 0.0025", against < 0.0025)
         )
+        release = [ours, "publish", "--quiet", fleet[-1], "-o", str(folder / "release")]
+        published, _ = pairs(release, single)
+        rows.append(
+            Row("publish 960 values in every format / measure one", published, "<= 3", published <= 3)
+        )
         print("the SNP chain against raw SHA-384 of the same pages", flush=True)
         real = next((path for path in map(Path, ("/usr/share/OVMF/OVMF_CODE_4M.fd",)) if path.exists()), None)
         for label, path in (("random pages", firmware), ("Debian's OVMF", real)):

@@ -23,8 +23,12 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from sevbuild.bundle.document import decode_bundle
+from sevbuild.bundle.importing.source import import_data, write_draft
+from sevbuild.bundle.write import build_bundle
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.expect import parse_expected
+from sevbuild.guest.guest import load_guest
 from sevbuild.image.guid import parse_guid
 from sevbuild.image.kernel_hashes import ENTRY_GUIDS
 from sevbuild.image.lint import describe_firmware, lint_firmware
@@ -34,6 +38,7 @@ from sevbuild.image.uki import cmdline_of, read_uki
 from sevbuild.image.verifier import kernel_hash_verifier
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.locate import locate
+from sevbuild.manifest.lock import decode_lock
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.targets import expand
 from sevbuild.reference.document import document_text
@@ -114,6 +119,44 @@ def ingredients(data: bytes) -> None:
     recompute_document("ingredients.json", data, Request(), [], "qemu")
 
 
+def lock(data: bytes) -> None:
+    """Read a lock."""
+    decode_lock(data.decode("utf-8", "surrogateescape"), "guest.lock")
+
+
+def bundle(data: bytes) -> None:
+    """Read a bundle's document."""
+    decode_bundle(data, "bundle.json")
+
+
+def command(data: bytes) -> None:
+    """Import somebody's launch command, and write its manifest."""
+    write_draft(import_data(data), source="somebody's")
+
+
+def bundle_seed() -> bytes:
+    """Return the document of a bundle of guests/hello."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "dist"
+        build_bundle(load_guest(str(ROOT / "guests/hello/guest.toml")), str(place))
+        return (place / "bundle.json").read_bytes()
+
+
+COMMANDS = (
+    (
+        b"qemu-system-x86_64 -machine q35,confidential-guest-support=s -cpu EPYC-Milan -smp 2 -bios OVMF.fd "
+        b"-object sev-snp-guest,id=s,policy=0x30000,kernel-hashes=on -kernel k -initrd i -append 'a b'"
+    ),
+    b'["qemu-system-x86_64", "-object", "sev-guest,id=s,policy=5", "-machine", "pc", "-bios", "f"]',
+    b"sev-snp-measure --mode snp --vcpus=4 --vcpu-type=EPYC-v4 --ovmf=OVMF.fd --kernel=k --append=x",
+    (
+        b"<domain type='kvm'><vcpu>2</vcpu><os><type>hvm</type><loader>f</loader><kernel>k</kernel></os>"
+        b"<cpu><model>EPYC</model></cpu><launchSecurity type='sev-snp' kernelHashes='yes'>"
+        b"<policy>0x30000</policy></launchSecurity></domain>"
+    ),
+)
+
+
 def targets() -> list[Target]:
     """Return every parser with valid inputs for it."""
     sections = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
@@ -161,6 +204,11 @@ def targets() -> list[Target]:
         Target("uki", uki, images_with_kernel, text=False),
         Target("manifest", manifest, tuple(manifests), text=True),
         Target("profile", profile, tuple(profiles), text=True),
+        Target(
+            "lock", lock, tuple(path.read_bytes() for path in ROOT.glob("guests/*/guest.lock")), text=True
+        ),
+        Target("bundle", bundle, (bundle_seed(),), text=True),
+        Target("command", command, COMMANDS, text=True),
         Target("expected", expected, lists, text=True),
         Target("reference-values", reference_values, (ours,), text=True),
         Target("ingredients", ingredients, (theirs, b"[" + theirs + b"]", one_vcpu), text=True),
@@ -268,7 +316,7 @@ def run(seconds: float, seed: int, only: str | None) -> int:
                 findings.add(verdict.trouble)
                 keep(target, data, len(findings), verdict.trouble)
     for name, tally in tallies.items():
-        print(f"{name:<10} {tally}")
+        print(f"{name:<16} {tally}")
     print(f"{len(findings)} findings")
     return len(findings)
 

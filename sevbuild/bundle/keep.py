@@ -46,7 +46,7 @@ class Keeper:
             path = os.path.join(self._folder, name)
             try:
                 if self._mode == "link" and len(paths) == 1 and part is None and self._linked(paths[0], path):
-                    return self._hash_linked(paths[0], path)
+                    return self._hash_linked(paths[0], path, each)
                 left_out = self._mode == "none" and not always
                 return self._copy(paths, part, None if left_out else path, each)
             except OSError as error:
@@ -105,10 +105,10 @@ class Keeper:
                 return True
         return False
 
-    def _hash_linked(self, source: str, path: str) -> HashedInput:
+    def _hash_linked(self, source: str, path: str, each: list[bytes] | None = None) -> HashedInput:
         # A link is the publisher's own file: whoever writes to it while it is read must be noticed.
         before = _state(path)
-        hashed = self._copy([path], None, None)
+        hashed = self._copy([path], None, None, each)
         if _state(path) != before:
             raise _changed(source)
         return hashed

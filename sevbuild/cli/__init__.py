@@ -105,7 +105,7 @@ def _run(arguments: list[str]) -> int:
     app = build_app([verb] if verb in VERBS and not completing else list(VERBS))
     import typer
 
-    from sevbuild.cli.report import print_error
+    from sevbuild.cli.report import print_error, print_usage
     from sevbuild.errors import SevbuildError
 
     # The base of usage errors is public in neither click's vendored nor its separate form.
@@ -122,6 +122,6 @@ def _run(arguments: list[str]) -> int:
         if not isinstance(error, usage_error):
             raise
         usage: Any = error
-        usage.show()
+        print_usage(usage)
         return int(usage.exit_code)
     return status if isinstance(status, int) else 0

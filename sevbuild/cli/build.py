@@ -19,7 +19,7 @@ from sevbuild.cli.options import (
     network,
     read_settings,
 )
-from sevbuild.cli.report import print_notices
+from sevbuild.cli.report import on_github, print_notices
 from sevbuild.guest.guest import load_guest
 
 __all__ = ["register"]
@@ -81,3 +81,8 @@ def register(app: typer.Typer) -> None:
         if len(lines) > 1:
             lines = [f"{line}  {entry['label']}" for line, entry in zip(lines, bundle.targets, strict=True)]
         sys.stdout.write("\n".join(lines) + "\n")
+        if on_github():
+            from sevbuild.cli.github import report_values
+
+            digests = [(entry["label"], entry["digest"]) for entry in bundle.targets]
+            report_values(f"{guest.manifest.name} {guest.manifest.version}", digests, {"bundle": output})

@@ -29,7 +29,7 @@ from sevbuild.cli.options import (
     network,
     read_settings,
 )
-from sevbuild.cli.report import print_notices
+from sevbuild.cli.report import on_github, print_notices
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import file_starts_with
 from sevbuild.guest.guest import Guest, Measured, load_guest
@@ -119,6 +119,16 @@ def register(app: typer.Typer) -> None:
             sys.stdout.write("\n".join(lines) + "\n")
         else:
             sys.stdout.write(_render(fmt, guest, measured))
+        _report(guest, measured)
+
+
+def _report(guest: Guest, measured: list[Measured]) -> None:
+    """Tell GitHub what was measured, where it runs this."""
+    if on_github():
+        from sevbuild.cli.github import report_values
+
+        values = [(item.target.label, item.digest.hex()) for item in measured]
+        report_values(f"{guest.manifest.name} {guest.manifest.version}", values)
 
 
 def _act(measured: Sequence[Measured] | Sequence[ForeignMeasured], dump_vmsa: str, expect: str) -> None:

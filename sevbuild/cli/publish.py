@@ -8,8 +8,8 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import QUIET, SETTINGS, TARGETS, read_settings
-from sevbuild.cli.report import print_notices
-from sevbuild.fs import read_file, write_folder
+from sevbuild.cli.report import on_github, print_notices
+from sevbuild.fs import read_file
 
 __all__ = ["register"]
 
@@ -52,6 +52,7 @@ def register(app: typer.Typer) -> None:
         The folder is complete or absent. Formats that do not apply are noted on standard error with the
         reason; one asked for by name must be written.
         """
+        from sevbuild.bundle.release import write_release
         from sevbuild.cli.extra import KEY_LIMIT, read_extras
         from sevbuild.cli.source import load_values
         from sevbuild.reference.export.registry import exporter
@@ -71,5 +72,12 @@ def register(app: typer.Typer) -> None:
         key = read_file(sign, KEY_LIMIT) if sign else None
         release = make_release(source.document, wanted, values, key)
         print_notices([*source.notices, *release.notices], quiet=quiet)
-        write_folder(output, release.files, CHECKSUMS)
+        write_release(output, release.files, CHECKSUMS)
         sys.stdout.write("".join(f"{name}\n" for name in sorted(release.files)))
+        if on_github():
+            from sevbuild.cli.github import report_values
+
+            guest, values_found = source.document["guest"], source.document["values"]
+            digests = [(value["label"], value["digest"]) for value in values_found]
+            outputs = {"reference-values": f"{output.rstrip('/')}/reference-values.json"}
+            report_values(f"{guest['name']} {guest['version']}", digests, outputs)

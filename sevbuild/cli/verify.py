@@ -47,10 +47,11 @@ def register(app: typer.Typer) -> None:
         each target is equal or different, and the input that differs is named. Exit 1 where anything does.
         """
         from sevbuild.bundle.describe import looks_like_bundle
+        from sevbuild.bundle.exchange import interrupted
         from sevbuild.errors import SevbuildError
 
         check_format(fmt, ("table", "json"))
-        if looks_like_bundle(file):
+        if looks_like_bundle(file) or interrupted(file):
             if settings or fmt != "table":
                 raise SevbuildError("--set and --format are for reference values, not for a bundle")
             _verify_bundle(file, against, expect, quiet=quiet)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 
 import pytest
 
+from sevbuild.bundle.release import write_release
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import write_folder
 from sevbuild.manifest.formats import FORMATS
+from tests.bundle.test_exchange import FailingDisk
 from tests.export.support import DATA, pem, signing_key
 from tests.support.cli import run
 from tests.support.guests import write_manifest
@@ -143,24 +144,26 @@ def test_a_release_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     assert run("publish", "-q", HELLO, "-o", tmp_path / "empty", "--formats", "hex").status == 0
 
 
-def test_a_failed_exchange_puts_the_old_release_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_failure_at_any_step_leaves_the_old_release_or_the_new(tmp_path: Path, *, exchange: bool) -> None:
     folder = tmp_path / "r"
-    write_folder(str(folder), {"a": b"1", "SUMS": b"x  a\n"}, "SUMS")
-    rename = os.rename
-    calls: list[str] = []
+    old, new = {"a": b"1", "SUMS": b"x  a\n"}, {"a": b"2", "SUMS": b"x  a\n"}
 
-    def fail_second(source: str, to: str) -> None:
-        calls.append(source)
-        if len(calls) == 2:
-            raise OSError(28, "No space left on device")
-        rename(source, to)
+    def found() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    monkeypatch.setattr(os, "rename", fail_second)
-    with pytest.raises(SevbuildError, match=r"cannot write .*No space left"):
-        write_folder(str(folder), {"a": b"2", "SUMS": b"x  a\n"}, "SUMS")
-    monkeypatch.undo()
-    assert (folder / "a").read_bytes() == b"1"
-    assert _names(tmp_path) == ["r"]
+    counting = FailingDisk(exchange=exchange)
+    write_release(str(folder), old, "SUMS")
+    write_release(str(folder), new, "SUMS", disk=counting)
+    assert found() == new
+    for step in range(len(counting.kinds)):
+        write_release(str(folder), old, "SUMS")
+        with suppress(SevbuildError):
+            write_release(str(folder), new, "SUMS", disk=FailingDisk(step, exchange=exchange))
+        assert found() in (old, new), counting.kinds[step]
+    write_release(str(folder), old, "SUMS")
+    assert found() == old
+    assert [name for name in _names(tmp_path) if name != "r"] == []
 
 
 def test_a_signed_release_is_the_same_twice(tmp_path: Path) -> None:

@@ -498,3 +498,22 @@ def test_a_ready_igvm_file_is_locked(tmp_path: Path) -> None:
     assert run("measure", "-q", path, "--locked").status == 0
     (tmp_path / "guest.lock").write_text((tmp_path / "guest.lock").read_text().replace("size = ", "size = 1"))
     assert run("measure", "-q", path, "--locked").status == 1
+
+
+@pytest.mark.parametrize("inputs", [[], ["--no-copy"], ["--link"]])
+def test_inputs_by_url_are_bundled_and_published(folder: Path, server: Server, inputs: list[str]) -> None:
+    tables = _by_url(folder, server)
+    del tables["image"]
+    path = write_manifest(folder, **tables)
+    measured = run("measure", "-q", path).out
+    built = run("build", "-q", path, "-o", folder / "dist", *inputs)
+    assert (built.status, built.out) == (0, measured), built.err
+    # The bundle's own manifest names files of the bundle: nothing is fetched to verify it.
+    server.close()
+    server.files.clear()
+    assert "https" not in (folder / "dist" / "guest.toml").read_text()
+    checked = run("verify", folder / "dist")
+    assert checked.status == 0, checked.err
+    published = run("publish", "-q", path, "-o", folder / "release")
+    assert published.status == 0, published.err
+    assert server.url not in (folder / "release" / "reference-values.json").read_text()

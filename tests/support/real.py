@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.shared import ROOT
 
-__all__ = ["QEMU", "newest_file", "real_file", "real_kernels", "require"]
+__all__ = ["QEMU", "newest_file", "real_file", "real_kernels", "require", "tool"]
 
 QEMU = shutil.which("qemu-system-x86_64")
 
@@ -36,6 +37,17 @@ def newest_file(path: str) -> Path:
     found = [place for place in (ROOT / ".cache" / "newest" / path, Path("/") / path) if place.exists()]
     require(found, f"{path} of Debian's newest suite")
     return found[0]
+
+
+def tool(name: str) -> list[str]:
+    """Return the command of a tool that checks: beside this Python, in .cache/bin, or on PATH."""
+    beside = os.path.join(os.path.dirname(sys.executable), name)
+    unpacked = ROOT / ".cache" / "bin" / name
+    found = [
+        place for place in (beside, str(unpacked), shutil.which(name)) if place and os.path.exists(place)
+    ]
+    require(found, name)
+    return [found[0]]
 
 
 def real_kernels() -> list[Path]:

@@ -1,0 +1,182 @@
+"""What a run tells GitHub Actions: annotations, outputs of the step, a table in its summary.
+
+Imported only under `GITHUB_ACTIONS=true`. Annotations go to standard error, which the runner reads as it
+does standard output; standard output itself stays what it is anywhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+from sevbuild.errors import FaultsError, Notice, SevbuildError
+
+__all__ = ["annotate_error", "annotate_notices", "annotation", "harmless", "output_lines", "report_values"]
+
+SUMMARY_LIMIT = 1000 << 10
+"""Bytes one step may put into its summary: GitHub drops more than 1 MiB whole ("Workflow commands")."""
+
+OUTPUT_LIMIT = 1000 << 10
+"""Bytes of one output: GitHub refuses more than 1 MB of them a job ("Workflow syntax", jobs.<id>.outputs)."""
+
+# actions/toolkit packages/core/src/command.ts; the runner undoes it (src/Runner.Common/ActionCommand.cs).
+_DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+_PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
+_PLACE = re.compile(r"(?P<file>[^\n]+?):(?P<line>[0-9]{1,9})(?:: (?P<rest>.*))?", re.DOTALL)
+
+
+def annotation(level: str, message: str, *, file: str = "", line: int | None = None) -> str:
+    """Return one workflow command that annotates a file, or the run where `file` is empty.
+
+    `level` is `error`, `warning` or `notice`; no contents of the other values end the command or begin
+    another.
+    """
+    properties = {"file": file, "line": str(line) if file and line is not None else ""}
+    given = ",".join(f"{key}={_escape(value, _PROPERTY)}" for key, value in properties.items() if value)
+    return (
+        f"::{level} {given}::{_escape(message, _DATA)}\n"
+        if given
+        else f"::{level}::{_escape(message, _DATA)}\n"
+    )
+
+
+def annotate_error(error: SevbuildError) -> None:
+    """Annotate an error; each fault of a document on its own line of that document."""
+    if isinstance(error, FaultsError):
+        for fault in error.faults:
+            message = f"{fault.path}: {fault.message}" if fault.path else fault.message
+            _annotate("error", fault.source, fault.line, message, fault.hint)
+        return
+    file, line, message = _place(error.message)
+    _annotate("error", file, line, message, error.hint)
+
+
+def annotate_notices(notices: Sequence[Notice]) -> None:
+    """Annotate warnings; GitHub shows ten of a level in a step, so that notes stay in the log."""
+    for notice in notices:
+        if notice.level == "warning":
+            file, line, _ = _place(notice.where)
+            _annotate("warning", file or notice.where, line, notice.message, notice.hint)
+
+
+def harmless(text: str) -> str:
+    """Return text for the log in which no line is a workflow command, whatever file names it quotes.
+
+    The runner takes `::name` at the start of a line, after white space, and `##[name]` anywhere
+    (src/Runner.Common/ActionCommand.cs).
+    """
+    lines = re.split(r"(\r\n|\r|\n)", text.replace("##[", "##%5B"))
+    return "".join(re.sub(r"^(\s*)::", r"\1%3A%3A", line) for line in lines)
+
+
+def output_lines(name: str, value: str) -> str:
+    """Return the lines that set an output in $GITHUB_OUTPUT; the value may have any number of lines.
+
+    The delimiter depends on the value alone, and is no line of it.
+    """
+    count = 0
+    lines = set(value.split("\n"))
+    while True:
+        seed = f"{count}\n{value}".encode("utf-8", "surrogateescape")
+        delimiter = f"sevbuild-{sha256(seed).hexdigest()}"
+        if delimiter not in lines:
+            return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
+        count += 1
+
+
+def report_values(
+    title: str, values: Sequence[tuple[str, str]], outputs: Mapping[str, str] | None = None
+) -> None:
+    """Set the outputs of the step, and put a table of launch digests into its summary.
+
+    `values` are labels and digests in hex. The output `digest` is the bare digest of a single one, else
+    `DIGEST  LABEL` a line, as `measure` prints them; `outputs` are further ones by name. Raises
+    SevbuildError where a file of the runner cannot be written.
+    """
+    lines = [digest if len(values) == 1 else f"{digest}  {label}" for label, digest in values]
+    text = ""
+    for name, value in {"digest": "\n".join(lines), **(outputs or {})}.items():
+        entry = output_lines(name, value)
+        if len(entry.encode("utf-8", "surrogateescape")) > OUTPUT_LIMIT:
+            message = (
+                f"the output {name} is left out: it has more than the {OUTPUT_LIMIT} bytes that one may have"
+            )
+            sys.stderr.write(annotation("warning", message))
+        else:
+            text += entry
+    _append("GITHUB_OUTPUT", text)
+    _append("GITHUB_STEP_SUMMARY", _summary(title, values, SUMMARY_LIMIT - _size("GITHUB_STEP_SUMMARY")))
+
+
+def _annotate(level: str, file: str, line: int | None, message: str, hint: str | None) -> None:
+    # A source that is no file ("stdin", a target's label) is named in the message instead.
+    if file and not os.path.isfile(file):
+        message, file = f"{file}{'' if line is None else f':{line}'}: {message}", ""
+    text = f"{message}\nhint: {hint}" if hint else message
+    command = annotation(level, text, file=_in_workspace(file) if file else "", line=line)
+    encoding = sys.stderr.encoding or "utf-8"
+    sys.stderr.write(command.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _in_workspace(file: str) -> str:
+    """Return a file's path from the root of the checkout, which is where GitHub looks for it."""
+    root = os.environ.get("GITHUB_WORKSPACE", "")
+    if not root:
+        return file
+    path = os.path.relpath(os.path.realpath(file), os.path.realpath(root))
+    return file if path.startswith("..") else path
+
+
+def _place(text: str) -> tuple[str, int | None, str]:
+    """Return file, line and the rest of a text that begins with `FILE:LINE`, where that is a file."""
+    match = _PLACE.fullmatch(text)
+    if match is None or not os.path.isfile(match["file"]):
+        return "", None, text
+    return match["file"], int(match["line"]), match["rest"] or ""
+
+
+def _escape(text: str, table: Mapping[str, str]) -> str:
+    return "".join(table.get(character, character) for character in text)
+
+
+def _cell(text: str) -> str:
+    """Return text that Markdown and HTML show as it is, on one line."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in " -./+:") else f"&#{ord(c)};" for c in text)
+
+
+def _summary(title: str, values: Sequence[tuple[str, str]], room: int) -> str:
+    text = f"### {_cell(title)}\n\n| target | launch digest |\n| --- | --- |\n"
+    more = "\nand {} more: the output `digest` has them all\n"
+    left = room - len(text) - len(more) - 20
+    if left < 0:
+        return ""
+    shown = 0
+    rows = []
+    for label, digest in values:
+        row = f"| {_cell(label)} | `{digest}` |\n"
+        left -= len(row)
+        if left < 0:
+            break
+        rows.append(row)
+        shown += 1
+    return text + "".join(rows) + (more.format(len(values) - shown) if shown < len(values) else "") + "\n"
+
+
+def _size(variable: str) -> int:
+    path = os.environ.get(variable, "")
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def _append(variable: str, text: str) -> None:
+    """Append to the file that the runner names in a variable; without the variable there is none."""
+    path = os.environ.get(variable, "")
+    if not path or not text:
+        return
+    try:
+        with open(path, "ab") as stream:
+            stream.write(text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise SevbuildError(f"cannot write {path} (${variable}): {error.strerror or error}") from None
