@@ -201,7 +201,7 @@ def test_what_servers_should_not_do(
     began = time.monotonic()
     with pytest.raises(SevbuildError, match=message) as caught:
         _fetch(server, limit=2_000_000)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 30
     assert caught.value.exit_code == 2
     assert caught.value.message.isprintable()
     assert _files() == left

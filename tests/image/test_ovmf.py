@@ -191,7 +191,7 @@ def test_a_large_firmware_is_parsed_at_once() -> None:
     image = make_firmware(size=8 << 20, sections=SECTIONS)
     start = time.process_time()
     parse_firmware(image)
-    assert time.process_time() - start < 0.1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(
