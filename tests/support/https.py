@@ -123,12 +123,14 @@ def _certificates(folder: Path, authority: Path) -> Path:
         encipher_only=False,
         decipher_only=False,
     )
-    root = build(
-        name, key.public_key(), (x509.BasicConstraints(ca=True, path_length=None), True), (usage, True)
-    )
+    # Python 3.13 verifies by RFC 5280 to the letter: both ends of a chain name the key.
+    known = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    signer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(known)
+    basic = x509.BasicConstraints(ca=True, path_length=None)
+    root = build(name, key.public_key(), (basic, True), (usage, True), (known, False))
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    leaf = build(subject, server_key.public_key(), (address, False))
+    leaf = build(subject, server_key.public_key(), (address, False), (signer, False))
     pem = serialization.Encoding.PEM
     authority.write_bytes(root.public_bytes(pem))
     private = server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
