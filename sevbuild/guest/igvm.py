@@ -156,7 +156,7 @@ def _departures(target: Target, file: IgvmFile, maker: UpdateMaker) -> set[Notic
         return set()
     own = target.profile.loader
     others = sorted(name for names in shapes.values() if own not in names for name in names)
-    message = f"with parameters the IGVM file is not portable: {', '.join(others)} launch it in another order than {own}"
+    message = f"with parameters the IGVM file is not portable: its digest in {own} is not that in {', '.join(others)}"
     hint = "without them the firmware asks fw_cfg, and one digest holds everywhere"
     return {Notice("warning", target.variant.document.where("igvm.parameters"), message, hint)}
 

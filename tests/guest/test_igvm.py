@@ -159,7 +159,7 @@ def test_parameters_leave_the_region_they_lie_in(tmp_path: Path) -> None:
     data = _files(guest)["snp/qemu-igvm/EPYC-v4/vcpus1"]
     guest.measure()
     (notice,) = [n for n in guest.notices if "not portable" in n.message]
-    assert "cloud-hypervisor-mshv launch it in another order than qemu" in notice.message
+    assert "its digest in qemu is not that in cloud-hypervisor-mshv" in notice.message
     headers = _headers(data)
     assert [h.gpa for h in headers if isinstance(h, ParameterInsert)] == [0x812000]
     assert 0x812000 not in [h.gpa for h in headers if isinstance(h, PageData)]
