@@ -29,6 +29,7 @@ ORDER = [
     "https",
     "cache",
     "fs",
+    "json_text",
     "errors",
 ]
 """From the top down; a folder imports from itself and from those after it."""

@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from sevbuild.bundle.document import json_bytes
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.guest.guest import Guest, Measured
 from sevbuild.guest.trace import plan_document
+from sevbuild.json_text import json_bytes
 from sevbuild.launch.page_type import PAGE_SIZE
 from sevbuild.launch.region_data import Contents, chunks
 
@@ -84,8 +84,7 @@ def _igvm(guest: Guest, measured: Measured, files: Mapping[str, str], folder: st
     """Make the IGVM file that the target's loader replays, where no ready one is among the inputs."""
     del files, folder
     target = measured.target
-    declared = target.variant.igvm
-    if target.profile.loader is None or (declared is not None and declared.path is not None):
+    if target.profile.loader is None or target.variant.ready_igvm is not None:
         return
     # Only guests that load such a file need to know the format.
     from sevbuild.guest.igvm import igvm_file

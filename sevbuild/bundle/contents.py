@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sevbuild.bundle.artifacts import PRODUCERS, Artifact
-from sevbuild.bundle.document import InputEntry, json_bytes
+from sevbuild.bundle.document import InputEntry
 from sevbuild.bundle.layout import target_folders
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest, Measured
 from sevbuild.guest.records import InputRecord
 from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.json_text import json_bytes
 from sevbuild.manifest.targets import Target
 from sevbuild.reference.collect import collect_values
 from sevbuild.reference.document import reference_document
@@ -83,8 +84,8 @@ def _input_files(guest: Guest, target: Target, inputs: Sequence[InputEntry]) -> 
     if initrd is not None:
         declared["initrd"] = (initrd.paths[0] if initrd.paths else None, initrd.sha256)
     seed = None
-    if variant.igvm is not None and variant.igvm.path is not None:
-        declared["igvm"] = (variant.igvm.path, None)
+    if variant.ready_igvm is not None:
+        declared["igvm"] = (variant.ready_igvm, None)
     else:
         firmware = guest.firmware(variant)
         seed = firmware.seed if isinstance(firmware, FirmwareSeed) else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from sevbuild.bundle.layout import DOCUMENT, SUMS, is_safe_path
 from sevbuild.errors import SevbuildError
+from sevbuild.json_text import json_bytes
+from sevbuild.reference.json_input import parse_json
 
 __all__ = [
     "BUNDLE_KIND",
@@ -18,7 +19,6 @@ __all__ = [
     "InputEntry",
     "decode_bundle",
     "encode_bundle",
-    "json_bytes",
     "sums_text",
 ]
 
@@ -77,12 +77,6 @@ class BundleDocument(NamedTuple):
         return [entry for entry in self.inputs if entry.file is not None and entry.file not in paths]
 
 
-def json_bytes(document: Any) -> bytes:
-    """Return a JSON document as every verb prints it."""
-    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
-    return f"{text}\n".encode("utf-8", "backslashreplace")
-
-
 def encode_bundle(bundle: BundleDocument) -> bytes:
     """Return the bytes of bundle.json."""
     return json_bytes(
@@ -117,13 +111,7 @@ def decode_bundle(data: bytes, source: str) -> BundleDocument:
     """
     if len(data) > DOCUMENT_LIMIT:
         raise SevbuildError(f"{source}: {len(data)} bytes are more than the {DOCUMENT_LIMIT} this can be")
-    try:
-        raw = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_object, parse_float=_refuse, parse_constant=_refuse
-        )
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise SevbuildError(f"{source}: not valid JSON: {reason[:200]}") from None
+    raw = parse_json(source, data)
     reader = _Reader(source)
     top = reader.table("", raw, ("schema", "kind", "guest", "inputs", "files", "targets"))
     if top["kind"] != BUNDLE_KIND or isinstance(top["schema"], bool) or top["schema"] != BUNDLE_SCHEMA:
@@ -161,17 +149,6 @@ _TARGET_KEYS: dict[str, tuple[type, ...]] = {
     "origins": (dict,),
     "files": (dict,),
 }
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in an object")
-    return found
-
-
-def _refuse(text: str) -> Any:
-    raise ValueError(f"{text[:40]} is no whole number")
 
 
 class _Reader:

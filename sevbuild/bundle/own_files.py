@@ -37,7 +37,7 @@ def own_files(guest: Guest, target: Target) -> dict[str, str]:
         )
     found = {
         "firmware": variant.firmware.path,
-        "igvm": variant.igvm.path if variant.igvm is not None else None,
+        "igvm": variant.ready_igvm,
         "kernel": None if kernel is None else kernel.path,
         "initrd": initrd.paths[0] if initrd is not None and initrd.paths else None,
     }

@@ -54,8 +54,8 @@ def _sources(guest: Guest, variant: Variant) -> dict[str, Source]:
     sources: dict[str, Source] = dict(guest.kernels.sources(variant))
     if variant.svsm is not None and variant.svsm.vars_path is not None:
         sources["vars"] = ((variant.svsm.vars_path,), None)
-    if variant.igvm is not None and variant.igvm.path is not None:
-        sources["igvm"] = ((variant.igvm.path,), None)
+    if variant.ready_igvm is not None:
+        sources["igvm"] = ((variant.ready_igvm,), None)
     return sources
 
 

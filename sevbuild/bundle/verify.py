@@ -135,7 +135,7 @@ def _named_files(manifest: Manifest) -> list[str]:
     for variant in manifest.variants:
         kernel, initrd, svsm = variant.kernel, variant.initrd, variant.svsm
         found.append(variant.firmware.path)
-        found.append(variant.igvm.path if variant.igvm else None)
+        found.append(variant.ready_igvm)
         found += [svsm.path, svsm.vars_path] if svsm else []
         found += [kernel.path, *(cmdline.path for cmdline in kernel.cmdlines)] if kernel else []
         found += initrd.paths if initrd else ()

@@ -36,7 +36,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """List the files in the cache, and the downloads that have not ended."""
         from sevbuild.cache import Cache, cache_directory
-        from sevbuild.cli.tables import json_text, text_table
+        from sevbuild.cli.tables import text_table
+        from sevbuild.json_text import json_text
 
         check_format(fmt, ("table", "json"))
         entries = Cache(cache_directory()).entries()

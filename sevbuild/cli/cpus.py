@@ -7,7 +7,8 @@ import sys
 import typer
 
 from sevbuild.cli.options import check_format
-from sevbuild.cli.tables import json_text, text_table
+from sevbuild.cli.tables import text_table
+from sevbuild.json_text import json_text
 from sevbuild.manifest.catalog import cpus_document
 
 __all__ = ["register"]

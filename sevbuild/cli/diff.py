@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Show what changed, target by target: digests, inputs, settings. Exit 1 where anything did."""
         from sevbuild.cli.comparison import comparison_text
-        from sevbuild.cli.tables import json_text
+        from sevbuild.json_text import json_text
         from sevbuild.reference.compare import compare_values
         from sevbuild.reference.json_input import DOCUMENT_LIMIT
         from sevbuild.reference.read import read_reference_values

@@ -58,7 +58,8 @@ def measure_foreign(
             digests = [f"{text}  {item.label}" for text, item in zip(digests, measured, strict=True)]
         sys.stdout.write("".join(f"{text}\n" for text in digests))
         return
-    from sevbuild.cli.tables import json_text, markdown_table, text_table
+    from sevbuild.cli.tables import markdown_table, text_table
+    from sevbuild.json_text import json_text
     from sevbuild.reference.igvm_file import foreign_document
 
     document = foreign_document(file, measured)

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Write size and SHA-256 of every input, command lines, CPU signatures and profiles to guest.lock.
 
-        `measure`, `plan` and `check` are held to it by --locked.
+        `measure`, `plan`, `check` and `build` are held to it by --locked.
         """
         from sevbuild.fs import write_file
         from sevbuild.guest.guest import load_guest

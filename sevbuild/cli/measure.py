@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from sevbuild.cli.options import (
-    FOREIGN_MAGIC,
     FROZEN,
     LOADERS,
     LOCK_FILE,
     LOCKED,
-    MANIFEST,
+    MANIFEST_OR_IGVM,
     MODEL,
     OFFLINE,
     QUIET,
@@ -25,13 +24,12 @@ from sevbuild.cli.options import (
     WITH_INITRD,
     WITH_KERNEL,
     check_format,
+    igvm_options,
     lock_check,
     network,
     read_settings,
 )
 from sevbuild.cli.report import on_github, print_notices
-from sevbuild.errors import SevbuildError
-from sevbuild.fs import file_starts_with
 from sevbuild.guest.guest import Guest, Measured, load_guest
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def measure(
-        manifest: str = MANIFEST,
+        manifest: str = MANIFEST_OR_IGVM,
         *,
         fmt: str = typer.Option(
             "hex", "--format", "-f", metavar="|".join(FORMATS), help="How to print them."
@@ -84,17 +82,18 @@ def register(app: typer.Typer) -> None:
         manifest is measured as each loader would launch it.
         """
         check_format(fmt, FORMATS)
-        foreign = (loader, vcpus, model, with_kernel, with_initrd, with_cmdline)
-        if any(foreign) or file_starts_with(manifest, FOREIGN_MAGIC):
-            from sevbuild.cli.foreign import ForeignOptions, measure_foreign, refuse_foreign_options
-
-            options = ForeignOptions(*foreign)
-            if not file_starts_with(manifest, FOREIGN_MAGIC):
-                refuse_foreign_options(options)
-            if locked or frozen or lock_file or offline:
-                raise SevbuildError("--locked, --frozen, --lock and --offline are for manifests")
-            if settings or lint:
-                raise SevbuildError(f"{'--set' if settings else '--lint'} is for manifests")
+        refused = {
+            "--locked, --frozen, --lock and --offline are for manifests": locked
+            or frozen
+            or lock_file
+            or offline,
+            "--set is for manifests": settings,
+            "--lint is for manifests": lint,
+        }
+        given = (loader, vcpus, model, with_kernel, with_initrd, with_cmdline)
+        options = igvm_options(manifest, given, refused)
+        if options is not None:
+            from sevbuild.cli.foreign import measure_foreign
 
             def act(measured: list[ForeignMeasured]) -> None:
                 _act(measured, dump_vmsa, expect)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import read_text
+from sevbuild.fs import file_starts_with, read_text
 from sevbuild.manifest.document import parse_toml
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from sevbuild.cli.foreign import ForeignOptions
     from sevbuild.guest.inputs import Network
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LOCKED",
     "LOCK_FILE",
     "MANIFEST",
+    "MANIFEST_OR_IGVM",
     "MODEL",
     "OFFLINE",
     "QUIET",
@@ -33,12 +35,16 @@ __all__ = [
     "WITH_INITRD",
     "WITH_KERNEL",
     "check_format",
+    "igvm_options",
     "lock_check",
     "network",
     "read_settings",
 ]
 
 MANIFEST: Any = typer.Argument(
+    ..., metavar="MANIFEST", help="The manifest, or - for standard input.", show_default=False
+)
+MANIFEST_OR_IGVM: Any = typer.Argument(
     ...,
     metavar="MANIFEST",
     help="The manifest, or - for standard input; or an IGVM file.",
@@ -101,6 +107,30 @@ def check_format(value: str, known: tuple[str, ...], *, flag: str = "--format") 
     if value not in known:
         raise SevbuildError(f"{flag} {value}: not known here", hint=f"one of {', '.join(known)}")
     return value
+
+
+def igvm_options(
+    path: str,
+    given: tuple[list[str], int | None, str, str, str, str],
+    refused: Mapping[str, object],
+) -> ForeignOptions | None:
+    """Return what an IGVM file at `path` is launched with, None for a manifest.
+
+    `given` are the values of the flags for IGVM files, in the order of ForeignOptions, and `refused` has
+    those of flags for manifests by what is said of them. Raises SevbuildError for the one with the other.
+    """
+    found = file_starts_with(path, FOREIGN_MAGIC)
+    if not found and not any(given):
+        return None
+    from sevbuild.cli.foreign import ForeignOptions, refuse_foreign_options
+
+    options = ForeignOptions(*given)
+    if not found:
+        refuse_foreign_options(options)
+    for message, value in refused.items():
+        if value:
+            raise SevbuildError(message)
+    return options
 
 
 def lock_check(

@@ -8,12 +8,11 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import (
-    FOREIGN_MAGIC,
     FROZEN,
     LOADERS,
     LOCK_FILE,
     LOCKED,
-    MANIFEST,
+    MANIFEST_OR_IGVM,
     MODEL,
     OFFLINE,
     QUIET,
@@ -24,16 +23,16 @@ from sevbuild.cli.options import (
     WITH_INITRD,
     WITH_KERNEL,
     check_format,
+    igvm_options,
     lock_check,
     network,
     read_settings,
 )
 from sevbuild.cli.report import print_notices
-from sevbuild.cli.tables import json_text, text_table
-from sevbuild.errors import SevbuildError
-from sevbuild.fs import file_starts_with
+from sevbuild.cli.tables import text_table
 from sevbuild.guest.guest import Guest, load_guest
 from sevbuild.guest.trace import plan_document
+from sevbuild.json_text import json_text
 from sevbuild.manifest.targets import Target
 
 __all__ = ["register"]
@@ -46,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def plan(
-        manifest: str = MANIFEST,
+        manifest: str = MANIFEST_OR_IGVM,
         *,
         target: list[str] = TARGETS,
         fmt: str = typer.Option(
@@ -68,17 +67,19 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Print each launch update of a target, and the launch digest as it stands after it."""
         check_format(fmt, FORMATS)
-        foreign = (loader, vcpus, model, with_kernel, with_initrd, with_cmdline)
-        if any(foreign) or file_starts_with(manifest, FOREIGN_MAGIC):
-            from sevbuild.cli.foreign import ForeignOptions, plan_foreign, refuse_foreign_options
+        refused = {
+            "--locked, --frozen, --lock and --offline are for manifests": locked
+            or frozen
+            or lock_file
+            or offline,
+            "--set is for manifests": settings,
+            "--seed is for manifests": seed,
+        }
+        given = (loader, vcpus, model, with_kernel, with_initrd, with_cmdline)
+        options = igvm_options(manifest, given, refused)
+        if options is not None:
+            from sevbuild.cli.foreign import plan_foreign
 
-            options = ForeignOptions(*foreign)
-            if not file_starts_with(manifest, FOREIGN_MAGIC):
-                refuse_foreign_options(options)
-            if locked or frozen or lock_file or offline:
-                raise SevbuildError("--locked, --frozen, --lock and --offline are for manifests")
-            if settings or seed:
-                raise SevbuildError(f"{'--set' if settings else '--seed'} is for manifests")
             sys.stdout.write(_documents(fmt, plan_foreign(manifest, options, target, quiet=quiet)))
             return
         held = lock_check(manifest, settings, locked=locked, frozen=frozen, lock_file=lock_file)

@@ -8,7 +8,8 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import check_format
-from sevbuild.cli.tables import json_text, text_table
+from sevbuild.cli.tables import text_table
+from sevbuild.json_text import json_text
 from sevbuild.manifest.catalog import profile_document, profiles_document
 
 __all__ = ["register"]

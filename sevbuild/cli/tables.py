@@ -1,11 +1,10 @@
-"""Plain text tables and JSON, as the verbs print them."""
+"""Plain text and Markdown tables, as the verbs print them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-__all__ = ["json_text", "markdown_table", "text_table"]
+__all__ = ["markdown_table", "text_table"]
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -22,10 +21,3 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; a bar in a cell is escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in lines)
-
-
-def json_text(document: Any) -> str:
-    """Return a JSON document, indented, with sorted keys and LF at its end."""
-    import json
-
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -92,8 +92,8 @@ def verify_reference_values(file: str, against: str, settings: list[str], *, fmt
     """Print how the values of a document compare; raises typer.Exit(1) where any is not right."""
     from sevbuild.cli.comparison import comparison_text
     from sevbuild.cli.report import print_notices
-    from sevbuild.cli.tables import json_text
     from sevbuild.guest.guest import load_guest
+    from sevbuild.json_text import json_text
     from sevbuild.reference.json_input import DOCUMENT_LIMIT
     from sevbuild.reference.read import read_reference_values
     from sevbuild.reference.verify import UNCHECKED, verify_against, verify_alone

@@ -121,10 +121,10 @@ class Guest:
 
     def plan(self, target: Target) -> LaunchPlan:
         """Return the launch plan of one target; raises SevbuildError naming the target."""
-        igvm = target.variant.igvm
-        if igvm is None:
+        if target.variant.igvm is None:
             return self.laid_out(target)
-        return self.igvm.plan(target, None if igvm.path is not None else self.laid_out(target))
+        ready = target.variant.ready_igvm is not None
+        return self.igvm.plan(target, None if ready else self.laid_out(target))
 
     def laid_out(self, target: Target) -> LaunchPlan:
         """Return the launch plan that the target's inputs and its profile make.

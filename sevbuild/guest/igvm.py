@@ -50,11 +50,11 @@ class IgvmGuest:
 
         Raises SevbuildError where the manifest gives others.
         """
-        return [self._resolve(target) if _path(target.variant) else target for target in targets]
+        return [self._resolve(target) if target.variant.ready_igvm else target for target in targets]
 
     def file(self, variant: Variant) -> ForeignFile:
         """Return the ready file of a variant, checked against its pin."""
-        path, declared = _path(variant), variant.igvm
+        path, declared = variant.ready_igvm, variant.igvm
         if path is None or declared is None:
             raise SevbuildError("the manifest names no IGVM file")
         found = self._files.get(path)
@@ -159,10 +159,6 @@ def _departures(target: Target, file: IgvmFile, maker: UpdateMaker) -> set[Notic
     message = f"with parameters the IGVM file is not portable: its digest in {own} is not that in {', '.join(others)}"
     hint = "without them the firmware asks fw_cfg, and one digest holds everywhere"
     return {Notice("warning", target.variant.document.where("igvm.parameters"), message, hint)}
-
-
-def _path(variant: Variant) -> str | None:
-    return None if variant.igvm is None else variant.igvm.path
 
 
 def _features(plan: LaunchPlan) -> int | None:

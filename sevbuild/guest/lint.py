@@ -18,7 +18,7 @@ def lint_guest(guest: Guest) -> list[Notice]:
     """
     notices: dict[Notice, None] = {}
     for variant in guest.manifest.variants:
-        if variant.igvm is not None and variant.igvm.path is not None:
+        if variant.ready_igvm is not None:
             continue
         firmware = guest.firmware(variant)
         if not isinstance(firmware, Firmware):

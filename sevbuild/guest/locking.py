@@ -122,7 +122,7 @@ def _profiles(guest: Guest) -> Mapping[str, LaunchProfile]:
 def _inputs(guest: Guest, variant: Variant, *, everything: bool) -> list[LockedInput]:
     found = [_launched_first(guest, variant)]
     reader = guest.reader
-    ready = variant.igvm is not None and variant.igvm.path is not None
+    ready = variant.ready_igvm is not None
     svsm, declared = None if ready else guest.svsm(variant), variant.svsm
     if svsm is not None and svsm.data is not None and declared is not None:
         digest = reader.digest(declared.path, svsm.data)
@@ -145,9 +145,9 @@ def _inputs(guest: Guest, variant: Variant, *, everything: bool) -> list[LockedI
 
 def _launched_first(guest: Guest, variant: Variant) -> LockedInput:
     """Return the firmware, or the IGVM file in its place."""
-    if variant.igvm is not None and variant.igvm.path is not None:
+    if variant.ready_igvm is not None:
         file = guest.igvm.file(variant)
-        return LockedInput("igvm", variant.igvm.path, "", file.size, file.sha256())
+        return LockedInput("igvm", variant.ready_igvm, "", file.size, file.sha256())
     firmware, path = guest.firmware(variant), variant.firmware.path or ""
     if isinstance(firmware, FirmwareSeed):
         return LockedInput("firmware", "", "", None, firmware.seed)

@@ -47,7 +47,7 @@ _ROLES = ("firmware", "igvm", "svsm", "kernel", "uki", "initrd")
 
 def _variant_records(guest: Guest, variant: Variant) -> list[InputRecord]:
     records = []
-    if variant.igvm is not None and variant.igvm.path is not None:
+    if variant.ready_igvm is not None:
         file = guest.igvm.file(variant)
         records.append(InputRecord("igvm", file.name, file.size, "sha256", file.sha256()))
     else:

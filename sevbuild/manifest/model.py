@@ -120,6 +120,12 @@ class Variant(NamedTuple):
     variables: Mapping[str, str]
     counts: tuple[int, ...]
     cpus: tuple[Cpu, ...]
+
+    @property
+    def ready_igvm(self) -> str | None:
+        """Return the path of the ready IGVM file in the firmware's place, None where there is none."""
+        return None if self.igvm is None else self.igvm.path
+
     machine: Machine
 
 

@@ -39,8 +39,7 @@ class Target(NamedTuple):
     @property
     def order(self) -> str:
         """Return `canonical` where the manifest or the profile sorts the launch, else `profile`."""
-        igvm = self.variant.igvm
-        if igvm is not None and igvm.path is not None:
+        if self.variant.ready_igvm is not None:
             # A ready file has an order of its own, which its loader follows.
             return "profile"
         return "canonical" if self.profile.order == "canonical" else self.variant.order

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sevbuild.image.ovmf import Section, section_kind_name
+from sevbuild.json_text import json_text
 from sevbuild.reference.model import (
     DOCUMENT_SCHEMA,
     IdBlock,
@@ -40,9 +41,7 @@ def reference_document(values: ReferenceValues) -> dict[str, Any]:
 
 def document_text(values: ReferenceValues) -> str:
     """Return the document as it is published: sorted keys, two spaces, LF at its end."""
-    import json
-
-    return json.dumps(reference_document(values), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json_text(reference_document(values))
 
 
 def input_entry(record: Input) -> dict[str, Any]:

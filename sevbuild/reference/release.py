@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from sevbuild.errors import Notice, SevbuildError
+from sevbuild.json_text import json_bytes
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render
@@ -37,7 +37,7 @@ def make_release(
     A format asked for by name that cannot be written raises SevbuildError. `values` are what a publisher
     gives, by format and key; `key` is a private key in PEM that signs what can be signed.
     """
-    files = {DOCUMENT_NAME: _document_bytes(document)}
+    files = {DOCUMENT_NAME: json_bytes(document)}
     notices: list[Notice] = []
     signed = False
     for name in FORMATS:
@@ -70,9 +70,3 @@ def _not_applicable(name: str, document: Mapping[str, Any], options: ExportOptio
     if reason is None and (missing := found.missing(document, options)):
         reason = f"needs what the guest does not determine: {', '.join(missing)}"
     return reason
-
-
-def _document_bytes(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode(
-        "utf-8", "backslashreplace"
-    )

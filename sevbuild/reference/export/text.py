@@ -1,14 +1,13 @@
-"""The forms that text formats share: JSON, hex numbers, words safe in a shell, lists without repeats."""
+"""The forms that text formats share: JSON, hex numbers, lists without repeats."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from shlex import quote as shell_word
 from typing import Any
 
 __all__ = ["json_bytes", "number", "one_line", "shell_word", "unique"]
-
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
 
 
 def json_bytes(document: Any) -> bytes:
@@ -19,13 +18,6 @@ def json_bytes(document: Any) -> bytes:
 def number(text: str) -> int:
     """Return the number that a hex string of the document stands for."""
     return int(text, 16)
-
-
-def shell_word(text: str) -> str:
-    """Return a word as a POSIX shell reads it back, quoted where it must be."""
-    if text and set(text) <= _PLAIN:
-        return text
-    return "'" + text.replace("'", "'\"'\"'") + "'"
 
 
 def unique(items: Iterable[str]) -> list[str]:
