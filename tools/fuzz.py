@@ -1,16 +1,19 @@
 """Feed the parsers of untrusted bytes with mutated inputs; anything but a SevbuildError is a finding.
 
-    python tools/fuzz.py --seconds 600 [--seed 1] [--only firmware]
+    python tools/fuzz.py --seconds 600 [--inputs 100000] [--seed 1] [--jobs 2] [--only firmware]
 
-Each input starts from a valid one, or from noise, and is bent in a few places. A finding is an exception
-that is no SevbuildError, or an input that takes longer than a second; it is written to .cache/fuzz/ and
-the run ends with exit code 1. The same seed gives the same inputs in the same order.
+Each input starts from a valid one, or from noise, and is bent in a few places. JSON and TOML are bent as trees
+as well (tools/fuzz_trees.py), counted apart: of those inputs one in twenty must be accepted, or what lies behind
+the grammar is not tested. A finding is an exception that is no SevbuildError, or an input that takes longer
+than a second; it is written to .cache/fuzz/ and the run ends with exit code 1. The same seed gives the same
+inputs in the same order, in each job its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import lzma
+import multiprocessing
 import random
 import sys
 import tempfile
@@ -51,22 +54,32 @@ from sevbuild.vcpu.reset import initial_vmsa
 from tests.support.firmware import make_firmware
 from tests.support.igvm import fuzz_igvm, sample_files
 from tests.support.pe import make_uki
+from tools.fuzz_trees import bend_json, bend_toml
 
 LZMA_GUID = "ee4e5898-3914-4259-9d6e-dc7bd79403cf"
 SLOWEST = 1.0
 MOST_FINDINGS = 10
+TREE = "-tree"
+LEAST_ACCEPTED = 0.05
+FEW = 500
+"""Inputs below which a share says nothing."""
+
 NUMBERS = (0, 1, 2, 0x0F, 0x10, 0x7F, 0x80, 0xFF, 0x1000, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 WORDS = b'[[ ]] { } "" """ \'\'\' = . , # \\u0000 \\ 0x -1 1e400 nan inf true 1979-05-27 \n \x00 \xff \xc3\x28'.split()
 WORDS += [b"9" * 5000, b"f" * 5000, b" ", b"\n"]
 
 
 class Target(NamedTuple):
-    """Hold one parser: what it is fed to, valid inputs to begin with, and whether they are text."""
+    """Hold one parser: what it is fed to, valid inputs to begin with, and whether they are text.
+
+    `tree` is what bends an input as a tree, None where inputs are bent as bytes.
+    """
 
     name: str
     feed: Callable[[bytes], object]
     seeds: tuple[bytes, ...]
     text: bool
+    tree: Callable[[random.Random, bytes], bytes] | None = None
 
 
 def firmware(data: bytes) -> None:
@@ -157,7 +170,37 @@ COMMANDS = (
 )
 
 
+TREES = {
+    "manifest": bend_toml,
+    "profile": bend_toml,
+    "lock": bend_toml,
+    "bundle": bend_json,
+    "expected": bend_json,
+    "reference-values": bend_json,
+    "ingredients": bend_json,
+}
+"""Documents that are bent as trees too, and how."""
+
+
 def targets() -> list[Target]:
+    """Return every parser with valid inputs for it, documents once as bytes and once as trees."""
+    plain = byte_targets()
+    trees = [
+        target._replace(
+            name=target.name + TREE,
+            tree=TREES[target.name],
+            # Of several notations, those that are trees.
+            seeds=tuple(
+                seed for seed in target.seeds if TREES[target.name] is bend_toml or seed[:1] in (b"{", b"[")
+            ),
+        )
+        for target in plain
+        if target.name in TREES
+    ]
+    return plain + trees
+
+
+def byte_targets() -> list[Target]:
     """Return every parser with valid inputs for it."""
     sections = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
     images: tuple[bytes, ...] = (
@@ -269,8 +312,19 @@ class Tally:
         self.refused += verdict.refused
         self.slowest = max(self.slowest, verdict.seconds)
 
+    def join(self, other: Tally) -> None:
+        """Count what another job counted."""
+        self.inputs += other.inputs
+        self.refused += other.refused
+        self.slowest = max(self.slowest, other.slowest)
+
+    @property
+    def accepted(self) -> float:
+        """Return the share of inputs that were accepted."""
+        return 1 - self.refused / self.inputs if self.inputs else 0.0
+
     def __str__(self) -> str:
-        return f"{self.inputs:>8} inputs, {self.refused:>8} refused, slowest {self.slowest:.3f} s"
+        return f"{self.inputs:>8} inputs, {self.accepted:6.1%} accepted, slowest {self.slowest:.3f} s"
 
 
 def judge(target: Target, data: bytes) -> Verdict:
@@ -295,40 +349,83 @@ def keep(target: Target, data: bytes, number: int, trouble: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{target.name}-{number}"
     path.write_bytes(data)
-    print(f"FINDING in {target.name}, input in {path}\n{trouble}", file=sys.stderr)
+    print(f"FINDING in {target.name}, input in {path}\n{trouble}", file=sys.stderr, flush=True)
 
 
-def run(seconds: float, seed: int, only: str | None) -> int:
-    """Fuzz every target in turn for so long; return the number of distinct findings."""
+class Bounds(NamedTuple):
+    """Say when a run ends: after so many seconds, or so many inputs (None for any number)."""
+
+    seconds: float
+    inputs: int | None
+
+
+def run(chosen: list[Target], bounds: Bounds, seed: int) -> tuple[dict[str, Tally], set[str]]:
+    """Fuzz every target in turn; return the counts by target, and the distinct findings."""
     chance = random.Random(seed)
-    chosen = [target for target in targets() if only in (None, target.name)]
-    if not chosen:
-        raise SystemExit(f"no parser is called {only}")
     tallies = {target.name: Tally() for target in chosen}
     findings: set[str] = set()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and len(findings) < MOST_FINDINGS:
+    end = time.monotonic() + bounds.seconds
+    done = 0
+    while time.monotonic() < end and len(findings) < MOST_FINDINGS and done < (bounds.inputs or done + 1):
         for target in chosen:
-            data = bend(chance, target)
+            seeded = chance.choice(target.seeds)
+            data = bend(chance, target) if target.tree is None else target.tree(chance, seeded)
             verdict = judge(target, data)
             tallies[target.name].add(verdict)
+            done += 1
             if verdict.trouble is not None and verdict.trouble not in findings:
                 findings.add(verdict.trouble)
-                keep(target, data, len(findings), verdict.trouble)
+                keep(target, data, seed * MOST_FINDINGS + len(findings), verdict.trouble)
+    return tallies, findings
+
+
+def run_jobs(chosen: list[Target], bounds: Bounds, seed: int, jobs: int) -> tuple[dict[str, Tally], set[str]]:
+    """Run in so many processes, each with a seed of its own, and add up what they counted."""
+    if jobs == 1:
+        return run(chosen, bounds, seed)
+    inputs = None if bounds.inputs is None else -(-bounds.inputs // jobs)
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        parts = pool.starmap(
+            run, [(chosen, bounds._replace(inputs=inputs), seed + number) for number in range(jobs)]
+        )
+    tallies, findings = parts[0]
+    for others, found in parts[1:]:
+        findings |= found
+        for name, tally in others.items():
+            tallies[name].join(tally)
+    return tallies, findings
+
+
+def report(tallies: dict[str, Tally], findings: set[str]) -> bool:
+    """Print the counts, and return whether all is well: nothing found, and enough accepted to mean it."""
     for name, tally in tallies.items():
-        print(f"{name:<16} {tally}")
-    print(f"{len(findings)} findings")
-    return len(findings)
+        print(f"{name:<24} {tally}")
+    total = sum(tally.inputs for tally in tallies.values())
+    shallow = [
+        name
+        for name, tally in tallies.items()
+        if name.endswith(TREE) and tally.inputs >= FEW and tally.accepted < LEAST_ACCEPTED
+    ]
+    for name in shallow:
+        print(f"{name}: less than {LEAST_ACCEPTED:.0%} accepted: what lies behind the grammar is not tested")
+    print(f"{total} inputs, {len(findings)} findings")
+    return not findings and not shallow
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Fuzz the parsers of untrusted bytes.")
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--inputs", type=int, help="end after so many inputs over all parsers")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", help="one parser, such as manifest or manifest-tree")
     arguments = parser.parse_args()
-    sys.exit(1 if run(arguments.seconds, arguments.seed, arguments.only) else 0)
+    chosen = [target for target in targets() if arguments.only in (None, target.name)]
+    if not chosen:
+        raise SystemExit(f"no parser is called {arguments.only}")
+    bounds = Bounds(arguments.seconds, arguments.inputs)
+    sys.exit(not report(*run_jobs(chosen, bounds, arguments.seed, arguments.jobs)))
 
 
 if __name__ == "__main__":

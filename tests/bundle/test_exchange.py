@@ -144,7 +144,7 @@ def test_kill_at_random_moments(tmp_path: Path, how: str) -> None:
         whole.append(contents(tmp_path / "whole"))
     dist = tmp_path / "out" / "dist"
     build(manifests[0], dist)
-    moments = iter([random.Random(f"{how}{kill}").uniform(0, 0.12) for kill in range(kills)])  # noqa: S311
+    moments = iter([random.Random(f"{how}{kill}").uniform(0, 0.12) for kill in range(kills)])
     command = [sys.executable, "-c", LOOP, *map(str, manifests), str(dist), how]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for _ in range(kills):
