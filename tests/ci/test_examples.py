@@ -37,6 +37,7 @@ def check(*command: str | Path, stdin: str | None = None) -> None:
 def test_every_example_is_looked_at() -> None:
     known = {path for _, path in SCHEMAS} | set(SCRIPTS)
     mkosi = [EXAMPLES / "mkosi" / name for name in ("guest.toml", "mkosi.conf")]
+    known |= set(EXAMPLES.glob("nix/*")) | set(EXAMPLES.glob("bazel/*"))  # tests/ci/test_build_systems.py
     known |= {EXAMPLES / "pre-commit" / "pre-commit-config.yaml", *mkosi}
     assert {path for path in EXAMPLES.rglob("*") if path.is_file()} <= known
 
