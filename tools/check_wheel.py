@@ -1,4 +1,4 @@
-"""Build the wheel, install it alone in a fresh environment, and use what it must carry."""
+"""Build sdist and wheel, check their metadata, install the wheel alone, and use what it must carry."""
 
 from __future__ import annotations
 
@@ -21,18 +21,10 @@ def main() -> None:
     """Exit 0 if a guest can be started from the installed wheel and has the checked-in digest."""
     with tempfile.TemporaryDirectory(prefix="sevbuild-wheel-") as name:
         folder = Path(name)
-        call(
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--wheel-dir",
-            folder,
-            ROOT,
-            cwd=folder,
-        )
+        # The wheel is built from the sdist, so that what the sdist lacks is missed here.
+        call(sys.executable, "-m", "build", "--outdir", folder, ROOT, cwd=folder)
+        built = sorted(folder.glob("sevbuild-*"))
+        call(sys.executable, "-m", "twine", "check", "--strict", *built, cwd=folder)
         call(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
         call(folder / "venv/bin/python", "-m", "pip", "install", "--quiet", *folder.glob("*.whl"), cwd=folder)
         sevbuild = folder / "venv/bin/sevbuild"
