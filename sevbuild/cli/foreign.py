@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sevbuild.cli.report import print_notices
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, ForeignMeasured, kernel_hashes_of
+from sevbuild.manifest.selection import select_labels
 
 __all__ = ["ForeignOptions", "measure_foreign", "plan_foreign", "refuse_foreign_options"]
 
@@ -114,11 +115,7 @@ def _measured(
     loaded, refused = file.load(launch)
     if targets:
         by_label = {item.label: item for item in loaded}
-        for label in targets:
-            if label not in by_label:
-                hint = f"there are {', '.join(by_label)}" if by_label else None
-                raise SevbuildError(f"no target has the label {label!r}", hint=hint)
-        loaded = [by_label[label] for label in dict.fromkeys(targets)]
+        loaded = [by_label[label] for label in select_labels(targets, by_label)]
     measured, stopped = file.measure(loaded)
     if not measured:
         reasons = "".join(f"\n  {item.loader}: {item.reason}" for item in (*refused, *stopped))

@@ -53,7 +53,12 @@ MANIFEST_OR_IGVM: Any = typer.Argument(
 SETTINGS: Any = typer.Option(
     [], "--set", metavar="PATH=VALUE", help="Override a manifest key by its TOML path; @FILE reads the value."
 )
-TARGETS: Any = typer.Option([], "--target", metavar="LABEL", help="Take this target alone; may be repeated.")
+TARGETS: Any = typer.Option(
+    [],
+    "--target",
+    metavar="LABEL",
+    help="Take these targets alone: a label, whole parts of one (vcpus2), a glob; may be repeated.",
+)
 LOADERS: Any = typer.Option(
     [],
     "--loader",

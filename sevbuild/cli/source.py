@@ -23,7 +23,7 @@ class Source(NamedTuple):
 
 
 def load_values(path: str, *, settings: Mapping[str, Any], targets: list[str]) -> Source:
-    """Return the reference values of a manifest or document; `targets` takes these labels alone.
+    """Return the reference values of a manifest or document; `targets` takes those alone that these patterns pick.
 
     A file that starts with a brace is a document, since no manifest does.
     """
@@ -47,13 +47,10 @@ def _from_document(path: str, *, settings: Mapping[str, Any], targets: list[str]
         raise SevbuildError("--set overrides a manifest; a document is what it is")
     document = read_document(path, read_file(path, _LIMIT))
     if targets:
-        known = {value["label"]: value for value in document["values"]}
-        for label in targets:
-            if label not in known:
-                from sevbuild.manifest.document import suggest
+        from sevbuild.manifest.selection import select_labels
 
-                raise SevbuildError(f"no target has the label {label!r}", hint=suggest(label, known))
+        chosen = set(select_labels(targets, [value["label"] for value in document["values"]]))
         # A document of several releases has a label once in each.
-        taken = [value for value in document["values"] if value["label"] in targets]
+        taken = [value for value in document["values"] if value["label"] in chosen]
         document = {**document, "values": taken}
     return Source(document, None, {}, [])

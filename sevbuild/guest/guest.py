@@ -81,18 +81,14 @@ class Guest:
             self._igvm = IgvmGuest(self)
         return self._igvm
 
-    def select(self, labels: Sequence[str]) -> list[Target]:
-        """Return the targets of these labels, all of them for none; raises SevbuildError."""
-        by_label = {target.label: target for target in self.targets}
-        for label in labels:
-            if label not in by_label:
-                from sevbuild.manifest.document import suggest
+    def select(self, patterns: Sequence[str]) -> list[Target]:
+        """Return the targets that these patterns pick, each once, all of them for none; raises SevbuildError."""
+        if not patterns:
+            return list(self.targets)
+        from sevbuild.manifest.selection import select_labels
 
-                hint = (
-                    suggest(label, by_label) or f"there are {len(by_label)}, such as {next(iter(by_label))}"
-                )
-                raise SevbuildError(f"no target has the label {label!r}", hint=hint)
-        return [by_label[label] for label in labels] if labels else list(self.targets)
+        by_label = {target.label: target for target in self.targets}
+        return [by_label[label] for label in select_labels(patterns, by_label)]
 
     def firmware(self, variant: Variant) -> Firmware | FirmwareSeed:
         """Return the firmware of a variant, checked against its pin."""

@@ -199,7 +199,7 @@ def test_binary_goes_to_standard_output_as_it_is() -> None:
         ([MATRIX], "error: export needs --format NAME"),
         ([MATRIX, "-f", "rvps", "--file", "x"], "error: format rvps writes no x"),
         ([MATRIX, "-f", "hex", "--set", "vcpu.count=1"], "error: --set overrides a manifest"),
-        ([MATRIX, "-f", "hex", "--target", "nope"], "error: no target has the label 'nope'"),
+        ([MATRIX, "-f", "hex", "--target", "nope"], "error: no target matches 'nope'"),
         ([MATRIX, "-f", "contrast", *ONE, "--extra", "smt-enabled=maybe"], "--extra: smt-enabled: must be a boolean"),
         ([MATRIX, "-f", "contrast", *ONE, "--extra", "allowed-chip-ids=ab,cd"], "--extra: allowed-chip-ids[0]: must be 128"),
         ([MATRIX, "-f", "hex", "--sign", HELLO], "error: format hex cannot be signed"),

@@ -1,0 +1,68 @@
+"""Targets picked by their labels: a whole label, a glob, or whole parts of one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from sevbuild.errors import SevbuildError
+
+__all__ = ["LabelPatterns", "select_labels"]
+
+_GLOB = frozenset("*?[")
+
+
+class LabelPatterns:
+    """Tell which labels patterns pick, as `--target` takes them.
+
+    A pattern that is one of the labels in `exact` picks that label alone. Any other picks the labels that it
+    matches as a glob (`*` matches `/` too), and those that have it as whole parts that follow one another:
+    `vcpus2`, `qemu/EPYC-*`. Without patterns every label is picked.
+    """
+
+    def __init__(self, patterns: Sequence[str], exact: Collection[str]) -> None:
+        self.patterns = tuple(dict.fromkeys(patterns))
+        self._exact = exact
+
+    def picks(self, label: str) -> bool:
+        """Tell whether any pattern picks a label."""
+        return not self.patterns or any(self.matches(pattern, label) for pattern in self.patterns)
+
+    def matches(self, pattern: str, label: str) -> bool:
+        """Tell whether one pattern picks a label."""
+        if pattern == label or pattern in self._exact:
+            return pattern == label
+        words, parts = pattern.split("/"), label.split("/")
+        runs = [parts[start : start + len(words)] for start in range(len(parts) - len(words) + 1)]
+        if not _GLOB & set(pattern):
+            return words in runs
+        # Most runs name whole labels: what makes a glob of a pattern is not loaded for them.
+        from fnmatch import fnmatchcase
+
+        return fnmatchcase(label, pattern) or any(all(map(fnmatchcase, run, words)) for run in runs)
+
+
+def select_labels(patterns: Sequence[str], labels: Iterable[str]) -> list[str]:
+    """Return the labels that these patterns pick, each once, in the order of the patterns; all for none.
+
+    Raises SevbuildError for a pattern that picks none.
+    """
+    known = dict.fromkeys(labels)
+    if not patterns:
+        return list(known)
+    chosen = LabelPatterns(patterns, known.keys())
+    found: dict[str, None] = {}
+    for pattern in chosen.patterns:
+        picked = [pattern] if pattern in known else [name for name in known if chosen.matches(pattern, name)]
+        if not picked:
+            raise SevbuildError(f"no target matches {pattern!r}", hint=_hint(pattern, list(known)))
+        found.update(dict.fromkeys(picked))
+    return list(found)
+
+
+def _hint(pattern: str, labels: Sequence[str]) -> str | None:
+    from sevbuild.manifest.document import suggest
+
+    if not labels:
+        return None
+    words = labels if "/" in pattern else sorted({part for label in labels for part in label.split("/")})
+    return suggest(pattern, words) or f"there are {len(labels)}, such as {labels[0]}"
