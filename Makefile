@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test e2e lint types check docs bench fuzz clean
+.PHONY: demo test e2e lint types check docs bench fuzz gates-at clean
 
 demo: $(STAMP)
 	@echo "# the launch plan of guests/hello, and its launch digest:"
@@ -49,6 +49,11 @@ bench: $(STAMP)
 SECONDS ?= 600
 fuzz: $(STAMP)
 	$(BIN)/python tools/fuzz.py --seconds $(SECONDS)
+
+# The tests of the gates against an earlier commit, where each must fail on its assertion: make gates-at REV=e3e929f
+REV ?= e3e929f
+gates-at: $(STAMP)
+	$(BIN)/python tools/gates_at.py $(REV)
 
 clean:
 	rm -rf $(VENV) .venv-bench .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist build
