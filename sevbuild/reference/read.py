@@ -23,6 +23,7 @@ from sevbuild.reference.read_values import Reader, as_objects
 
 __all__ = ["decode_reference_values", "is_reference_document", "read_reference_values"]
 
+_AS = {"uki": "kernel"}
 _U32 = 0xFFFFFFFF
 _U64 = (1 << 64) - 1
 
@@ -163,7 +164,8 @@ def _check(document: JsonDocument, found: ReferenceValues) -> None:
         _once(document, "values", [entry.label for entry in found.values])
     profiles = {entry.name for entry in found.profiles}
     names = {entry.name: entry for entry in found.ingredients}
-    digests = {(entry.role, entry.digest) for entry in found.inputs}
+    # A unified image that is launched whole is the kernel.
+    digests = {(role, entry.digest) for entry in found.inputs for role in (entry.role, _AS.get(entry.role))}
     for index, entry in enumerate(found.ingredients):
         if entry.profile not in profiles:
             document.fault(f"ingredients[{index}].profile", f"no entry of profiles is {entry.profile!r}")

@@ -20,9 +20,10 @@ from sevbuild.reference.document import document_text, reference_document
 from sevbuild.reference.model import IdBlock, LaunchValues, ReferenceValues
 from sevbuild.reference.read import is_reference_document, read_reference_values
 from sevbuild.reference.schema import reference_values_schema
+from tests.bundle.support import make_inputs
 from tests.support.cli import run
 from tests.support.firmware import make_firmware
-from tests.support.guests import guest_of
+from tests.support.guests import guest_of, write_manifest
 from tests.support.shared import ROOT
 
 SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
@@ -72,6 +73,17 @@ def test_what_is_written_is_read(values: ReferenceValues) -> None:
     text = document_text(values)
     assert read_reference_values("x", text.encode()) == values
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def test_a_unified_image_launched_whole_is_the_kernel(tmp_path: Path) -> None:
+    make_inputs(tmp_path)
+    path = write_manifest(
+        tmp_path, firmware={"path": "OVMF.fd"}, kernel={"uki": "image.efi", "uki-as": "kernel"}
+    )
+    document = tmp_path / "values.json"
+    document.write_text(run("measure", path, "-f", "json").out)
+    assert run("verify", document).out == "1 targets: 1 equal\n"
+    assert run("verify", document, "-q", "--against", path).out == "1 targets: 1 equal\n"
 
 
 def test_the_schema_accepts_what_is_written(values: ReferenceValues) -> None:
