@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 __all__ = ["Fault", "FaultsError", "MismatchError", "Notice", "SevbuildError"]
 
 
 class SevbuildError(Exception):
-    """Report a request, manifest or input at fault: one line, and a hint where there is one.
+    r"""Report a request, manifest or input at fault: one line, and a hint where there is one.
 
-    The command line prints it and exits with `exit_code`; a library caller catches it.
+    The command line prints it and exits with `exit_code`; a library caller catches it. `details` are further
+    lines, below the message: a line end within message or detail is of a name, and shown as `\n`.
     """
 
     exit_code = 2
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, hint: str | None = None, details: Sequence[str] = ()) -> None:
+        super().__init__("\n  ".join([message, *details]))
         self.message = message
         self.hint = hint
+        self.details = tuple(details)
 
 
 class MismatchError(SevbuildError):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from sevbuild.errors import SevbuildError
+from sevbuild.text import encode_text
 
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH
@@ -18,8 +20,11 @@ __all__ = [
     "hash_files",
     "hash_range",
     "make_folder",
+    "native_path",
     "read_file",
     "read_range",
+    "read_standard_input",
+    "read_standard_text",
     "read_text",
     "write_file",
 ]
@@ -50,14 +55,44 @@ def read_file(path: str, limit: int) -> bytes:
         raise _cannot(path, error) from None
 
 
+def read_standard_input(limit: int) -> bytes:
+    """Return what standard input has, of at most `limit` bytes: one that does not end is read no further."""
+    name = "standard input"
+    if sys.stdin is None:
+        raise SevbuildError(f"cannot read {name}: it is closed")
+    try:
+        data = sys.stdin.buffer.read(limit + 1)
+    except OSError as error:
+        raise _cannot(name, error) from None
+    if len(data) > limit:
+        raise SevbuildError(f"{name}: more than the {limit} bytes this can be")
+    return data
+
+
 def read_text(path: str) -> str:
     """Return the text of a UTF-8 file; line ends stay as they are."""
-    data = read_file(path, _TEXT_LIMIT)
+    return _utf8(path, read_file(path, _TEXT_LIMIT))
+
+
+def read_standard_text() -> str:
+    """Return the same of standard input, which messages call `stdin`."""
+    return _utf8("stdin", read_standard_input(_TEXT_LIMIT))
+
+
+def _utf8(name: str, data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise SevbuildError(f"{path}:{line}: not UTF-8 text") from None
+        raise SevbuildError(f"{name}:{line}: not UTF-8 text") from None
+
+
+def native_path(text: str) -> str:
+    """Return a path that a document names as this process opens it: the file system has its UTF-8 bytes.
+
+    The same text wherever Python itself takes paths for UTF-8, as the command line has it do.
+    """
+    return os.fsdecode(encode_text(text))
 
 
 def file_starts_with(path: str, magic: bytes) -> bool:

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from sevbuild import __version__
 from sevbuild.errors import SevbuildError
+from sevbuild.text import visible
 
 __all__ = ["Reply", "get", "shown"]
 
@@ -28,7 +29,7 @@ _SHOWN = 200
 
 def shown(text: str) -> str:
     """Return what a server sent as it may stand in a message: printable and short."""
-    return "".join(char if char.isprintable() else "?" for char in text[:_SHOWN])
+    return visible(text[:_SHOWN])
 
 
 class _Watch:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from sevbuild.text import visible_json
+
 __all__ = ["json_bytes", "json_text"]
 
 
 def json_text(document: Any) -> str:
-    """Return a document with sorted keys, two spaces of indent and a newline at its end."""
+    r"""Return a document with sorted keys, two spaces of indent and a newline at its end.
+
+    What would act on a terminal stands as JSON's own escape (`\u202e`), bytes that no encoding knows too.
+    """
     import json
 
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return visible_json(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)) + "\n"
 
 
 def json_bytes(document: Any) -> bytes:
-    """Return the same as UTF-8; what no encoding knows is escaped."""
-    return json_text(document).encode("utf-8", "backslashreplace")
+    """Return the same as UTF-8."""
+    return json_text(document).encode()

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from sevbuild.bundle.launch import Launch, describe_launch
 from sevbuild.bundle.libvirt import domain_values, finalize_xml
 from sevbuild.bundle.qemu import Option, qemu_options, resolve
-from sevbuild.bundle.shell import one_line, option_line, quote
+from sevbuild.bundle.shell import option_line, quote
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
 from sevbuild.guest.starter import shared_directory
 from sevbuild.manifest.targets import Target
+from sevbuild.text import decode_text, encode_text, visible
 
 if TYPE_CHECKING:
     import jinja2
@@ -59,7 +60,7 @@ def launch_files(
 def qemu_arguments(launch: Launch) -> list[str]:
     """Return the arguments after the program's name, with the host's values at their defaults.
 
-    Bytes of a command line that are not UTF-8 are lone surrogates, as `os.fsencode` takes them.
+    Bytes of a command line that are not UTF-8 are lone surrogates, as `encode_text` takes them.
     """
     return resolve(qemu_options(launch))
 
@@ -97,7 +98,7 @@ def validate_script(launch: Launch, digest: bytes) -> bytes:
         options += [
             ("--" + role, (launch.files[role],)) for role in ("kernel", "initrd") if role in launch.files
         ]
-        options.append(("--cmdline", (os.fsdecode(launch.cmdline),)))
+        options.append(("--cmdline", (decode_text(launch.cmdline),)))
     if launch.mode == "sev-es":
         options.append(("--num-cpus", (str(launch.vcpus),)))
         options += [
@@ -114,12 +115,7 @@ def validate_script(launch: Launch, digest: bytes) -> bytes:
 
 
 def _render(template: str, **values: Any) -> bytes:
-    return (
-        _environment(xml=".xml." in template)
-        .get_template(template)
-        .render(**values)
-        .encode("utf-8", "surrogateescape")
-    )
+    return encode_text(_environment(xml=".xml." in template).get_template(template).render(**values))
 
 
 def _environment(*, xml: bool) -> jinja2.Environment:
@@ -136,5 +132,5 @@ def _environment(*, xml: bool) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         **more,
     )
-    environment.filters.update(line=one_line, quote=quote, words=option_line)
+    environment.filters.update(line=visible, quote=quote, words=option_line)
     return environment

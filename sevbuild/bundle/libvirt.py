@@ -8,8 +8,8 @@ from typing import Any
 
 from sevbuild.bundle.launch import Launch
 from sevbuild.bundle.qemu import GUEST_ID, IGVM_ID, guest_properties, qemu_options, resolve
-from sevbuild.bundle.shell import one_line
 from sevbuild.errors import SevbuildError
+from sevbuild.text import decode_text, visible
 
 __all__ = ["domain_values", "finalize_xml"]
 
@@ -69,10 +69,10 @@ def domain_values(launch: Launch, folder: str) -> dict[str, Any]:
     label = "-".join([launch.guest, *launch.label.split("/")])
     return {
         "name": "".join(char if char in _NAME else "-" for char in label),
-        "title": one_line(f"{launch.guest} {launch.version}, {launch.label}"),
+        "title": visible(f"{launch.guest} {launch.version}, {launch.label}"),
         "memory": int(launch.machine.memory[:-1]) * (1024 if launch.machine.memory[-1] == "G" else 1),
         "files": {"kernel": None, "initrd": None, "firmware": None, **launch.files},
-        "cmdline": None if launch.cmdline is None else os.fsdecode(launch.cmdline),
+        "cmdline": None if launch.cmdline is None else decode_text(launch.cmdline),
         "cpu": cpu,
         "security": security,
         "hashes": hashes,

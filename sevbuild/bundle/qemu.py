@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from typing import NamedTuple
 
 from sevbuild.bundle.launch import Launch
+from sevbuild.text import decode_text
 
 __all__ = [
     "CONSOLE",
@@ -71,7 +71,7 @@ def qemu_options(launch: Launch) -> list[Option]:
         if "initrd" in launch.files:
             options.append(("-initrd", (launch.files["initrd"],)))
         if launch.cmdline:
-            options.append(("-append", (os.fsdecode(launch.cmdline),)))
+            options.append(("-append", (decode_text(launch.cmdline),)))
     options += [(flag, ()) for flag in CONSOLE]
     options += [("", (argument,)) for argument in launch.machine.extra_args]
     return options

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sevbuild.bundle.qemu import HostValue, Option
 
-__all__ = ["one_line", "option_line", "quote"]
+__all__ = ["option_line", "quote"]
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-")
 
@@ -16,11 +16,6 @@ def quote(text: str) -> str:
     if text and set(text) <= _PLAIN:
         return text
     return "'" + text.replace("'", "'\\''") + "'"
-
-
-def one_line(text: str) -> str:
-    """Return text fit for a comment: what could end its line is shown as an escape."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def option_line(option: Option) -> str:

@@ -18,6 +18,7 @@ from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import Template, escape, parse_template
+from sevbuild.text import decode_text, encode_text
 
 __all__ = ["Staged", "stage_inputs"]
 
@@ -158,7 +159,7 @@ class _Stage:
         if kernel is None:
             return {}
         if kernel.uki_as == "parts":
-            line = self._guest.kernels.cmdline(target).decode("utf-8", "surrogateescape")
+            line = decode_text(self._guest.kernels.cmdline(target))
             return {None: parse_template(escape(line))}
         return {
             cmdline.name: self._guest.kernels.template(variant, cmdline)
@@ -168,7 +169,7 @@ class _Stage:
 
     def _cmdline_file(self, templates: dict[str | None, Template]) -> str | None:
         """Keep a command line that is no text in a file, and return its path."""
-        raw = {name: template.text.encode("utf-8", "surrogateescape") for name, template in templates.items()}
+        raw = {name: encode_text(template.text) for name, template in templates.items()}
         for data in raw.values():
             try:
                 data.decode("utf-8")

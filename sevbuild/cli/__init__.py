@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
-if TYPE_CHECKING:
-    import typer
+from sevbuild.cli.streams import prepare_streams
+from sevbuild.errors import SevbuildError
 
-__all__ = ["VERBS", "build_app", "main"]
+__all__ = ["VERBS", "main"]
 
 VERBS = {
     "init": "init",
@@ -36,92 +36,64 @@ VERBS = {
 }
 """Every verb and the module of this package that holds it, in the order of the help."""
 
+INTERNAL_ERROR = 70
 INTERRUPTED = 130
 
 
-def build_app(verbs: list[str]) -> typer.Typer:
-    """Return the application with these verbs alone: each costs an import."""
-    from importlib import import_module
-
-    import typer
-
-    app = typer.Typer(
-        name="sevbuild",
-        add_completion=len(verbs) > 1,
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-    def print_version(wanted: bool) -> None:
-        if wanted:
-            from sevbuild import __version__
-
-            typer.echo(f"sevbuild {__version__}")
-            raise typer.Exit
-
-    version_flag = typer.Option(
-        False, "--version", callback=print_version, is_eager=True, help="Print the version and exit."
-    )
-
-    @app.callback()
-    def sevbuild(*, version: bool = version_flag) -> None:
-        """Declare a confidential guest, lay it out and measure it.
-
-        Exit codes: 0 done, 1 a mismatch was found, 2 the request, manifest or input is at fault.
-        """
-        # Nothing is left to do: the flag acts when it is read.
-        del version
-
-    for verb in verbs:
-        import_module(f"sevbuild.cli.{VERBS[verb]}").register(app)
-    return app
-
-
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run one command line and exit: 0 done, 1 mismatch, 2 at fault, 130 interrupted."""
+    """Run one command line and exit: 0 done, 1 mismatch, 2 at fault, 70 internal error, 130 interrupted."""
     # Nothing here lives long enough for a collection to pay; imports alone would trigger several.
     gc.disable()
-    arguments = sys.argv[1:] if arguments is None else arguments
-    # The same bytes in every locale.
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    prepare_streams()
+    status = _ended(lambda: _run(arguments))
+    # Data may still wait to be written: that it cannot be is an error of its own.
+    unwritten = _ended(_flush)
+    sys.exit(max(status, unwritten))
+
+
+def _ended(step: Callable[[], int]) -> int:
+    """Return the exit code of a step, however it ends, having said why."""
     try:
-        status = _run(arguments)
-        sys.stdout.flush()
+        return step()
     except KeyboardInterrupt:
-        status = INTERRUPTED
-    except BrokenPipeError:
-        # The reader has what it wanted; later writes at interpreter exit must not fail either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
-    sys.exit(status)
-
-
-def _run(arguments: list[str]) -> int:
-    verb = arguments[0] if arguments else ""
-    completing = "_SEVBUILD_COMPLETE" in os.environ
-    app = build_app([verb] if verb in VERBS and not completing else list(VERBS))
-    import typer
-
-    from sevbuild.cli.report import print_error, print_usage
-    from sevbuild.errors import SevbuildError
-
-    # The base of usage errors is public in neither click's vendored nor its separate form.
-    usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-    command = typer.main.get_command(app)
-    try:
-        status = command.main(args=arguments, prog_name="sevbuild", standalone_mode=False)
-    except SevbuildError as error:
-        print_error(error)
-        return error.exit_code
-    except typer.Abort:
         return INTERRUPTED
-    except Exception as error:
-        if not isinstance(error, usage_error):
-            raise
-        usage: Any = error
-        print_usage(usage)
-        return int(usage.exit_code)
-    return status if isinstance(status, int) else 0
+    except SevbuildError as error:
+        try:
+            from sevbuild.cli.report import print_error
+
+            print_error(error)
+        except Exception as failed:  # noqa: BLE001 - whatever it is, it has its exit code
+            return _internal_error(failed)
+        return error.exit_code
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 2 * bool(error.code)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it has its exit code
+        return _internal_error(error)
+
+
+def _internal_error(error: BaseException) -> int:
+    try:
+        from sevbuild.cli.internal_error import print_internal_error
+
+        print_internal_error(error)
+    except BaseException:  # noqa: BLE001 - there is nobody left to tell
+        # Memory has run out for good; nothing is lost but the words.
+        os.write(2, b"error: an internal error that cannot be told\n")
+    return INTERNAL_ERROR
+
+
+def _flush() -> int:
+    sys.stdout.flush()
+    return 0
+
+
+def _run(arguments: list[str] | None) -> int:
+    if arguments is None:
+        if sys.getfilesystemencoding() != "utf-8":
+            from sevbuild.cli.utf8 import restart_in_utf8
+
+            restart_in_utf8()
+        arguments = sys.argv[1:]
+    from sevbuild.cli.app import run_app
+
+    return run_app(arguments)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from sevbuild.cli.options import (
@@ -19,7 +17,7 @@ from sevbuild.cli.options import (
     network,
     read_settings,
 )
-from sevbuild.cli.report import on_github, print_notices
+from sevbuild.cli.report import on_github, print_digests, print_notices
 from sevbuild.guest.guest import load_guest
 
 __all__ = ["register"]
@@ -77,10 +75,7 @@ def register(app: typer.Typer) -> None:
         # What is shipped is looked into: it costs a fifth of a second, once a release.
         guest.notices.extend(lint_guest(guest))
         print_notices(guest.notices, quiet=quiet)
-        lines = [entry["digest"] for entry in bundle.targets]
-        if len(lines) > 1:
-            lines = [f"{line}  {entry['label']}" for line, entry in zip(lines, bundle.targets, strict=True)]
-        sys.stdout.write("\n".join(lines) + "\n")
+        print_digests([(entry["label"], entry["digest"]) for entry in bundle.targets])
         if on_github():
             from sevbuild.cli.github import report_values
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
 
 from sevbuild.cli.options import check_format
+from sevbuild.cli.report import print_data, print_line, print_text
 
 __all__ = ["register"]
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         """Print the folder of the cache; SEVBUILD_CACHE sets another."""
         from sevbuild.cache import cache_directory
 
-        sys.stdout.write(f"{cache_directory()}\n")
+        print_line(cache_directory())
 
     @verb.command(name="list")
     def list_entries(
@@ -42,14 +42,14 @@ def register(app: typer.Typer) -> None:
         check_format(fmt, ("table", "json"))
         entries = Cache(cache_directory()).entries()
         if fmt == "json":
-            sys.stdout.write(json_text([entry._asdict() for entry in entries]))
+            print_data(json_text([entry._asdict() for entry in entries]))
             return
         header = ("sha256", "size", "state")
         rows = [
             (entry.sha256, str(entry.size), "complete" if entry.complete else f"part of {entry.url}".strip())
             for entry in entries
         ]
-        sys.stdout.write(text_table(header, rows))
+        print_text(text_table(header, rows))
 
     @verb.command()
     def clean(
@@ -62,4 +62,4 @@ def register(app: typer.Typer) -> None:
         wanted = [parse_hex(digest, 32).hex() for digest in digests]
         removed = Cache(cache_directory()).clean(wanted)
         size = sum(entry.size for entry in removed)
-        sys.stdout.write(f"removed {len(removed)} file{'s' * (len(removed) != 1)}, {size} bytes\n")
+        print_line(f"removed {len(removed)} file{'s' * (len(removed) != 1)}, {size} bytes")

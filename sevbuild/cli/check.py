@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from sevbuild.cli.options import (
@@ -18,8 +16,9 @@ from sevbuild.cli.options import (
     network,
     read_settings,
 )
-from sevbuild.cli.report import print_notices
+from sevbuild.cli.report import print_notices, print_text
 from sevbuild.guest.guest import load_guest
+from sevbuild.text import visible
 
 __all__ = ["register"]
 
@@ -48,5 +47,5 @@ def register(app: typer.Typer) -> None:
         print_notices(guest.notices, quiet=quiet)
         warnings = sum(notice.level == "warning" for notice in guest.notices)
         count = len(guest.targets)
-        text = f"{manifest}: {count} target{'s' * (count != 1)}, {warnings} warning{'s' * (warnings != 1)}\n"
-        sys.stdout.write(text)
+        text = f"{visible(manifest)}: {count} target{'s' * (count != 1)}, {warnings} warning{'s' * (warnings != 1)}\n"
+        print_text(text)

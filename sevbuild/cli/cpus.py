@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from sevbuild.cli.options import check_format
+from sevbuild.cli.report import print_data, print_text
 from sevbuild.cli.tables import text_table
 from sevbuild.json_text import json_text
 from sevbuild.manifest.catalog import cpus_document
@@ -27,8 +26,8 @@ def register(app: typer.Typer) -> None:
         """
         models = cpus_document()
         if check_format(fmt, ("table", "json")) == "json":
-            sys.stdout.write(json_text(models))
+            print_data(json_text(models))
             return
         header = ("model", "signature", "family", "model number", "stepping")
         keys = ("name", "signature", "family", "model_number", "stepping")
-        sys.stdout.write(text_table(header, [[str(model[key]) for key in keys] for model in models]))
+        print_text(text_table(header, [[str(model[key]) for key in keys] for model in models]))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from sevbuild.cli.options import check_format
@@ -25,8 +23,7 @@ def register(app: typer.Typer) -> None:
         fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print it."),
     ) -> None:
         """Show what changed, target by target: digests, inputs, settings. Exit 1 where anything did."""
-        from sevbuild.cli.comparison import comparison_text
-        from sevbuild.json_text import json_text
+        from sevbuild.cli.comparison import print_comparison
         from sevbuild.reference.compare import compare_values
         from sevbuild.reference.json_input import DOCUMENT_LIMIT
         from sevbuild.reference.read import read_reference_values
@@ -40,7 +37,6 @@ def register(app: typer.Typer) -> None:
             *(at_release(side, version or side.version) for side, version in zip(sides, wanted, strict=True))
         )
         words = {"changed": "changed", "added": "added", "removed": "removed"}
-        text = comparison_text(comparison, words=words, everything=False)
-        sys.stdout.write(json_text(comparison.document()) if fmt == "json" else text)
+        print_comparison(comparison, words=words, fmt=fmt)
         if not comparison.equal:
             raise typer.Exit(1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
 
 from sevbuild.cli.options import QUIET, SETTINGS, TARGETS, read_settings
-from sevbuild.cli.report import print_notices
+from sevbuild.cli.report import print_data, print_notices, print_text
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.fs import read_file
 
@@ -56,7 +55,7 @@ def register(app: typer.Typer) -> None:
         The first file of a format goes to standard output; -o FOLDER/ writes all of them.
         """
         if listed:
-            sys.stdout.write(_list())
+            print_text(_list())
             return
         if not file or not fmt:
             missing = "FILE" if not file else "--format NAME"
@@ -87,7 +86,7 @@ def _write(fmt: str, files: dict[str, bytes], output: str, *, quiet: bool) -> No
             others = ", ".join(list(files)[1:])
             text = f"prints {first}; it also has {others}: --file NAME prints one, -o FOLDER/ writes all"
             print_notices([Notice("note", fmt, text)], quiet=quiet)
-        _print(files[first])
+        print_data(files[first])
         return
     from sevbuild.fs import make_folder, write_file
 
@@ -100,16 +99,6 @@ def _write(fmt: str, files: dict[str, bytes], output: str, *, quiet: bool) -> No
         raise SevbuildError(f"format {fmt} has {len(files)} files, {', '.join(files)}", hint=hint)
     else:
         write_file(output, files[first])
-
-
-def _print(data: bytes) -> None:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        return
-    sys.stdout.write(text)
 
 
 def _list() -> str:

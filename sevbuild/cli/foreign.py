@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from sevbuild.cli.report import print_notices
+from sevbuild.cli.report import print_data, print_digests, print_notices, print_text
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, ForeignMeasured, kernel_hashes_of
 from sevbuild.manifest.selection import select_labels
@@ -49,39 +48,25 @@ def measure_foreign(
     file = ForeignFile(path)
     measured = _measured(file, options, targets, quiet=quiet)
     act(measured)
-    if fmt in ("hex", "base64"):
+    if fmt == "hex":
+        print_digests([(item.label, item.digest.hex()) for item in measured])
+        return
+    if fmt == "base64":
         from base64 import b64encode
 
-        digests = [
-            item.digest.hex() if fmt == "hex" else b64encode(item.digest).decode() for item in measured
-        ]
-        if len(measured) > 1:
-            digests = [f"{text}  {item.label}" for text, item in zip(digests, measured, strict=True)]
-        sys.stdout.write("".join(f"{text}\n" for text in digests))
+        print_digests([(item.label, b64encode(item.digest).decode()) for item in measured])
         return
-    from sevbuild.cli.tables import markdown_table, text_table
-    from sevbuild.json_text import json_text
     from sevbuild.reference.igvm_file import foreign_document
 
     document = foreign_document(file, measured)
-    header = ("label", "policy", "guest features", "launch digest")
-    rows = [
-        (
-            value["label"],
-            f"{value['policy']} ({value['origins']['policy']})",
-            "none"
-            if value["guest_features"] is None
-            else f"{value['guest_features']} ({value['origins']['guest_features']})",
-            value["digest"],
-        )
-        for value in document["values"]
-    ]
     if fmt == "json":
-        sys.stdout.write(json_text(document))
-    elif fmt == "table":
-        sys.stdout.write(text_table(header, rows))
+        from sevbuild.json_text import json_text
+
+        print_data(json_text(document))
     else:
-        sys.stdout.write(markdown_table(header, [(*row[:3], f"`{row[3]}`") for row in rows]))
+        from sevbuild.cli.tables import values_table
+
+        print_text(values_table(fmt, document["values"]))
 
 
 def plan_foreign(
@@ -118,8 +103,8 @@ def _measured(
         loaded = [by_label[label] for label in select_labels(targets, by_label)]
     measured, stopped = file.measure(loaded)
     if not measured:
-        reasons = "".join(f"\n  {item.loader}: {item.reason}" for item in (*refused, *stopped))
-        raise SevbuildError(f"{file.path}: no loader takes this file:{reasons}")
+        reasons = [f"{item.loader}: {item.reason}" for item in (*refused, *stopped)]
+        raise SevbuildError(f"{file.path}: no loader takes this file:", details=reasons)
     file.note(measured, [*refused, *stopped])
     print_notices(file.notices, quiet=quiet)
     return measured

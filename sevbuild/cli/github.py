@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from sevbuild.errors import FaultsError, Notice, SevbuildError
+from sevbuild.text import encode_text, visible
 
-__all__ = ["annotate_error", "annotate_notices", "annotation", "harmless", "output_lines", "report_values"]
+__all__ = ["annotate_error", "annotate_notices", "annotation", "output_lines", "report_values"]
 
 SUMMARY_LIMIT = 1000 << 10
 """Bytes one step may put into its summary: GitHub drops more than 1 MiB whole ("Workflow commands")."""
@@ -32,15 +33,12 @@ def annotation(level: str, message: str, *, file: str = "", line: int | None = N
     """Return one workflow command that annotates a file, or the run where `file` is empty.
 
     `level` is `error`, `warning` or `notice`; no contents of the other values end the command or begin
-    another.
+    another, nor act on a terminal.
     """
     properties = {"file": file, "line": str(line) if file and line is not None else ""}
     given = ",".join(f"{key}={_escape(value, _PROPERTY)}" for key, value in properties.items() if value)
-    return (
-        f"::{level} {given}::{_escape(message, _DATA)}\n"
-        if given
-        else f"::{level}::{_escape(message, _DATA)}\n"
-    )
+    command = f"::{level} {given}" if given else f"::{level}"
+    return visible(f"{command}::{_escape(message, _DATA)}") + "\n"
 
 
 def annotate_error(error: SevbuildError) -> None:
@@ -51,7 +49,7 @@ def annotate_error(error: SevbuildError) -> None:
             _annotate("error", fault.source, fault.line, message, fault.hint)
         return
     file, line, message = _place(error.message)
-    _annotate("error", file, line, message, error.hint)
+    _annotate("error", file, line, message, error.hint, error.details)
 
 
 def annotate_notices(notices: Sequence[Notice]) -> None:
@@ -62,16 +60,6 @@ def annotate_notices(notices: Sequence[Notice]) -> None:
             _annotate("warning", file or notice.where, line, notice.message, notice.hint)
 
 
-def harmless(text: str) -> str:
-    """Return text for the log in which no line is a workflow command, whatever file names it quotes.
-
-    The runner takes `::name` at the start of a line, after white space, and `##[name]` anywhere
-    (src/Runner.Common/ActionCommand.cs).
-    """
-    lines = re.split(r"(\r\n|\r|\n)", text.replace("##[", "##%5B"))
-    return "".join(re.sub(r"^(\s*)::", r"\1%3A%3A", line) for line in lines)
-
-
 def output_lines(name: str, value: str) -> str:
     """Return the lines that set an output in $GITHUB_OUTPUT; the value may have any number of lines.
 
@@ -80,7 +68,7 @@ def output_lines(name: str, value: str) -> str:
     count = 0
     lines = set(value.split("\n"))
     while True:
-        seed = f"{count}\n{value}".encode("utf-8", "surrogateescape")
+        seed = encode_text(f"{count}\n{value}")
         delimiter = f"sevbuild-{sha256(seed).hexdigest()}"
         if delimiter not in lines:
             return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
@@ -100,7 +88,7 @@ def report_values(
     text = ""
     for name, value in {"digest": "\n".join(lines), **(outputs or {})}.items():
         entry = output_lines(name, value)
-        if len(entry.encode("utf-8", "surrogateescape")) > OUTPUT_LIMIT:
+        if len(encode_text(entry)) > OUTPUT_LIMIT:
             message = (
                 f"the output {name} is left out: it has more than the {OUTPUT_LIMIT} bytes that one may have"
             )
@@ -111,14 +99,15 @@ def report_values(
     _append("GITHUB_STEP_SUMMARY", _summary(title, values, SUMMARY_LIMIT - _size("GITHUB_STEP_SUMMARY")))
 
 
-def _annotate(level: str, file: str, line: int | None, message: str, hint: str | None) -> None:
+def _annotate(
+    level: str, file: str, line: int | None, message: str, hint: str | None, details: Sequence[str] = ()
+) -> None:
     # A source that is no file ("stdin", a target's label) is named in the message instead.
     if file and not os.path.isfile(file):
         message, file = f"{file}{'' if line is None else f':{line}'}: {message}", ""
-    text = f"{message}\nhint: {hint}" if hint else message
-    command = annotation(level, text, file=_in_workspace(file) if file else "", line=line)
-    encoding = sys.stderr.encoding or "utf-8"
-    sys.stderr.write(command.encode(encoding, "backslashreplace").decode(encoding))
+    lines = [message, *(f"  {detail}" for detail in details), *([f"hint: {hint}"] if hint else [])]
+    text = "\n".join(visible(part) for part in lines)
+    sys.stderr.write(annotation(level, text, file=_in_workspace(file) if file else "", line=line))
 
 
 def _in_workspace(file: str) -> str:
@@ -177,6 +166,6 @@ def _append(variable: str, text: str) -> None:
         return
     try:
         with open(path, "ab") as stream:
-            stream.write(text.encode("utf-8", "surrogateescape"))
+            stream.write(encode_text(text))
     except OSError as error:
         raise SevbuildError(f"cannot write {path} (${variable}): {error.strerror or error}") from None

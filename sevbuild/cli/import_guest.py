@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import typer
 
 from sevbuild.cli.options import QUIET
-from sevbuild.cli.report import print_notices
+from sevbuild.cli.report import print_data, print_notices
 from sevbuild.errors import Notice, SevbuildError
 
 __all__ = ["register"]
@@ -40,22 +39,19 @@ def register(app: typer.Typer) -> None:
         the source does not say is noted in the manifest and on standard error.
         """
         from sevbuild.bundle.importing.source import SOURCE_LIMIT, import_data, import_words, write_draft
-        from sevbuild.fs import read_file, write_file
+        from sevbuild.fs import read_file, read_standard_input, write_file
 
         words = source or []
         if len(words) > 1:
             draft, named = import_words(words), f"a command of {os.path.basename(words[0])}"
         elif words in ([], ["-"]):
-            data = sys.stdin.buffer.read(SOURCE_LIMIT + 1) if sys.stdin else b""
-            if len(data) > SOURCE_LIMIT:
-                raise SevbuildError(f"standard input: more than the {SOURCE_LIMIT} bytes this can be")
-            draft, named = import_data(data), "standard input"
+            draft, named = import_data(read_standard_input(SOURCE_LIMIT)), "standard input"
         else:
             draft, named = import_data(read_file(words[0], SOURCE_LIMIT)), os.path.basename(words[0])
         text = write_draft(draft, source=named, directory=os.path.dirname(output))
         print_notices([Notice("note", key or named, note) for key, note in draft.notes], quiet=quiet)
         if not output or output == "-":
-            sys.stdout.write(text)
+            print_data(text)
             return
         if os.path.exists(output) and not force:
             raise SevbuildError(f"{output} exists", hint="--force replaces it")

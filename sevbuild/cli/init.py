@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
+
+from sevbuild.cli.report import print_data, print_message
 
 __all__ = ["register"]
 
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         from sevbuild.guest.starter import read_template, write_template
 
         if path == "-":
-            sys.stdout.write(read_template(template))
+            print_data(read_template(template))
             return
         for written in write_template(template, path, force=force):
-            sys.stderr.write(f"wrote {written}\n")
+            print_message(f"wrote {written}")

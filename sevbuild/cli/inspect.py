@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
 
 from sevbuild.cli.options import check_format
+from sevbuild.cli.report import print_data, print_text
 from sevbuild.cli.tables import text_table
 from sevbuild.json_text import json_text
+from sevbuild.text import visible
 
 __all__ = ["register"]
 
@@ -31,22 +32,22 @@ def register(app: typer.Typer) -> None:
 
         description = describe_bundle(file) if looks_like_bundle(file) else inspect_file(file)
         if check_format(fmt, ("table", "json")) == "json":
-            sys.stdout.write(json_text(description))
+            print_data(json_text(description))
         elif description["kind"] == "igvm":
             from sevbuild.cli.inspect_igvm import igvm_text
 
-            sys.stdout.write(igvm_text(description))
+            print_text(igvm_text(description))
         elif "targets" in description:
-            sys.stdout.write(_bundle(description))
+            print_text(_bundle(description))
         elif description["kind"] == "vmsa":
-            sys.stdout.write(_vmsa(description, everything=everything))
+            print_text(_vmsa(description, everything=everything))
         else:
-            sys.stdout.write(_firmware(description))
+            print_text(_firmware(description))
 
 
 def _bundle(bundle: dict[str, Any]) -> str:
     guest = bundle["guest"]
-    text = f"{bundle['name']}: bundle of {guest['name']} {guest['version']}\n\ninputs\n"
+    text = visible(f"{bundle['name']}: bundle of {guest['name']} {guest['version']}") + "\n\ninputs\n"
     rows = [
         (
             entry["role"],
@@ -80,7 +81,9 @@ def _firmware(firmware: dict[str, Any]) -> str:
     ]
     if firmware["svsm_entry"]:
         facts.append(("SVSM entry point", firmware["svsm_entry"]))
-    text = f"{firmware['name']}: firmware\n" + "".join(f"  {name:<20}{value}\n" for name, value in facts)
+    text = f"{visible(firmware['name'])}: firmware\n" + "".join(
+        f"  {name:<20}{visible(value)}\n" for name, value in facts
+    )
     sections, entries = firmware["sections"], firmware["entries"]
     if sections:
         rows = [(str(entry["index"]), entry["kind"], entry["gpa"], entry["size"]) for entry in sections]
@@ -94,8 +97,8 @@ def _firmware(firmware: dict[str, Any]) -> str:
         text += "\nfooter table\n" + text_table(("entry", "guid", "offset", "data"), named)
     text += "\nlint\n"
     for finding in firmware["findings"]:
-        text += f"  {finding['level']:<8} {finding['message']}\n"
-        text += f"           hint: {finding['hint']}\n" if finding["hint"] else ""
+        text += f"  {finding['level']:<8} {visible(finding['message'])}\n"
+        text += f"           hint: {visible(finding['hint'])}\n" if finding["hint"] else ""
     return text
 
 
@@ -104,7 +107,7 @@ def _area(area: dict[str, str] | None) -> str:
 
 
 def _vmsa(vmsa: dict[str, Any], *, everything: bool) -> str:
-    text = f"{vmsa['name']}: VMSA\n"
+    text = f"{visible(vmsa['name'])}: VMSA\n"
     facts = [("sha384", vmsa["sha384"]), ("features", ", ".join(vmsa["sev_features"]) or "none")]
     facts.append(("RDX is the vCPU signature of", ", ".join(vmsa["cpu_models"]) or "no model known here"))
     text += "".join(f"  {name:<30}{value}\n" for name, value in facts)

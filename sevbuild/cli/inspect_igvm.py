@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sevbuild.cli.tables import text_table
+from sevbuild.text import visible
 
 __all__ = ["igvm_text"]
 
@@ -16,8 +17,10 @@ def igvm_text(file: dict[str, Any]) -> str:
         ("sha256", file["sha256"]),
         ("format", f"version {file['version']}, {file['architecture']}, {file['headers']} headers"),
     ]
-    text = f"{file['name']}: IGVM file\n" + "".join(f"  {name:<8}{value}\n" for name, value in facts)
-    text += "".join(f"  warning: {line}\n" for line in file["warnings"])
+    text = f"{visible(file['name'])}: IGVM file\n" + "".join(
+        f"  {name:<8}{visible(value)}\n" for name, value in facts
+    )
+    text += "".join(f"  warning: {visible(line)}\n" for line in file["warnings"])
     text += _section(
         "platforms", file["platforms"], ("mask", "platform", "highest_vtl", "shared_gpa_boundary")
     )
@@ -44,10 +47,11 @@ def igvm_text(file: dict[str, Any]) -> str:
     for entry in file["loaders"]:
         if entry["digest"] is not None and entry["launches"]:
             doubts = [f"{doubt['kind'].replace('-', ' ')}: {doubt['reason']}" for doubt in entry["doubts"]]
-            text += f"  {entry['loader']:<22}" + ("; ".join(doubts) or "nothing known against it") + "\n"
+            doubt = visible("; ".join(doubts)) or "nothing known against it"
+            text += f"  {entry['loader']:<22}{doubt}\n"
     text += "\nportable: " + ("yes, one digest in every loader\n" if file["portable"] else "no\n")
     for breach in file["breaches"]:
-        text += f"  {breach['rule']} (header {breach['header']}): {breach['reason']}\n"
+        text += f"  {breach['rule']} (header {breach['header']}): {visible(breach['reason'])}\n"
     return text
 
 

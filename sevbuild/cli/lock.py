@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from sevbuild.cli.options import MANIFEST, OFFLINE, SETTINGS, network, read_settings
+from sevbuild.cli.report import print_data, print_message
 
 __all__ = ["register"]
 
@@ -44,7 +43,7 @@ def register(app: typer.Typer) -> None:
         if held is not None:
             held(guest, guest.targets, everything=True)
         elif path == "-":
-            sys.stdout.write(lock_text(guest))
+            print_data(lock_text(guest))
         else:
             write_file(path, lock_text(guest).encode())
-            sys.stderr.write(f"wrote {path}\n")
+            print_message(f"wrote {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ from sevbuild.cli.options import (
     network,
     read_settings,
 )
-from sevbuild.cli.report import on_github, print_notices
+from sevbuild.cli.report import on_github, print_data, print_digests, print_notices, print_text
 from sevbuild.guest.guest import Guest, Measured, load_guest
 
 if TYPE_CHECKING:
@@ -112,12 +111,9 @@ def register(app: typer.Typer) -> None:
         print_notices(guest.notices, quiet=quiet)
         _act(measured, dump_vmsa, expect)
         if fmt == "hex":
-            lines = [item.digest.hex() for item in measured]
-            if len(measured) > 1:
-                lines = [f"{line}  {item.target.label}" for line, item in zip(lines, measured, strict=True)]
-            sys.stdout.write("\n".join(lines) + "\n")
+            print_digests([(item.label, item.digest.hex()) for item in measured])
         else:
-            sys.stdout.write(_render(fmt, guest, measured))
+            _render(fmt, guest, measured)
         _report(guest, measured)
 
 
@@ -142,34 +138,19 @@ def _act(measured: Sequence[Measured] | Sequence[ForeignMeasured], dump_vmsa: st
         expect_digests(expect, measured)
 
 
-def _render(fmt: str, guest: Guest, measured: list[Measured]) -> str:
-    from sevbuild.cli.tables import markdown_table, text_table
-
+def _render(fmt: str, guest: Guest, measured: list[Measured]) -> None:
     if fmt == "base64":
         from base64 import b64encode
 
-        lines = [b64encode(item.digest).decode() for item in measured]
-        if len(measured) > 1:
-            lines = [f"{line}  {item.target.label}" for line, item in zip(lines, measured, strict=True)]
-        return "\n".join(lines) + "\n"
+        print_digests([(item.label, b64encode(item.digest).decode()) for item in measured])
+        return
     from sevbuild.reference.collect import collect_values
     from sevbuild.reference.document import document_text, value_entry
 
     collected = collect_values(guest, measured, ingredients=fmt == "json")
     if fmt == "json":
-        return document_text(collected)
-    header = ("label", "policy", "guest features", "launch digest")
-    rows = [
-        (
-            value["label"],
-            f"{value['policy']} ({value['origins']['policy']})",
-            "none"
-            if value["guest_features"] is None
-            else f"{value['guest_features']} ({value['origins']['guest_features']})",
-            value["digest"],
-        )
-        for value in map(value_entry, collected.values)
-    ]
-    if fmt == "table":
-        return text_table(header, rows)
-    return markdown_table(header, [(*(row[:3]), f"`{row[3]}`") for row in rows])
+        print_data(document_text(collected))
+        return
+    from sevbuild.cli.tables import values_table
+
+    print_text(values_table(fmt, map(value_entry, collected.values)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
 
+from sevbuild.cli.report import print_data
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import read_file, write_file
 
@@ -36,4 +36,4 @@ def register(app: typer.Typer) -> None:
         if output:
             write_file(output, text.encode())
         else:
-            sys.stdout.write(text)
+            print_data(text)

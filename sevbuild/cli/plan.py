@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
@@ -28,12 +27,12 @@ from sevbuild.cli.options import (
     network,
     read_settings,
 )
-from sevbuild.cli.report import print_notices
+from sevbuild.cli.report import print_data, print_digests, print_notices, print_text
 from sevbuild.cli.tables import text_table
-from sevbuild.guest.guest import Guest, load_guest
+from sevbuild.guest.guest import load_guest
 from sevbuild.guest.trace import plan_document
 from sevbuild.json_text import json_text
-from sevbuild.manifest.targets import Target
+from sevbuild.text import visible
 
 __all__ = ["register"]
 
@@ -80,37 +79,33 @@ def register(app: typer.Typer) -> None:
         if options is not None:
             from sevbuild.cli.foreign import plan_foreign
 
-            sys.stdout.write(_documents(fmt, plan_foreign(manifest, options, target, quiet=quiet)))
+            _print(fmt, plan_foreign(manifest, options, target, quiet=quiet))
             return
         held = lock_check(manifest, settings, locked=locked, frozen=frozen, lock_file=lock_file)
         guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
         targets = guest.select(target)
-        text = _seeds(guest, targets) if seed else _plans(fmt, guest, targets)
+        seeds = [(target.label, guest.seed(target).hex()) for target in targets] if seed else []
+        documents = [] if seed else [plan_document(guest, target) for target in targets]
         held(guest, targets)
         print_notices(guest.notices, quiet=quiet)
-        sys.stdout.write(text)
+        if seed:
+            print_digests(seeds)
+        else:
+            _print(fmt, documents)
 
 
-def _seeds(guest: Guest, targets: list[Target]) -> str:
-    seeds = [(guest.seed(target).hex(), target.label) for target in targets]
-    return "".join(f"{seed}  {label}\n" if len(seeds) > 1 else f"{seed}\n" for seed, label in seeds)
-
-
-def _plans(fmt: str, guest: Guest, targets: list[Target]) -> str:
-    return _documents(fmt, [plan_document(guest, target) for target in targets])
-
-
-def _documents(fmt: str, documents: list[dict[str, Any]]) -> str:
+def _print(fmt: str, documents: list[dict[str, Any]]) -> None:
     if fmt == "json":
-        return json_text(documents[0] if len(documents) == 1 else documents)
-    return "\n".join(_table(document) for document in documents)
+        print_data(json_text(documents[0] if len(documents) == 1 else documents))
+    else:
+        print_text("\n".join(_table(document) for document in documents))
 
 
 def _table(document: dict[str, Any]) -> str:
     features = document["guest_features"]
-    head = f"{document['label']}: order {document['order']}, policy {document['policy']}"
-    head += "" if features is None else f", guest features {features}"
-    head += "" if document["seed"] is None else f"\ngoes on from seed {document['seed']}"
+    line = f"{document['label']}: order {document['order']}, policy {document['policy']}"
+    head = [line if features is None else f"{line}, guest features {features}"]
+    head += [] if document["seed"] is None else [f"goes on from seed {document['seed']}"]
     rows = [
         (
             str(update["index"]),
@@ -124,4 +119,5 @@ def _table(document: dict[str, Any]) -> str:
         for update in document["updates"]
     ]
     header = ("#", "origin", "type", "gpa", "length", "contents", "launch digest after it")
-    return f"{head}\n{text_table(header, rows)}"
+    heading = "".join(f"{visible(line)}\n" for line in head)
+    return f"{heading}{text_table(header, rows)}"

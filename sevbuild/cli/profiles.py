@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
 
 from sevbuild.cli.options import check_format
+from sevbuild.cli.report import print_data, print_text
 from sevbuild.cli.tables import text_table
 from sevbuild.json_text import json_text
 from sevbuild.manifest.catalog import profile_document, profiles_document
@@ -26,9 +26,9 @@ def register(app: typer.Typer) -> None:
         """List the profiles, or show every value of one with its source and what differs from its parent."""
         document: Any = profile_document(name) if name else profiles_document()
         if check_format(fmt, ("table", "json")) == "json":
-            sys.stdout.write(json_text(document))
+            print_data(json_text(document))
         else:
-            sys.stdout.write(_one(document) if name else _all(document))
+            print_text(_one(document) if name else _all(document))
 
 
 def _all(profiles: list[dict[str, Any]]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
 
 from sevbuild.cli.options import QUIET, SETTINGS, TARGETS, read_settings
-from sevbuild.cli.report import on_github, print_notices
+from sevbuild.cli.report import on_github, print_notices, print_text
 from sevbuild.fs import read_file
+from sevbuild.text import visible
 
 __all__ = ["register"]
 
@@ -73,7 +73,7 @@ def register(app: typer.Typer) -> None:
         release = make_release(source.document, wanted, values, key)
         print_notices([*source.notices, *release.notices], quiet=quiet)
         write_release(output, release.files, CHECKSUMS)
-        sys.stdout.write("".join(f"{name}\n" for name in sorted(release.files)))
+        print_text("".join(f"{visible(name)}\n" for name in sorted(release.files)))
         if on_github():
             from sevbuild.cli.github import report_values
 

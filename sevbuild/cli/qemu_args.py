@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, check_format, read_settings
-from sevbuild.cli.report import print_notices, print_warning
+from sevbuild.cli.report import print_data, print_notices, print_warning
 
 __all__ = ["register"]
 
@@ -51,9 +49,4 @@ def register(app: typer.Typer) -> None:
         print_notices([notice for notice in guest.notices if notice.level == "warning"], quiet=quiet)
         for note in () if quiet else launch.notes:
             print_warning(note)
-        stream = getattr(sys.stdout, "buffer", None)
-        if stream is None:
-            sys.stdout.write(data.decode("utf-8", "backslashreplace"))
-        else:
-            sys.stdout.flush()
-            stream.write(data)
+        print_data(data)

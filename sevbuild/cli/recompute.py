@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
 
 from sevbuild.cli.options import QUIET
-from sevbuild.cli.report import print_notices, print_warning
+from sevbuild.cli.report import print_digests, print_notices, print_warning
 from sevbuild.errors import Notice
 from sevbuild.fs import read_file
+from sevbuild.text import encode_text
 
 __all__ = ["register"]
 
@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
         from sevbuild.reference.json_input import DOCUMENT_LIMIT
         from sevbuild.reference.recompute_file import read_request, recompute_document
 
-        line = None if cmdline is None else cmdline.encode("utf-8", "surrogateescape")
+        line = None if cmdline is None else encode_text(cmdline)
         request = read_request(vcpus, cpu, line, cmdline_file)
         result = recompute_document(file, read_file(file, DOCUMENT_LIMIT), request, select, profile)
         print_notices([Notice("note", file, note) for note in result.notes], quiet=quiet)
@@ -62,5 +62,4 @@ def register(app: typer.Typer) -> None:
             from sevbuild.guest.expect import expect_pairs
 
             expect_pairs(expect, pairs)
-        lines = [f"{digest}  {label}" if len(pairs) > 1 else digest for label, digest in pairs]
-        sys.stdout.write("\n".join(lines) + "\n")
+        print_digests(pairs)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from sevbuild.cli.options import check_format
+from sevbuild.cli.report import print_data
 
 __all__ = ["register"]
 
@@ -31,4 +30,4 @@ def register(app: typer.Typer) -> None:
         check_format(of, tuple(DOCUMENTS), flag="--of")
         module, function = DOCUMENTS[of]
         document = getattr(import_module(module), function)()
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        print_data(json.dumps(document, indent=2) + "\n")

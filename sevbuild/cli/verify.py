@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from sevbuild.cli.options import QUIET, SETTINGS, check_format, read_settings
+from sevbuild.cli.report import print_line, print_notices
 from sevbuild.fs import read_file
 
 __all__ = ["register", "verify_reference_values"]
@@ -64,7 +63,6 @@ def register(app: typer.Typer) -> None:
 def _verify_bundle(bundle: str, against: str, expect: str, *, quiet: bool) -> None:
     from sevbuild.bundle.compare import compare_with
     from sevbuild.bundle.verify import verify_bundle
-    from sevbuild.cli.report import print_notices
     from sevbuild.errors import Notice
     from sevbuild.guest.expect import expect_digests
 
@@ -79,21 +77,19 @@ def _verify_bundle(bundle: str, against: str, expect: str, *, quiet: bool) -> No
     counts = [(len(verified.measured), "target"), (len(verified.document.files), "file")]
     counts += [(len(verified.absent), "absent input")] if verified.absent else []
     text = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts)
-    sys.stdout.write(f"{bundle}: consistent ({text})\n")
+    print_line(f"{bundle}: consistent ({text})")
     if against:
         compare_with(verified, against)
-        sys.stdout.write(f"{bundle}: matches {against}\n")
+        print_line(f"{bundle}: matches {against}")
     if expect:
         expect_digests(expect, verified.measured)
-        sys.stdout.write(f"{bundle}: matches {expect}\n")
+        print_line(f"{bundle}: matches {expect}")
 
 
 def verify_reference_values(file: str, against: str, settings: list[str], *, fmt: str, quiet: bool) -> None:
     """Print how the values of a document compare; raises typer.Exit(1) where any is not right."""
-    from sevbuild.cli.comparison import comparison_text
-    from sevbuild.cli.report import print_notices
+    from sevbuild.cli.comparison import print_comparison
     from sevbuild.guest.guest import load_guest
-    from sevbuild.json_text import json_text
     from sevbuild.reference.json_input import DOCUMENT_LIMIT
     from sevbuild.reference.read import read_reference_values
     from sevbuild.reference.verify import UNCHECKED, verify_against, verify_alone
@@ -111,7 +107,6 @@ def verify_reference_values(file: str, against: str, settings: list[str], *, fmt
         "removed": "not measured" if against else "removed",
         UNCHECKED: "not checked",
     }
-    text = comparison_text(comparison, words=words, everything=False)
-    sys.stdout.write(json_text(comparison.document()) if fmt == "json" else text)
+    print_comparison(comparison, words=words, fmt=fmt)
     if comparison.guest or any(target.status not in ("equal", UNCHECKED) for target in comparison.targets):
         raise typer.Exit(1)

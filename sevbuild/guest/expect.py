@@ -52,11 +52,11 @@ def expect_pairs(expected: str, measured: Sequence[tuple[str, str]]) -> None:
             differences.append(f"{label}: expected {value}, measured {actual}")
     if differences:
         noun = "digest" if len(differences) == 1 else "digests"
-        lines = "\n  ".join(differences[:20])
-        more = f"\n  and {len(differences) - 20} more" if len(differences) > 20 else ""
+        more = [f"and {len(differences) - 20} more"] if len(differences) > 20 else []
         raise MismatchError(
-            f"{len(differences)} of {len(measured)} launch {noun} differ:\n  {lines}{more}",
+            f"{len(differences)} of {len(measured)} launch {noun} differ:",
             hint="`sevbuild plan` shows what is launched, step by step",
+            details=[*differences[:20], *more],
         )
 
 

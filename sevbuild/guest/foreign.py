@@ -18,6 +18,7 @@ from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdl
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.update import LaunchUpdate
 from sevbuild.measure.tree import LaunchTree
+from sevbuild.text import encode_text
 from sevbuild.vcpu.models import CPU_MODELS
 
 __all__ = ["ForeignFile", "ForeignLaunch", "ForeignMeasured", "Refused", "kernel_hashes_of"]
@@ -184,7 +185,7 @@ class _ResetState:
 def kernel_hashes_of(kernel: str, initrd: str, cmdline: str) -> KernelHashes:
     """Return the digests of a kernel, an initrd (empty for none) and a command line."""
     initrd_digest = hash_files([initrd])[0].digest() if initrd else EMPTY_INITRD_DIGEST
-    command = cmdline.encode("utf-8", "surrogateescape")
+    command = encode_text(cmdline)
     return KernelHashes(hash_files([kernel])[0].digest(), initrd_digest, cmdline_digest(command))
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.fs import read_text
+from sevbuild.fs import read_standard_text, read_text
 from sevbuild.guest.downloads import SVSM_LIMIT, declared_downloads
 from sevbuild.guest.inputs import InputReader, Network, check_pin
 from sevbuild.guest.kernel import KernelReader
@@ -241,7 +240,8 @@ def load_guest(
     fault of the manifest, SevbuildError where it cannot be read.
     """
     if path == "-":
-        text = sys.stdin.buffer.read().decode("utf-8", "strict") if sys.stdin else ""
-        return Guest(decode_manifest(text, "stdin", directory=".", settings=settings), network)
+        return Guest(
+            decode_manifest(read_standard_text(), "stdin", directory=".", settings=settings), network
+        )
     directory = os.path.dirname(path) or "."
     return Guest(decode_manifest(read_text(path), path, directory=directory, settings=settings), network)

@@ -10,6 +10,7 @@ from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdl
 from sevbuild.manifest.model import Cmdline, KernelInput, Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import BUILT_IN, Template, escape, parse_template
+from sevbuild.text import decode_text, encode_text
 
 __all__ = ["KernelReader"]
 
@@ -120,13 +121,13 @@ class KernelReader:
         if template.size(values) > CMDLINE_LIMIT:
             where = variant.document.where(target.cmdline.key)
             raise SevbuildError(f"{where}: the command line would have more than {CMDLINE_LIMIT} characters")
-        return template.fill(values).encode("utf-8", "surrogateescape")
+        return encode_text(template.fill(values))
 
     def cmdline_template(self, target: Target) -> str:
         """Return the command line with the placeholders that depend on the target left in it."""
         variant, kernel = target.variant, target.variant.kernel
         if target.cmdline is None or (kernel is not None and kernel.uki_as == "parts"):
-            return escape(self.cmdline(target).decode("utf-8", "surrogateescape"))
+            return escape(decode_text(self.cmdline(target)))
         return self.template(variant, target.cmdline).bind(variant.variables)
 
     def check_names(self, variants: Sequence[Variant]) -> None:
@@ -158,7 +159,7 @@ class KernelReader:
                 raw = self._reader.read(cmdline.path)
                 if b"\0" in raw:
                     raise SevbuildError(f"{cmdline.path}: contains a NUL: the first one ends a command line")
-                text = raw.decode("utf-8", "surrogateescape")
+                text = decode_text(raw)
             try:
                 found = parse_template(text)
             except SevbuildError as error:

@@ -73,10 +73,10 @@ class LockCheck:
         if len(changes) == 1:
             raise MismatchError(f"{self.path} is stale: {changes[0]}", hint=self._refresh)
         if changes:
-            lines = "\n  ".join(changes[:_SHOWN])
-            more = f"\n  and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
-            message = f"{self.path} is stale, {len(changes)} changes:\n  {lines}{more}"
-            raise MismatchError(message, hint=self._refresh)
+            details = changes[:_SHOWN]
+            details += [f"and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else []
+            message = f"{self.path} is stale, {len(changes)} changes:"
+            raise MismatchError(message, hint=self._refresh, details=details)
 
 
 def resolve_lock(guest: Guest, targets: Sequence[Target], *, everything: bool = False) -> Lock:

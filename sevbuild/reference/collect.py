@@ -22,6 +22,7 @@ from sevbuild.reference.model import (
     ReferenceValues,
     Value,
 )
+from sevbuild.text import encode_text
 
 __all__ = ["collect_values"]
 
@@ -176,7 +177,7 @@ def _kernel(guest: Guest, target: Target) -> KernelIngredients | None:
     text: str | None
     try:
         # Where the locale has no UTF-8, flags arrive as escaped bytes.
-        text = template.encode("utf-8", "surrogateescape").decode("utf-8")
+        text = encode_text(template).decode("utf-8")
     except UnicodeDecodeError:
         text = None
     digest = cmdline_digest(guest.kernels.cmdline(target)) if fixed else None

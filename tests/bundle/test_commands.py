@@ -17,9 +17,10 @@ from lxml import etree
 from sevbuild.bundle.commands import launch_files, libvirt_xml, qemu_arguments, qemu_json, shell_script
 from sevbuild.bundle.launch import qemu_cpu
 from sevbuild.bundle.own_files import own_files, single_target
-from sevbuild.bundle.shell import one_line, quote
+from sevbuild.bundle.shell import quote
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.model import Cpu
+from sevbuild.text import visible
 from tests.support.launches import FILES, launch_of, launching_guest
 
 KERNEL = {"path": "vmlinuz", "cmdline": "console=ttyS0 quiet"}
@@ -238,7 +239,7 @@ def test_the_host_supplies_its_values_and_further_arguments(tmp_path: Path) -> N
 
 
 def test_names_cannot_leave_their_comment() -> None:
-    assert one_line("a\nrm -rf\r\x1b\u2028b") == r"a\nrm -rf\r\x1b\u2028b"
+    assert visible("a\nrm -rf\r\x1b\u2028b") == r"a\nrm -rf\r\x1b\u2028b"
     assert quote("") == "''"
 
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sevbuild.cli import github
-from sevbuild.cli.github import annotation, harmless, output_lines, report_values
+from sevbuild.cli.github import annotation, output_lines, report_values
 from sevbuild.errors import SevbuildError
+from sevbuild.text import visible, visible_lines
 from tests.support.actions import parse_command, read_outputs
 from tests.support.cli import Result, run
 from tests.support.guests import write_manifest
@@ -126,7 +127,7 @@ def test_a_hostile_file_name_says_nothing_to_the_runner(on_github: Path) -> None
     path = write_manifest(folder, firmware={"path": HOSTILE})
     found = commands(run("measure", path))
     assert [name for name, _, _ in found] == ["error"]
-    assert HOSTILE in found[0][2]
+    assert visible(HOSTILE) in found[0][2]
     path.write_text("schema = 2\n")
     found = commands(run("check", path))
     assert {name for name, _, _ in found} == {"error"}
@@ -142,23 +143,28 @@ def test_names_that_no_encoding_knows(on_github: Path) -> None:
     assert "::x" in message
 
 
+def _shown(text: str) -> str:
+    return "".join(char if char in "\r\n" else visible(char) for char in text)
+
+
 @given(st.text(), st.text(min_size=1), st.integers(1, 10**6))
 def test_annotations_survive_the_runner(message: str, file: str, line: int) -> None:
     written = annotation("error", message, file=file, line=line)
     assert written.count("\n") == 1
     # The runner undoes %25 last, so that what looked escaped before is not undone twice.
-    assert parse_command(written[:-1]) == ("error", {"file": file, "line": str(line)}, message)
+    shown = {"file": _shown(file), "line": str(line)}
+    assert parse_command(written[:-1]) == ("error", shown, _shown(message))
 
 
 @given(st.text(alphabet=":#[ \t\r\nax%\x0b\u2003"))
 def test_no_line_of_the_log_is_a_command(text: str) -> None:
-    lines = harmless(text).replace("\r", "\n").split("\n")
+    lines = visible_lines(text).replace("\r", "\n").split("\n")
     assert [line for line in lines if line.lstrip().startswith("::") or "##[" in line] == []
 
 
 def test_harmless_text_stays() -> None:
-    text = "guest.toml:3: launch.mode: unknown\r\n  hint: a::b\n\n# #["
-    assert harmless(text) == text
+    text = "error: guest.toml:3: launch.mode: unknown\n  hint: a::b\n\n# #["
+    assert visible_lines(text) == text
 
 
 @given(st.text())

@@ -235,7 +235,7 @@ def test_settings(manifest: Path, tmp_path: Path) -> None:
     )
     assert run("measure", manifest, "--set", "kernel.cmdline=a b c").status == 0
     wrong = run("measure", manifest, "--set", "vcpu.count=0")
-    assert (wrong.status, wrong.err) == (2, "--set: vcpu.count: must be 1..4096, got 0\n")
+    assert (wrong.status, wrong.err) == (2, "error: --set: vcpu.count: must be 1..4096, got 0\n")
     assert run("measure", manifest, "--set", "vcpu").status == 2
     assert run("measure", manifest, "--set", "schema.x=1").status == 2
     assert run("measure", manifest, "--set", f"kernel.cmdline=@{tmp_path / 'nowhere'}").status == 2

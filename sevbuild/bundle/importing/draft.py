@@ -6,8 +6,8 @@ import json
 import os
 from typing import Any
 
-from sevbuild.bundle.shell import one_line
 from sevbuild.errors import SevbuildError
+from sevbuild.text import visible
 
 __all__ = ["Draft", "manifest_text", "placeholder_free"]
 
@@ -55,8 +55,8 @@ def manifest_text(draft: Draft, *, source: str, directory: str = "") -> str:
 
     Raises SevbuildError for a value that TOML, which is UTF-8, cannot hold.
     """
-    lines = [f"# Imported from {one_line(source)}."]
-    lines += [f"# {one_line(note)}" for key, note in draft.notes if not key]
+    lines = [f"# Imported from {visible(source)}."]
+    lines += [f"# {visible(note)}" for key, note in draft.notes if not key]
     lines += ["schema = 1"]
     for name in _ORDER:
         table = draft.tables[name]
@@ -69,10 +69,10 @@ def manifest_text(draft: Draft, *, source: str, directory: str = "") -> str:
             if key.partition(".")[0] == name and key
         ]
         lines += [
-            f"# {key}: {one_line(note)}".replace("# : ", "# ") for key, note in notes if key not in table
+            f"# {key}: {visible(note)}".replace("# : ", "# ") for key, note in notes if key not in table
         ]
         for key, value in table.items():
-            lines += [f"# {one_line(note)}" for noted, note in notes if noted == key]
+            lines += [f"# {visible(note)}" for noted, note in notes if noted == key]
             moved = _moved(value, directory) if key in _PATHS else value
             lines.append(f"{key} = {_toml(key, moved)}")
     return "\n".join(lines) + "\n"

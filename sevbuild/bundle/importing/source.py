@@ -13,6 +13,7 @@ from sevbuild.bundle.importing.words import shell_commands
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.targets import expand
+from sevbuild.text import decode_text
 
 __all__ = ["SOURCE_LIMIT", "import_data", "import_words", "write_draft"]
 
@@ -47,10 +48,10 @@ def import_data(data: bytes) -> Draft:
     if start == b"<" or data.startswith((b"\xef\xbb\xbf<", b"\xff\xfe", b"\xfe\xff")):
         return _domain(data)
     if b"\0" in data:
-        return import_words(os.fsdecode(data).removesuffix("\0").split("\0"))
+        return import_words(decode_text(data).removesuffix("\0").split("\0"))
     if start == b"[" and (words := _json_words(data)) is not None:
         return import_words(words)
-    commands, unknown = shell_commands(data.decode("utf-8", "surrogateescape"))
+    commands, unknown = shell_commands(decode_text(data))
     for command in commands:
         words = command[1:] if command[0] == "exec" and len(command) > 1 else command
         if (

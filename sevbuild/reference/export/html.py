@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from html import escape as escape_html
 
 from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
 from sevbuild.reference.export.tables import INPUT_HEADER, VALUE_HEADER, input_rows, value_rows
+from sevbuild.text import visible
 
 __all__ = ["EXPORTER"]
 
@@ -34,7 +35,7 @@ class Html(Exporter):
             f"{_table(VALUE_HEADER, value_rows(document))}"
             "</body>\n</html>\n"
         )
-        return {"release-notes.html": page.encode("utf-8", "backslashreplace")}
+        return {"release-notes.html": page.encode()}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -44,6 +45,11 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in row[:-1])
         lines.append(f"<tr>{cells}<td><code>{escape(row[-1])}</code></td></tr>\n")
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{''.join(lines)}</tbody>\n</table>\n"
+
+
+def escape(text: str) -> str:
+    """Return text that HTML shows as it is, on one line."""
+    return escape_html(visible(text))
 
 
 EXPORTER = Html()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
 from sevbuild.reference.export.tables import INPUT_HEADER, VALUE_HEADER, input_rows, value_rows
+from sevbuild.text import visible
 
 __all__ = ["EXPORTER"]
 
@@ -31,7 +32,7 @@ class Markdown(Exporter):
             "\n",
             _table(VALUE_HEADER, values),
         ]
-        return {"release-notes.md": "".join(parts).encode("utf-8", "backslashreplace")}
+        return {"release-notes.md": "".join(parts).encode()}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -43,8 +44,7 @@ def _escape(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
     if text.isalnum():
         return text
-    plain = "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in text)
-    return " ".join(plain.split("\n")).replace("\r", " ")
+    return "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in visible(text))
 
 
 EXPORTER = Markdown()

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sevbuild.reference.export.interface import Document
-from sevbuild.reference.export.text import one_line, shell_word
+from sevbuild.reference.export.text import shell_word
+from sevbuild.text import visible
 
 __all__ = ["owner_script", "repeated_labels"]
 
@@ -29,7 +30,7 @@ def owner_script(
     guest = document["guest"]
     lines = [
         "#!/bin/sh",
-        f"# Check the launch measurement of {one_line(guest['name'])} {one_line(guest['version'])} with {tool}.",
+        f"# Check the launch measurement of {visible(guest['name'])} {visible(guest['version'])} with {tool}.",
         "# Usage: VARIABLE=VALUE... sh THIS LABEL",
         *(f"#   {line}" for line in variables),
         "set -eu",
@@ -40,7 +41,7 @@ def owner_script(
     lines += [
         "*)",
         '    echo "no target of this guest: ${1-}; the labels are:" >&2',
-        *(f"    echo {shell_word('  ' + label)} >&2" for label, _ in cases),
+        *(f"    echo {shell_word('  ' + visible(label))} >&2" for label, _ in cases),
         "    exit 2",
         "    ;;",
         "esac",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
-from sevbuild.reference.export.text import one_line
+from sevbuild.text import visible
 
 __all__ = ["EXPORTER"]
 
@@ -18,7 +18,7 @@ class Sha384Sums(Exporter):
         """Return `launch-digests.sha384`."""
         del options
         lines = [
-            f"{value['digest']}  {one_line(value['label'])}\n" for value in values_of(document, self.modes)
+            f"{value['digest']}  {visible(value['label'])}\n" for value in values_of(document, self.modes)
         ]
         return {"launch-digests.sha384": "".join(lines).encode("utf-8", "backslashreplace")}
 

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from shlex import quote as shell_word
 from typing import Any
 
-__all__ = ["json_bytes", "number", "one_line", "shell_word", "unique"]
+from sevbuild.text import visible_json
+
+__all__ = ["json_bytes", "number", "shell_word", "unique"]
 
 
 def json_bytes(document: Any) -> bytes:
     """Return a JSON document, indented, keys in their order, with LF at its end."""
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+    return (visible_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n").encode()
 
 
 def number(text: str) -> int:
@@ -23,8 +25,3 @@ def number(text: str) -> int:
 def unique(items: Iterable[str]) -> list[str]:
     """Return each item once, in the order of its first appearance."""
     return list(dict.fromkeys(items))
-
-
-def one_line(text: str) -> str:
-    """Return text that cannot start a new line, nor end a comment."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -7,6 +7,7 @@ from base64 import b64encode
 from sevbuild.reference.export.ingredients import inputs_of
 from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
 from sevbuild.reference.export.text import json_bytes
+from sevbuild.text import encode_text
 
 __all__ = ["EXPORTER"]
 
@@ -51,7 +52,7 @@ class Tinfoil(Exporter):
                 "kernel": inputs["kernel"]["sha256"],
                 "raw": extra["raw"].hex(),
             },
-            "config": b64encode(extra["config"].encode("utf-8", "surrogateescape")).decode(),
+            "config": b64encode(encode_text(extra["config"])).decode(),
         }
         return {"tinfoil-deployment.json": json_bytes(predicate)}
 

@@ -1,0 +1,37 @@
+"""One way to read arguments, file names and the environment: UTF-8, and what is none kept byte for byte.
+
+Python decodes them with the locale's encoding, and encodes paths with it: under ISO-8859-1, a command line
+given in UTF-8 would be measured and written as other bytes, and a path in a manifest would be another file.
+Its UTF-8 mode (PEP 540, the default from 3.15 on, PEP 686) does neither. It can only be set before the
+interpreter starts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sevbuild.errors import SevbuildError
+
+__all__ = ["restart_in_utf8"]
+
+
+def restart_in_utf8() -> None:
+    """Run this process's command again in UTF-8 mode; does not return.
+
+    Descriptors, environment and process id stay; arguments are passed on byte for byte. Raises SevbuildError
+    where the mode is switched off by hand, or there is no interpreter to start.
+    """
+    switched_off = "utf8" in sys._xoptions  # noqa: SLF001 - documented, and the only way to know
+    if switched_off or not sys.executable:
+        encoding = sys.getfilesystemencoding()
+        raise SevbuildError(
+            f"file names are {encoding} here: their bytes would not stay what they are",
+            hint="set PYTHONUTF8=1, or a UTF-8 locale",
+        )
+    try:
+        os.execv(  # noqa: S606 - its own interpreter
+            sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        )
+    except OSError as error:
+        raise SevbuildError(f"cannot start {sys.executable}: {error.strerror or error}") from None

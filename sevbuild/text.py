@@ -1,0 +1,75 @@
+"""Text of others: inside, every byte is kept; where a person reads it, nothing in it acts on a terminal."""
+
+from __future__ import annotations
+
+__all__ = ["decode_text", "encode_text", "visible", "visible_json", "visible_lines"]
+
+# An explicit table, since what `str.isprintable` says depends on the Unicode version of the interpreter.
+# Unicode 16 UnicodeData.txt: control characters, those that format without being seen (soft hyphen, zero
+# widths, joiners, tags), marks of direction, line and paragraph separators; and surrogates, which stand for
+# bytes that are no UTF-8.
+_HIDDEN = (
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+
+
+def decode_text(data: bytes) -> str:
+    """Return the text of bytes that should be UTF-8; what is not comes back from `encode_text` alike."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def encode_text(text: str) -> bytes:
+    """Return the bytes of text, those of `decode_text` unchanged, whatever the locale."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def visible(text: str) -> str:
+    r"""Return text on one line in which what would not be seen, or would act, stands as `\x1b` or `\u202e`."""
+    if text.isprintable():
+        return text
+    import re
+
+    return re.sub(f"[{_HIDDEN}]", _escape, text)
+
+
+def visible_lines(text: str) -> str:
+    """Return the same of lines, in which none is a command to the runner of a CI system either.
+
+    GitHub's runner takes `::name` at the start of a line, after white space, and `##[name]` anywhere
+    (actions/runner src/Runner.Common/ActionCommand.cs); logs also pass through it from within containers,
+    where nothing tells of it.
+    """
+    import re
+
+    if "##[" in text:
+        text = text.replace("##[", "##%5B")
+    if "::" in text:
+        text = re.sub(r"(?m)^(\s*)::", r"\1%3A%3A", text)
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return re.sub(f"(?!\n)[{_HIDDEN}]", _escape, text)
+
+
+def visible_json(text: str) -> str:
+    r"""Return a JSON text that says the same without characters that would act on a terminal.
+
+    Its own escape stands for those that JSON has as they are (`\u009b`, `\u202e`), and for surrogates.
+    """
+    if text.isascii() and "\x7f" not in text:
+        return text
+    import re
+
+    return re.sub(f"(?!\n)[{_HIDDEN}]", _escape_json, text)
+
+
+def _escape_json(match: object) -> str:
+    code = ord(match[0])  # type: ignore[index]
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
+def _escape(match: object) -> str:
+    return ascii(match[0])[1:-1]  # type: ignore[index]
