@@ -8,8 +8,8 @@ import typer
 
 from sevbuild.cli.options import QUIET, SETTINGS, TARGETS, read_settings
 from sevbuild.cli.report import print_data, print_notices, print_text
+from sevbuild.cli.signing import SIGN, read_signing_keys
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.fs import read_file
 
 __all__ = ["register"]
 
@@ -43,9 +43,7 @@ def register(app: typer.Typer) -> None:
             "", "--file", metavar="NAME", help="Take this file of the format alone.", show_default=False
         ),
         extra: list[str] = EXTRA,
-        sign: str = typer.Option(
-            "", "--sign", metavar="KEY", help="Sign with this private key (PEM).", show_default=False
-        ),
+        sign: list[str] = SIGN,
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
         quiet: bool = QUIET,
@@ -60,16 +58,18 @@ def register(app: typer.Typer) -> None:
         if not file or not fmt:
             missing = "FILE" if not file else "--format NAME"
             raise SevbuildError(f"export needs {missing}", hint="`sevbuild export --list` lists the formats")
-        from sevbuild.cli.extra import KEY_LIMIT, read_extra
+        from sevbuild.cli.extra import read_extra
         from sevbuild.cli.source import load_values
         from sevbuild.reference.export.interface import ExportOptions
         from sevbuild.reference.export.registry import exporter, render
 
         found = exporter(fmt)
+        keys = read_signing_keys(sign)
         source = load_values(file, settings=read_settings(settings), targets=target)
         values = {**source.values.get(fmt, {}), **read_extra(fmt, extra)}
-        options = ExportOptions(values, read_file(sign, KEY_LIMIT) if sign else None)
+        options = ExportOptions(values, keys.of(fmt))
         files = render(fmt, source.document, options)
+        keys.refuse_unused({fmt}, {})
         notes = [Notice("note", fmt, text) for text in found.notes(source.document, options)]
         print_notices([*source.notices, *notes], quiet=quiet)
         if one and one not in files:

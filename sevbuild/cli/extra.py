@@ -10,10 +10,7 @@ from sevbuild.manifest.document import Document, Table, suggest
 from sevbuild.manifest.formats import FORMATS, FormatKey
 from sevbuild.manifest.publish_keys import decode_format_values
 
-__all__ = ["KEY_LIMIT", "read_extra", "read_extras"]
-
-KEY_LIMIT = 64 << 10
-"""No private key is larger."""
+__all__ = ["read_extra", "read_extras"]
 
 
 def read_extra(name: str, pairs: list[str]) -> dict[str, Any]:

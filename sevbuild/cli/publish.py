@@ -8,7 +8,7 @@ import typer
 
 from sevbuild.cli.options import QUIET, SETTINGS, TARGETS, read_settings
 from sevbuild.cli.report import on_github, print_notices, print_text
-from sevbuild.fs import read_file
+from sevbuild.cli.signing import SIGN, read_signing_keys
 from sevbuild.text import visible
 
 __all__ = ["register"]
@@ -40,9 +40,7 @@ def register(app: typer.Typer) -> None:
             show_default=False,
         ),
         extra: list[str] = EXTRA,
-        sign: str = typer.Option(
-            "", "--sign", metavar="KEY", help="Sign with this private key (PEM).", show_default=False
-        ),
+        sign: list[str] = SIGN,
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
         quiet: bool = QUIET,
@@ -53,7 +51,7 @@ def register(app: typer.Typer) -> None:
         reason; one asked for by name must be written.
         """
         from sevbuild.bundle.release import write_release
-        from sevbuild.cli.extra import KEY_LIMIT, read_extras
+        from sevbuild.cli.extra import read_extras
         from sevbuild.cli.source import load_values
         from sevbuild.reference.export.registry import exporter
         from sevbuild.reference.release import CHECKSUMS, make_release
@@ -63,14 +61,14 @@ def register(app: typer.Typer) -> None:
         for name in () if everything else named:
             exporter(name)
         given = read_extras(extra)
+        keys = read_signing_keys(sign)
         source = load_values(file, settings=read_settings(settings), targets=target)
         wanted = None if everything else named or source.formats
         values = {
             name: {**source.values.get(name, {}), **given.get(name, {})}
             for name in {**source.values, **given}
         }
-        key = read_file(sign, KEY_LIMIT) if sign else None
-        release = make_release(source.document, wanted, values, key)
+        release = make_release(source.document, wanted, values, keys)
         print_notices([*source.notices, *release.notices], quiet=quiet)
         write_release(output, release.files, CHECKSUMS)
         print_text("".join(f"{visible(name)}\n" for name in sorted(release.files)))

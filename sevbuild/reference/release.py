@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sevbuild.errors import Notice, SevbuildError
+from sevbuild.errors import Notice
 from sevbuild.json_text import json_bytes
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render
+from sevbuild.reference.export.signing import SigningKeys
 
 __all__ = ["CHECKSUMS", "DOCUMENT_NAME", "Release", "make_release"]
 
@@ -29,36 +30,37 @@ def make_release(
     document: Mapping[str, Any],
     formats: Sequence[str] | None,
     values: Mapping[str, Mapping[str, Any]],
-    key: bytes | None = None,
+    keys: SigningKeys | None = None,
 ) -> Release:
     """Return the files of a release: the document, its exports, release notes and SHA256SUMS.
 
     `formats` None takes every format that applies, and a notice names each that does not with the reason.
     A format asked for by name that cannot be written raises SevbuildError. `values` are what a publisher
-    gives, by format and key; `key` is a private key in PEM that signs what can be signed.
+    gives, by format and key. A key of `keys` that signs nothing raises SevbuildError.
     """
     files = {DOCUMENT_NAME: json_bytes(document)}
     notices: list[Notice] = []
-    signed = False
+    keys = SigningKeys() if keys is None else keys
+    signed: set[str] = set()
+    reasons: dict[str, str] = {}
     for name in FORMATS:
         wanted = formats is not None and name in formats
         # The release notes are part of every release.
         if formats is not None and not wanted and name != "markdown":
             continue
         found = exporter(name)
-        options = ExportOptions(values.get(name, {}), key if found.signs else None)
+        options = ExportOptions(values.get(name, {}), keys.of(name) if found.signs else None)
         reason = None if wanted else _not_applicable(name, document, options)
         if reason is not None:
+            reasons[name] = reason
             notices.append(Notice("note", name, f"not applicable: {reason}"))
             continue
         rendered = render(name, document, options)
-        signed = signed or (found.signs and key is not None)
+        if options.key is not None:
+            signed.add(name)
         files |= rendered
         notices += [Notice("note", name, text) for text in found.notes(document, options)]
-    if key is not None and not signed:
-        raise SevbuildError(
-            "a signing key, and no format that it could sign", hint="corim and in-toto are signed"
-        )
+    keys.refuse_unused(signed, reasons)
     sums = [f"{sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files)]
     files[CHECKSUMS] = "".join(sums).encode()
     return Release(files, notices)

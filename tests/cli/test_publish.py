@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from sevbuild.bundle.release import write_release
 from sevbuild.errors import SevbuildError
@@ -98,7 +99,12 @@ def test_formats_come_from_the_manifest_or_the_flag(tmp_path: Path) -> None:
         (["--extra", "rvps.name"], "error: --extra name: not of the form KEY=VALUE"),
         (["--extra", "igvm-identity.guest-svn=x"], "error: --extra: guest-svn: must be an integer, got a string"),
         (["--sign", "/nonexistent"], "error: cannot read /nonexistent"),
-        (["--formats", "hex", "--sign", str(MATRIX)], "error: a signing key, and no format that it could sign"),
+        (["--sign", str(MATRIX)], f"error: {MATRIX} is no private key in PEM"),
+        (["--sign", ""], "error: --sign: empty"),
+        (["--sign", "corim="], "error: --sign corim=: empty"),
+        (["--sign", "hex=x.pem"], "error: --sign hex=x.pem: format hex cannot be signed"),
+        (["--sign", "intoto=x.pem"], "error: --sign intoto=x.pem: no format is called 'intoto'"),
+        (["--sign", "x=y/key.pem"], "error: cannot read x=y/key.pem"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -160,6 +166,61 @@ def test_a_signed_release_is_the_same_twice(tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_a_key_for_each_format(tmp_path: Path) -> None:
+    """One P-256 key signs a release; a format may have a key of its own, and a name with = in it is a path."""
+    keys = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "a=b": ec.SECP256R1()}
+    for name, curve in keys.items():
+        (tmp_path / name).write_bytes(pem(signing_key(curve)))
+    signer = ("--extra", "corim.signer-name=ACME")
+
+    def files(*sign: str) -> dict[str, bytes]:
+        options = [word for text in sign for word in ("--sign", text)]
+        result = run("publish", HELLO, "-o", tmp_path / "r", *signer, *options)
+        assert result.status == 0, result.err
+        assert ("in-toto: note: signed with P-384" in result.err) == (sign[0] == f"{tmp_path}/p384")
+        return {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()}
+
+    one = files(f"{tmp_path}/p256")
+    other = files(f"{tmp_path}/p384")
+    assert {"corim.cose", "in-toto.intoto.jsonl", "in-toto.sigstore.json"} <= set(one)
+    both = files(f"{tmp_path}/p256", f"corim={tmp_path}/p384")
+    assert both == files(f"corim={tmp_path}/p384", f"in-toto={tmp_path}/p256")
+    assert both["corim.cose"] == other["corim.cose"] != one["corim.cose"]
+    assert both["in-toto.intoto.jsonl"] == one["in-toto.intoto.jsonl"] != other["in-toto.intoto.jsonl"]
+    alone = files(f"in-toto={tmp_path}/a=b")
+    assert alone["in-toto.intoto.jsonl"] == one["in-toto.intoto.jsonl"]
+    assert "corim.cose" not in alone
+    assert "corim.cbor" in alone
+
+
+def test_a_key_that_signs_nothing_is_refused(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_bytes(pem(signing_key(ec.SECP256R1())))
+    named = [f"--sign={name}={key}" for name in ("corim", "in-toto")]
+    for arguments, message in (
+        (["--formats", "hex", "--sign", key], "a signing key, and no format that it could sign"),
+        (["--formats", "hex", named[0]], "a signing key for corim, which is not written: it is not among the formats"),
+        (["--formats", "in-toto", "--sign", key, named[1]], "a signing key, and no format that it could sign"),
+        (["--sign", key, "--sign", key], f"--sign {key}: one key is given already"),
+        ([named[0], named[0]], f"--sign corim={key}: corim is given already"),
+    ):  # fmt: skip
+        result = run(
+            "publish", "-q", HELLO, "-o", tmp_path / "r", "--extra", "corim.signer-name=ACME", *arguments
+        )
+        assert (result.status, result.err.splitlines()[0]) == (2, f"error: {message}")
+        assert not (tmp_path / "r").exists()
+    for sign, message in (
+        (named[0], "a signing key for corim"),
+        (f"--sign={key}", "format hex cannot be signed"),
+    ):
+        result = run("export", "-q", HELLO, "-f", "hex", sign)
+        assert (result.status, result.out) == (2, "")
+        assert result.err.startswith(f"error: {message}")
+    assert run("export", "-q", HELLO, "-f", "in-toto", named[1]).out == run(
+        "export", "-q", HELLO, "-f", "in-toto", "--sign", key
+    ).out  # fmt: skip
+
+
 def test_the_list_names_every_format() -> None:
     result = run("export", "--list")
     assert [line.split()[0] for line in result.out.splitlines()[1:]] == list(FORMATS)
@@ -202,7 +263,6 @@ def test_binary_goes_to_standard_output_as_it_is() -> None:
         ([MATRIX, "-f", "hex", "--target", "nope"], "error: no target matches 'nope'"),
         ([MATRIX, "-f", "contrast", *ONE, "--extra", "smt-enabled=maybe"], "error: --extra: smt-enabled: must be a boolean"),
         ([MATRIX, "-f", "contrast", *ONE, "--extra", "allowed-chip-ids=ab,cd"], "error: --extra: allowed-chip-ids[0]: must be 128"),
-        ([MATRIX, "-f", "hex", "--sign", HELLO], "error: format hex cannot be signed"),
     ],
 )  # fmt: skip
 def test_bad_requests_are_one_line(arguments: list[str], message: str) -> None:

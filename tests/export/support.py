@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import render
+from sevbuild.reference.export.signing import load_signing_key
 
 __all__ = ["DATA", "EXTRA", "document", "pem", "rendered", "signing_key"]
 
@@ -68,4 +69,5 @@ def pem(key: Any) -> bytes:
 def rendered(fmt: str, of: dict[str, Any], /, *, key: bytes | None = None, **extra: Any) -> dict[str, bytes]:
     """Return the files of a format with the options of EXTRA, and these laid over them."""
     given = {word.replace("_", "-"): value for word, value in extra.items()}
-    return render(fmt, of, ExportOptions({**EXTRA.get(fmt, {}), **given}, key))
+    signer = None if key is None else load_signing_key(key)
+    return render(fmt, of, ExportOptions({**EXTRA.get(fmt, {}), **given}, signer))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from base64 import b64decode, urlsafe_b64decode
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 from pycose.keys.ec2 import EC2Key
+from pycose.keys.okp import OKPKey
 from pycose.messages.sign1message import Sign1Message
 
 from sevbuild.errors import SevbuildError
@@ -25,9 +25,12 @@ from sevbuild.reference.export import corim_tags as tags
 from sevbuild.reference.export.corim import BY_CHIP, PROFILE
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import render
+from sevbuild.reference.export.signing import load_signing_key
 from tests.export.support import DATA, document, pem, rendered, signing_key
+from tests.support.real import peer_program
 from tests.support.shared import shared_file
 
+ED25519 = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 CDDL = ["-t", "corim", "-M", str(DATA), str(DATA / "corim-head.cddl")]
 
 
@@ -183,18 +186,36 @@ def test_equal_digests_make_one_triple_that_names_both() -> None:
     assert triples[0][1][0][1][11] == "snp/qemu/EPYC-v4/vcpus1/plain, snp/qemu/EPYC-v4/vcpus1/smp"
 
 
-def test_the_signature_is_what_an_independent_library_verifies() -> None:
-    files = rendered("corim", document("matrix"), key=pem(signing_key()))
+@pytest.mark.parametrize(
+    ("key", "algorithm", "verifying"),
+    [
+        (signing_key(), -35, lambda numbers: EC2Key("P_384", *_coordinates(numbers, 48))),
+        (signing_key(ec.SECP256R1()), -7, lambda numbers: EC2Key("P_256", *_coordinates(numbers, 32))),
+        (ED25519, -8, lambda _: OKPKey("ED25519", x=ED25519.public_key().public_bytes_raw())),
+    ],
+    ids=["ES384", "ES256", "EdDSA"],
+)
+def test_the_signature_is_what_an_independent_library_verifies(
+    tmp_path: Path, key: Any, algorithm: int, verifying: Any
+) -> None:
+    files = rendered("corim", document("matrix"), key=pem(key))
     item = cbor2.loads(files["corim.cose"])
     assert (item.tag, dict(item.value[1])) == (18, {})
+    assert cbor2.loads(item.value[0])[1] == algorithm
     # The library takes the array itself: cbor2 6 gives it a tuple, which its own reading refuses.
     message = Sign1Message.from_cose_obj([item.value[0], {}, *item.value[2:]], True)
-    numbers = signing_key().public_key().public_numbers()
-    message.key = EC2Key(crv="P_384", x=numbers.x.to_bytes(48, "big"), y=numbers.y.to_bytes(48, "big"))
+    public = key.public_key()
+    message.key = verifying(public.public_numbers() if hasattr(public, "public_numbers") else None)
     assert message.verify_signature()
     assert message.payload == files["corim.cbor"]
     message.payload = message.payload[:-1] + b"\0"
     assert not message.verify_signature()
+    (tmp_path / "corim.cose").write_bytes(files["corim.cose"])
+    assert _valid(tmp_path / "corim.cose")
+
+
+def _coordinates(numbers: ec.EllipticCurvePublicNumbers, size: int) -> tuple[bytes, bytes]:
+    return numbers.x.to_bytes(size, "big"), numbers.y.to_bytes(size, "big")
 
 
 def test_the_protected_header_names_type_algorithm_and_signer() -> None:
@@ -211,9 +232,8 @@ def test_the_protected_header_names_type_algorithm_and_signer() -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        (pem(signing_key(ec.SECP256R1())), "needs a P-384 key, not P-256"),
-        (pem(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))), "needs a P-384 key, not Ed25519"),
         (b"junk", "no private key in PEM"),
+        (b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\neyJr\n", "is encrypted, by cosign"),
         (
             signing_key().private_bytes(
                 serialization.Encoding.PEM,
@@ -233,7 +253,7 @@ def test_other_keys_are_refused(key: bytes, message: str) -> None:
 def test_options_are_checked() -> None:
     of = document("hardware")
     with pytest.raises(SevbuildError, match="needs signer-name"):
-        render("corim", of, ExportOptions({}, pem(signing_key())))
+        render("corim", of, ExportOptions({}, load_signing_key(pem(signing_key()))))
     with pytest.raises(SevbuildError, match="entity-uri without entity-name"):
         render("corim", of, ExportOptions({"entity-uri": "https://x.example"}))
     for text in ("1", "junk", "1.40", "3.1", "1..2"):
@@ -259,9 +279,7 @@ def test_object_identifiers_read_back(arcs: list[int]) -> None:
 
 
 def test_cocli_reads_our_files(tmp_path: Path) -> None:
-    cocli = shutil.which("cocli")
-    if cocli is None:
-        pytest.skip("cocli (github.com/veraison/cocli) is not on this machine")
+    cocli = peer_program("cocli")
     for name, data in rendered("corim", document("matrix"), key=pem(signing_key())).items():
         (tmp_path / name).write_bytes(data)
         shown = subprocess.run(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,17 +11,9 @@ from sevbuild.guest.guest import Guest
 from sevbuild.guest.igvm import igvm_file
 from tests.support.firmware import make_firmware
 from tests.support.guests import guest_of
+from tests.support.real import peer_program
 
 SECTIONS = [(0x800000, 0x3000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
-
-
-def _peer(name: str) -> str:
-    """Return a program of $SEVBUILD_PEERS or PATH, or skip the test."""
-    path = os.pathsep.join(filter(None, (os.environ.get("SEVBUILD_PEERS"), os.environ.get("PATH"))))
-    found = shutil.which(name, path=path)
-    if found is None:
-        pytest.skip(f"{name} is neither in $SEVBUILD_PEERS nor on PATH (docs/peers.md)")
-    return found
 
 
 def _guest(folder: Path, mode: str) -> Guest:
@@ -45,7 +35,7 @@ def _call(*command: str) -> str:
 
 @pytest.mark.parametrize(("mode", "platform"), [("snp", "sev-snp"), ("sev-es", "sev-es"), ("sev", "sev")])
 def test_igvmmeasure_has_our_digest(tmp_path: Path, mode: str, platform: str) -> None:
-    program = _peer("igvmmeasure")
+    program = peer_program("igvmmeasure")
     guest = _guest(tmp_path, mode)
     for item in guest.measure():
         path = tmp_path / "guest.igvm"
@@ -57,7 +47,7 @@ def test_igvmmeasure_has_our_digest(tmp_path: Path, mode: str, platform: str) ->
 @pytest.mark.parametrize("mode", ["snp", "sev-es", "sev"])
 def test_the_igvm_crate_reads_our_files(tmp_path: Path, mode: str) -> None:
     """`igvm-inspect` of virtfw-igvm-tools reads with the igvm crate, which QEMU reads with as well."""
-    program = _peer("igvm-inspect")
+    program = peer_program("igvm-inspect")
     guest = _guest(tmp_path, mode)
     for target in guest.targets:
         path = tmp_path / "guest.igvm"

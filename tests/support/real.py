@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.shared import ROOT
 
-__all__ = ["QEMU", "newest_file", "real_file", "real_kernels", "require", "tool"]
+__all__ = ["QEMU", "newest_file", "peer_program", "real_file", "real_kernels", "require", "tool"]
 
 QEMU = shutil.which("qemu-system-x86_64")
 
@@ -48,6 +48,15 @@ def tool(name: str) -> list[str]:
     ]
     require(found, name)
     return [found[0]]
+
+
+def peer_program(name: str) -> str:
+    """Return a program of others that is run beside ours; absent, the test skips, in CI too (docs/peers.md)."""
+    places = (os.environ.get("SEVBUILD_PEERS"), str(ROOT / ".cache" / "bin"), os.environ.get("PATH"))
+    found = shutil.which(name, path=os.pathsep.join(filter(None, places)))
+    if found is None:
+        pytest.skip(f"{name} is neither in $SEVBUILD_PEERS nor in .cache/bin nor on PATH (docs/peers.md)")
+    return found
 
 
 def real_kernels() -> list[Path]:

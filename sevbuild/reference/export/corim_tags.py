@@ -10,6 +10,8 @@ from sevbuild.errors import SevbuildError
 if TYPE_CHECKING:
     from cbor2 import CBORTag
 
+    from sevbuild.reference.export.signing import SigningKey
+
 __all__ = [
     "MANIFEST_CREATOR",
     "SHA384_ALGORITHM",
@@ -34,7 +36,6 @@ MANIFEST_CREATOR = 1
 SHA384_ALGORITHM = 7
 """SHA-384 in the Named Information hash algorithm registry."""
 
-_ES384 = -35  # RFC 9053 table 1
 _MEDIA_TYPE = "application/rim+cbor"
 
 
@@ -136,13 +137,11 @@ def corim(identifier: str, tags: Sequence[CBORTag], profile: str, *, entities: S
     return encode(_tag(501, body))
 
 
-def sign1(payload: bytes, pem: bytes, signer_name: str, signer_uri: str | None) -> bytes:
-    """Return a signed CoRIM (tag 18, COSE_Sign1 with ES384) over an unsigned one, its tag included."""
-    from sevbuild.reference.export.signing import load_signing_key
-
+def sign1(payload: bytes, key: SigningKey, signer_name: str, signer_uri: str | None) -> bytes:
+    """Return a signed CoRIM (tag 18, COSE_Sign1) over an unsigned one, its tag included."""
     signer: dict[int, Any] = {0: signer_name}
     if signer_uri is not None:
         signer[1] = _tag(32, signer_uri)
-    protected = encode({1: _ES384, 3: _MEDIA_TYPE, 8: encode({0: signer})})
-    signature = load_signing_key(pem).sign_raw(encode(["Signature1", protected, b"", payload]))
+    protected = encode({1: key.cose_algorithm, 3: _MEDIA_TYPE, 8: encode({0: signer})})
+    signature = key.sign_cose(encode(["Signature1", protected, b"", payload]))
     return encode(_tag(18, [protected, {}, payload, signature]))

@@ -1,13 +1,16 @@
-"""`in-toto`: Statement v1 over the guest's inputs, its predicate, and a DSSE envelope when signed."""
+"""`in-toto`: Statement v1 over the guest's inputs, its predicate, and when signed a DSSE envelope and bundle."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
 from sevbuild.reference.model import DOCUMENT_SCHEMA
+
+if TYPE_CHECKING:
+    from sevbuild.reference.export.signing import SigningKey
 
 __all__ = ["EXPORTER", "PREDICATE_TYPE", "STATEMENT_TYPE", "pae"]
 
@@ -17,12 +20,21 @@ PREDICATE_TYPE = f"urn:sevbuild:reference-values:v{DOCUMENT_SCHEMA}"
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
+_BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+_NOT_READ_BY = {
+    "P-384": "P-384 over SHA-256, which cosign and Sigstore's libraries verify; securesystemslib, which expects "
+    "SHA-384 of this curve, does not",
+    "Ed25519": "Ed25519, which cosign and securesystemslib verify, and sigstore-python does not",
+}
+"""Who refuses an envelope, by the kind of its key (docs/exporting.md has the table and the versions)."""
+
 
 class InToto(Exporter):
     """Write predicate and statement; the predicate is the reference-values document itself."""
 
     name = "in-toto"
-    summary = "in-toto Statement v1, its bare predicate, DSSE with --sign"
+    summary = "in-toto Statement v1, its bare predicate, DSSE and Sigstore bundle with --sign"
     modes = ALL_MODES
     signs = True
 
@@ -33,20 +45,30 @@ class InToto(Exporter):
         return super().refusal(document)
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
-        """Return `in-toto-predicate.json`, `in-toto-statement.json`, and `in-toto.intoto.jsonl` when signed."""
+        """Return predicate and statement; when signed `in-toto.intoto.jsonl` and `in-toto.sigstore.json` as well."""
         statement = {
             "_type": STATEMENT_TYPE,
             "subject": _subjects(document),
             "predicateType": PREDICATE_TYPE,
             "predicate": document,
         }
-        payload = (json.dumps(statement, sort_keys=True, separators=(",", ":")) + "\n").encode()
+        payload = _json_line(statement)
         files = {}
         if options.key is not None:
-            files["in-toto.intoto.jsonl"] = _envelope(payload, options.key)
+            envelope = _envelope(payload, options.key)
+            files["in-toto.intoto.jsonl"] = _json_line(envelope)
+            files["in-toto.sigstore.json"] = _json_line(_bundle(envelope, options.key))
         files["in-toto-statement.json"] = payload
         files["in-toto-predicate.json"] = (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
         return files
+
+    def notes(self, document: Document, options: ExportOptions) -> list[str]:
+        """Return which readers do not take a signature of this key."""
+        found = super().notes(document, options)
+        kind = None if options.key is None else options.key.kind
+        if kind in _NOT_READ_BY:
+            found.append(f"signed with {_NOT_READ_BY[kind]}; P-256 suits all")
+        return found
 
 
 def _subjects(document: Document) -> list[dict[str, Any]]:
@@ -65,17 +87,31 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def _envelope(payload: bytes, key: bytes) -> bytes:
-    from sevbuild.reference.export.signing import load_signing_key
+def _envelope(payload: bytes, key: SigningKey) -> dict[str, Any]:
+    """Return a DSSE envelope of one signature.
 
-    signer = load_signing_key(key)
-    signature = signer.sign(pae(PAYLOAD_TYPE, payload))
-    envelope = {
+    Its keyid is empty, as Sigstore's own is: go-securesystemslib and Sigstore skip a signature whose keyid is
+    another than the one they compute, and securesystemslib wants the field.
+    """
+    signature = key.sign(pae(PAYLOAD_TYPE, payload))
+    return {
         "payload": b64encode(payload).decode(),
         "payloadType": PAYLOAD_TYPE,
-        "signatures": [{"keyid": signer.key_id, "sig": b64encode(signature).decode()}],
+        "signatures": [{"keyid": "", "sig": b64encode(signature).decode()}],
     }
-    return (json.dumps(envelope, sort_keys=True, separators=(",", ":")) + "\n").encode()
+
+
+def _bundle(envelope: dict[str, Any], key: SigningKey) -> dict[str, Any]:
+    """Return a Sigstore bundle without a log entry; its hint is how cosign (3.1.3) names a public key."""
+    return {
+        "mediaType": _BUNDLE_TYPE,
+        "verificationMaterial": {"publicKey": {"hint": b64encode(key.fingerprint).decode()}},
+        "dsseEnvelope": envelope,
+    }
+
+
+def _json_line(document: Any) -> bytes:
+    return (json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n").encode()
 
 
 EXPORTER = InToto()

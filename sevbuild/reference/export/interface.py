@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sevbuild.launch.profile import MODES
 from sevbuild.manifest.formats import FORMATS
+
+if TYPE_CHECKING:
+    from sevbuild.reference.export.signing import SigningKey
 
 __all__ = ["ALL_MODES", "ExportOptions", "Exporter", "values_of"]
 
@@ -18,11 +21,11 @@ Document = Mapping[str, Any]
 class ExportOptions(NamedTuple):
     """Hold what a publisher gives: values by key (`--extra`, `[publish.FORMAT]`), and a private key.
 
-    `key` is PEM, for the formats that can be signed.
+    `key` is for the formats that can be signed.
     """
 
     extra: Mapping[str, Any] = {}
-    key: bytes | None = None
+    key: SigningKey | None = None
 
 
 class Exporter(Protocol):

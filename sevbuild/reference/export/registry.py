@@ -11,7 +11,7 @@ from sevbuild.manifest.document import suggest
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.reference.export.interface import Exporter, ExportOptions
 
-__all__ = ["exporter", "render"]
+__all__ = ["exporter", "render", "signed_formats"]
 
 
 def exporter(name: str) -> Exporter:
@@ -22,6 +22,11 @@ def exporter(name: str) -> Exporter:
     # Only what is asked for is imported: some formats bring libraries.
     found: Exporter = import_module(f"sevbuild.reference.export.{name.replace('-', '_')}").EXPORTER
     return found
+
+
+def signed_formats() -> list[str]:
+    """Return the names of the formats that can be signed."""
+    return [name for name in FORMATS if exporter(name).signs]
 
 
 def render(name: str, document: Mapping[str, Any], options: ExportOptions) -> dict[str, bytes]:
@@ -41,5 +46,5 @@ def render(name: str, document: Mapping[str, Any], options: ExportOptions) -> di
             f"format {name} needs what the guest does not determine: {', '.join(missing)}", hint=hint
         )
     if options.key is not None and not found.signs:
-        raise SevbuildError(f"format {name} cannot be signed", hint="corim and in-toto can")
+        raise SevbuildError(f"format {name} cannot be signed", hint=f"{' and '.join(signed_formats())} can")
     return found.render(document, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,46 +11,93 @@ from sevbuild.errors import SevbuildError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
-__all__ = ["SigningKey", "load_signing_key"]
+__all__ = ["SigningKey", "SigningKeys", "load_signing_key"]
 
-_P384_BYTES = 48
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384"}
+_COSE_ALGORITHMS = {"P-256": -7, "P-384": -35, "Ed25519": -8}  # ES256, ES384, EdDSA: RFC 9053 tables 1 and 2
+_COORDINATE_BYTES = {"P-256": 32, "P-384": 48}
+
+# What every reader takes (docs/exporting.md has the table).
+_HINT = "such as from `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
 
 
 class SigningKey(NamedTuple):
-    """Hold a private key; `kind` is P-256, P-384 or Ed25519, `key_id` the SHA-256 of its public key (DER)."""
+    """Hold a private key; `kind` is P-256, P-384 or Ed25519, `fingerprint` the SHA-256 of its public key (DER)."""
 
     kind: str
-    key_id: str
+    fingerprint: bytes
     key: EllipticCurvePrivateKey | Ed25519PrivateKey
 
     def sign(self, data: bytes) -> bytes:
-        """Return the signature over `data`: DER for ECDSA (RFC 6979, SHA-256 or SHA-384), 64 bytes for Ed25519."""
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec
+        """Return the signature that a DSSE envelope holds: DER for ECDSA (RFC 6979), 64 bytes for Ed25519.
 
-        if not isinstance(self.key, ec.EllipticCurvePrivateKey):
+        ECDSA is over the SHA-256 whatever the curve: an envelope does not name its algorithm, and that is the
+        one that cosign (2.6.5, 3.1.3) and sigstore-python (4.5.1) verify with.
+        """
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        return self._sign(data, SHA256())
+
+    @property
+    def cose_algorithm(self) -> int:
+        """Return the number of the algorithm in a COSE header: ES256, ES384 or EdDSA."""
+        return _COSE_ALGORITHMS[self.kind]
+
+    def sign_cose(self, data: bytes) -> bytes:
+        """Return the signature by `cose_algorithm`: of ECDSA r and s, big-endian and whole (RFC 9053 2.1)."""
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+        from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+
+        signature = self._sign(data, SHA384() if self.kind == "P-384" else SHA256())
+        if self.kind not in _COORDINATE_BYTES:
+            return signature
+        size = _COORDINATE_BYTES[self.kind]
+        r, s = decode_dss_signature(signature)
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+    def _sign(self, data: bytes, digest: HashAlgorithm) -> bytes:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+
+        if not isinstance(self.key, EllipticCurvePrivateKey):
             return self.key.sign(data)
-        digest: hashes.HashAlgorithm = hashes.SHA256() if self.kind == "P-256" else hashes.SHA384()
         try:
-            return self.key.sign(data, ec.ECDSA(digest, deterministic_signing=True))
+            return self.key.sign(data, ECDSA(digest, deterministic_signing=True))
         except UnsupportedAlgorithm:
             hint = "its cryptography package is built on OpenSSL 3.2 or later in the published wheels"
             raise SevbuildError("this machine cannot sign deterministically (RFC 6979)", hint=hint) from None
 
-    def sign_raw(self, data: bytes) -> bytes:
-        """Return an ES384 signature as COSE has it: r and s, 48 bytes each, big-endian (RFC 9053 2.1)."""
-        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-        if self.kind != "P-384":
-            raise SevbuildError(f"a COSE_Sign1 of ES384 needs a P-384 key, not {self.kind}")
-        r, s = decode_dss_signature(self.sign(data))
-        return r.to_bytes(_P384_BYTES, "big") + s.to_bytes(_P384_BYTES, "big")
+class SigningKeys(NamedTuple):
+    """Hold the keys of a run: `named` by format, and `default` for every other format that can be signed."""
+
+    default: SigningKey | None = None
+    named: Mapping[str, SigningKey] = {}
+
+    def of(self, name: str) -> SigningKey | None:
+        """Return the key that signs a format."""
+        return self.named.get(name, self.default)
+
+    def refuse_unused(self, signed: Collection[str], reasons: Mapping[str, str]) -> None:
+        """Raise SevbuildError where a key signed nothing.
+
+        `signed` are the formats that were; `reasons` say of some others why they are not written.
+        """
+        for name in self.named:
+            if name not in signed:
+                reason = reasons.get(name, "it is not among the formats")
+                raise SevbuildError(f"a signing key for {name}, which is not written: {reason}")
+        if self.default is not None and not set(signed) - set(self.named):
+            from sevbuild.reference.export.registry import signed_formats
+
+            hint = f"{' and '.join(signed_formats())} are signed"
+            raise SevbuildError("a signing key, and no format that it could sign", hint=hint)
 
 
-def load_signing_key(pem: bytes) -> SigningKey:
-    """Return the private key in PEM bytes; raises SevbuildError for anything else.
+def load_signing_key(pem: bytes, called: str = "the signing key") -> SigningKey:
+    """Return the private key in PEM bytes; raises SevbuildError, which says `called`, for anything else.
 
     The key is P-256, P-384 or Ed25519, and not encrypted.
     """
@@ -57,19 +105,21 @@ def load_signing_key(pem: bytes) -> SigningKey:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-    hint = "such as from `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384`"
+    if b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----" in pem:
+        hint = f"cosign verifies with the public half of an unencrypted key just as well, {_HINT}"
+        raise SevbuildError(f"{called} is encrypted, by cosign", hint=hint)
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except TypeError:
-        raise SevbuildError("the signing key is encrypted; give it decrypted", hint=hint) from None
+        raise SevbuildError(f"{called} is encrypted; give it decrypted", hint=_HINT) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise SevbuildError("the signing key is no private key in PEM", hint=hint) from None
+        raise SevbuildError(f"{called} is no private key in PEM", hint=_HINT) from None
     der = key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    key_id = sha256(der).hexdigest()
+    fingerprint = sha256(der).digest()
     if isinstance(key, ed25519.Ed25519PrivateKey):
-        return SigningKey("Ed25519", key_id, key)
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in ("secp256r1", "secp384r1"):
-        return SigningKey("P-256" if key.curve.name == "secp256r1" else "P-384", key_id, key)
-    raise SevbuildError("the signing key is neither P-256, P-384 nor Ed25519", hint=hint)
+        return SigningKey("Ed25519", fingerprint, key)
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVES:
+        return SigningKey(_CURVES[key.curve.name], fingerprint, key)
+    raise SevbuildError(f"{called} is neither P-256, P-384 nor Ed25519", hint=_HINT)
