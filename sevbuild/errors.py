@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["Fault", "FaultsError", "MismatchError", "Notice", "SevbuildError"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Fault", "FaultsError", "MismatchError", "Notice", "SevbuildError", "within"]
 
 
 class SevbuildError(Exception):
@@ -22,6 +26,14 @@ class SevbuildError(Exception):
         self.message = message
         self.hint = hint
         self.details = tuple(details)
+
+    def within(self, where: str) -> Self:
+        """Return the same error said of `where`: its class and all it carries stay, a hint or a status."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.message = f"{where}: {self.message}"
+        twin.args = ("\n  ".join([twin.message, *self.details]),)
+        return twin
 
 
 class MismatchError(SevbuildError):
@@ -55,6 +67,25 @@ class FaultsError(SevbuildError):
         ordered = sorted(dict.fromkeys(faults), key=lambda f: (f.source, f.line or 0))
         super().__init__("\n".join(str(fault) for fault in ordered))
         self.faults = tuple(ordered)
+
+    def within(self, where: str) -> Self:
+        """Return the faults as they are: each says its own place."""
+        del where
+        return self
+
+
+@contextmanager
+def within(where: str) -> Iterator[None]:
+    """Have a SevbuildError that is raised in this block say `where: ` before its message.
+
+    Every error that passes through a file, a target or a loader gets its name in this way. What is raised is a
+    new error of the same class with the same hint, exit code and firmware status: an error that was kept may
+    be raised again.
+    """
+    try:
+        yield
+    except SevbuildError as error:
+        raise error.within(where) from None
 
 
 class Notice(NamedTuple):

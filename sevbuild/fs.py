@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FileSource",
+    "file_size",
     "file_starts_with",
     "hash_files",
     "hash_range",
     "make_folder",
     "native_path",
+    "path_from",
     "read_file",
     "read_range",
     "read_standard_input",
@@ -34,7 +36,32 @@ _TEXT_LIMIT = 16 << 20
 
 
 def _cannot(path: str, error: OSError, doing: str = "read") -> SevbuildError:
-    return SevbuildError(f"cannot {doing} {path}: {error.strerror or error}")
+    hint = "the $ in it is taken literally: no variable is put in its place" if "$" in path else None
+    return SevbuildError(f"cannot {doing} {path}: {error.strerror or error}", hint=hint)
+
+
+def path_from(directory: str, path: str) -> str:
+    """Return what opens the file that a document in `directory` calls `path`; nothing in it is expanded.
+
+    It is short and the same for one file where that can be had. `NAME/..` is left out only where that leads
+    to the same file: behind a symbolic link the operating system ends up elsewhere, and it is right.
+    """
+    at = os.path.join(directory, native_path(path))
+    short = os.path.normpath(at)
+    if ".." not in at.split("/") and not at.endswith("/"):
+        return short
+    try:
+        return short if os.path.samestat(os.stat(short), os.stat(at)) else at
+    except OSError:
+        return at
+
+
+def file_size(path: str) -> int:
+    """Return the size of a file in bytes."""
+    try:
+        return os.stat(path).st_size
+    except OSError as error:
+        raise _cannot(path, error) from None
 
 
 def read_file(path: str, limit: int) -> bytes:

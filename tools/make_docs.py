@@ -21,8 +21,9 @@ MANIFEST_HEAD = """# The manifest
 <!-- generated from the JSON Schema by `make docs` -->
 
 A manifest is a TOML file that declares one guest: what it is made of, and how it is launched. Paths are
-relative to the manifest. Unknown keys are errors. `sevbuild schema` prints the schema for editors,
-`sevbuild check` finds everything that is wrong with a manifest and its inputs at once.
+relative to the manifest and opened as they are written: `$` is a character, `link/..` leads where the operating
+system says, and a path that begins with `~` is an error. Unknown keys are errors. `sevbuild schema` prints the
+schema for editors, `sevbuild check` finds everything that is wrong with a manifest and its inputs at once.
 
 ```toml
 {example}```

@@ -35,6 +35,9 @@ def own_files(guest: Guest, target: Target) -> dict[str, str]:
         raise SevbuildError(
             f"{target.label}: the initrd of {len(initrd.paths)} files is no file of its own", hint=hint
         )
+    if variant.ready_igvm is not None:
+        # Its policy stands in the command.
+        guest.igvm.check_pin(variant)
     found = {
         "firmware": variant.firmware.path,
         "igvm": variant.ready_igvm,

@@ -16,6 +16,7 @@ from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Metadata
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.model import Variant
+from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import Template, escape, parse_template
 from sevbuild.text import decode_text, encode_text
@@ -184,7 +185,7 @@ class _Stage:
         }
         names = []
         for name, profile in zip(variant.profiles, profiles.values(), strict=True):
-            if "/" not in name and not name.endswith(".toml"):
+            if not is_profile_path(name):
                 names.append(name)
                 continue
             if id(profile) not in self._profiles:

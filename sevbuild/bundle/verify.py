@@ -24,6 +24,7 @@ from sevbuild.launch.planner import Planner
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.document import parse_toml
 from sevbuild.manifest.model import Manifest
+from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
 from sevbuild.measure.tree import LaunchTree
 
@@ -124,7 +125,7 @@ def _check_manifest(folder: str, bundle: BundleDocument) -> None:
         if variant.kernel is not None and variant.kernel.uki_as == "parts":
             raise SevbuildError(f"{source}: a bundle has the parts of an image as files")
         for name in variant.profiles:
-            if "/" in name or name.endswith(".toml"):
+            if is_profile_path(name):
                 text = read_text(os.path.join(folder, name))
                 if "extends" in parse_toml(text, name):
                     raise SevbuildError(f"{folder}/{name}: a profile in a bundle extends no other")
@@ -139,7 +140,7 @@ def _named_files(manifest: Manifest) -> list[str]:
         found += [svsm.path, svsm.vars_path] if svsm else []
         found += [kernel.path, *(cmdline.path for cmdline in kernel.cmdlines)] if kernel else []
         found += initrd.paths if initrd else ()
-        found += [name for name in variant.profiles if "/" in name or name.endswith(".toml")]
+        found += [name for name in variant.profiles if is_profile_path(name)]
     return [path for path in found if path is not None]
 
 
@@ -249,7 +250,7 @@ def _fixed_roles(manifest: Manifest) -> dict[str, set[str]]:
             if cmdline.path is not None:
                 roles[cmdline.path] = {"cmdline"}
         for name in variant.profiles:
-            if "/" in name or name.endswith(".toml"):
+            if is_profile_path(name):
                 roles[name] = {"profile"}
     return roles
 

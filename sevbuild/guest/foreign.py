@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from sevbuild.errors import Notice, SevbuildError
+from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.fs import FileSource, hash_files
 from sevbuild.guest.page_workers import PageWorkers
 from sevbuild.igvm.load import Doubt, Loaded, LoadRequest, load
@@ -69,10 +69,8 @@ class ForeignFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._source = FileSource(path)
-        try:
+        with within(path):
             self.file = read_igvm(self._source)
-        except SevbuildError as error:
-            raise SevbuildError(f"{path}: {error.message}", hint=error.hint) from None
         self.notices = [Notice("warning", path, line) for line in self.file.warnings]
         self._maker = UpdateMaker(self._source)
         self._hasher = PageWorkers()
@@ -113,7 +111,7 @@ class ForeignFile:
                 loaded.append(load(self.file, loader, self._maker, request))
             except SevbuildError as error:
                 if len(names) == 1:
-                    raise SevbuildError(f"{self.path}: {error.message}", hint=error.hint) from None
+                    raise error.within(self.path) from None
                 refused.append(Refused(loader.name, error.message.removeprefix(f"{loader.name}: ")))
         return loaded, refused
 
@@ -129,7 +127,7 @@ class ForeignFile:
                     digest = self._tree.digest(item.plan)
                 except SevbuildError as error:
                     if len(loaded) == 1:
-                        raise SevbuildError(f"{self.path}: {item.loader.name}: {error.message}") from None
+                        raise error.within(f"{self.path}: {item.loader.name}") from None
                     refused.append(Refused(item.loader.name, error.message))
                     continue
                 doubts = (*item.doubts, *self._id_block_doubts(item, digest))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sevbuild.errors import Notice, SevbuildError
+from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.fs import read_standard_text, read_text
 from sevbuild.guest.downloads import SVSM_LIMIT, declared_downloads
 from sevbuild.guest.inputs import InputReader, Network, check_pin
@@ -99,9 +99,7 @@ class Guest:
                     raise SevbuildError("the manifest names no firmware")
                 found = FirmwareSeed(declared.seed, declared.metadata)
             else:
-                found = self._reader.firmware(declared.path)
-                if declared.sha256 is not None:
-                    check_pin(declared.path, self._reader.digest(declared.path, found.data), declared.sha256)
+                found = self._reader.firmware(declared.path, declared.sha256)
                 self._notice(
                     firmware_notices(variant, found, [t for t in self.targets if t.variant is variant])
                 )
@@ -137,10 +135,8 @@ class Guest:
             signature=target.cpu.signature,
             guest_features=target.guest_features or 0,
         )
-        try:
+        with within(target.label):
             return self._planner.plan(inputs, shape)
-        except SevbuildError as error:
-            raise SevbuildError(f"{target.label}: {error.message}", hint=error.hint) from None
 
     def measure(self, targets: Sequence[Target] | None = None) -> list[Measured]:
         """Return the launch digests of these targets, of all for None, in their order."""
@@ -156,8 +152,7 @@ class Guest:
 
     def check_inputs(self) -> None:
         """Read every input and lay out every target, without computing a launch digest."""
-        for variant in self.manifest.variants:
-            self._kernels.start(variant)
+        self._start(self.manifest.variants)
         self._kernels.check_names(self.manifest.variants)
         for target in self.targets:
             self.plan(target)
@@ -184,8 +179,7 @@ class Guest:
     def _begin(self, targets: Sequence[Target]) -> None:
         """Start what can run beside the rest: kernel files in threads, then the firmware's pages here."""
         variants = {id(target.variant): target.variant for target in targets}
-        for variant in variants.values():
-            self._kernels.start(variant)
+        self._start(variants.values())
         firmware_first = [t for t in targets if t.order == "profile" and t.variant.firmware.path is not None]
         for mode, variant in {
             (t.mode == "snp", id(t.variant)): (t.mode, t.variant) for t in firmware_first
@@ -197,11 +191,15 @@ class Guest:
                 self._tree.prime(LaunchPlan(mode, policy, None, (update,), ()))
         self._kernels.check_names(self.manifest.variants)
 
+    def _start(self, variants: Iterable[Variant]) -> None:
+        for variant in variants:
+            self._kernels.start(variant)
+            if self._igvm is not None:
+                self._igvm.start(variant)
+
     def _digest(self, target: Target, plan: LaunchPlan) -> bytes:
-        try:
+        with within(target.label):
             return self._tree.digest(plan)
-        except SevbuildError as error:
-            raise SevbuildError(f"{target.label}: {error.message}", hint=error.hint) from None
 
     def _place_svsm(self, variant: Variant) -> Svsm | None:
         declared = variant.svsm
@@ -218,10 +216,8 @@ class Guest:
         size = declared.vars_size
         if size is None:
             size = self._reader.size(declared.vars_path or "")
-        try:
+        with within(declared.path):
             return place_svsm(data, firmware_gpa=firmware.gpa, vars_size=size)
-        except SevbuildError as error:
-            raise SevbuildError(f"{declared.path}: {error.message}", hint=error.hint) from None
 
     def _notice(self, notices: Sequence[Notice]) -> None:
         for notice in notices:

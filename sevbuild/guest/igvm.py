@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sevbuild.errors import Notice, SevbuildError
+from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
-from sevbuild.guest.inputs import check_pin
+from sevbuild.guest.inputs import HashedInput, check_pin
 from sevbuild.igvm.build import igvm_of_plan, parameter_places
 from sevbuild.igvm.file import IgvmFile
 from sevbuild.igvm.load import load
@@ -52,16 +52,29 @@ class IgvmGuest:
         """
         return [self._resolve(target) if target.variant.ready_igvm else target for target in targets]
 
-    def file(self, variant: Variant) -> ForeignFile:
-        """Return the ready file of a variant, checked against its pin."""
+    def start(self, variant: Variant) -> None:
+        """Begin hashing a ready file in the background where it is pinned."""
+        if variant.ready_igvm is not None and variant.igvm is not None and variant.igvm.sha256 is not None:
+            self._guest.reader.start_hashing([variant.ready_igvm])
+
+    def check_pin(self, variant: Variant) -> None:
+        """Raise MismatchError where a ready file is not the pinned one."""
         path, declared = variant.ready_igvm, variant.igvm
-        if path is None or declared is None:
+        if path is not None and declared is not None and declared.sha256 is not None:
+            check_pin(path, self.hashed(variant).sha256, declared.sha256)
+
+    def hashed(self, variant: Variant) -> HashedInput:
+        """Return SHA-256 and size of a ready file, read through once a run."""
+        return self._guest.reader.hashed([variant.ready_igvm or ""])
+
+    def file(self, variant: Variant) -> ForeignFile:
+        """Return the ready file of a variant; `check_pin` checks it against its pin."""
+        path = variant.ready_igvm
+        if path is None:
             raise SevbuildError("the manifest names no IGVM file")
         found = self._files.get(path)
         if found is None:
             found = self._files[path] = ForeignFile(self._guest.reader.resolve(path))
-            if declared.sha256 is not None:
-                check_pin(path, found.sha256(), declared.sha256)
         return found
 
     def plan(self, target: Target, laid_out: LaunchPlan | None) -> LaunchPlan:
@@ -70,6 +83,7 @@ class IgvmGuest:
         `laid_out` is the plan that the file is built from, None for a ready file.
         """
         if laid_out is None:
+            self.check_pin(target.variant)
             return self._ready_plan(target)
         known = self._built.get(target.label)
         if known is not None:
@@ -109,6 +123,14 @@ class IgvmGuest:
         return plan
 
     def _resolve(self, target: Target) -> Target:
+        try:
+            return self._with_the_files_values(target)
+        except SevbuildError:
+            # What is not the pinned file is not to be complained of.
+            self.check_pin(target.variant)
+            raise
+
+    def _with_the_files_values(self, target: Target) -> Target:
         plan = self._ready_plan(target)
         if target.policy_origin == "manifest" and target.policy != plan.policy:
             message = (
@@ -132,15 +154,13 @@ class IgvmGuest:
 def igvm_file(guest: Guest, target: Target, plan: LaunchPlan) -> bytes:
     """Return the IGVM file that a target's loader replays `plan` from; raises SevbuildError with its label."""
     declared, places = target.variant.igvm, None
-    try:
+    with within(target.label):
         if declared is not None and declared.parameters:
             firmware = guest.firmware(target.variant)
             # Of a seed no file can be built, which the builder says.
             areas = read_igvm_areas(firmware) if isinstance(firmware, Firmware) else ()
             places = parameter_places(areas)
         return write_igvm(igvm_of_plan(plan, parameters=places))
-    except SevbuildError as error:
-        raise SevbuildError(f"{target.label}: {error.message}", hint=error.hint) from None
 
 
 def _departures(target: Target, file: IgvmFile, maker: UpdateMaker) -> set[Notice]:

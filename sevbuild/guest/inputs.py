@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
-from sevbuild.errors import MismatchError, SevbuildError
-from sevbuild.fs import hash_files, hash_range, read_file, read_range
+from sevbuild.errors import MismatchError, SevbuildError, within
+from sevbuild.fs import file_size, hash_files, hash_range, path_from, read_file, read_range
 from sevbuild.image.ovmf import Firmware, parse_firmware
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class InputReader:
         """Return a manifest's path, or the cached file of its URL, as this process can open it."""
         if path in self._downloads:
             return self._fetch(path)
-        return os.path.normpath(os.path.join(self._directory, os.path.expanduser(path)))
+        return path_from(self._directory, path)
 
     def read(self, path: str, limit: int = CMDLINE_LIMIT) -> bytes:
         """Return the contents of a file of at most `limit` bytes."""
@@ -132,22 +131,18 @@ class InputReader:
     def size(self, path: str) -> int:
         """Return the size of a file in bytes."""
         self._verify_whole(path)
-        try:
-            return os.stat(self.resolve(path)).st_size
-        except OSError as error:
-            raise SevbuildError(f"cannot read {self.resolve(path)}: {error.strerror}") from None
+        return file_size(self.resolve(path))
 
-    def firmware(self, path: str) -> Firmware:
-        """Return the parsed firmware in a file."""
-        name, path = path, self.resolve(path)
-        if path not in self._firmware:
-            data = self.read(name, FIRMWARE_LIMIT)
-            try:
-                self._firmware[path] = parse_firmware(data)
-            except SevbuildError as error:
-                where = name if name in self._downloads else path
-                raise SevbuildError(f"{where}: {error.message}", hint=error.hint) from None
-        return self._firmware[path]
+    def firmware(self, path: str, pin: bytes | None = None) -> Firmware:
+        """Return the parsed firmware in a file that has the SHA-256 `pin`, where one is given."""
+        at, data = self.resolve(path), self.read(path, FIRMWARE_LIMIT)
+        if pin is not None:
+            # First of all: what is not the pinned file may well be no firmware.
+            check_pin(path, self.digest(path, data), pin)
+        if at not in self._firmware:
+            with within(path if path in self._downloads else at):
+                self._firmware[at] = parse_firmware(data)
+        return self._firmware[at]
 
     def hash_with(self, paths: Sequence[str], part: Range | None, work: InputWork) -> None:
         """Have `work` read these files when their digest is wanted; it copies what it hashes, say."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import file_starts_with, read_file
 from sevbuild.guest.inputs import FIRMWARE_LIMIT
 from sevbuild.image.lint import describe_firmware, lint_firmware
@@ -30,10 +30,8 @@ def inspect_file(path: str) -> dict[str, Any]:
         return {"name": os.path.basename(path), **describe_vmsa(data)}
     if data[:2] == b"MZ":
         raise SevbuildError(f"{path}: an EFI image, neither a firmware nor a VMSA")
-    try:
+    with within(path):
         firmware = parse_firmware(data)
-    except SevbuildError as error:
-        raise SevbuildError(f"{path}: {error.message}", hint=error.hint) from None
     findings = lint_firmware(firmware, verifier=kernel_hash_verifier(data))
     return {
         "name": os.path.basename(path),

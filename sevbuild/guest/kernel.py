@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from sevbuild.errors import Notice, SevbuildError
+from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.guest.inputs import CMDLINE_LIMIT, HashedInput, InputReader, Range, check_pin
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
 from sevbuild.manifest.model import Cmdline, KernelInput, Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import BUILT_IN, Template, escape, parse_template
+from sevbuild.manifest.url_keys import is_url
 from sevbuild.text import decode_text, encode_text
 
 __all__ = ["KernelReader"]
@@ -54,14 +56,26 @@ class KernelReader:
 
     def start(self, variant: Variant) -> None:
         """Begin hashing the files of a variant in the background."""
-        if variant.kernel is not None and variant.kernel.hashes:
+        kernel = variant.kernel
+        if kernel is None:
+            return
+        if kernel.hashes:
             for paths, part in self.sources(variant).values():
                 self._reader.start_hashing(paths, part)
+            if kernel.uki_as == "parts" and kernel.sha256 is not None and kernel.path is not None:
+                self._reader.start_hashing([kernel.path])
+        else:
+            for paths, _ in self._pinned_files(variant):
+                self._reader.start_hashing(paths)
 
     def hashes(self, target: Target) -> KernelHashes | None:
         """Return the measured digests of a target, None where nothing of a kernel is measured."""
         kernel = target.variant.kernel
-        if kernel is None or not kernel.hashes:
+        if kernel is None:
+            return None
+        if not kernel.hashes:
+            for paths, pin in self._pinned_files(target.variant):
+                check_pin(" + ".join(paths), self._reader.hashed(paths).sha256, pin)
             return None
         cmdline = self.cmdline(target)
         key = (id(target.variant), cmdline.hex())
@@ -76,6 +90,15 @@ class KernelReader:
             self._look_at(target, cmdline)
         return found
 
+    @staticmethod
+    def _pinned_files(variant: Variant) -> Iterator[tuple[tuple[str, ...], bytes]]:
+        """Yield the local files that are pinned, where nothing else has them read; a cached one is verified when it is."""
+        kernel, initrd = variant.kernel, variant.initrd
+        if kernel is not None and kernel.sha256 is not None and kernel.path and not is_url(kernel.path):
+            yield (kernel.path,), kernel.sha256
+        if initrd is not None and initrd.sha256 is not None and initrd.paths and not is_url(initrd.paths[0]):
+            yield initrd.paths, initrd.sha256
+
     def kernel_input(self, variant: Variant) -> HashedInput:
         """Return digest and size of the kernel; an ingredient has size -1."""
         kernel = variant.kernel
@@ -83,13 +106,12 @@ class KernelReader:
             raise SevbuildError("the manifest has no kernel")
         if kernel.path is None:
             return HashedInput(kernel.sha256 or b"", -1)
-        part = self._uki(kernel)[".linux"] if kernel.uki_as == "parts" else None
-        found = self._reader.hashed([kernel.path], part)
-        # A pin names a file, so it does not apply to a part of one.
-        if part is None:
-            check_pin(kernel.path, found.sha256, kernel.sha256)
-        elif kernel.sha256 is not None:
-            check_pin(kernel.path, self._reader.hashed([kernel.path]).sha256, kernel.sha256)
+        if kernel.uki_as == "parts":
+            part = self._uki(kernel)[".linux"]
+            self._check_image(kernel)
+            return self._reader.hashed([kernel.path], part)
+        found = self._reader.hashed([kernel.path])
+        check_pin(kernel.path, found.sha256, kernel.sha256)
         return found
 
     def initrd_input(self, variant: Variant) -> HashedInput | None:
@@ -97,6 +119,7 @@ class KernelReader:
         kernel, initrd = variant.kernel, variant.initrd
         if kernel is not None and kernel.uki_as == "parts":
             part = self._uki(kernel).get(".initrd")
+            self._check_image(kernel)
             return None if part is None else self._reader.hashed([kernel.path or ""], part)
         if initrd is None:
             return None
@@ -175,18 +198,34 @@ class KernelReader:
             from sevbuild.image.uki import cmdline_of
 
             part = self._uki(kernel).get(".cmdline")
-            self._lines[path] = b"" if part is None else cmdline_of(self._reader.read_part(path, *part))
+            raw = b"" if part is None else self._reader.read_part(path, *part)
+            with self._part_of(kernel):
+                self._lines[path] = cmdline_of(raw)
         return self._lines[path]
+
+    def _check_image(self, kernel: KernelInput) -> None:
+        """Raise MismatchError where an image is not the pinned one: a pin is of the file, not of its parts."""
+        if kernel.sha256 is not None and kernel.path is not None:
+            check_pin(kernel.path, self._reader.hashed([kernel.path]).sha256, kernel.sha256)
+
+    @contextmanager
+    def _part_of(self, kernel: KernelInput) -> Iterator[None]:
+        """Have what cannot be made of an image say its name, unless it is not the pinned image at all."""
+        try:
+            with within(kernel.path or ""):
+                yield
+        except SevbuildError:
+            self._check_image(kernel)
+            raise
 
     def _uki(self, kernel: KernelInput) -> _PartRanges:
         path = kernel.path or ""
         if path not in self._parts:
             from sevbuild.image.uki import HEAD_SIZE, read_uki
 
-            try:
-                parts = read_uki(self._reader.read_part(path, 0, HEAD_SIZE), self._reader.size(path))
-            except SevbuildError as error:
-                raise SevbuildError(f"{path}: {error.message}", hint=error.hint) from None
+            head, size = self._reader.read_part(path, 0, HEAD_SIZE), self._reader.size(path)
+            with self._part_of(kernel):
+                parts = read_uki(head, size)
             named = {".linux": parts.linux, ".initrd": parts.initrd, ".cmdline": parts.cmdline}
             self._parts[path] = {
                 name: (part.offset, part.size) for name, part in named.items() if part is not None

@@ -146,8 +146,8 @@ def _inputs(guest: Guest, variant: Variant, *, everything: bool) -> list[LockedI
 def _launched_first(guest: Guest, variant: Variant) -> LockedInput:
     """Return the firmware, or the IGVM file in its place."""
     if variant.ready_igvm is not None:
-        file = guest.igvm.file(variant)
-        return LockedInput("igvm", variant.ready_igvm, "", file.size, file.sha256())
+        file = guest.igvm.hashed(variant)
+        return LockedInput("igvm", variant.ready_igvm, "", file.size, file.sha256)
     firmware, path = guest.firmware(variant), variant.firmware.path or ""
     if isinstance(firmware, FirmwareSeed):
         return LockedInput("firmware", "", "", None, firmware.seed)

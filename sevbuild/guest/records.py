@@ -48,8 +48,8 @@ _ROLES = ("firmware", "igvm", "svsm", "kernel", "uki", "initrd")
 def _variant_records(guest: Guest, variant: Variant) -> list[InputRecord]:
     records = []
     if variant.ready_igvm is not None:
-        file = guest.igvm.file(variant)
-        records.append(InputRecord("igvm", file.name, file.size, "sha256", file.sha256()))
+        file = guest.igvm.hashed(variant)
+        records.append(InputRecord("igvm", _basename(variant.ready_igvm), file.size, "sha256", file.sha256))
     else:
         records.append(_firmware_record(guest, variant))
     svsm = guest.svsm(variant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, within
 from sevbuild.igvm.context import measured_context
 from sevbuild.igvm.file import X64, IgvmFile, ReadHeaders
 from sevbuild.igvm.headers import (
@@ -99,10 +99,8 @@ def load(file: IgvmFile, loader: Loader, maker: UpdateMaker, request: LoadReques
 
     `maker` is that of the file's source; loads that share it share equal updates.
     """
-    try:
+    with within(loader.name):
         return _Load(file, loader, LoadRequest() if request is None else request).run(maker)
-    except SevbuildError as error:
-        raise SevbuildError(f"{loader.name}: {error.message}", hint=error.hint) from None
 
 
 class _Load:

@@ -29,6 +29,7 @@ from sevbuild.manifest.model import (
     SvsmInput,
     Variant,
 )
+from sevbuild.manifest.path_keys import check_path, decode_path, is_profile_path
 from sevbuild.manifest.url_keys import decode_pin, decode_source, decode_sources
 from sevbuild.manifest.vcpu_keys import decode_counts, decode_cpus
 
@@ -128,7 +129,7 @@ def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
     modes = launch.items("mode", lambda path, value: check_word(document, path, value, MODES))
     if modes is None:
         launch.fault("mode", f"missing: one of {', '.join(MODES)}, or a list of them")
-    profiles = launch.items("profile", lambda path, value: check_type(document, path, value, str))
+    profiles = launch.items("profile", lambda path, value: _profile(document, path, value))
     if profiles is None:
         launch.fault(
             "profile", "missing: a profile's name or a path to one", "`sevbuild profiles` lists them"
@@ -168,19 +169,18 @@ def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
     )
 
 
-def _path(table: Table, key: str = "path", *, required: bool = False) -> str | None:
-    path = table.string(key, required=required)
-    if path is not None and (not path or "\0" in path):
-        table.fault(key, "must be the path of a file")
-        return None
-    return path
+def _profile(document: Document, path: str, value: Any) -> str | None:
+    name = check_type(document, path, value, str)
+    if name is None or not is_profile_path(name):
+        return None if name is None else str(name)
+    return check_path(document, path, name, url_key=None)
 
 
 def _igvm(top: Table) -> IgvmInput | None:
     table = top.table("igvm")
     if table is None:
         return None
-    path, pin = _path(table), decode_pin(table)
+    path, pin = decode_path(table, url_key=None), decode_pin(table)
     parameters = table.boolean("parameters")
     if table.has("path") == table.has("parameters"):
         hint = "path names a ready file; parameters says how one is built"
@@ -197,7 +197,7 @@ def _firmware(top: Table, igvm: IgvmInput | None) -> FirmwareInput:
             top.fault("firmware", "goes not with igvm.path: a ready file holds its own")
         return FirmwareInput(None, None, None, None)
     table = top.section("firmware")
-    path, pin = _path(table), decode_pin(table)
+    path, pin = decode_path(table), decode_pin(table)
     path, from_file = decode_source(table, path, pin), table.has("path") or table.has("url")
     seed = check_hex(table.document, table.at("seed"), table.any("seed"), 48) if table.has("seed") else None
     metadata = _metadata(table) if table.has("metadata") else None
@@ -254,10 +254,10 @@ def _svsm(top: Table) -> SvsmInput | None:
     table = top.table("svsm")
     if table is None:
         return None
-    path, pin = _path(table, required=not table.has("url")), decode_pin(table)
+    path, pin = decode_path(table, required=not table.has("url")), decode_pin(table)
     path = decode_source(table, path, pin)
     size = table.integer("vars-size", 0, _U32)
-    vars_path = _path(table, "vars-path")
+    vars_path = decode_path(table, "vars-path", url_key=None)
     if table.has("vars-size") == table.has("vars-path"):
         table.fault("vars-size", "give either vars-size or vars-path: the SVSM lies below the variable store")
     elif size is not None and size % 4096:
@@ -270,7 +270,7 @@ def _kernel(top: Table) -> KernelInput | None:
     table = top.table("kernel")
     if table is None:
         return None
-    path, uki, pin = _path(table), _path(table, "uki"), decode_pin(table)
+    path, uki, pin = decode_path(table), decode_path(table, "uki"), decode_pin(table)
     source = decode_source(table, path or uki, pin)
     uki_as = table.choice("uki-as", ("kernel", "parts"))
     hashes = table.boolean("hashes")
@@ -299,7 +299,7 @@ def _cmdlines(table: Table) -> tuple[Cmdline, ...]:
     given = [key for key in ("cmdline", "cmdline-file", "cmdlines") if table.has(key)]
     if len(given) > 1:
         table.fault(given[1], f"goes not with {given[0]}: give one of them")
-    text, path = table.string("cmdline"), _path(table, "cmdline-file")
+    text, path = table.string("cmdline"), decode_path(table, "cmdline-file", url_key=None)
     found = [Cmdline(None, text, path, table.at(given[0] if given else "cmdline"))]
     variants = table.table("cmdlines")
     if variants is not None:
@@ -320,7 +320,7 @@ def _initrd(top: Table, kernel: KernelInput | None, raw: Mapping[str, Any]) -> I
     table = top.table("initrd")
     if table is None:
         return None
-    paths = table.items("path", lambda path, value: check_type(top.document, path, value, str))
+    paths = table.items("path", lambda path, value: check_path(top.document, path, value))
     sources, pins = decode_sources(table, paths)
     pin = None if isinstance(table.any("sha256"), list) or pins else decode_pin(table)
     if not any(table.has(key) for key in ("path", "url", "sha256")):

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 from sevbuild.errors import FaultsError, SevbuildError
-from sevbuild.fs import read_text
+from sevbuild.fs import path_from, read_text
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.page_type import PAGE_SIZE, page_type_named
 from sevbuild.launch.profile import LAUNCHERS, MODES, Advice, Features, LaunchCommand, LaunchProfile
 from sevbuild.manifest.document import Document, Table, check_integer, check_word, parse_toml, suggest
+from sevbuild.manifest.path_keys import check_path, is_profile_path
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS
 
@@ -63,14 +64,16 @@ def load_profile(name: str, directory: str = ".") -> LaunchProfile:
         parent = raw.get("extends")
         if parent is not None and not isinstance(parent, str):
             document.fault("extends", "must be a string: a profile's name or a path to one")
-            document.raise_faults()
+        elif parent is not None and is_profile_path(parent):
+            check_path(document, "extends", parent, url_key=None)
+        document.raise_faults()
         wanted = parent
     return _decode(list(reversed(lineage)))
 
 
 def _path_of(name: str, directory: str) -> str:
-    if "/" in name or name.endswith(".toml"):
-        return os.path.normpath(os.path.join(directory, name))
+    if is_profile_path(name):
+        return path_from(directory, name)
     path = os.path.join(PROFILE_DIRECTORY, f"{name}.toml")
     if not os.path.isfile(path):
         names = profile_names()

@@ -22,7 +22,7 @@ _U64 = (1 << 64) - 1
 _SHA256 = {"type": "string", "pattern": "^(0[xX])?[0-9a-fA-F]{64}$"}
 _SHA384 = {"type": "string", "pattern": "^(0[xX])?[0-9a-fA-F]{96}$"}
 _BASIC = ("launch", "firmware", "vcpu")
-_PATH = {"type": "string", "minLength": 1}
+_PATH = {"type": "string", "minLength": 1, "pattern": "^[^~]"}
 _URL = {"type": "string", "pattern": URL_PATTERN}
 
 
@@ -274,7 +274,7 @@ def _initrd() -> dict[str, Any]:
     return table(
         "The initrd of a measured direct boot.",
         {
-            "path": one_or_list("The initrd, or files to concatenate in order.", {"type": "string"}),
+            "path": one_or_list("The initrd, or files to concatenate in order.", _PATH),
             "url": one_or_list("Where to fetch it, or a list to concatenate in order.", _URL),
             "sha256": one_or_list(
                 "A pin of the whole, or of each url; without path and url, its published SHA-256.", _SHA256

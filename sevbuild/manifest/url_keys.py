@@ -27,8 +27,6 @@ def decode_pin(table: Table) -> bytes | None:
 
 def decode_source(table: Table, path: str | None, pin: bytes | None) -> str | None:
     """Return what one input is read from: its `url` if it has one, else `path`."""
-    if path is not None:
-        _check_path(table.document, table.at("path" if table.has("path") else "uki"), path)
     if not table.has("url"):
         return path
     url = _url(table.document, table.at("url"), table.any("url"))
@@ -47,8 +45,6 @@ def decode_sources(table: Table, paths: list[str] | None) -> tuple[tuple[str, ..
     """
     document = table.document
     if not table.has("url"):
-        for path in paths or ():
-            _check_path(document, table.at("path"), path)
         if isinstance(table.any("sha256"), list):
             table.fault("sha256", "must be one string: of paths, the whole is pinned")
         return tuple(paths or ()), ()
@@ -80,8 +76,3 @@ def _url(document: Document, path: str, value: Any) -> str | None:
         document.fault(path, f"must be a URL like https://HOST/FILE, got {url[:200]!r}", hint)
         return None
     return str(url)
-
-
-def _check_path(document: Document, at: str, path: str) -> None:
-    if path.startswith(("https://", "http://")):
-        document.fault(at, "is a URL, not the path of a file", 'write url = "https://..." with its sha256')

@@ -314,9 +314,22 @@ def test_files_are_hashed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert sorted(seen) == [("initrd",), ("kernel",)]
 
 
-def test_paths_start_from_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    reader = InputReader("/folder")
-    assert reader.resolve("a/../b") == "/folder/b"
+def test_paths_start_from_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "kernel").write_bytes(b"")
+    reader = InputReader(str(tmp_path))
+    assert reader.resolve("./sub//../kernel") == str(tmp_path / "kernel")
+    assert reader.resolve("./kernel") == str(tmp_path / "kernel")
     assert reader.resolve("/absolute") == "/absolute"
-    assert reader.resolve("~/x") == str(tmp_path / "x")
+    # Through nothing, and through a file, there is no way back: the operating system says so.
+    for path in ("absent/../kernel", "kernel/../kernel", "kernel/"):
+        with pytest.raises(SevbuildError, match="cannot read"):
+            reader.size(path)
+
+
+def test_a_way_back_through_a_link_is_the_operating_systems(tmp_path: Path) -> None:
+    (tmp_path / "else" / "where").mkdir(parents=True)
+    (tmp_path / "else" / "kernel").write_bytes(b"the one behind the link")
+    (tmp_path / "kernel").write_bytes(b"the one beside it")
+    (tmp_path / "link").symlink_to("else/where")
+    assert InputReader(str(tmp_path)).read("link/../kernel") == b"the one behind the link"

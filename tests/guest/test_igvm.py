@@ -258,7 +258,7 @@ def test_a_ready_file_brings_its_policy(tmp_path: Path) -> None:
             launch={"profile": "qemu-igvm"},
             vcpu={"count": 1},
             igvm={"path": "ready.igvm", "sha256": "ab" * 32},
-        )
+        ).measure()
 
 
 def test_a_kernel_beside_a_ready_file(tmp_path: Path) -> None:

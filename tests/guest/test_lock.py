@@ -444,7 +444,7 @@ def test_a_wrong_digest_and_a_damaged_cache(folder: Path, server: Server) -> Non
         ({"firmware": {"path": "f", "url": "https://h/f", "sha256": "ab" * 32}}, "url: goes not with path"),
         ({"firmware": {"path": "https://h/f"}}, "firmware.path: is a URL, not the path of a file"),
         ({"kernel": {"uki": "https://h/f", "uki-as": "kernel"}}, "kernel.uki: is a URL"),
-        ({"initrd": {"path": ["a", "http://h/f"]}}, "initrd.path: is a URL"),
+        ({"initrd": {"path": ["a", "http://h/f"]}}, "initrd.path[1]: is a URL"),
         ({"initrd": {"url": "https://h/f"}}, "initrd.sha256: missing"),
         ({"initrd": {"url": 5, "sha256": "ab" * 32}}, "initrd.url: must be a string"),
         ({"initrd": {"url": "https://h/f", "path": "x", "sha256": "ab" * 32}}, "goes not with path"),
