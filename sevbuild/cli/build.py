@@ -13,8 +13,7 @@ from sevbuild.cli.options import (
     QUIET,
     SETTINGS,
     TARGETS,
-    lock_check,
-    network,
+    LockOptions,
     read_settings,
 )
 from sevbuild.cli.report import on_github, print_digests, print_notices
@@ -57,8 +56,9 @@ def register(app: typer.Typer) -> None:
         if not output:
             raise SevbuildError("--output must name a folder")
         inputs = "link" if link else "none" if no_copy else "copy"
-        held = lock_check(manifest, settings, locked=locked, frozen=frozen, lock_file=lock_file)
-        guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
+        lock = LockOptions(locked, frozen, lock_file, offline)
+        held = lock.check(manifest, settings)
+        guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
         progress = ProgressLine()
         try:
             targets = guest.select(target)

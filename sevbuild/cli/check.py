@@ -12,8 +12,7 @@ from sevbuild.cli.options import (
     OFFLINE,
     QUIET,
     SETTINGS,
-    lock_check,
-    network,
+    LockOptions,
     read_settings,
 )
 from sevbuild.cli.report import print_notices, print_text
@@ -39,8 +38,9 @@ def register(app: typer.Typer) -> None:
         """Check a manifest and its inputs, and look into the firmware."""
         from sevbuild.guest.lint import lint_guest
 
-        held = lock_check(manifest, settings, locked=locked, frozen=frozen, lock_file=lock_file)
-        guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
+        lock = LockOptions(locked, frozen, lock_file, offline)
+        held = lock.check(manifest, settings)
+        guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
         guest.check_inputs()
         held(guest, guest.targets, everything=True)
         guest.notices.extend(lint_guest(guest))

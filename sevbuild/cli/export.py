@@ -6,7 +6,16 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import QUIET, SETTINGS, TARGETS, read_settings
+from sevbuild.cli.options import (
+    FROZEN,
+    LOCK_FILE,
+    LOCKED,
+    OFFLINE,
+    QUIET,
+    SETTINGS,
+    TARGETS,
+    LockOptions,
+)
 from sevbuild.cli.report import print_data, print_notices, print_text
 from sevbuild.cli.signing import SIGN, read_signing_keys
 from sevbuild.errors import Notice, SevbuildError
@@ -46,6 +55,10 @@ def register(app: typer.Typer) -> None:
         sign: list[str] = SIGN,
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
+        locked: bool = LOCKED,
+        frozen: bool = FROZEN,
+        lock_file: str = LOCK_FILE,
+        offline: bool = OFFLINE,
         quiet: bool = QUIET,
     ) -> None:
         """Write reference values in a format that a verifier reads.
@@ -65,7 +78,8 @@ def register(app: typer.Typer) -> None:
 
         found = exporter(fmt)
         keys = read_signing_keys(sign)
-        source = load_values(file, settings=read_settings(settings), targets=target)
+        lock = LockOptions(locked, frozen, lock_file, offline)
+        source = load_values(file, settings=settings, targets=target, lock=lock)
         values = {**source.values.get(fmt, {}), **read_extra(fmt, extra)}
         options = ExportOptions(values, keys.of(fmt))
         files = render(fmt, source.document, options)

@@ -12,6 +12,7 @@ from sevbuild.cli.options import (
     LOADERS,
     LOCK_FILE,
     LOCKED,
+    LOCKS_ARE_FOR_MANIFESTS,
     MANIFEST_OR_IGVM,
     MODEL,
     OFFLINE,
@@ -22,10 +23,9 @@ from sevbuild.cli.options import (
     WITH_CMDLINE,
     WITH_INITRD,
     WITH_KERNEL,
+    LockOptions,
     check_format,
     igvm_options,
-    lock_check,
-    network,
     read_settings,
 )
 from sevbuild.cli.report import on_github, print_data, print_digests, print_notices, print_text
@@ -81,11 +81,9 @@ def register(app: typer.Typer) -> None:
         manifest is measured as each loader would launch it.
         """
         check_format(fmt, FORMATS)
+        lock = LockOptions(locked, frozen, lock_file, offline)
         refused = {
-            "--locked, --frozen, --lock and --offline are for manifests": locked
-            or frozen
-            or lock_file
-            or offline,
+            LOCKS_ARE_FOR_MANIFESTS: any(lock),
             "--set is for manifests": settings,
             "--lint is for manifests": lint,
         }
@@ -99,8 +97,8 @@ def register(app: typer.Typer) -> None:
 
             measure_foreign(manifest, options, target, fmt, act, quiet=quiet)
             return
-        held = lock_check(manifest, settings, locked=locked, frozen=frozen, lock_file=lock_file)
-        guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
+        held = lock.check(manifest, settings)
+        guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
         targets = guest.select(target)
         measured = guest.measure(targets)
         held(guest, targets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -22,6 +22,7 @@ __all__ = [
     "FROZEN",
     "LOADERS",
     "LOCKED",
+    "LOCKS_ARE_FOR_MANIFESTS",
     "LOCK_FILE",
     "MANIFEST",
     "MANIFEST_OR_IGVM",
@@ -34,9 +35,9 @@ __all__ = [
     "WITH_CMDLINE",
     "WITH_INITRD",
     "WITH_KERNEL",
+    "LockOptions",
     "check_format",
     "igvm_options",
-    "lock_check",
     "network",
     "read_settings",
 ]
@@ -84,6 +85,8 @@ LOCK_FILE: Any = typer.Option(
 OFFLINE: Any = typer.Option(False, "--offline", help="Fetch nothing: inputs by URL must be in the cache.")
 QUIET: Any = typer.Option(False, "--quiet", "-q", help="Print no notes and no warnings.")
 
+
+LOCKS_ARE_FOR_MANIFESTS = "--locked, --frozen, --lock and --offline are for manifests"
 
 FOREIGN_MAGIC = b"IGVM"
 """What tells an IGVM file from a manifest."""
@@ -138,15 +141,30 @@ def igvm_options(
     return options
 
 
-def lock_check(
-    manifest: str, settings: list[str], *, locked: bool, frozen: bool, lock_file: str
-) -> Callable[..., None]:
-    """Return what holds a run to its lock: called with the guest and its targets once they are read."""
-    if not (locked or frozen or lock_file):
-        return lambda _guest, _targets, **_more: None
-    from sevbuild.guest.locking import LockCheck
+class LockOptions(NamedTuple):
+    """Hold the values of --locked, --frozen, --lock and --offline."""
 
-    return LockCheck(manifest, path=lock_file, settings=settings, frozen=frozen)
+    locked: bool
+    frozen: bool
+    lock_file: str
+    offline: bool
+
+    def refuse(self) -> None:
+        """Raise SevbuildError for a run without a manifest, where they have no effect."""
+        if any(self):
+            raise SevbuildError(LOCKS_ARE_FOR_MANIFESTS)
+
+    def check(self, manifest: str, settings: list[str]) -> Callable[..., None]:
+        """Return what holds a run to its lock: called with the guest and its targets once they are read."""
+        if not (self.locked or self.frozen or self.lock_file):
+            return lambda _guest, _targets, **_more: None
+        from sevbuild.guest.locking import LockCheck
+
+        return LockCheck(manifest, path=self.lock_file, settings=settings, frozen=self.frozen)
+
+    def network(self) -> Network:
+        """Return whether inputs may be fetched, with the progress on standard error."""
+        return network(self.offline)
 
 
 def network(offline: bool) -> Network:

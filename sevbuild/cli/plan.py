@@ -11,6 +11,7 @@ from sevbuild.cli.options import (
     LOADERS,
     LOCK_FILE,
     LOCKED,
+    LOCKS_ARE_FOR_MANIFESTS,
     MANIFEST_OR_IGVM,
     MODEL,
     OFFLINE,
@@ -21,10 +22,9 @@ from sevbuild.cli.options import (
     WITH_CMDLINE,
     WITH_INITRD,
     WITH_KERNEL,
+    LockOptions,
     check_format,
     igvm_options,
-    lock_check,
-    network,
     read_settings,
 )
 from sevbuild.cli.report import print_data, print_digests, print_notices, print_text
@@ -66,11 +66,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Print each launch update of a target, and the launch digest as it stands after it."""
         check_format(fmt, FORMATS)
+        lock = LockOptions(locked, frozen, lock_file, offline)
         refused = {
-            "--locked, --frozen, --lock and --offline are for manifests": locked
-            or frozen
-            or lock_file
-            or offline,
+            LOCKS_ARE_FOR_MANIFESTS: any(lock),
             "--set is for manifests": settings,
             "--seed is for manifests": seed,
         }
@@ -81,8 +79,8 @@ def register(app: typer.Typer) -> None:
 
             _print(fmt, plan_foreign(manifest, options, target, quiet=quiet))
             return
-        held = lock_check(manifest, settings, locked=locked, frozen=frozen, lock_file=lock_file)
-        guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
+        held = lock.check(manifest, settings)
+        guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
         targets = guest.select(target)
         seeds = [(target.label, guest.seed(target).hex()) for target in targets] if seed else []
         documents = [] if seed else [plan_document(guest, target) for target in targets]

@@ -6,7 +6,16 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import QUIET, SETTINGS, TARGETS, read_settings
+from sevbuild.cli.options import (
+    FROZEN,
+    LOCK_FILE,
+    LOCKED,
+    OFFLINE,
+    QUIET,
+    SETTINGS,
+    TARGETS,
+    LockOptions,
+)
 from sevbuild.cli.report import on_github, print_notices, print_text
 from sevbuild.cli.signing import SIGN, read_signing_keys
 from sevbuild.text import visible
@@ -43,6 +52,10 @@ def register(app: typer.Typer) -> None:
         sign: list[str] = SIGN,
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
+        locked: bool = LOCKED,
+        frozen: bool = FROZEN,
+        lock_file: str = LOCK_FILE,
+        offline: bool = OFFLINE,
         quiet: bool = QUIET,
     ) -> None:
         """Write a release: reference values, every format that applies, release notes, SHA256SUMS.
@@ -62,7 +75,8 @@ def register(app: typer.Typer) -> None:
             exporter(name)
         given = read_extras(extra)
         keys = read_signing_keys(sign)
-        source = load_values(file, settings=read_settings(settings), targets=target)
+        lock = LockOptions(locked, frozen, lock_file, offline)
+        source = load_values(file, settings=settings, targets=target, lock=lock)
         wanted = None if everything else named or source.formats
         values = {
             name: {**source.values.get(name, {}), **given.get(name, {})}

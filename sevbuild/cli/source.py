@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sevbuild.cli.options import LockOptions, read_settings
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.fs import read_file, read_range
 
@@ -22,29 +23,33 @@ class Source(NamedTuple):
     notices: list[Notice]
 
 
-def load_values(path: str, *, settings: Mapping[str, Any], targets: list[str]) -> Source:
+def load_values(path: str, *, settings: list[str], targets: list[str], lock: LockOptions) -> Source:
     """Return the reference values of a manifest or document; `targets` takes those alone that these patterns pick.
 
-    A file that starts with a brace is a document, since no manifest does.
+    A file that starts with a brace is a document, since no manifest does; `settings` and `lock` are for manifests.
     """
     if path != "-" and read_range(path, 0, 64).lstrip().startswith(b"{"):
-        return _from_document(path, settings=settings, targets=targets)
+        if settings:
+            raise SevbuildError("--set overrides a manifest; a document is what it is")
+        lock.refuse()
+        return _from_document(path, targets=targets)
     from sevbuild.guest.guest import load_guest
     from sevbuild.reference.measured import measured_document
 
-    guest = load_guest(path, settings=settings)
-    document = measured_document(guest, guest.select(targets))
+    held = lock.check(path, settings)
+    guest = load_guest(path, settings=read_settings(settings), network=lock.network())
+    chosen = guest.select(targets)
+    document = measured_document(guest, chosen)
+    held(guest, chosen)
     publish = guest.manifest.publish
     if publish is None:
         return Source(document, None, {}, guest.notices)
     return Source(document, publish.formats, publish.values, guest.notices)
 
 
-def _from_document(path: str, *, settings: Mapping[str, Any], targets: list[str]) -> Source:
+def _from_document(path: str, *, targets: list[str]) -> Source:
     from sevbuild.reference.measured import read_document
 
-    if settings:
-        raise SevbuildError("--set overrides a manifest; a document is what it is")
     document = read_document(path, read_file(path, _LIMIT))
     if targets:
         from sevbuild.manifest.selection import select_labels
