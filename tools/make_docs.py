@@ -72,7 +72,9 @@ known = 0x21
 "guest-features.snp" = "read from a report of 2026-10-30"
 ```
 
-The values of a shipped profile never change: a new era of hosts gets a new name.
+The name is one of your own, `[a-z0-9][a-z0-9._-]*`: no shipped profile has it, and no other of the manifest, for
+it stands in labels, and a label names one launch digest. The values of a shipped profile never change: a new era
+of hosts gets a new name.
 A register may be a number or one of `vcpu-signature`, `guest-features`, `entry`, `entry-low`, `entry-high`;
 registers that are not named start as zero. `sevbuild profiles NAME` prints what follows here.
 """

@@ -9,9 +9,11 @@ from sevbuild.errors import Fault, FaultsError
 from sevbuild.image.ovmf import SECTION_KINDS, Area, Metadata, Section
 from sevbuild.launch.profile import MODES
 from sevbuild.manifest.document import (
+    NAME_REST,
     Document,
     Table,
     check_hex,
+    check_name,
     check_type,
     check_word,
     parse_toml,
@@ -37,8 +39,6 @@ __all__ = ["SCHEMA_VERSION", "decode_manifest"]
 
 SCHEMA_VERSION = 1
 
-_NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
-_NAME_REST = _NAME_FIRST | frozenset("._-")
 _U32 = 0xFFFFFFFF
 _TABLES = ("launch", "firmware", "igvm", "svsm", "kernel", "initrd", "variables", "vcpu", "machine")
 
@@ -63,8 +63,8 @@ def decode_manifest(
         raise FaultsError([Fault(*document.place("schema"), message)])
     guest = top.section("guest")
     name = guest.string("name", required=True)
-    if name is not None and not (name[:1] in _NAME_FIRST and set(name) <= _NAME_REST and name):
-        guest.fault("name", f"must match [a-z0-9][a-z0-9._-]*, got {name!r}")
+    if name is not None:
+        check_name(document, "guest.name", name)
     version = guest.string("version", required=True)
     guest.finish()
     variants = [
@@ -305,7 +305,7 @@ def _cmdlines(table: Table) -> tuple[Cmdline, ...]:
     if variants is not None:
         found = []
         for name in variants.names():
-            if not (name and set(name) <= _NAME_REST):
+            if not (name and set(name) <= NAME_REST):
                 variants.fault(name, "the name of a variant must match [a-z0-9._-]+")
             found.append(Cmdline(name, variants.string(name), None, variants.at(name)))
         if not found:

@@ -10,6 +10,9 @@ from sevbuild.errors import Fault, FaultsError, SevbuildError
 __all__ = ["Document", "Table", "parse_toml", "suggest"]
 
 _LARGEST_SHOWN = 256
+_NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+NAME_REST = _NAME_FIRST | frozenset("._-")
+"""Characters of names, that a part of a label may also begin with."""
 _TYPE_NAMES = {
     bool: "a boolean",
     int: "an integer",
@@ -233,6 +236,14 @@ def check_word(document: Document, path: str, value: Any, words: Iterable[str]) 
         return None if word is None else str(word)
     hint = suggest(word, words) or f"known: {', '.join(words)}"
     document.fault(path, f"{word!r} is not known here", hint)
+    return None
+
+
+def check_name(document: Document, path: str, value: str) -> str | None:
+    """Return `value` if it is a name that labels, files and terminals can carry, else None with a fault."""
+    if value[:1] in _NAME_FIRST and set(value) <= NAME_REST and value:
+        return value
+    document.fault(path, f"must match [a-z0-9][a-z0-9._-]*, got {value[:120]!r}")
     return None
 
 

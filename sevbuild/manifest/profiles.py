@@ -12,7 +12,15 @@ from sevbuild.fs import path_from, read_text
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.page_type import PAGE_SIZE, page_type_named
 from sevbuild.launch.profile import LAUNCHERS, MODES, Advice, Features, LaunchCommand, LaunchProfile
-from sevbuild.manifest.document import Document, Table, check_integer, check_word, parse_toml, suggest
+from sevbuild.manifest.document import (
+    Document,
+    Table,
+    check_integer,
+    check_name,
+    check_word,
+    parse_toml,
+    suggest,
+)
 from sevbuild.manifest.path_keys import check_path, is_profile_path
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS
@@ -88,7 +96,7 @@ def _path_of(name: str, directory: str) -> str:
 def _decode(lineage: list[tuple[str, Document, dict[str, Any]]]) -> LaunchProfile:
     merged: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for _, document, raw in lineage:
+    for path, document, raw in lineage:
         own = {
             key: value for key, value in raw.items() if key not in ("extends", "sources", "schema", "advice")
         }
@@ -96,14 +104,15 @@ def _decode(lineage: list[tuple[str, Document, dict[str, Any]]]) -> LaunchProfil
         if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
             document.fault("sources", "must be a table of strings")
             given = {}
-        for path in _leaves(own):
+        for leaf in _leaves(own):
             # A value given again is no longer covered by what its parent cited.
-            sources[path] = _own_source(given, path) or f"{document.source}, no source given"
+            sources[leaf] = _own_source(given, leaf) or f"{document.source}, no source given"
         if "advice" in raw:
             sources["advice"] = given.get("advice", f"{document.source}, no source given")
         headings = Table(document, raw)
         for key in _HEADINGS:
             headings.string(key, required=True)
+        _check_name(path, document, raw.get("name"))
         merged = _merge(merged, own)
         merged["advice"] = raw.get("advice", merged.get("advice", []))
         if raw.get("schema") != 1:
@@ -118,6 +127,18 @@ def _decode(lineage: list[tuple[str, Document, dict[str, Any]]]) -> LaunchProfil
         if faults:
             raise FaultsError(faults)
     return profile
+
+
+def _check_name(path: str, document: Document, name: Any) -> None:
+    """Note as a fault a name that no label can carry, or that a shipped profile has.
+
+    A label names one launch digest, and who reads it knows the shipped profiles by their names.
+    """
+    if not isinstance(name, str) or check_name(document, "name", name) is None:
+        return
+    if os.path.dirname(path) != PROFILE_DIRECTORY and name in profile_names():
+        hint = f'give yours a name of its own; `extends = "{name}"` takes that one over'
+        document.fault("name", f"{name} is a shipped profile", hint)
 
 
 def _profile(

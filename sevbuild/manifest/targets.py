@@ -53,7 +53,7 @@ def expand(manifest: Manifest) -> list[Target]:
     """
     targets: list[Target] = []
     loaded: dict[str, LaunchProfile] = {}
-    labels: dict[str, Variant] = {}
+    labels: dict[str, Target] = {}
     for variant in manifest.variants:
         document = variant.document
         profiles = _profiles(variant, manifest.directory, loaded)
@@ -71,10 +71,9 @@ def expand(manifest: Manifest) -> list[Target]:
                 else:
                     _cannot(document, mode, profile)
     for target in targets:
-        first = labels.setdefault(target.label, target.variant)
-        if first is not target.variant:
-            message = f"{target.label} is a target of two entries"
-            target.variant.document.fault("launch", message, "a label names one launch digest")
+        first = labels.setdefault(target.label, target)
+        if first is not target:
+            _doubled(first, target)
             break
     for variant in manifest.variants:
         variant.document.raise_faults()
@@ -94,6 +93,17 @@ def _profiles(variant: Variant, directory: str, loaded: dict[str, LaunchProfile]
                 continue
         found.append(loaded[name])
     return found
+
+
+def _doubled(first: Target, target: Target) -> None:
+    """Note two targets of one label as a fault: a label names one launch digest."""
+    document, hint = target.variant.document, "a label names one launch digest"
+    if first.variant is not target.variant:
+        document.fault("launch", f"{target.label} is a target of two entries", hint)
+    else:
+        # Modes, CPUs, counts and command lines are distinct within an entry.
+        message = f"{target.label} would be two targets: two profiles are called {target.profile.name}"
+        document.fault("launch.profile", message, f"{hint}: give one of them another name")
 
 
 def _cannot(document: Document, mode: str, profile: LaunchProfile) -> None:

@@ -71,7 +71,7 @@ GUESTS: dict[str, dict[str, Any]] = {
 def _guest(folder: Path, name: str) -> Path:
     (folder / "line").write_bytes(b"caf\xe9 {vcpus}\n")
     (folder / "own.toml").write_text(
-        'schema = 1\nname = "my/own"\nsummary = "ours"\nas-of = "2026"\nextends = "qemu"\n[launch]\nvmsa-gpa = 0x1000\n'
+        'schema = 1\nname = "my-own"\nsummary = "ours"\nas-of = "2026"\nextends = "qemu"\n[launch]\nvmsa-gpa = 0x1000\n'
     )
     return manifest_of(folder, **GUESTS[name])
 

@@ -210,6 +210,22 @@ def test_circles_end(tmp_path: Path) -> None:
         load_profile(str(tmp_path / "c0.toml"))
 
 
+def test_an_ancestor_by_path_has_a_name_of_its_own_too(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(HEAD.replace("mine", "qemu") + 'extends = "qemu"\n')
+    (tmp_path / "mine.toml").write_text(HEAD + 'extends = "base.toml"\n')
+    with pytest.raises(FaultsError, match=r"base\.toml:2: name: qemu is a shipped profile"):
+        load_profile(str(tmp_path / "mine.toml"))
+    # The shipped document itself, by its path, is no other.
+    assert load_profile(f"{PROFILE_DIRECTORY}/qemu.toml") == load_profile("qemu")
+
+
+@pytest.mark.parametrize("parent", ["~/base.toml", "./", "https://example.org/base.toml"])
+def test_a_parent_that_is_no_path(tmp_path: Path, parent: str) -> None:
+    (tmp_path / "mine.toml").write_text(HEAD + f'extends = "{parent}"\n')
+    with pytest.raises(SevbuildError):
+        load_profile(str(tmp_path / "mine.toml"))
+
+
 def test_names_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(SevbuildError, match="no profile is called 'qmeu'") as caught:
         load_profile("qmeu")
