@@ -46,7 +46,15 @@ launch is an error. What is no plain product goes into `[[matrix]]` tables, each
 | `launch.order` | `profile` |
 | `kernel.hashes` | `true` |
 
-Every output says which values it took, and from where. `--set PATH=VALUE` overrides any key by its path.
+Every output says which values it took, and from where.
+
+## Overriding keys
+
+`--set PATH=VALUE` overrides a key by its path, `--set vcpu.count=8`. Where there is a `[[matrix]]`, it does so in
+every entry, `--set matrix[1].vcpu.count=8` in the second alone. Where a string is wanted, VALUE is the text as it
+was typed: `--set variables.x=0x10` gives `0x10`, not 16. Only quotes around the whole of it are taken off, as TOML
+has them: `--set 'kernel.cmdline="quiet"'`. Where anything else is wanted, VALUE is TOML, such as `8`, `0x30000`,
+`[1, 2]`, `true` or `{ debug = true }`. `@FILE` stands for the text of a file, less one newline at its end.
 """
 
 PROFILES_HEAD = """# Profiles

@@ -9,7 +9,6 @@ import typer
 
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import file_starts_with, read_text
-from sevbuild.manifest.document import parse_toml
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -95,18 +94,26 @@ FOREIGN_MAGIC = b"IGVM"
 def read_settings(settings: list[str]) -> dict[str, Any]:
     """Return the values of `--set PATH=VALUE` flags by dotted path.
 
-    A value is TOML where it reads as such (`8`, `[1, 2]`, `true`), else a string. `@FILE` stands for the
-    text of a file less one newline at its end.
+    What a value stands for depends on its key: docs/manifest.md says how. `@FILE` stands for the text of a
+    file less one newline at its end.
     """
+    if not settings:
+        return {}
+    from sevbuild.manifest.settings import path_steps, setting_value
+
     found: dict[str, Any] = {}
     for setting in settings:
         path, equals, text = setting.partition("=")
         path = path.strip()
-        if not equals or not all(path.split(".")):
+        if not equals:
             raise SevbuildError(
                 f"--set {setting}: not of the form PATH=VALUE", hint="such as --set vcpu.count=8"
             )
-        found[path] = _value(text)
+        steps = path_steps(path)
+        if text.startswith("@"):
+            found[path] = setting_value(steps, read_text(text[1:]).removesuffix("\n"), literal=True)
+        else:
+            found[path] = setting_value(steps, text)
     return found
 
 
@@ -178,12 +185,3 @@ def _progress(url: str) -> AbstractContextManager[Callable[[int, int | None], No
     from sevbuild.cli.download_progress import show_progress
 
     return show_progress(url)
-
-
-def _value(text: str) -> Any:
-    if text.startswith("@"):
-        return read_text(text[1:]).removesuffix("\n")
-    try:
-        return parse_toml(f"value = {text}", "--set")["value"] if "\n" not in text else text
-    except SevbuildError:
-        return text

@@ -17,7 +17,6 @@ from sevbuild.manifest.document import (
     check_type,
     check_word,
     parse_toml,
-    suggest,
 )
 from sevbuild.manifest.launch_keys import decode_features, decode_policies
 from sevbuild.manifest.machine_keys import decode_machine
@@ -31,6 +30,7 @@ from sevbuild.manifest.model import (
     SvsmInput,
     Variant,
 )
+from sevbuild.manifest.overlays import TABLES, apply_settings, overlays, read_paths
 from sevbuild.manifest.path_keys import check_path, decode_path, is_profile_path
 from sevbuild.manifest.url_keys import decode_pin, decode_source, decode_sources
 from sevbuild.manifest.vcpu_keys import decode_counts, decode_cpus
@@ -40,7 +40,6 @@ __all__ = ["SCHEMA_VERSION", "decode_manifest"]
 SCHEMA_VERSION = 1
 
 _U32 = 0xFFFFFFFF
-_TABLES = ("launch", "firmware", "igvm", "svsm", "kernel", "initrd", "variables", "vcpu", "machine")
 
 
 def decode_manifest(
@@ -48,13 +47,10 @@ def decode_manifest(
 ) -> Manifest:
     """Return the manifest in `text`; raises FaultsError with everything that is wrong with it.
 
-    `settings` maps dotted TOML paths to values that override the text (`--set`).
+    `settings` maps dotted TOML paths to values that override the text (`--set`), in all entries of a matrix.
     """
-    raw = parse_toml(text, source)
-    aliases: dict[str, str] = {}
-    for path, value in (settings or {}).items():
-        _override(raw, path, value)
-        aliases[path] = f"--set {path}"
+    given = read_paths(settings or {})
+    raw, aliases = apply_settings(parse_toml(text, source), given)
     document = Document(source, text, aliases=aliases)
     top = Table(document, raw)
     schema = top.integer("schema", 0, _U32, required=True)
@@ -67,60 +63,18 @@ def decode_manifest(
         check_name(document, "guest.name", name)
     version = guest.string("version", required=True)
     guest.finish()
-    variants = [
-        _variant(Table(view, tables), tables) for view, tables in _overlays(document, top, raw, aliases)
-    ]
+    variants = [_variant(Table(view, tables), tables) for view, tables in overlays(document, top, raw, given)]
     publish = None
     if top.has("publish"):
         # Few runs publish, and the formats' keys are many.
         from sevbuild.manifest.publish_keys import decode_publish
 
         publish = decode_publish(top)
-    for key in (*_TABLES, "publish"):
+    for key in (*TABLES, "publish"):
         top.any(key)
     top.finish()
     document.raise_faults()
     return Manifest(name or "", version or "", directory, tuple(variants), publish)
-
-
-def _override(raw: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for parent in parents:
-        below = raw.setdefault(parent, {})
-        if not isinstance(below, dict):
-            raise FaultsError([Fault("--set", None, path, f"{parent} is no table in the manifest")])
-        raw = below
-    raw[last] = value
-
-
-def _overlays(
-    document: Document, top: Table, raw: Mapping[str, Any], aliases: Mapping[str, str]
-) -> list[tuple[Document, Mapping[str, Any]]]:
-    """Return the tables of each `[[matrix]]` entry over the manifest's own, or those alone."""
-    entries = top.any("matrix")
-    if entries is None:
-        return [(document, raw)]
-    if check_type(document, "matrix", entries, list) is None or not entries:
-        document.fault("matrix", "must be a non-empty list of tables: write [[matrix]]")
-        return []
-    overlays: list[tuple[Document, Mapping[str, Any]]] = []
-    for index, entry in enumerate(entries):
-        path = f"matrix[{index}]"
-        if check_type(document, path, entry, dict) is None:
-            continue
-        tables = dict(raw)
-        moved = dict(aliases)
-        for key, value in entry.items():
-            at = f"{path}.{key}"
-            if key not in _TABLES:
-                document.fault(at, "is no table that an entry can override", suggest(key, _TABLES))
-            elif check_type(document, at, value, dict) is not None:
-                below = tables.get(key)
-                tables[key] = {**below, **value} if isinstance(below, dict) else value
-                moved.update({f"{key}.{name}": f"{at}.{name}" for name in value})
-                moved.update({key: at} if below is None else {})
-        overlays.append((document.aliased(moved), tables))
-    return overlays
 
 
 def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:

@@ -1,0 +1,96 @@
+"""The tables of a manifest as each entry of its `[[matrix]]` has them, with what `--set` puts over both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from sevbuild.manifest.document import Document, Table, check_type, suggest
+from sevbuild.manifest.settings import Step, decoded_path, overridden, path_steps
+
+__all__ = ["TABLES", "Setting", "apply_settings", "overlays", "read_paths"]
+
+TABLES = ("launch", "firmware", "igvm", "svsm", "kernel", "initrd", "variables", "vcpu", "machine")
+"""The tables that an entry of the matrix can override."""
+
+
+class Setting(NamedTuple):
+    """Hold one override: its path as written and as steps, and the value."""
+
+    path: str
+    steps: tuple[Step, ...]
+    value: Any
+
+
+def read_paths(settings: Mapping[str, Any]) -> list[Setting]:
+    """Return settings by dotted path with their steps; raises SevbuildError for what is no path."""
+    return [Setting(path, path_steps(path), value) for path, value in settings.items()]
+
+
+def apply_settings(
+    raw: Mapping[str, Any], settings: Iterable[Setting]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a manifest's tables with all settings in them, and where the values stand that are theirs."""
+    tables: Any = raw
+    aliases = {}
+    for path, steps, value in settings:
+        tables = overridden(tables, steps, value, path)
+        aliases[decoded_path(steps)] = f"--set {path}"
+    return tables, aliases
+
+
+def overlays(
+    document: Document, top: Table, raw: Mapping[str, Any], settings: Iterable[Setting]
+) -> list[tuple[Document, Mapping[str, Any]]]:
+    """Return the tables of each `[[matrix]]` entry over the manifest's own, or those alone.
+
+    A setting overrides a key in every entry, one of `matrix[N]` in that entry.
+    """
+    entries = top.any("matrix")
+    if entries is None:
+        return [(document, raw)]
+    if check_type(document, "matrix", entries, list) is None or not entries:
+        document.fault("matrix", "must be a non-empty list of tables: write [[matrix]]")
+        return []
+    of_all = [setting for setting in settings if setting.steps[0] in TABLES]
+    of_one: dict[int, list[Setting]] = {}
+    for path, steps, value in settings:
+        if steps[0] == "matrix" and len(steps) > 2 and isinstance(steps[1], int):
+            of_one.setdefault(steps[1], []).append(Setting(path, steps[2:], value))
+    found: list[tuple[Document, Mapping[str, Any]]] = []
+    for index, entry in enumerate(entries):
+        path = f"matrix[{index}]"
+        if check_type(document, path, entry, dict) is None:
+            continue
+        tables, places = _laid_over(document, path, entry, raw)
+        for setting in (*of_all, *of_one.get(index, ())):
+            tables = overridden(tables, setting.steps, setting.value, setting.path)
+            _put(places, setting)
+        found.append((document.aliased(places), tables))
+    return found
+
+
+def _laid_over(
+    document: Document, path: str, entry: Mapping[str, Any], raw: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the tables of one entry over the manifest's own, and where its values stand."""
+    tables = dict(raw)
+    places: dict[str, str] = {}
+    for key, value in entry.items():
+        at = f"{path}.{key}"
+        if key not in TABLES:
+            document.fault(at, "is no table that an entry can override", suggest(key, TABLES))
+        elif check_type(document, at, value, dict) is not None:
+            below = tables.get(key)
+            tables[key] = {**below, **value} if isinstance(below, dict) else value
+            places.update({f"{key}.{name}": f"{at}.{name}" for name in value})
+            places.update({key: at} if below is None else {})
+    return tables, places
+
+
+def _put(places: dict[str, str], setting: Setting) -> None:
+    """Have a setting's place stand for all that is below it."""
+    at = decoded_path(setting.steps)
+    for path in [path for path in places if path.startswith((f"{at}.", f"{at}["))]:
+        del places[path]
+    places[at] = f"--set {setting.path}"
