@@ -10,7 +10,7 @@ from sevbuild.bundle.document import InputEntry
 from sevbuild.bundle.layout import target_folders
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest, Measured
-from sevbuild.guest.records import InputRecord
+from sevbuild.guest.records import InputRecord, launched_as
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.json_text import json_bytes
 from sevbuild.manifest.targets import Target
@@ -102,7 +102,7 @@ def _left_out(
 ) -> str | None:
     """Return where an input known by its digest would be."""
     for entry in inputs:
-        same_role = entry.role == role or (entry.role, role) == ("uki", "kernel")
+        same_role = role in (entry.role, launched_as(entry.role))
         known = entry.seed == seed if role == "firmware" else entry.sha256 == digest
         if same_role and known and entry.file is not None and (seed or digest) is not None:
             return entry.file

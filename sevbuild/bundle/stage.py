@@ -11,7 +11,7 @@ from sevbuild.bundle.resolve import Placed, VariantFiles, resolved_manifest, res
 from sevbuild.bundle.store import Source, Store
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest, Measured
-from sevbuild.guest.records import InputRecord, input_records
+from sevbuild.guest.records import InputRecord, input_records, launched_as
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Metadata
 from sevbuild.launch.profile import LaunchProfile
@@ -115,7 +115,7 @@ class _Stage:
         if record.algorithm == "seed":
             return InputEntry(record.role, name, record.size, None, record.digest, None, measured=True)
         # A unified image taken as the kernel is launched as one.
-        role = "kernel" if record.role == "uki" else record.role
+        role = launched_as(record.role)
         path = self._store.path_of(role, record.digest)
         seed = self._seeds.get(record.digest) if record.role == "firmware" else None
         return InputEntry(record.role, name, record.size, record.digest, seed, path, measured=True)

@@ -17,7 +17,7 @@ from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.fs import hash_files, read_file, read_text
 from sevbuild.guest.guest import Guest, Measured
 from sevbuild.guest.inputs import FIRMWARE_LIMIT, HashedInput
-from sevbuild.guest.records import input_records
+from sevbuild.guest.records import input_records, launched_as
 from sevbuild.image.ovmf import parse_firmware
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.planner import Planner
@@ -163,7 +163,9 @@ def _select(guest: Guest, bundle: BundleDocument) -> list[Target]:
 
 def _check_inputs(guest: Guest, targets: Sequence[Target], bundle: BundleDocument) -> None:
     """Compare the inputs that were measured with those that bundle.json names."""
-    measured = {(_kind(record.role), record.digest): record.role for record in input_records(guest, targets)}
+    measured = {
+        (launched_as(record.role), record.digest): record.role for record in input_records(guest, targets)
+    }
     claimed = set()
     files = bundle.by_path
     for entry in bundle.inputs:
@@ -172,20 +174,16 @@ def _check_inputs(guest: Guest, targets: Sequence[Target], bundle: BundleDocumen
             raise MismatchError(f"{file.path}: the {entry.role} in {DOCUMENT} has another size or sha256")
         for digest in (entry.sha256, entry.seed):
             if digest is not None:
-                claimed.add((_kind(entry.role), digest))
+                claimed.add((launched_as(entry.role), digest))
         if entry.measured and entry.file is not None:
             digest = entry.seed or entry.sha256 or b""
-            if (_kind(entry.role), digest) not in measured:
+            if (launched_as(entry.role), digest) not in measured:
                 raise MismatchError(f"{DOCUMENT}: {entry.role} {digest.hex()} is not what was measured")
     for (kind, digest), role in measured.items():
         if (kind, digest) not in claimed:
             raise MismatchError(
                 f"{DOCUMENT}: the {role} that was measured, {digest.hex()}, is not among its inputs"
             )
-
-
-def _kind(role: str) -> str:
-    return "kernel" if role == "uki" else role
 
 
 def _check_placed_firmware(folder: str, bundle: BundleDocument, hashed: Mapping[str, HashedInput]) -> None:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.fs import FileSource, hash_files
 from sevbuild.guest.page_workers import PageWorkers
-from sevbuild.igvm.load import Doubt, Loaded, LoadRequest, load
+from sevbuild.igvm.doubt import Doubt
+from sevbuild.igvm.load import Loaded, LoadRequest, load
 from sevbuild.igvm.loaders import LOADERS, loader_named
 from sevbuild.igvm.pages import UpdateMaker
 from sevbuild.igvm.reader import read_igvm

@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 from sevbuild.guest.guest import Guest
 from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.manifest.lock import ROLES
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.url_keys import is_url
 
-__all__ = ["InputRecord", "cmdline_text", "input_records"]
+__all__ = ["INPUT_ROLES", "InputRecord", "cmdline_text", "input_records", "launched_as"]
+
+INPUT_ROLES = tuple(role for role in ROLES if role not in ("svsm-vars", "cmdline"))
+"""What an input can be of a guest, in the order of documents: what enters a digest by its own bytes."""
 
 
 class InputRecord(NamedTuple):
@@ -31,7 +35,12 @@ def input_records(guest: Guest, targets: Iterable[Target]) -> list[InputRecord]:
     for variant in {id(target.variant): target.variant for target in targets}.values():
         for record in _variant_records(guest, variant):
             found[record] = None
-    return sorted(found, key=lambda record: (_ROLES.index(record.role), record.name, record.digest))
+    return sorted(found, key=lambda record: (INPUT_ROLES.index(record.role), record.name, record.digest))
+
+
+def launched_as(role: str) -> str:
+    """Return the role in which an input is launched: a unified image that is taken whole is the kernel."""
+    return "kernel" if role == "uki" else role
 
 
 def cmdline_text(guest: Guest, target: Target) -> str | None:
@@ -40,9 +49,6 @@ def cmdline_text(guest: Guest, target: Target) -> str | None:
     if kernel is None or not kernel.hashes:
         return None
     return guest.kernels.cmdline(target).decode("utf-8", "backslashreplace")
-
-
-_ROLES = ("firmware", "igvm", "svsm", "kernel", "uki", "initrd")
 
 
 def _variant_records(guest: Guest, variant: Variant) -> list[InputRecord]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError, within
 from sevbuild.igvm.context import measured_context
+from sevbuild.igvm.doubt import Doubt
 from sevbuild.igvm.file import X64, IgvmFile, ReadHeaders
 from sevbuild.igvm.headers import (
     PAGE_SIZE,
@@ -33,7 +34,7 @@ from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.policy import DEFAULT_POLICIES
 
-__all__ = ["PLATFORM_MODES", "Doubt", "LoadRequest", "Loaded", "load"]
+__all__ = ["PLATFORM_MODES", "LoadRequest", "Loaded", "load"]
 
 PLATFORM_MODES = {
     PlatformType.SEV_SNP: "snp",
@@ -60,17 +61,6 @@ class LoadRequest(NamedTuple):
     vcpus: int | None = None
     reset_state: Callable[[int], bytes] | None = None
     kernel_hashes: KernelHashes | None = None
-
-
-class Doubt(NamedTuple):
-    """Say why a digest may not be that of a running guest.
-
-    `kind` is `not-established` (what the loader does is not known for certain) or `cannot-boot` (the
-    loader, or the processor, would stop).
-    """
-
-    kind: str
-    reason: str
 
 
 class Loaded(NamedTuple):

@@ -11,10 +11,13 @@ from sevbuild.errors import SevbuildError
 from sevbuild.igvm.headers import HeaderType
 from sevbuild.launch.page_type import PageType
 
-__all__ = ["LOADERS", "Loader", "loader_named"]
+__all__ = ["LOADERS", "ORDERS", "Loader", "loader_named"]
 
 KVM_VMSA_GPA = 0xFFFFFFFFF000
 """Where KVM measures every VMSA (Linux 6.11 arch/x86/kvm/svm/sev.c, INITIAL_VMSA_GPA: all ones in 48 bits)."""
+
+ORDERS = ("file", "gpa", "buffered")
+"""How loaders order what they launch (Loader says what each word means)."""
 
 
 class Loader(NamedTuple):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["MEASURED_CONTENTS", "PAGE_SIZE", "PageType", "page_type_named"]
+__all__ = [
+    "MEASURED_CONTENTS",
+    "PAGE_SIZE",
+    "SECTION_PAGE_TYPES",
+    "PageType",
+    "page_type_named",
+    "page_type_word",
+]
 
 PAGE_SIZE = 4096
 
@@ -32,9 +39,19 @@ class PageType(IntEnum):
 MEASURED_CONTENTS = frozenset({PageType.NORMAL, PageType.VMSA})
 """The types whose bytes enter CONTENTS; of the others only type and GPA are measured (SNP ABI 8.17.2)."""
 
+_REFUSE = "refuse"
+
+SECTION_PAGE_TYPES = (*(kind.label for kind in PageType if kind is not PageType.VMSA), _REFUSE)
+"""What becomes of a section of the firmware, as profiles and JSON spell it: a page type, or the host refuses it."""
+
 _BY_LABEL = {kind.label: kind for kind in PageType}
 
 
 def page_type_named(label: str) -> PageType | None:
     """Return the page type a profile spells `label`, or None."""
     return _BY_LABEL.get(label)
+
+
+def page_type_word(page_type: PageType | None) -> str:
+    """Return the word of SECTION_PAGE_TYPES for a page type, None for a section that is refused."""
+    return _REFUSE if page_type is None else page_type.label

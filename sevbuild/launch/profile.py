@@ -5,12 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.page_type import PageType
 from sevbuild.vcpu.reset import InitialState
 
-__all__ = ["LAUNCHERS", "MODES", "Advice", "Features", "LaunchCommand", "LaunchProfile"]
+__all__ = [
+    "ENTRY_WORDS",
+    "KINDS",
+    "LAUNCHERS",
+    "LAYERS",
+    "MEASURED_VCPUS",
+    "MODES",
+    "ORDERS",
+    "REGIONS",
+    "Advice",
+    "Features",
+    "LaunchCommand",
+    "LaunchProfile",
+]
 
 MODES = ("sev", "sev-es", "snp")
+
+ORDERS = ("profile", "canonical")
+"""How the data of a launch are ordered: as its profile lists them, or by GPA."""
+
+REGIONS = {
+    "sev": ("firmware", "hash-table", "hash-page"),
+    "sev-es": ("firmware", "hash-table", "hash-page"),
+    "snp": ("firmware", "svsm", "sections"),
+}
+"""What is launched before the VMSAs, by mode (LaunchProfile says what each word means)."""
+
+KINDS = (*SECTION_KINDS.values(), "kernel-hashes-absent", "unknown")
+"""The kinds of sections that have a page type: a kernel-hashes section without a kernel is one of its own."""
+
+ENTRY_WORDS = {"bsp": ("svsm",), "ap": ("reset-block", "svsm")}
+"""Where a vCPU can start beside an address of its own, by role."""
+
+MEASURED_VCPUS = ("all", "bsp")
+
+LAYERS = ("bsp", "ap", *MODES[1:])
+"""The roles and modes that have registers of their own; they lie over those of every vCPU."""
 
 LAUNCHERS = ("qemu", "qemu-igvm", "none")
 """What a launch command can be written for: QEMU with a firmware, QEMU with an IGVM file, nothing."""
@@ -84,7 +119,7 @@ class LaunchProfile(NamedTuple):
         state: dict[str, Any] = {}
         for layer in layers:
             for name, value in layer.items():
-                if name in _LAYERS:
+                if name in LAYERS:
                     continue
                 field = name.replace("-", "_")
                 if isinstance(value, Mapping):
@@ -110,6 +145,3 @@ class LaunchProfile(NamedTuple):
                 return self.sources[path]
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return None
-
-
-_LAYERS = frozenset({"bsp", "ap", *MODES})

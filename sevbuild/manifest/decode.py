@@ -7,7 +7,7 @@ from typing import Any
 
 from sevbuild.errors import Fault, FaultsError
 from sevbuild.image.ovmf import SECTION_KINDS, Area, Metadata, Section
-from sevbuild.launch.profile import MODES
+from sevbuild.launch.profile import MODES, ORDERS
 from sevbuild.manifest.document import (
     NAME_REST,
     Document,
@@ -91,7 +91,7 @@ def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
     for key, values in (("mode", modes or []), ("profile", profiles or [])):
         if len(set(values)) != len(values):
             launch.fault(key, "names the same one twice")
-    order = launch.choice("order", ("profile", "canonical")) or "profile"
+    order = launch.choice("order", ORDERS) or "profile"
     policies = decode_policies(launch, tuple(modes or ()))
     features = decode_features(launch, tuple(modes or ()))
     host_data = None

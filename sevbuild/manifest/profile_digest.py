@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sevbuild.launch.page_type import PageType
+from sevbuild.launch.page_type import page_type_word
 from sevbuild.launch.profile import LaunchProfile
 
 __all__ = ["profile_digest"]
@@ -38,10 +38,7 @@ def profile_digest(profile: LaunchProfile) -> bytes:
     values["modes"] = modes
     values["regions"] = {mode: profile.regions[mode] for mode in modes}
     values["features"] = {mode: profile.features[mode].default for mode in modes if mode != "sev"}
-    values["page_types"] = {
-        kind: "refuse" if page_type is None else PageType(page_type).label
-        for kind, page_type in profile.page_types.items()
-    }
+    values["page_types"] = {kind: page_type_word(found) for kind, found in profile.page_types.items()}
     values["initial_state"] = {
         f"{mode}/{role}": _registers(profile.vcpu_state(mode, role))
         for mode in modes

@@ -10,8 +10,20 @@ from typing import Any
 from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.fs import path_from, read_text
 from sevbuild.image.ovmf import SECTION_KINDS
-from sevbuild.launch.page_type import PAGE_SIZE, page_type_named
-from sevbuild.launch.profile import LAUNCHERS, MODES, Advice, Features, LaunchCommand, LaunchProfile
+from sevbuild.launch.page_type import PAGE_SIZE, SECTION_PAGE_TYPES, page_type_named
+from sevbuild.launch.profile import (
+    ENTRY_WORDS,
+    KINDS,
+    LAUNCHERS,
+    LAYERS,
+    MEASURED_VCPUS,
+    MODES,
+    REGIONS,
+    Advice,
+    Features,
+    LaunchCommand,
+    LaunchProfile,
+)
 from sevbuild.manifest.document import (
     Document,
     Table,
@@ -23,21 +35,12 @@ from sevbuild.manifest.document import (
 )
 from sevbuild.manifest.path_keys import check_path, is_profile_path
 from sevbuild.vcpu.reset import SYMBOLS
-from sevbuild.vcpu.save_area import FIELDS
+from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
 __all__ = ["load_profile", "profile_names"]
 
 PROFILE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "profiles")
 
-_REGIONS = {
-    "sev": ("firmware", "hash-table", "hash-page"),
-    "sev-es": ("firmware", "hash-table", "hash-page"),
-    "snp": ("firmware", "svsm", "sections"),
-}
-_ENTRIES = {"bsp": ("svsm",), "ap": ("reset-block", "svsm")}
-_SECTION_KEYS = (*SECTION_KINDS.values(), "kernel-hashes-absent", "unknown")
-_PAGE_TYPES = ("normal", "zero", "unmeasured", "secrets", "cpuid")
-_PARTS = {"selector": 16, "attributes": 16, "limit": 32, "base": 64}
 _REGISTERS = {field.name.replace("_", "-"): field for field in FIELDS}
 _U64 = (1 << 64) - 1
 _MAX_ANCESTORS = 8
@@ -152,7 +155,7 @@ def _profile(
     regions_table = launch.section("regions")
     regions = {}
     for mode in MODES:
-        found = regions_table.items(mode, partial(_word, table.document, _REGIONS[mode]))
+        found = regions_table.items(mode, partial(_word, table.document, REGIONS[mode]))
         if found is None and mode in modes:
             regions_table.fault(mode, "missing: the regions launched in this mode")
         elif found is not None and found[:1] != ["firmware"]:
@@ -171,7 +174,7 @@ def _profile(
     vmsa_gpa = launch.integer("vmsa-gpa", 0, (1 << 52) - PAGE_SIZE, required=True) or 0
     if vmsa_gpa % PAGE_SIZE:
         launch.fault("vmsa-gpa", f"must be a multiple of 4096, got {vmsa_gpa:#x}")
-    measured = launch.choice("measured-vcpus", ("all", "bsp"), required=True) or "all"
+    measured = launch.choice("measured-vcpus", MEASURED_VCPUS, required=True) or "all"
     direct_boot = launch.boolean("direct-boot")
     order = launch.choice("order", ("listed", "canonical"), required=True) or "listed"
     loader = _loader(launch)
@@ -220,9 +223,8 @@ def _word(document: Document, words: tuple[str, ...], path: str, value: Any) -> 
 def _page_types(table: Table) -> dict[str, Any]:
     types = table.section("page-types")
     found = {}
-    for kind in _SECTION_KEYS:
-        words = (*_PAGE_TYPES, "refuse")
-        found[kind] = page_type_named(types.choice(kind, words, required=True) or "")
+    for kind in KINDS:
+        found[kind] = page_type_named(types.choice(kind, SECTION_PAGE_TYPES, required=True) or "")
     types.finish()
     return found
 
@@ -245,7 +247,7 @@ def _features(table: Table, modes: list[str]) -> dict[str, Features]:
 def _entry(table: Table) -> dict[str, int | str]:
     entry = table.section("entry")
     found: dict[str, int | str] = {}
-    for role, words in _ENTRIES.items():
+    for role, words in ENTRY_WORDS.items():
         value = entry.any(role)
         if isinstance(value, str):
             found[role] = check_word(table.document, entry.at(role), value, words) or ""
@@ -291,11 +293,11 @@ def _command(table: Table) -> LaunchCommand:
 
 def _initial_state(table: Table) -> dict[str, Any]:
     state = table.section("initial-state")
-    for layer in ("bsp", "ap", *MODES[1:]):
+    for layer in LAYERS:
         below = state.table(layer)
         if below is not None:
             _check_registers(below)
-    _check_registers(state, skip=("bsp", "ap", *MODES[1:]))
+    _check_registers(state, skip=LAYERS)
     raw = table.any("initial-state")
     return raw if isinstance(raw, dict) else {}
 
@@ -311,9 +313,9 @@ def _check_registers(state: Table, skip: tuple[str, ...] = ()) -> None:
         elif field.kind == "segment":
             segment = state.table(key)
             if segment is not None:
-                for part, bits in _PARTS.items():
+                for part, size in SEGMENT_PARTS.items():
                     if segment.has(part):
-                        _check_value(document, segment.at(part), segment.any(part), bits)
+                        _check_value(document, segment.at(part), segment.any(part), 8 * size)
                 segment.finish()
         else:
             _check_value(document, state.at(key), value, 8 * field.size)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_POLICY_BITS
-from sevbuild.launch.profile import MODES
+from sevbuild.launch.profile import MODES, ORDERS
 from sevbuild.manifest.schema_output import machine_schema, publish_schema
 from sevbuild.manifest.schema_shapes import one_or_list, table
 from sevbuild.manifest.url_keys import URL_PATTERN
@@ -128,7 +128,7 @@ def _launch() -> dict[str, Any]:
             "order": {
                 "description": "`profile`: the order in which the hypervisor launches. `canonical`: data by ascending GPA, then VMSAs by vCPU number, for loaders that replay a list.",
                 "type": "string",
-                "enum": ["profile", "canonical"],
+                "enum": list(ORDERS),
             },
             "policy": {
                 "description": "The guest policy: a number, a table of named bits, or a table of either by mode. Absent: SEV 0x1, SEV-ES 0x5, SNP 0x30000.",

@@ -7,7 +7,7 @@ from itertools import islice
 
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest, Measured
-from sevbuild.guest.records import InputRecord, cmdline_text, input_records
+from sevbuild.guest.records import InputRecord, cmdline_text, input_records, launched_as
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.image.ovmf import Area, Metadata, Section, section_kind_name
@@ -146,7 +146,7 @@ def _inputs(guest: Guest, target: Target, published: Mapping[bytes, bytes]) -> d
     # Of an image taken in parts, the parts are what was launched; a whole one is the kernel.
     left_out = "uki" if kernel is not None and kernel.uki_as == "parts" else ""
     return {
-        "kernel" if record.role == "uki" else record.role: published.get(record.digest, record.digest)
+        launched_as(record.role): published.get(record.digest, record.digest)
         for record in input_records(guest, [target])
         if record.role != left_out
     }

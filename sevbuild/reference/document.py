@@ -60,7 +60,7 @@ def value_entry(value: Value) -> dict[str, Any]:
         "mode": value.mode,
         "profile": value.profile,
         "cpu": value.cpu,
-        "signature": f"0x{value.signature:08x}",
+        "signature": None if value.signature is None else f"0x{value.signature:08x}",
         "vcpus": value.vcpus,
         "guest_features": None if value.guest_features is None else hex(value.guest_features),
         "policy": hex(value.policy),
@@ -76,6 +76,8 @@ def value_entry(value: Value) -> dict[str, Any]:
         entry["ingredients"] = value.ingredients
     if value.id_block is not None:
         entry["id_block"] = _id_block(value.id_block)
+    if value.doubts is not None:
+        entry["doubts"] = [doubt._asdict() for doubt in value.doubts]
     return entry | _releases(value.releases)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sevbuild.igvm.doubt import Doubt
 from sevbuild.image.ovmf import Metadata
 from sevbuild.image.svsm import Svsm
-from sevbuild.launch.page_type import page_type_named
+from sevbuild.launch.page_type import page_type_named, page_type_word
 from sevbuild.launch.profile import LaunchCommand, LaunchProfile
 
 __all__ = [
     "DOCUMENT_SCHEMA",
+    "MOST_DESCRIBED",
+    "NO_CPU",
     "IdBlock",
     "Ingredients",
     "Input",
@@ -24,6 +27,12 @@ __all__ = [
 
 DOCUMENT_SCHEMA = 1
 """The version of the document's shape; a reader refuses any other."""
+
+NO_CPU = "-"
+"""The CPU of a value of an IGVM file, which has none: registers stand in the file."""
+
+MOST_DESCRIBED = 1 << 16
+"""The vCPUs that an IGVM file can describe: the index of a VP context has 16 bits."""
 
 
 class Span(NamedTuple):
@@ -72,10 +81,7 @@ class LaunchValues(NamedTuple):
             as_of=profile.as_of,
             regions={mode: profile.regions[mode] for mode in profile.modes},
             sections_last=profile.sections_last,
-            page_types={
-                kind: "refuse" if page_type is None else page_type.label
-                for kind, page_type in profile.page_types.items()
-            },
+            page_types={kind: page_type_word(page_type) for kind, page_type in profile.page_types.items()},
             vmsa_gpa=profile.vmsa_gpa,
             measured_vcpus=profile.measured_vcpus,
             entry=dict(profile.entry),
@@ -157,13 +163,18 @@ class Value(NamedTuple):
 
     `guest_features` is None in mode sev, `vmsa_gpa` in all but SNP, `cmdline` without a measured kernel.
     `ingredients` names an entry of the document's. `releases` is empty in a document of one release.
+
+    Of an IGVM file `profile` is the loader and `order` its own; `cpu` is NO_CPU, and `signature` that of the
+    vCPUs which the file does not describe, None where it describes all. Without a VMSA there are no
+    features, so no `features_origin`; `vmsa_gpa` is None where VMSAs lie in several places, and `cmdline`
+    where it is not UTF-8. `doubts` is None for a guest.
     """
 
     label: str
     mode: str
     profile: str
     cpu: str
-    signature: int
+    signature: int | None
     vcpus: int
     guest_features: int | None
     policy: int
@@ -172,10 +183,11 @@ class Value(NamedTuple):
     order: str
     vmsa_gpa: int | None
     digest: bytes
-    features_origin: str
+    features_origin: str | None
     policy_origin: str
     ingredients: str | None = None
     id_block: IdBlock | None = None
+    doubts: tuple[Doubt, ...] | None = None
     releases: tuple[Span, ...] = ()
 
     @property
@@ -185,12 +197,20 @@ class Value(NamedTuple):
 
 
 class ReferenceValues(NamedTuple):
-    """Hold one document; `releases` are the versions of a merged one, oldest first, else empty."""
+    """Hold one document; `releases` are the versions of a merged one, oldest first, else empty.
+
+    A document of an IGVM file has the file's name and no version; nor has it ingredients.
+    """
 
     name: str
-    version: str
+    version: str | None
     inputs: tuple[Input, ...]
     values: tuple[Value, ...]
     profiles: tuple[LaunchValues, ...] = ()
     ingredients: tuple[Ingredients, ...] = ()
     releases: tuple[str, ...] = ()
+
+    @property
+    def of_file(self) -> bool:
+        """Tell whether the document is of an IGVM file, and of no guest that a manifest declares."""
+        return self.version is None

@@ -6,24 +6,28 @@ from collections.abc import Iterable
 from typing import Any
 
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.profile import MODES
+from sevbuild.guest.records import INPUT_ROLES, launched_as
+from sevbuild.igvm.doubt import KINDS, Doubt
+from sevbuild.igvm.loaders import ORDERS as LOADER_ORDERS
+from sevbuild.launch.profile import MODES, ORDERS
 from sevbuild.manifest.document import Table
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.reference.json_input import JsonDocument, parse_json
 from sevbuild.reference.model import (
     DOCUMENT_SCHEMA,
+    MOST_DESCRIBED,
+    NO_CPU,
     IdBlock,
     Input,
     ReferenceValues,
     Span,
     Value,
 )
-from sevbuild.reference.read_ingredients import ROLES, read_ingredients, read_profile
+from sevbuild.reference.read_ingredients import read_ingredients, read_profile
 from sevbuild.reference.read_values import Reader, as_objects
 
 __all__ = ["decode_reference_values", "is_reference_document", "read_reference_values"]
 
-_AS = {"uki": "kernel"}
 _U32 = 0xFFFFFFFF
 _U64 = (1 << 64) - 1
 
@@ -55,14 +59,15 @@ def decode_reference_values(source: str, raw: Any) -> ReferenceValues:
     table = Reader(Table(document, raw))
     table.any("schema")
     guest = table.section("guest")
-    name, version = guest.string("name"), guest.string("version")
+    name, version = guest.string("name"), guest.nullable("version", guest.string)
     guest.finish()
     releases = _release_names(table, version)
+    read_value = _guest_value if version is not None else _file_value
     found = ReferenceValues(
         name,
         version,
         tuple(_input(entry, releases) for entry in as_objects(table, "inputs")),
-        tuple(_value(entry, releases) for entry in as_objects(table, "values", least=1)),
+        tuple(read_value(entry, releases) for entry in as_objects(table, "values", least=1)),
         tuple(read_profile(entry) for entry in as_objects(table, "profiles", required=False)),
         tuple(read_ingredients(entry) for entry in as_objects(table, "ingredients", required=False)),
         releases,
@@ -74,8 +79,12 @@ def decode_reference_values(source: str, raw: Any) -> ReferenceValues:
     return found
 
 
-def _release_names(table: Reader, version: str) -> tuple[str, ...]:
+def _release_names(table: Reader, version: str | None) -> tuple[str, ...]:
     if not table.has("releases"):
+        return ()
+    if version is None:
+        table.any("releases")
+        table.fault("releases", "an IGVM file has no version, so no releases")
         return ()
     names = table.strings("releases")
     if len(set(names)) != len(names) or len(names) < 1:
@@ -104,7 +113,7 @@ def _spans(table: Reader, releases: tuple[str, ...]) -> tuple[Span, ...]:
 
 
 def _input(table: Reader, releases: tuple[str, ...]) -> Input:
-    role, name = table.word("role", ROLES), table.string("name")
+    role, name = table.word("role", INPUT_ROLES), table.string("name")
     size = table.integer("size", 0, _U64) if table.has("size") else None
     algorithm = "seed" if table.has("seed") else "sha256"
     digest = table.hex(algorithm, 48 if algorithm == "seed" else 32)
@@ -113,35 +122,69 @@ def _input(table: Reader, releases: tuple[str, ...]) -> Input:
     return Input(role, name, size, algorithm, digest, spans)
 
 
-def _value(table: Reader, releases: tuple[str, ...]) -> Value:
-    mode = table.word("mode", MODES)
+def _guest_value(table: Reader, releases: tuple[str, ...]) -> Value:
     origins = table.section("origins")
-    value = Value(
-        label=table.string("label"),
-        mode=mode,
-        profile=table.string("profile"),
+    value = _value(table, origins)._replace(
         cpu=table.string("cpu"),
         signature=table.number("signature", _U32),
         vcpus=table.integer("vcpus", 1, MAX_VCPUS),
-        guest_features=table.nullable("guest_features", lambda key: table.number(key, _U64)),
-        policy=table.number("policy", _U64),
-        kernel_hashes=table.boolean("kernel_hashes"),
-        cmdline=table.nullable("cmdline", table.string),
-        order=table.word("order", ("profile", "canonical")),
-        vmsa_gpa=table.nullable("vmsa_gpa", lambda key: table.number(key, (1 << 52) - 1)),
-        digest=table.hex("digest", 48 if mode == "snp" else 32),
+        order=table.word("order", ORDERS),
         features_origin=origins.string("guest_features"),
-        policy_origin=origins.string("policy"),
         ingredients=table.string("ingredients") if table.has("ingredients") else None,
         id_block=_id_block(table.section("id_block")) if table.has("id_block") else None,
         releases=_spans(table, releases),
     )
-    algorithm = table.word("algorithm", ("sha256", "sha384"))
-    if algorithm and mode and algorithm != value.algorithm:
-        table.fault("algorithm", f"must be {value.algorithm} in mode {mode}")
     origins.finish()
     table.finish()
     return value
+
+
+def _file_value(table: Reader, releases: tuple[str, ...]) -> Value:
+    origins = table.section("origins")
+    value = _value(table, origins)._replace(
+        cpu=table.word("cpu", (NO_CPU,)),
+        signature=table.nullable("signature", lambda key: table.number(key, _U32)),
+        vcpus=table.integer("vcpus", 0, MOST_DESCRIBED),
+        order=table.word("order", LOADER_ORDERS),
+        features_origin=origins.nullable("guest_features", origins.string),
+        doubts=tuple(_doubt(entry) for entry in as_objects(table, "doubts")),
+        releases=_spans(table, releases),
+    )
+    origins.finish()
+    table.finish()
+    return value
+
+
+def _value(table: Reader, origins: Reader) -> Value:
+    """Return what values of guests and of IGVM files have in common."""
+    mode = table.word("mode", MODES)
+    value = Value(
+        label=table.string("label"),
+        mode=mode,
+        profile=table.string("profile"),
+        cpu="",
+        signature=None,
+        vcpus=0,
+        guest_features=table.nullable("guest_features", lambda key: table.number(key, _U64)),
+        policy=table.number("policy", _U64),
+        kernel_hashes=table.boolean("kernel_hashes"),
+        cmdline=table.nullable("cmdline", table.string),
+        order="",
+        vmsa_gpa=table.nullable("vmsa_gpa", lambda key: table.number(key, (1 << 52) - 1)),
+        digest=table.hex("digest", 48 if mode == "snp" else 32),
+        features_origin=None,
+        policy_origin=origins.string("policy"),
+    )
+    algorithm = table.word("algorithm", ("sha256", "sha384"))
+    if algorithm and mode and algorithm != value.algorithm:
+        table.fault("algorithm", f"must be {value.algorithm} in mode {mode}")
+    return value
+
+
+def _doubt(table: Reader) -> Doubt:
+    doubt = Doubt(table.word("kind", KINDS), table.string("reason"))
+    table.finish()
+    return doubt
 
 
 def _id_block(table: Reader) -> IdBlock:
@@ -162,16 +205,11 @@ def _check(document: JsonDocument, found: ReferenceValues) -> None:
     _once(document, "ingredients", [entry.name for entry in found.ingredients])
     if not found.releases:
         _once(document, "values", [entry.label for entry in found.values])
-    profiles = {entry.name for entry in found.profiles}
+    for key in ("profiles", "ingredients"):
+        if found.of_file and getattr(found, key):
+            document.fault(key, "must be empty: an IGVM file has none")
+    _check_ingredients(document, found)
     names = {entry.name: entry for entry in found.ingredients}
-    # A unified image that is launched whole is the kernel.
-    digests = {(role, entry.digest) for entry in found.inputs for role in (entry.role, _AS.get(entry.role))}
-    for index, entry in enumerate(found.ingredients):
-        if entry.profile not in profiles:
-            document.fault(f"ingredients[{index}].profile", f"no entry of profiles is {entry.profile!r}")
-        for role, digest in entry.inputs.items():
-            if (role, digest) not in digests:
-                document.fault(f"ingredients[{index}].inputs.{role}", "no entry of inputs has this digest")
     for index, value in enumerate(found.values):
         if value.ingredients is None:
             continue
@@ -181,6 +219,19 @@ def _check(document: JsonDocument, found: ReferenceValues) -> None:
             document.fault(path, f"no entry of ingredients is {value.ingredients!r}")
         elif (named.mode, named.order) != (value.mode, value.order):
             document.fault(path, "names ingredients of another mode or order")
+
+
+def _check_ingredients(document: JsonDocument, found: ReferenceValues) -> None:
+    profiles = {entry.name for entry in found.profiles}
+    digests = {
+        (role, entry.digest) for entry in found.inputs for role in (entry.role, launched_as(entry.role))
+    }
+    for index, entry in enumerate(found.ingredients):
+        if entry.profile not in profiles:
+            document.fault(f"ingredients[{index}].profile", f"no entry of profiles is {entry.profile!r}")
+        for role, digest in entry.inputs.items():
+            if (role, digest) not in digests:
+                document.fault(f"ingredients[{index}].inputs.{role}", "no entry of inputs has this digest")
 
 
 def _once(document: JsonDocument, path: str, names: Iterable[str]) -> None:

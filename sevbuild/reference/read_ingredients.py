@@ -6,28 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from sevbuild.errors import SevbuildError
+from sevbuild.guest.records import INPUT_ROLES
 from sevbuild.image.ovmf import FOUR_GIB, SECTION_KINDS, Area, Metadata, Section, section_kind_name
 from sevbuild.image.svsm import Svsm
-from sevbuild.launch.page_type import PAGE_SIZE
-from sevbuild.launch.profile import MODES
+from sevbuild.launch.page_type import PAGE_SIZE, SECTION_PAGE_TYPES
+from sevbuild.launch.profile import ENTRY_WORDS, KINDS, LAYERS, MEASURED_VCPUS, MODES, ORDERS, REGIONS
 from sevbuild.manifest.template import BUILT_IN, parse_template
 from sevbuild.reference.model import Ingredients, KernelIngredients, LaunchValues
 from sevbuild.reference.read_values import Reader, as_objects, hex_number
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
-__all__ = ["REGIONS", "ROLES", "read_ingredients", "read_profile"]
+__all__ = ["STATE_LAYERS", "read_ingredients", "read_profile"]
 
-ROLES = ("firmware", "svsm", "kernel", "uki", "initrd")
-"""What an input can be of a guest."""
+STATE_LAYERS = {name.replace("-", "_"): name for name in LAYERS}
+"""The layers of registers by their keys in JSON."""
 
-REGIONS = ("firmware", "svsm", "sections", "hash-table")
-"""What a hypervisor launches before the VMSAs."""
-
-PAGE_TYPES = ("normal", "zero", "unmeasured", "secrets", "cpuid", "refuse")
-KINDS = (*SECTION_KINDS.values(), "kernel-hashes-absent", "unknown")
-LAYERS = {"bsp": "bsp", "ap": "ap", "sev_es": "sev-es", "snp": "snp"}
-ENTRY_WORDS = ("reset-block", "svsm")
 _U32 = 0xFFFFFFFF
 _U64 = (1 << 64) - 1
 _REGISTERS = {field.name: field for field in FIELDS}
@@ -36,16 +30,16 @@ _REGISTERS = {field.name: field for field in FIELDS}
 def read_profile(table: Reader) -> LaunchValues:
     """Return one entry of `profiles`."""
     regions_table = table.section("regions")
-    regions = {mode: regions_table.words(mode, REGIONS) for mode in MODES if regions_table.has(mode)}
+    regions = {mode: regions_table.words(mode, REGIONS[mode]) for mode in MODES if regions_table.has(mode)}
     regions_table.finish()
     for mode, found in regions.items():
         if found[:1] != ("firmware",):
             regions_table.fault(mode, "must begin with the firmware")
     types = table.section("page_types")
-    page_types = {kind: types.word(kind, PAGE_TYPES) for kind in KINDS}
+    page_types = {kind: types.word(kind, SECTION_PAGE_TYPES) for kind in KINDS}
     types.finish()
     entry = table.section("entry")
-    entries = {role: _symbol(entry, role, ENTRY_WORDS, _U64) for role in ("bsp", "ap")}
+    entries = {role: _symbol(entry, role, words, _U64) for role, words in ENTRY_WORDS.items()}
     entry.finish()
     gpa = table.number("vmsa_gpa", (1 << 52) - PAGE_SIZE)
     if gpa % PAGE_SIZE:
@@ -57,7 +51,7 @@ def read_profile(table: Reader) -> LaunchValues:
         table.words("sections_last", SECTION_KINDS.values()),
         page_types,
         gpa,
-        table.word("measured_vcpus", ("all", "bsp")),
+        table.word("measured_vcpus", MEASURED_VCPUS),
         entries,
         _state(table.section("initial_state"), layers=True),
     )
@@ -69,7 +63,7 @@ def read_ingredients(table: Reader) -> Ingredients:
     """Return one entry of `ingredients`."""
     inputs = table.section("inputs")
     digests = {}
-    for role in ROLES:
+    for role in INPUT_ROLES:
         if inputs.has(role):
             text = inputs.any(role)
             digests[role] = inputs.hex(role, 48 if isinstance(text, str) and len(text) == 96 else 32)
@@ -83,7 +77,7 @@ def read_ingredients(table: Reader) -> Ingredients:
         name=table.string("name"),
         mode=mode,
         profile=table.string("profile"),
-        order=table.word("order", ("profile", "canonical")),
+        order=table.word("order", ORDERS),
         seed=seed,
         metadata=Metadata(
             _sections(table) if table.has("sections") else None,
@@ -143,8 +137,8 @@ def _state(table: Reader, *, layers: bool = False) -> Mapping[str, Any]:
     state: dict[str, Any] = {}
     for key in table.names():
         field = _REGISTERS.get(key)
-        if layers and key in LAYERS:
-            state[LAYERS[key]] = _state(table.section(key))
+        if layers and key in STATE_LAYERS:
+            state[STATE_LAYERS[key]] = _state(table.section(key))
         elif field is None or field.kind == "bytes":
             table.fault(key, "is no register of the save area")
         elif field.kind == "segment":

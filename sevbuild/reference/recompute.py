@@ -100,7 +100,7 @@ def why_not(entry: Ingredients) -> str | None:
 
 def own_digest(recomputer: Recomputer, entry: Ingredients, value: Value) -> bytes:
     """Return the launch digest that a value's own ingredients give; raises SevbuildError."""
-    cpu = Cpu(value.cpu, value.signature)
+    cpu = _cpu_of(value)
     return recomputer.digest(
         entry,
         cpu,
@@ -126,7 +126,7 @@ def recompute_values(
         if value.ingredients is None:
             raise SevbuildError(f"{value.label}: the document has no ingredients of it")
         entry = by_name[value.ingredients]
-        for cpu in request.cpus or (Cpu(value.cpu, value.signature),):
+        for cpu in request.cpus or (_cpu_of(value),):
             for vcpus in request.counts or (value.vcpus,):
                 key = (entry.name, value.guest_features, value.policy, cpu, vcpus, _variant(value))
                 if key in found:
@@ -145,6 +145,11 @@ def recompute_values(
                 published = same.digest if same is not None and comparable else None
                 found[key] = Recomputed(label + _suffix(value.releases), digest, published)
     return list(found.values())
+
+
+def _cpu_of(value: Value) -> Cpu:
+    # Only values of IGVM files may have no signature, and those have no ingredients.
+    return Cpu(value.cpu, value.signature or 0)
 
 
 def _variant(value: Value) -> str:

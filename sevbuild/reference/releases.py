@@ -13,9 +13,19 @@ __all__ = ["at_release", "merge_values"]
 Part = TypeVar("Part", Input, Value)
 Named = TypeVar("Named", Ingredients, LaunchValues)
 
+_NO_VERSION = "-"
+"""What stands for the version of an IGVM file while its documents are merged."""
 
-def at_release(values: ReferenceValues, version: str) -> ReferenceValues:
-    """Return what a document says of one release; raises SevbuildError if it is none of its."""
+
+def at_release(values: ReferenceValues, version: str | None) -> ReferenceValues:
+    """Return what a document says of one release; raises SevbuildError if it is none of its.
+
+    A document of an IGVM file has no version, and all of it is what it says of None.
+    """
+    if values.version is None:
+        if version is not None:
+            raise SevbuildError(f"{values.name}: the document is of an IGVM file, which has no releases")
+        return values
     known = values.releases or (values.version,)
     if version not in known:
         hint = f"it has {', '.join(known)}"
@@ -37,24 +47,29 @@ def at_release(values: ReferenceValues, version: str) -> ReferenceValues:
 def merge_values(documents: Sequence[tuple[str, ReferenceValues]]) -> ReferenceValues:
     """Return one document of all releases in these, the oldest first; each comes with its name.
 
-    Two documents of one release add up. Raises SevbuildError where they contradict each other, and for
-    documents of different guests.
+    Two documents of one release add up, as do those of an IGVM file, which has none. Raises SevbuildError
+    where they contradict each other, and for documents of different guests.
     """
-    name = documents[0][1].name
-    merged = _Merge(name)
+    first = documents[0][1]
+    merged = _Merge(first)
     for source, values in documents:
-        if values.name != name:
-            raise SevbuildError(f"{source}: reference values of {values.name}, the others are of {name}")
+        if values.name != first.name:
+            message = f"{source}: reference values of {values.name}, the others are of {first.name}"
+            raise SevbuildError(message)
+        if values.of_file != first.of_file:
+            message = f"{source}: some of these are of a guest and some of an IGVM file, which has no version"
+            raise SevbuildError(message, hint="a release of a guest is merged with others of that guest")
         for version in values.releases or (values.version,):
-            merged.add(source, at_release(values, version))
+            merged.add(source, at_release(values, version), version or _NO_VERSION)
     return merged.result()
 
 
 class _Merge:
     """Collect what each release says, and which releases say the same."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, first: ReferenceValues) -> None:
+        self._name = first.name
+        self._of_file = first.of_file
         self._versions: list[str] = []
         self._values: dict[Value, set[int]] = {}
         self._labels: dict[tuple[int, str], tuple[str, Value]] = {}
@@ -62,16 +77,16 @@ class _Merge:
         self._profiles: list[LaunchValues] = []
         self._ingredients: list[Ingredients] = []
 
-    def add(self, source: str, values: ReferenceValues) -> None:
+    def add(self, source: str, values: ReferenceValues, version: str) -> None:
         """Add one release; raises SevbuildError where it contradicts what is known of it."""
-        if values.version not in self._versions:
-            self._versions.append(values.version)
-        at = self._versions.index(values.version)
-        profiles = {entry.name: _settle(self._profiles, entry, values.version) for entry in values.profiles}
+        if version not in self._versions:
+            self._versions.append(version)
+        at = self._versions.index(version)
+        profiles = {entry.name: _settle(self._profiles, entry, version) for entry in values.profiles}
         names: dict[str | None, str | None] = {None: None}
         for entry in values.ingredients:
             names[entry.name] = _settle(
-                self._ingredients, entry._replace(profile=profiles[entry.profile]), values.version
+                self._ingredients, entry._replace(profile=profiles[entry.profile]), version
             )
         for record in values.inputs:
             self._inputs.setdefault(record, set()).add(at)
@@ -80,12 +95,15 @@ class _Merge:
             first, known = self._labels.setdefault((at, value.label), (source, settled))
             if known != settled:
                 what = "two launch digests" if known.digest != settled.digest else "two settings"
-                message = f"{source}: release {values.version} has {what} of {value.label}"
+                whose = "the file" if self._of_file else f"release {version}"
+                message = f"{source}: {whose} has {what} of {value.label}"
                 raise SevbuildError(message, hint=f"the other one is in {first}")
             self._values.setdefault(settled, set()).add(at)
 
     def result(self) -> ReferenceValues:
         """Return the merged document."""
+        if self._of_file:
+            return ReferenceValues(self._name, None, tuple(self._inputs), tuple(self._values))
         return ReferenceValues(
             self._name,
             self._versions[-1],

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from sevbuild.guest.records import INPUT_ROLES
+from sevbuild.igvm import doubt, loaders
 from sevbuild.image.ovmf import SECTION_KINDS
-from sevbuild.launch.profile import MODES
+from sevbuild.launch.page_type import SECTION_PAGE_TYPES
+from sevbuild.launch.profile import ENTRY_WORDS, KINDS, MEASURED_VCPUS, MODES, ORDERS, REGIONS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
-from sevbuild.reference.model import DOCUMENT_SCHEMA
-from sevbuild.reference.read_ingredients import ENTRY_WORDS, KINDS, LAYERS, PAGE_TYPES, REGIONS, ROLES
+from sevbuild.reference.model import DOCUMENT_SCHEMA, MOST_DESCRIBED, NO_CPU
+from sevbuild.reference.read_ingredients import STATE_LAYERS
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
@@ -20,7 +23,7 @@ _SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _SHA384 = {"type": "string", "pattern": "^[0-9a-f]{96}$"}
 _ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _MODE = {"type": "string", "enum": list(MODES)}
-_ORDER = {"type": "string", "enum": ["profile", "canonical"]}
+_ORDER = {"type": "string", "enum": list(ORDERS)}
 
 
 def reference_values_schema() -> dict[str, Any]:
@@ -34,11 +37,13 @@ def reference_values_schema() -> dict[str, Any]:
             "The launch digests of a guest, and what they can be recomputed from.",
             {
                 "schema": {"description": "The version of this format.", "const": DOCUMENT_SCHEMA},
-                "guest": _object("Which guest.", {"name": _STRING, "version": _STRING}),
+                "guest": _object(
+                    "Which guest, or which IGVM file.", {"name": _STRING, "version": _or_null(_STRING)}
+                ),
                 "inputs": _list("What it is made of, by role and name.", _input(releases)),
                 "profiles": _list("What of each hypervisor's launch enters a digest.", _profile()),
                 "ingredients": _list("Each distinct shape of launch, down to digests.", _ingredients()),
-                "values": {**_list("A launch digest each target.", _value(releases)), "minItems": 1},
+                "values": {"description": "A launch digest each target.", "type": "array", "minItems": 1},
                 "releases": {
                     "description": "In a merged document: every release, the oldest first.",
                     "type": "array",
@@ -49,6 +54,10 @@ def reference_values_schema() -> dict[str, Any]:
             },
             optional=("profiles", "ingredients", "releases"),
         ),
+        # An IGVM file has no version, and its values are of another shape.
+        "if": {"properties": {"guest": {"properties": {"version": {"type": "null"}}}}},
+        "then": {"properties": _file_document()},
+        "else": {"properties": {"values": {"items": _guest_value(releases)}}},
     }
 
 
@@ -77,7 +86,7 @@ def _input(releases: dict[str, Any]) -> dict[str, Any]:
         **_object(
             "One input, by basename.",
             {
-                "role": {"type": "string", "enum": list(ROLES)},
+                "role": {"type": "string", "enum": list(INPUT_ROLES)},
                 "name": _STRING,
                 "size": {"type": "integer", "minimum": 0},
                 "sha256": _SHA256,
@@ -118,7 +127,9 @@ def _ingredients() -> dict[str, Any]:
         optional=("cmdline", "cmdline_sha256"),
     )
     digest = {"anyOf": [_SHA256, _SHA384]}
-    inputs = _object("Digests of the inputs by role.", dict.fromkeys(ROLES, digest), optional=ROLES)
+    inputs = _object(
+        "Digests of the inputs by role.", dict.fromkeys(INPUT_ROLES, digest), optional=INPUT_ROLES
+    )
     return _object(
         "One shape of launch.",
         {
@@ -150,23 +161,29 @@ def _profile() -> dict[str, Any]:
         field.name: segment if field.kind == "segment" else value for field in FIELDS if field.kind != "bytes"
     }
     layer = _object("Registers of one mode or role.", registers, optional=tuple(registers))
-    state = {**registers, **dict.fromkeys(LAYERS, layer)}
-    entry = {"anyOf": [_HEX_NUMBER, {"type": "string", "enum": list(ENTRY_WORDS)}]}
-    regions = {"type": "array", "items": {"type": "string", "enum": list(REGIONS)}, "minItems": 1}
-    types = {"type": "string", "enum": list(PAGE_TYPES)}
+    state = {**registers, **dict.fromkeys(STATE_LAYERS, layer)}
+    entries = {
+        role: {"anyOf": [_HEX_NUMBER, {"type": "string", "enum": list(words)}]}
+        for role, words in ENTRY_WORDS.items()
+    }
+    regions = {
+        mode: {"type": "array", "items": {"type": "string", "enum": list(words)}, "minItems": 1}
+        for mode, words in REGIONS.items()
+    }
+    types = {"type": "string", "enum": list(SECTION_PAGE_TYPES)}
     return _object(
         "How one hypervisor launches.",
         {
             "name": _STRING,
             "as_of": _STRING,
-            "regions": _object("By mode, in order.", dict.fromkeys(MODES, regions), optional=MODES),
+            "regions": _object("By mode, in order.", regions, optional=MODES),
             "sections_last": _list(
                 "Kinds launched after all others.", {"type": "string", "enum": list(SECTION_KINDS.values())}
             ),
             "page_types": _object("By kind of section.", dict.fromkeys(KINDS, types)),
             "vmsa_gpa": _HEX_NUMBER,
-            "measured_vcpus": {"type": "string", "enum": ["all", "bsp"]},
-            "entry": _object("Where vCPUs start.", {"bsp": entry, "ap": entry}),
+            "measured_vcpus": {"type": "string", "enum": list(MEASURED_VCPUS)},
+            "entry": _object("Where vCPUs start.", entries),
             "initial_state": _object(
                 "Registers that are not zero; those of a mode or role under its name.",
                 state,
@@ -176,7 +193,33 @@ def _profile() -> dict[str, Any]:
     )
 
 
-def _value(releases: dict[str, Any]) -> dict[str, Any]:
+def _file_document() -> dict[str, Any]:
+    reason = _object("A doubt.", {"kind": {"type": "string", "enum": list(doubt.KINDS)}, "reason": _STRING})
+    return {
+        "profiles": {"maxItems": 0},
+        "ingredients": {"maxItems": 0},
+        "releases": False,
+        "values": {
+            "items": _value(
+                {
+                    "cpu": {"description": "A file has none.", "const": NO_CPU},
+                    "signature": {
+                        "description": "Of the vCPUs that the file does not describe.",
+                        **_or_null(_HEX_NUMBER),
+                    },
+                    "vcpus": {"type": "integer", "minimum": 0, "maximum": MOST_DESCRIBED},
+                    "order": {"type": "string", "enum": list(loaders.ORDERS)},
+                    "origins": _object(
+                        "Where it is from.", {"guest_features": _or_null(_STRING), "policy": _STRING}
+                    ),
+                    "doubts": _list("Why it may not be the digest of a running guest.", reason),
+                }
+            )
+        },
+    }
+
+
+def _guest_value(releases: dict[str, Any]) -> dict[str, Any]:
     block = _object(
         "What a report shows of the ID block.",
         {
@@ -188,31 +231,37 @@ def _value(releases: dict[str, Any]) -> dict[str, Any]:
         },
         optional=("author_key_digest",),
     )
+    return _value(
+        {
+            "cpu": _STRING,
+            "signature": _HEX_NUMBER,
+            "vcpus": {"type": "integer", "minimum": 1, "maximum": MAX_VCPUS},
+            "order": _ORDER,
+            "origins": _object("Where it is from.", {"guest_features": _STRING, "policy": _STRING}),
+            "ingredients": {"description": "An entry of `ingredients`.", **_STRING},
+            "id_block": block,
+            "releases": releases,
+        },
+        optional=("ingredients", "id_block", "releases"),
+    )
+
+
+def _value(own: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the schema of a value; `own` has the keys in which guests and IGVM files differ."""
+    common = {
+        "label": _STRING,
+        "mode": _MODE,
+        "profile": _STRING,
+        "guest_features": _or_null(_HEX_NUMBER),
+        "policy": _HEX_NUMBER,
+        "kernel_hashes": {"type": "boolean"},
+        "cmdline": _or_null(_STRING),
+        "vmsa_gpa": _or_null(_HEX_NUMBER),
+        "algorithm": {"type": "string", "enum": ["sha256", "sha384"]},
+        "digest": {"anyOf": [_SHA256, _SHA384]},
+    }
     return {
-        **_object(
-            "The reference value of one target.",
-            {
-                "label": _STRING,
-                "mode": _MODE,
-                "profile": _STRING,
-                "cpu": _STRING,
-                "signature": _HEX_NUMBER,
-                "vcpus": {"type": "integer", "minimum": 1, "maximum": MAX_VCPUS},
-                "guest_features": _or_null(_HEX_NUMBER),
-                "policy": _HEX_NUMBER,
-                "kernel_hashes": {"type": "boolean"},
-                "cmdline": _or_null(_STRING),
-                "order": _ORDER,
-                "vmsa_gpa": _or_null(_HEX_NUMBER),
-                "algorithm": {"type": "string", "enum": ["sha256", "sha384"]},
-                "digest": {"anyOf": [_SHA256, _SHA384]},
-                "origins": _object("Where it is from.", {"guest_features": _STRING, "policy": _STRING}),
-                "ingredients": {"description": "An entry of `ingredients`.", **_STRING},
-                "id_block": block,
-                "releases": releases,
-            },
-            optional=("ingredients", "id_block", "releases"),
-        ),
+        **_object("The reference value of one target.", common | own, optional=optional),
         "if": {"properties": {"mode": {"const": "snp"}}},
         "then": {"properties": {"algorithm": {"const": "sha384"}, "digest": _SHA384}},
         "else": {"properties": {"algorithm": {"const": "sha256"}, "digest": _SHA256}},
