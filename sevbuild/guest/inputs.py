@@ -70,7 +70,7 @@ class _Pending:
         self.each: list[bytes] | None = [] if apart else None
         self.thread: Thread | None = None
         self.result: HashedInput | None = None
-        self.error: SevbuildError | None = None
+        self.error: BaseException | None = None
 
 
 class InputReader:
@@ -216,7 +216,7 @@ class InputReader:
     def _work(self, job: Job, pending: _Pending) -> None:
         try:
             pending.result = self._works.get(job, _hash)(*job, pending.each)
-        except SevbuildError as error:
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             pending.error = error
 
 
