@@ -140,6 +140,36 @@ def test_a_declared_guest_has_the_published_digest(vector: Vector, tmp_path: Pat
         assert [digest for _, digest in guest.trace(target)][-1] == measured.digest
 
 
+EC2_OF_2023 = {
+    "edgelesssys/constellation 7cb5b83, VLEK, firmware 1.54.1": (
+        2,
+        "c2c84b9364fc9f0f54b04534768c860c6e0e386ad98b96e8b98eca46ac8971d05c531ba48373f054c880cfd1f4a0a84e",
+    ),
+    "github.com/aws/uefi issue 10, m6a.xlarge": (
+        4,
+        "25ac810f5c4750890fb1a158f097962e04d4d7fb640d1d08a99829cf4a70543a47cc6fb192bbe90aa713142361a66155",
+    ),
+}
+"""vCPUs and MEASUREMENT of attestation reports of EC2 instances of 2023, which run aws/uefi image 2."""
+
+
+@pytest.mark.parametrize("report", EC2_OF_2023)
+def test_ec2_hosts_of_2023_started_their_vcpus_with_rdx_0(report: str, tmp_path: Path) -> None:
+    vcpus, measurement = EC2_OF_2023[report]
+    vector = {
+        "mode": "snp",
+        "vmm": "ec2",
+        "firmware": "ec2_img_2.json",
+        "vcpus": vcpus,
+        "sev_features": "0x1",
+    }
+    digests = {}
+    for rdx in ("0x0", "0x600"):
+        (measured,) = _declared({**vector, "rdx": rdx}, tmp_path).measure()
+        digests[measured.target.profile.name] = measured.digest.hex()
+    assert digests["ec2-rdx0"] == measurement != digests["ec2"]
+
+
 @pytest.mark.parametrize("vector", _vectors("digest-from-seed"))
 def test_an_svsm_guest_has_the_digest_read_on_hardware(vector: Vector) -> None:
     sections = tuple(

@@ -112,7 +112,9 @@ def _notes(target: Target, *, igvm: bool) -> tuple[str, ...]:
     notes = []
     features = target.guest_features
     if features is not None and not igvm and features != target.profile.features[target.mode].default:
-        notes.append(f"SEV_FEATURES must be {features:#x}: the host sets them, QEMU has no option for it")
+        notes.append(
+            f"SEV_FEATURES must be {features:#x}: the host sets them, QEMU 10.2 has no option for it"
+        )
     if target.variant.order != "profile":
         notes.append(f"the digest is that of order {target.variant.order}; QEMU launches in its own")
     return tuple(notes)

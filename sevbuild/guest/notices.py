@@ -9,6 +9,7 @@ from sevbuild.image.ovmf import Firmware, section_kind_name
 from sevbuild.launch.policy import SevPolicy, SnpPolicy
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
+from sevbuild.vcpu.describe import feature_names
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
 __all__ = ["firmware_notices", "target_notices"]
@@ -57,7 +58,27 @@ def firmware_notices(variant: Variant, firmware: Firmware, targets: Sequence[Tar
             if name.startswith("0x"):
                 message = f"section {index} has the unknown kind {name}; QEMU launches it as zero pages"
                 notices.append(Notice("warning", where, message, "older SNP trees of QEMU refuse to start"))
+    if variant.kernel is not None and variant.kernel.hashes:
+        loaders = dict.fromkeys(target.profile.loader for target in targets if target.profile.loader)
+        notices += [notice for name in loaders for notice in _hash_table_notices(variant, firmware, name)]
     return notices
+
+
+def _hash_table_notices(variant: Variant, firmware: Firmware, name: str) -> list[Notice]:
+    """Return a warning where a loader writes kernel hashes itself, elsewhere than the firmware has them."""
+    # Only profiles of IGVM files have a loader.
+    from sevbuild.igvm.loaders import loader_named
+
+    loader, table = loader_named(name), firmware.metadata.hash_table
+    if loader.hash_page is None or table is None or table.base == loader.hash_page + loader.hash_offset:
+        return []
+    place = loader.hash_page + loader.hash_offset
+    message = (
+        f"{loader.summary}, given the kernel, writes its hashes at {place:#x} too; this firmware's table is at "
+        f"{table.base:#x}, so that launch has another digest"
+    )
+    hint = "the file alone, without the kernel, is launched as measured"
+    return [Notice("warning", variant.document.where("kernel"), message, hint)]
 
 
 def _launch_notices(target: Target) -> list[Notice]:
@@ -90,22 +111,28 @@ def _launch_notices(target: Target) -> list[Notice]:
 
 def _features_notices(target: Target, features: int) -> list[Notice]:
     profile, mode = target.profile, target.mode
-    found: list[tuple[str, str | None]] = []
-    foreign = features & ~profile.features[mode].known
+    found: list[tuple[str, str, str | None]] = []
+    known = profile.features[mode]
+    newer = features & known.newer & ~known.known
+    foreign = features & ~known.known & ~known.newer
     if mode == "sev-es" and features & _SNP_ACTIVE:
-        found.append(("snp-active (bit 0) is set in an SEV-ES guest's features", None))
+        found.append(("warning", "snp-active (bit 0) is set in an SEV-ES guest's features", None))
         foreign &= ~_SNP_ACTIVE
     if foreign:
-        names = [name for name, bit in SEV_FEATURE_BITS.items() if foreign >> bit & 1] or [f"{foreign:#x}"]
-        message = f"hosts of profile {profile.name} never set {', '.join(names)}; the digest has it as given"
+        names = ", ".join(feature_names(foreign))
+        message = f"hosts of profile {profile.name} never set {names}; the digest has it as given"
         debug_swap = foreign == 1 << SEV_FEATURE_BITS["debug-swap"] and mode == "snp"
         hint = '"qemu-snp-debugswap" is the profile of hosts that set debug-swap' if debug_swap else None
-        found.append((message, hint))
+        found.append(("warning", message, hint))
+    if newer:
+        verb = "are" if newer & (newer - 1) else "is"
+        message = f"{', '.join(feature_names(newer))} {verb} set by hosts newer than profile {profile.name}, and only if asked to"
+        found.append(("note", message, f"the profile is as of {profile.as_of}; the digest has it as given"))
     if mode == "snp" and not features & _SNP_ACTIVE:
-        found.append(("snp-active (bit 0) is clear; every SNP host sets it", None))
+        found.append(("warning", "snp-active (bit 0) is clear; every SNP host sets it", None))
     # The line is looked up only where there is something to say: it takes a scan of the manifest.
     where = target.variant.document.where("launch.guest-features") if found else ""
-    return [Notice("warning", where, message, hint) for message, hint in found]
+    return [Notice(level, where, message, hint) for level, message, hint in found]
 
 
 def _cpu_notices(target: Target) -> list[Notice]:

@@ -52,10 +52,14 @@ LAUNCHERS = ("qemu", "qemu-igvm", "none")
 
 
 class Features(NamedTuple):
-    """Hold SEV_FEATURES of one mode: what its hosts set, and every bit they can set (u64 each)."""
+    """Hold SEV_FEATURES of one mode: what its hosts set, and every bit they can set (u64 each).
+
+    `newer` has the bits that hosts after the profile's date can set as well.
+    """
 
     default: int
     known: int
+    newer: int = 0
 
 
 class Advice(NamedTuple):

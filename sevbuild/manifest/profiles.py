@@ -238,7 +238,8 @@ def _features(table: Table, modes: list[str]) -> dict[str, Features]:
         entry = features.table(mode)
         if entry is not None:
             default = entry.integer("default", 0, _U64, required=True) or 0
-            found[mode] = Features(default, entry.integer("known", 0, _U64, required=True) or 0)
+            known = entry.integer("known", 0, _U64, required=True) or 0
+            found[mode] = Features(default, known, entry.integer("newer", 0, _U64) or 0)
             entry.finish()
     features.finish()
     return found

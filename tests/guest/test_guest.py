@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from sevbuild.errors import FaultsError, MismatchError, SevbuildError
+from sevbuild.errors import FaultsError, MismatchError, Notice, SevbuildError
 from sevbuild.guest.guest import Guest
 from sevbuild.guest.inputs import InputReader
 from sevbuild.guest.notices import firmware_notices
 from sevbuild.image.ovmf import parse_firmware
+from sevbuild.manifest.profiles import load_profile
 from tests.support.cli import run
 from tests.support.firmware import make_firmware
 from tests.support.guests import digest_of, digests_of, guest_of, write_manifest
@@ -37,6 +38,12 @@ def folder(tmp_path: Path) -> Path:
 def _warnings(guest: Guest) -> list[str]:
     guest.measure()
     return [notice.message for notice in guest.notices if notice.level == "warning"]
+
+
+def _notices(folder: Path, **tables: Any) -> list[Notice]:
+    guest = guest_of(folder, firmware=FIRMWARE, **tables)
+    guest.measure()
+    return guest.notices
 
 
 def _sees(folder: Path, *words: str, **tables: Any) -> bool:
@@ -175,13 +182,31 @@ def test_warnings_on_launches(folder: Path) -> None:
     assert _sees(folder, "may debug", launch={"policy": 0xB0000})
     assert _sees(folder, "may debug", launch={"mode": "sev", "policy": 0x0})
     assert _sees(folder, "never set debug-swap", launch={"guest-features": 0x21})
-    assert _sees(folder, "never set secure-tsc, 0x400000", launch={"guest-features": 0x400201}) or _sees(
-        folder, "never set secure-tsc", launch={"guest-features": 0x400201}
-    )
+    assert _sees(folder, "never set bit-22", launch={"guest-features": 0x400201})
     assert _sees(folder, "snp-active (bit 0) is clear", launch={"guest-features": 0x0})
     assert _sees(folder, "snp-active (bit 0) is set", launch={"mode": "sev-es", "guest-features": 0x1})
     assert not _sees(folder, "never set", launch={"guest-features": 0x21, "profile": "qemu-snp-debugswap"})
-    assert _sees(folder, "never set 0x400000", launch={"guest-features": 0x400001})
+    assert _sees(folder, "never set vtom, bit-22", launch={"guest-features": 0x400003})
+
+
+def test_bits_of_newer_hosts_are_noted_and_no_warning(folder: Path) -> None:
+    """SecureTSC and SecureAVIC are for hosts after the date of profile qemu; EC2 and old hosts have neither."""
+    notices = _notices(folder, launch={"guest-features": 0x10201})
+    (note,) = [notice for notice in notices if "set by hosts newer than profile qemu" in notice.message]
+    assert (note.level, note.message.split(" are ")[0]) == ("note", "secure-tsc, secure-avic")
+    assert "as of 2026-02-12" in (note.hint or "")
+    assert not [notice for notice in notices if "never set" in notice.message]
+    one = [
+        note.message
+        for note in _notices(folder, launch={"guest-features": 0x201})
+        if "newer than" in note.message
+    ]
+    assert one == ["secure-tsc is set by hosts newer than profile qemu, and only if asked to"]
+    for profile in ("ec2", "gce", "qemu-snp-legacy-fpu", "qemu-snp-debugswap", "svsm-qemu"):
+        launch = {"guest-features": 0x201, "profile": profile}
+        assert not load_profile(profile).features["snp"].newer
+        if profile != "svsm-qemu":
+            assert _sees(folder, "never set secure-tsc", launch=launch)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sevbuild.igvm.headers import (
     SupportedPlatform,
     VpContext,
 )
-from sevbuild.igvm.load import load
+from sevbuild.igvm.load import LoadRequest, load
 from sevbuild.igvm.loaders import LOADERS
 from sevbuild.igvm.pages import UpdateMaker
 from sevbuild.igvm.portable import portable_breaches
@@ -277,6 +278,28 @@ def test_a_kernel_beside_a_ready_file(tmp_path: Path) -> None:
     assert one != other
     with pytest.raises(SevbuildError, match="writes no kernel hashes of its own"):
         digests_of(tmp_path, launch={"profile": "qemu-igvm"}, **tables)
+
+
+def test_cloud_hypervisor_writes_a_table_of_its_own(tmp_path: Path) -> None:
+    """Given the kernel, it puts the hashes at 0x10c00: where OVMF's table lies elsewhere that is another launch."""
+    (tmp_path / "kernel").write_bytes(b"kernel")
+    tables: dict[str, Any] = {
+        "launch": {"mode": "snp", "profile": "cloud-hypervisor-kvm"},
+        "kernel": {"path": "kernel", "cmdline": "quiet"},
+    }
+    hashes = KernelHashes(sha256(b"kernel").digest(), sha256(b"").digest(), cmdline_digest(b"quiet"))
+    loader = LOADERS["cloud-hypervisor-kvm"]
+    for page, same in ((0x810000, False), (0x10000, True)):
+        sections = [(0x800000, 0x3000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (page, 0x1000, 0x10)]
+        image = make_firmware(size=0x4000, sections=sections, hash_table=(page + 0xC00, 0x400))
+        (tmp_path / "OVMF.fd").write_bytes(image)
+        guest = guest_of(tmp_path, firmware={"path": "OVMF.fd"}, **tables)
+        (item,) = guest.measure()
+        source = MemorySource(igvm_file(guest, item.target, item.plan))
+        given = load(read_igvm(source), loader, UpdateMaker(source), LoadRequest(kernel_hashes=hashes))
+        assert (LaunchTree().digest(given.plan) == item.digest) == same
+        warned = [notice for notice in guest.notices if "writes its hashes at 0x10c00 too" in notice.message]
+        assert [notice.level for notice in warned] == ([] if same else ["warning"])
 
 
 def test_the_fixtures_through_a_manifest(tmp_path: Path) -> None:

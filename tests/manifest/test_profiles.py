@@ -80,8 +80,8 @@ def test_every_value_of_the_whole_has_a_source(name: str) -> None:
     [
         ("qemu-es-init2", {"launch.modes": "['sev-es']", "command.properties.legacy-vm-type": "off", "initial-state.sev-es.mxcsr": "0x1f80", "initial-state.sev-es.x87-fcw": "0x37f"}),
         ("qemu-es-debugswap", {"launch.modes": "['sev-es']", "guest-features.sev-es.default": "0x20", "guest-features.sev-es.known": "0x20"}),
-        ("qemu-snp-debugswap", {"launch.modes": "['snp']", "guest-features.snp.default": "0x21", "guest-features.snp.known": "0x21"}),
-        ("qemu-snp-legacy-fpu", {"launch.modes": "['snp']", "initial-state.snp.mxcsr": "0x0", "initial-state.snp.x87-fcw": "0x0"}),
+        ("qemu-snp-debugswap", {"launch.modes": "['snp']", "guest-features.snp.default": "0x21", "guest-features.snp.known": "0x21", "guest-features.snp.newer": "0x0"}),
+        ("qemu-snp-legacy-fpu", {"launch.modes": "['snp']", "guest-features.snp.newer": "0x0", "initial-state.snp.mxcsr": "0x0", "initial-state.snp.x87-fcw": "0x0"}),
         ("ec2-rdx0", {"initial-state.rdx": "0x0"}),
     ],
 )  # fmt: skip
