@@ -138,6 +138,7 @@ def test_a_profile_that_says_nothing_has_no_command(tmp_path: Path) -> None:
     from sevbuild.manifest.profiles import PROFILE_DIRECTORY, load_profile
 
     text = Path(PROFILE_DIRECTORY, "qemu.toml").read_text().replace('[command]\nlauncher = "qemu"\n', "")
+    text = text.replace('name = "qemu"', 'name = "own"', 1)
     assert "command" not in tomli.loads(text)
     (tmp_path / "own.toml").write_text(text)
     command = load_profile("own.toml", str(tmp_path)).command
