@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -20,6 +21,7 @@ __all__ = [
     "file_starts_with",
     "hash_files",
     "hash_range",
+    "is_regular",
     "make_folder",
     "native_path",
     "path_from",
@@ -28,6 +30,7 @@ __all__ = [
     "read_standard_input",
     "read_standard_text",
     "read_text",
+    "why_unreadable",
     "write_file",
 ]
 
@@ -122,9 +125,29 @@ def native_path(text: str) -> str:
     return os.fsdecode(encode_text(text))
 
 
+def is_regular(path: str) -> bool:
+    """Tell whether a path leads to a regular file, which can be read more than once."""
+    return os.path.isfile(path)
+
+
+def why_unreadable(path: str) -> SevbuildError | None:
+    """Return the error that reading a file would meet at once, None where it can be opened.
+
+    A pipe is not opened, for that waits for who writes it.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            with open(path, "rb", buffering=0):
+                pass
+    except OSError as error:
+        return _cannot(path, error)
+    return None
+
+
 def file_starts_with(path: str, magic: bytes) -> bool:
     """Tell whether a path is that of a regular file that begins with these bytes; a pipe is left alone."""
-    return os.path.isfile(path) and read_range(path, 0, len(magic)) == magic
+    return is_regular(path) and read_range(path, 0, len(magic)) == magic
 
 
 def hash_files(

@@ -35,15 +35,13 @@ def register(app: typer.Typer) -> None:
         offline: bool = OFFLINE,
         quiet: bool = QUIET,
     ) -> None:
-        """Check a manifest and its inputs, and look into the firmware."""
-        from sevbuild.guest.lint import lint_guest
+        """Check a manifest and its inputs: that they are there, and what they are taken for."""
+        from sevbuild.guest.lint import check_guest
 
         lock = LockOptions(locked, frozen, lock_file, offline)
         held = lock.check(manifest, settings)
         guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
-        guest.check_inputs()
-        held(guest, guest.targets, everything=True)
-        guest.notices.extend(lint_guest(guest))
+        check_guest(guest, lambda: held(guest, guest.targets, everything=True))
         print_notices(guest.notices, quiet=quiet)
         warnings = sum(notice.level == "warning" for notice in guest.notices)
         count = len(guest.targets)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.fs import read_standard_text, read_text
-from sevbuild.guest.downloads import SVSM_LIMIT, declared_downloads
+from sevbuild.guest.declared import SVSM_LIMIT, refuse_missing
+from sevbuild.guest.downloads import declared_downloads
 from sevbuild.guest.inputs import InputReader, Network, check_pin
 from sevbuild.guest.kernel import KernelReader
 from sevbuild.guest.notices import firmware_notices, target_notices
@@ -179,7 +180,7 @@ class Guest:
     def _begin(self, targets: Sequence[Target]) -> None:
         """Start what can run beside the rest: kernel files in threads, then the firmware's pages here."""
         variants = {id(target.variant): target.variant for target in targets}
-        self._start(variants.values())
+        self._start(list(variants.values()))
         firmware_first = [t for t in targets if t.order == "profile" and t.variant.firmware.path is not None]
         for mode, variant in {
             (t.mode == "snp", id(t.variant)): (t.mode, t.variant) for t in firmware_first
@@ -191,7 +192,9 @@ class Guest:
                 self._tree.prime(LaunchPlan(mode, policy, None, (update,), ()))
         self._kernels.check_names(self.manifest.variants)
 
-    def _start(self, variants: Iterable[Variant]) -> None:
+    def _start(self, variants: Sequence[Variant]) -> None:
+        """Begin to hash what these variants name, once all of it is known to be there."""
+        refuse_missing(variants, self._reader)
         for variant in variants:
             self._kernels.start(variant)
             if self._igvm is not None:

@@ -8,7 +8,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.errors import MismatchError, SevbuildError, within
-from sevbuild.fs import file_size, hash_files, hash_range, path_from, read_file, read_range
+from sevbuild.fs import file_size, hash_files, hash_range, is_regular, path_from, read_file, read_range
 from sevbuild.image.ovmf import Firmware, parse_firmware
 
 if TYPE_CHECKING:
@@ -127,6 +127,10 @@ class InputReader:
         """Return `size` bytes at `offset` of a file, fewer where it ends before."""
         self._verify_whole(path)
         return read_range(self.resolve(path), offset, size)
+
+    def is_regular(self, path: str) -> bool:
+        """Tell whether a path leads to a regular file, which can be read more than once."""
+        return is_regular(self.resolve(path))
 
     def size(self, path: str) -> int:
         """Return the size of a file in bytes."""

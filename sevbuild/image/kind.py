@@ -69,7 +69,6 @@ _MAGICS = (
 )
 _BOOT_FLAG = (0x1FE, b"\x55\xaa")
 _HEADER = (0x202, b"HdrS")
-_TEXT = 512
 
 
 def kind_of(head: bytes) -> FileKind | None:
@@ -123,11 +122,10 @@ def _pe_sections(head: bytes) -> set[bytes] | None:
 
 
 def _text_name(head: bytes) -> str:
-    start = head[:_TEXT]
     # A cut at a fixed place may go through a character of up to four bytes.
-    for end in range(len(start), len(start) - (4 if len(head) > _TEXT else 1), -1):
+    for end in range(len(head), len(head) - (4 if len(head) == HEAD_SIZE else 1), -1):
         try:
-            text = start[:end].decode("utf-8")
+            text = head[:end].decode("utf-8")
         except UnicodeDecodeError:
             continue
         return "document" if all(letter.isprintable() or letter in "\n\r\t" for letter in text) else ""

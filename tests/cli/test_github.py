@@ -59,10 +59,23 @@ def test_faults_are_annotated_where_they_stand(on_github: Path) -> None:
 
 
 def test_errors_without_a_place(on_github: Path) -> None:
-    result = run("measure", write_manifest(on_github, firmware={"path": "missing"}))
+    result = run("measure", on_github / "missing.toml")
     ((name, where, message),) = commands(result)
     assert (result.status, name, where) == (2, "error", {})
-    assert "missing" in message
+    assert "missing.toml" in message
+
+
+def test_every_input_that_is_missing_has_its_line(on_github: Path) -> None:
+    kernel = {"path": "no-kernel", "cmdline": "quiet"}
+    path = write_manifest(
+        on_github, firmware={"path": "no-firmware"}, kernel=kernel, initrd={"path": ["a", "b"]}
+    )
+    for verb in ("measure", "check", "lock"):
+        found = commands(run(verb, path))
+        assert [name for name, _, _ in found] == ["error"] * 4
+        lines = [int(where["line"]) for _, where, _ in found]
+        assert lines == sorted(lines)
+        assert all(where["file"] == "guest.toml" for _, where, _ in found)
 
 
 def test_errors_that_begin_with_a_place(on_github: Path) -> None:

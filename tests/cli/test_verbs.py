@@ -17,6 +17,7 @@ from sevbuild.guest.starter import TEMPLATES
 from tests.support.cli import run
 from tests.support.firmware import make_firmware
 from tests.support.guests import write_manifest
+from tests.support.kernels import BZIMAGE
 from tests.support.shared import ROOT
 
 HELLO = ROOT / "guests" / "hello"
@@ -28,7 +29,7 @@ def _guest(folder: Path, **tables: Any) -> Path:
         size=0x10000, sections=SECTIONS, reset=0x80B004, hash_table=(0x810C00, 0x400), fill=b"OVMF"
     )
     (folder / "OVMF.fd").write_bytes(image)
-    (folder / "kernel").write_bytes(b"kernel")
+    (folder / "kernel").write_bytes(BZIMAGE)
     base: dict[str, Any] = {"firmware": {"path": "OVMF.fd"}, "kernel": {"path": "kernel", "cmdline": "quiet"}}
     return write_manifest(folder, **{**base, **tables})
 

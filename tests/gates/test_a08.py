@@ -52,8 +52,8 @@ def folder(tmp_path: Path) -> Path:
         size=0x10000, sections=SECTIONS, reset=0x80B004, hash_table=(0x810C00, 0x400), fill=b"OVMF"
     )
     (place / NAMES["firmware"]).write_bytes(image)
-    (place / NAMES["kernel"]).write_bytes(b"kernel")
-    (place / NAMES["initrd"]).write_bytes(b"initrd")
+    (place / NAMES["kernel"]).write_bytes(b"\x01kernel")
+    (place / NAMES["initrd"]).write_bytes(b"\x01initrd")
     _manifest(place, {"cmdline": LINE})
     return place
 
@@ -196,7 +196,9 @@ def test_a_path_at_fault_is_named_and_no_traceback(locales: dict[str, Environmen
     for environment in locales.values():
         result = run(environment, "measure", "-q", "guest.toml", cwd=folder)
         assert (result.returncode, result.stdout) == (2, b"")
-        assert result.stderr == "error: cannot read größe: No such file or directory\n".encode()
+        message = "kernel.path: cannot read größe: No such file or directory\n"
+        assert result.stderr.startswith(b"error: guest.toml:")
+        assert result.stderr.endswith(message.encode())
 
 
 def test_the_library_opens_and_writes_the_same_bytes(locales: dict[str, Environment], folder: Path) -> None:

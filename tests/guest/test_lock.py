@@ -28,6 +28,7 @@ from tests.support.pe import make_uki
 from tests.support.shared import ROOT
 
 SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
+KERNEL = b"\x02kern\x02" * 99
 PARTS = [(".linux", b"kernel" * 99), (".initrd", b"initrd" * 9999), (".cmdline", b"quiet")]
 TABLES: dict[str, Any] = {
     "firmware": {"path": "OVMF.fd"},
@@ -43,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     """Return a folder with every input."""
     image = make_firmware(size=0x10000, sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=b"OVMF")
     (tmp_path / "OVMF.fd").write_bytes(image)
-    for name, data in (("kernel", b"kernel" * 99), ("one", b"1" * 5000), ("two", b"2" * 300_000)):
+    for name, data in (("kernel", KERNEL), ("one", b"\x01" * 5000), ("two", b"\x02" * 300_000)):
         (tmp_path / name).write_bytes(data)
     (tmp_path / "image.efi").write_bytes(make_uki(PARTS))
     return tmp_path
@@ -75,9 +76,9 @@ def test_what_a_lock_holds(folder: Path) -> None:
     path = _locked(folder)
     lock = decode_lock((folder / "guest.lock").read_text(), "guest.lock")
     found = {entry.name: (entry.role, entry.size, entry.digest) for entry in lock.inputs}
-    both = b"1" * 5000 + b"2" * 300_000
+    both = b"\x01" * 5000 + b"\x02" * 300_000
     assert found["one + two"] == ("initrd", len(both), sha256(both).digest())
-    assert found["kernel"] == ("kernel", 594, sha256(b"kernel" * 99).digest())
+    assert found["kernel"] == ("kernel", 594, sha256(KERNEL).digest())
     assert found["OVMF.fd"][:2] == ("firmware", 0x10000)
     assert lock.cpus == {"EPYC-v4": 0x800F12}
     assert lock.profiles == {"qemu": profile_digest(load_profile("qemu"))}
@@ -107,7 +108,7 @@ def test_a_changed_input_is_named(folder: Path) -> None:
     assert (
         f"guest.lock is stale: kernel kernel is 5 bytes, sha256 {sha256(b'other').hexdigest()}" in result.err
     )
-    assert f"locked is 594 bytes, sha256 {sha256(b'kernel' * 99).hexdigest()}\n" in result.err
+    assert f"locked is 594 bytes, sha256 {sha256(KERNEL).hexdigest()}\n" in result.err
     assert result.err.count("\n") == 2
     for verb in ("plan", "check"):
         assert run(verb, "-q", path, "--frozen").status == 1
@@ -416,10 +417,7 @@ def test_a_wrong_digest_and_a_damaged_cache(folder: Path, server: Server) -> Non
     path = write_manifest(folder, **tables)
     result = run("measure", "-q", path, "--set", f"kernel.sha256={'00' * 32}")
     assert (result.status, result.out) == (1, "")
-    assert (
-        f"{server.url}/kernel: sha256 is {sha256(b'kernel' * 99).hexdigest()}, the manifest pins"
-        in result.err
-    )
+    assert f"{server.url}/kernel: sha256 is {sha256(KERNEL).hexdigest()}, the manifest pins" in result.err
     assert run("measure", "-q", path).status == 0
     cache = folder / "cache" / "sha256"
     for entry in list(cache.iterdir()):

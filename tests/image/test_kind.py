@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 
 from sevbuild.image.kind import HEAD_SIZE, KINDS, kind_of
 from tests.support.firmware import make_firmware
+from tests.support.kernels import BZIMAGE, CPIO
 from tests.support.pe import make_uki
 from tests.support.real import newest_file, real_file, real_kernels
 from tests.support.shared import ROOT
-
-BZIMAGE = b"MZ".ljust(0x1FE, b"\0") + b"\x55\xaa" + b"\0\0" + b"HdrS"
-CPIO = b"070701" + b"0" * 104
 
 
 @pytest.mark.parametrize(
