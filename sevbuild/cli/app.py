@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from sevbuild.cli import INTERRUPTED, VERBS
+from sevbuild.cli.parser import Application
 from sevbuild.cli.report import print_usage
 
 __all__ = ["build_app", "run_app"]
@@ -17,11 +18,9 @@ def build_app(verbs: list[str]) -> typer.Typer:
     """Return the application with these verbs alone: each costs an import."""
     from importlib import import_module
 
-    app = typer.Typer(
+    app = Application(
         name="sevbuild",
         add_completion=len(verbs) > 1,
-        no_args_is_help=True,
-        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

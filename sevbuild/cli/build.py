@@ -53,8 +53,6 @@ def register(app: typer.Typer) -> None:
 
         if link and no_copy:
             raise SevbuildError("--link and --no-copy exclude each other")
-        if not output:
-            raise SevbuildError("--output must name a folder")
         inputs = "link" if link else "none" if no_copy else "copy"
         lock = LockOptions(locked, frozen, lock_file, offline)
         held = lock.check(manifest, settings)

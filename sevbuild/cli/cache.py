@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import check_format
+from sevbuild.cli.parser import Application
 from sevbuild.cli.report import print_data, print_line, print_text
 
 __all__ = ["register"]
@@ -16,11 +17,7 @@ DIGESTS: Any = typer.Argument([], metavar="[SHA256]...", help="Remove these alon
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the application."""
-    verb = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        help="Show or clean the cache of inputs that were fetched by URL.",
-    )
+    verb = Application(help="Show or clean the cache of inputs that were fetched by URL.")
     app.add_typer(verb, name="cache")
 
     @verb.command()

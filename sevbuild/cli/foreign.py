@@ -18,14 +18,16 @@ class ForeignOptions(NamedTuple):
 
     loader: list[str]
     vcpus: int | None
-    model: str
-    with_kernel: str
-    with_initrd: str
-    with_cmdline: str
+    model: str | None
+    with_kernel: str | None
+    with_initrd: str | None
+    with_cmdline: str | None
 
     def given(self) -> list[str]:
         """Return the flags that were given."""
-        return [f"--{name.replace('_', '-')}" for name, value in self._asdict().items() if value]
+        return [
+            f"--{name.replace('_', '-')}" for name, value in self._asdict().items() if value not in ([], None)
+        ]
 
 
 def refuse_foreign_options(options: ForeignOptions) -> None:
@@ -92,11 +94,12 @@ def _measured(
     file: ForeignFile, options: ForeignOptions, targets: Sequence[str], *, quiet: bool
 ) -> list[ForeignMeasured]:
     hashes = None
-    if options.with_kernel:
-        hashes = kernel_hashes_of(options.with_kernel, options.with_initrd, options.with_cmdline)
-    elif options.with_initrd or options.with_cmdline:
+    if options.with_kernel is not None:
+        # The host hashes the empty line where it is given none.
+        hashes = kernel_hashes_of(options.with_kernel, options.with_initrd, options.with_cmdline or "")
+    elif options.with_initrd is not None or options.with_cmdline is not None:
         raise SevbuildError("--with-initrd and --with-cmdline belong to a kernel", hint="--with-kernel FILE")
-    launch = ForeignLaunch(options.loader, options.vcpus, options.model, hashes)
+    launch = ForeignLaunch(options.loader, options.vcpus, options.model or "", hashes)
     loaded, refused = file.load(launch)
     if targets:
         by_label = {item.label: item for item in loaded}

@@ -69,13 +69,13 @@ VCPUS: Any = typer.Option(
     None, "--vcpus", metavar="N", help="For an IGVM file: start N vCPUs, not as many as it describes."
 )
 MODEL: Any = typer.Option(
-    "", "--model", metavar="CPU", help="For an IGVM file: the CPU of vCPUs it does not describe."
+    None, "--model", metavar="CPU", help="For an IGVM file: the CPU of vCPUs it does not describe."
 )
 WITH_KERNEL: Any = typer.Option(
-    "", "--with-kernel", metavar="FILE", help="For an IGVM file: the kernel that Cloud Hypervisor is given."
+    None, "--with-kernel", metavar="FILE", help="For an IGVM file: the kernel that Cloud Hypervisor is given."
 )
-WITH_INITRD: Any = typer.Option("", "--with-initrd", metavar="FILE", help="The initrd beside it.")
-WITH_CMDLINE: Any = typer.Option("", "--with-cmdline", metavar="TEXT", help="The command line beside it.")
+WITH_INITRD: Any = typer.Option(None, "--with-initrd", metavar="FILE", help="The initrd beside it.")
+WITH_CMDLINE: Any = typer.Option(None, "--with-cmdline", metavar="TEXT", help="The command line beside it.")
 LOCKED: Any = typer.Option(False, "--locked", help="Exit 1 unless guest.lock says what is found.")
 FROZEN: Any = typer.Option(False, "--frozen", help="As --locked; without a guest.lock, exit 2.")
 LOCK_FILE: Any = typer.Option(
@@ -126,7 +126,7 @@ def check_format(value: str, known: tuple[str, ...], *, flag: str = "--format") 
 
 def igvm_options(
     path: str,
-    given: tuple[list[str], int | None, str, str, str, str],
+    given: tuple[list[str], int | None, str | None, str | None, str | None, str | None],
     refused: Mapping[str, object],
 ) -> ForeignOptions | None:
     """Return what an IGVM file at `path` is launched with, None for a manifest.
@@ -135,7 +135,7 @@ def igvm_options(
     those of flags for manifests by what is said of them. Raises SevbuildError for the one with the other.
     """
     found = file_starts_with(path, FOREIGN_MAGIC)
-    if not found and not any(given):
+    if not found and all(value in ([], None) for value in given):
         return None
     from sevbuild.cli.foreign import ForeignOptions, refuse_foreign_options
 

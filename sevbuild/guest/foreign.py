@@ -181,9 +181,9 @@ class _ResetState:
         return initial_vmsa(state, entry=entry, signature=self._signature, guest_features=features)
 
 
-def kernel_hashes_of(kernel: str, initrd: str, cmdline: str) -> KernelHashes:
-    """Return the digests of a kernel, an initrd (empty for none) and a command line."""
-    initrd_digest = hash_files([initrd])[0].digest() if initrd else EMPTY_INITRD_DIGEST
+def kernel_hashes_of(kernel: str, initrd: str | None, cmdline: str) -> KernelHashes:
+    """Return the digests of a kernel, an initrd where there is one, and a command line."""
+    initrd_digest = EMPTY_INITRD_DIGEST if initrd is None else hash_files([initrd])[0].digest()
     command = encode_text(cmdline)
     return KernelHashes(hash_files([kernel])[0].digest(), initrd_digest, cmdline_digest(command))
 

@@ -1,0 +1,79 @@
+"""What every verb does alike with its words: none of them is empty, and what is wrong is said in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from sevbuild.errors import SevbuildError
+
+__all__ = ["Application"]
+
+EMPTY_VALUES = ("--cmdline", "--with-cmdline")
+"""Options of which an empty value is one: the command line of no words."""
+
+
+class _Strict:
+    """Parse words as the base does, having refused empty ones; to be mixed into a command."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        parser = super().make_parser(ctx)  # type: ignore[misc]
+        parse = parser.parse_args
+
+        def parse_strictly(args: list[str]) -> Any:
+            # Before any of them is read as a number or a choice, whose own complaint would hide this one.
+            given, rest, order = parse(args)
+            if not ctx.resilient_parsing and not given.get("help"):
+                for parameter in self.params:  # type: ignore[attr-defined]
+                    _refuse_empty(parameter, given.get(parameter.name))
+            return given, rest, order
+
+        parser.parse_args = parse_strictly
+        return parser
+
+
+class Verb(_Strict, TyperCommand):
+    """Hold one verb."""
+
+
+class Verbs(_Strict, TyperGroup):
+    """Hold several verbs."""
+
+
+class Application(typer.Typer):
+    """Collect verbs, as typer does."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(cls=Verbs, no_args_is_help=True, rich_markup_mode=None, **settings)
+
+    def command(  # type: ignore[override]
+        self, name: str | None = None, **settings: Any
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Return what makes a verb of a function."""
+        return super().command(name, cls=Verb, **settings)
+
+
+def _refuse_empty(parameter: Any, value: Any) -> None:
+    """Raise SevbuildError where a value that was given is empty, or a member of one with commas is."""
+    name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else _argument(parameter)
+    if name in EMPTY_VALUES:
+        return
+    metavar = parameter.metavar or ""
+    words = value if isinstance(value, list | tuple) else [value]
+    if "COMMAND" in metavar:
+        # The words of a command are its own, after the first.
+        words = words[:1]
+    for word in words:
+        if isinstance(word, str) and not all(map(str.strip, word.split(",")) if "," in metavar else [word]):
+            hint = "a shell variable that is not set reads as empty"
+            hint += "" if parameter.required else f"; leave {name} out where nothing is meant"
+            raise SevbuildError(f"{name}: empty", hint=hint)
+
+
+def _argument(parameter: Any) -> str:
+    """Return the name of an argument as the help has it, without brackets and dots: `FILE`."""
+    words = (parameter.metavar or parameter.name.upper()).strip("[]. ").split()
+    return str(words[0]).strip("[].")
