@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from sevbuild.errors import Notice, SevbuildError
@@ -17,11 +17,15 @@ __all__ = ["PRODUCERS", "Artifact", "ArtifactProducer"]
 
 
 class Artifact(NamedTuple):
-    """Hold one file made for a target; `role` is what bundle.json calls it in the target's `files`."""
+    """Hold one file made for a target; `role` is what bundle.json calls it in the target's `files`.
+
+    `earlier` makes it as it was written before, where a bundle with that file is still consistent.
+    """
 
     role: str
     name: str
     data: bytes
+    earlier: Callable[[], bytes] | None = None
 
 
 class ArtifactProducer(Protocol):
@@ -93,19 +97,21 @@ def _igvm(guest: Guest, measured: Measured, files: Mapping[str, str], folder: st
 
 
 def _commands(guest: Guest, measured: Measured, files: Mapping[str, str], folder: str) -> Iterable[Artifact]:
-    """Make the commands that launch the target, with paths relative to where they lie."""
-    from sevbuild.bundle.commands import launch_files
+    """Make the commands that launch the target."""
+    from sevbuild.bundle.commands import earlier_domain, launch_files
     from sevbuild.bundle.launch import ROLES
 
-    here = {role: posixpath.relpath(path, folder) for role, path in files.items() if role in ROLES}
+    launched = {role: path for role, path in files.items() if role in ROLES}
+    target = measured.target
     try:
-        made = launch_files(guest, measured.target, here, digest=measured.digest)
+        made = launch_files(guest, target, launched, folder=folder, digest=measured.digest)
     except SevbuildError as error:
         # The guest can be measured and bundled all the same.
-        guest.notices.append(Notice("warning", measured.target.label, error.message, error.hint))
+        guest.notices.append(Notice("warning", target.label, error.message, error.hint))
         return
     for name, data in made.items():
-        yield Artifact(_COMMAND_ROLES[name], name, data)
+        earlier = partial(earlier_domain, guest, target, launched, folder) if name == "libvirt.xml" else None
+        yield Artifact(_COMMAND_ROLES[name], name, data, earlier)
 
 
 _COMMAND_ROLES = {

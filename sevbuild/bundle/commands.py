@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sevbuild.bundle.launch import Launch, describe_launch
-from sevbuild.bundle.libvirt import domain_values, finalize_xml
+from sevbuild.bundle.libvirt import LIBVIRT_FOLDER, domain_values, finalize_xml
 from sevbuild.bundle.qemu import Option, qemu_options, resolve
 from sevbuild.bundle.shell import option_line, quote
 from sevbuild.errors import SevbuildError
@@ -20,31 +21,30 @@ from sevbuild.text import decode_text, encode_text, visible
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["LIBVIRT_FOLDER", "launch_files", "libvirt_xml", "qemu_arguments", "qemu_json", "shell_script"]
-
-LIBVIRT_FOLDER = "/bundle"
-"""Where libvirt, which wants absolute paths, is told that relative ones start: to be replaced."""
+__all__ = ["earlier_domain", "launch_files", "libvirt_xml", "qemu_arguments", "qemu_json", "shell_script"]
 
 
 def launch_files(
-    guest: Guest, target: Target, files: Mapping[str, str], *, digest: bytes | None = None
+    guest: Guest, target: Target, files: Mapping[str, str], *, folder: str = "", digest: bytes | None = None
 ) -> dict[str, bytes]:
     """Return the launch commands of a target, file name to contents; the same bytes for the same guest.
 
-    `files` maps roles (`firmware`, `kernel`, `initrd`, `igvm`, `vmsa0`, `vmsa1`) to paths relative to the
-    folder that these files go to. `digest` is the target's launch digest, computed where it is not given.
+    `files` maps roles (`firmware`, `kernel`, `initrd`, `igvm`, `vmsa0`, `vmsa1`) to paths in a bundle, and
+    the commands go to its `folder`: the scripts name files from there, the domain from the bundle's own
+    place. `digest` is the target's launch digest, computed where it is not given.
     Empty for a profile without a launch command. A command line that no XML document can hold is launched
     by the script alone.
     """
     if target.profile.command.launcher == "none":
         return {}
-    launch = describe_launch(guest, target, files)
+    placed = describe_launch(guest, target, files)
+    launch = _from_folder(placed, folder)
     found = {
         "qemu.json": qemu_json(launch),
         "launch.sh": shell_script(launch, here=True),
     }
     try:
-        found["libvirt.xml"] = libvirt_xml(launch)
+        found["libvirt.xml"] = libvirt_xml(placed)
     except SevbuildError as error:
         from sevbuild.errors import Notice
 
@@ -55,6 +55,20 @@ def launch_files(
             digest = measured.digest
         found["validate.sh"] = validate_script(launch, digest)
     return found
+
+
+def earlier_domain(guest: Guest, target: Target, files: Mapping[str, str], folder: str) -> bytes:
+    """Return libvirt.xml as it was written when its paths still led out of the stand-in."""
+    launch = _from_folder(describe_launch(guest, target, files), folder)
+    paths = {role: posixpath.normpath(f"{LIBVIRT_FOLDER}/{path}") for role, path in launch.files.items()}
+    values = domain_values(launch._replace(files=paths), LIBVIRT_FOLDER)
+    return _render("domain.xml.j2", launch=launch, **{**values, "stand_in": None})
+
+
+def _from_folder(launch: Launch, folder: str) -> Launch:
+    return launch._replace(
+        files={role: posixpath.relpath(path, folder or ".") for role, path in launch.files.items()}
+    )
 
 
 def qemu_arguments(launch: Launch) -> list[str]:

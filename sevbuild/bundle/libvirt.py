@@ -11,7 +11,10 @@ from sevbuild.bundle.qemu import GUEST_ID, IGVM_ID, guest_properties, qemu_optio
 from sevbuild.errors import SevbuildError
 from sevbuild.text import decode_text, visible
 
-__all__ = ["domain_values", "finalize_xml"]
+__all__ = ["LIBVIRT_FOLDER", "domain_values", "finalize_xml"]
+
+LIBVIRT_FOLDER = "/bundle"
+"""Where libvirt, which wants absolute paths, is told that relative ones start: to be replaced."""
 
 _KNOWN_CPUS = ("EPYC", "EPYC-IBPB", "EPYC-Rome", "EPYC-Milan", "EPYC-Genoa", "Dhyana")
 """Models that every libvirt with sev-snp knows by these names (libvirt 10.5 src/cpu_map)."""
@@ -45,10 +48,8 @@ def _in_xml(code: int) -> bool:
 
 
 def domain_values(launch: Launch, folder: str) -> dict[str, Any]:
-    """Return what the template of a domain fills in; paths are made absolute below `folder`."""
-    launch = launch._replace(
-        files={role: os.path.normpath(os.path.join(folder, path)) for role, path in launch.files.items()}
-    )
+    """Return what the template of a domain fills in; relative paths are put below `folder`, as they stand."""
+    launch = launch._replace(files={role: os.path.join(folder, path) for role, path in launch.files.items()})
     # libvirt has no element for further properties of the guest object, so QEMU gets all of it.
     security = not launch.properties
     cpu = launch.cpu if launch.cpu in _KNOWN_CPUS else None
@@ -69,6 +70,7 @@ def domain_values(launch: Launch, folder: str) -> dict[str, Any]:
     label = "-".join([launch.guest, *launch.label.split("/")])
     return {
         "name": "".join(char if char in _NAME else "-" for char in label),
+        "stand_in": folder if folder == LIBVIRT_FOLDER else None,
         "title": visible(f"{launch.guest} {launch.version}, {launch.label}"),
         "memory": int(launch.machine.memory[:-1]) * (1024 if launch.machine.memory[-1] == "G" else 1),
         "files": {"kernel": None, "initrd": None, "firmware": None, **launch.files},

@@ -218,7 +218,7 @@ def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDoc
         found = files.get(path)
         if found is None:
             raise MismatchError(f"{target.label}: {DOCUMENT} has no {artifact.role} for it")
-        if found.role != artifact.role or found.sha256 != sha256(artifact.data).digest():
+        if found.role != artifact.role or not _is(found.sha256, artifact):
             raise MismatchError(f"{path}: not the {artifact.role} of {target.label}")
         return path
 
@@ -230,6 +230,13 @@ def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDoc
     if REFERENCE not in files or files[REFERENCE].sha256 != sha256(reference_bytes(reference)).digest():
         raise MismatchError(f"{REFERENCE}: not the reference values of what was measured")
     _check_roles(bundle, roles)
+
+
+def _is(digest: bytes, artifact: Artifact) -> bool:
+    """Tell whether a file is what this release makes, or what was made of the same target before."""
+    if digest == sha256(artifact.data).digest():
+        return True
+    return artifact.earlier is not None and digest == sha256(artifact.earlier()).digest()
 
 
 def _check_roles(bundle: BundleDocument, roles: Mapping[str, set[str]]) -> None:

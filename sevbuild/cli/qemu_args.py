@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, check_format, read_settings
 from sevbuild.cli.report import print_data, print_notices, print_warning
+from sevbuild.errors import SevbuildError
 
 __all__ = ["register"]
 
@@ -24,16 +27,23 @@ def register(app: typer.Typer) -> None:
         fmt: str = typer.Option(
             "shell", "--format", "-f", metavar="|".join(FORMATS), help="How to print it."
         ),
-        folder: str = typer.Option(
-            "/bundle", "--folder", metavar="DIR", help="Where relative paths start for libvirt."
+        folder: str | None = typer.Option(
+            None,
+            "--folder",
+            metavar="DIR",
+            help="Where relative paths start for libvirt, /bundle if not given.",
+            show_default=False,
         ),
         settings: list[str] = SETTINGS,
         quiet: bool = QUIET,
     ) -> None:
         """Print the command that launches a target: a shell script, QEMU's arguments, a libvirt domain."""
         check_format(fmt, FORMATS)
+        if folder is not None and fmt != "libvirt":
+            raise SevbuildError("--folder: goes with --format libvirt; other forms name paths as they are")
         from sevbuild.bundle.commands import libvirt_xml, qemu_json, shell_script
         from sevbuild.bundle.launch import describe_launch
+        from sevbuild.bundle.libvirt import LIBVIRT_FOLDER
         from sevbuild.bundle.own_files import own_files, single_target
         from sevbuild.guest.guest import load_guest
 
@@ -43,7 +53,8 @@ def register(app: typer.Typer) -> None:
         if fmt == "json":
             data = qemu_json(launch)
         elif fmt == "libvirt":
-            data = libvirt_xml(launch, folder=folder)
+            place = LIBVIRT_FOLDER if folder is None else os.path.join(os.getcwd(), folder)
+            data = libvirt_xml(launch, folder=place)
         else:
             data = shell_script(launch, here=False)
         print_notices([notice for notice in guest.notices if notice.level == "warning"], quiet=quiet)

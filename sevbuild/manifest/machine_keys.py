@@ -5,15 +5,10 @@ from __future__ import annotations
 from sevbuild.manifest.document import Table, check_type
 from sevbuild.manifest.model import Machine
 
-__all__ = ["MEMORY", "OWN_OPTIONS", "decode_machine"]
+__all__ = ["MEMORY", "decode_machine"]
 
 MEMORY = "^[1-9][0-9]{0,8}[MG]$"
 """A size as QEMU's `-m` and memory backends take it, in MiB or GiB."""
-
-OWN_OPTIONS = ("accel", "append", "bios", "cpu", "enable-kvm", "initrd", "kernel", "m", "pflash", "smp")
-"""QEMU options that a launch command writes from the target; a second one would contradict the digest."""
-
-_OWN_OBJECTS = ("sev-guest", "sev-snp-guest", "igvm-cfg")
 
 
 def decode_machine(top: Table) -> Machine:
@@ -60,13 +55,11 @@ def _extra(table: Table) -> tuple[str, ...]:
             continue
         if "\0" in value:
             document.fault(at, "must not contain a NUL: no argument can")
-        option = value.lstrip("-") if value.startswith("-") else ""
-        named = (
-            value.partition(",")[0].removeprefix("qom-type=")
-            if found[-1:] in (["-object"], ["--object"])
-            else ""
-        )
-        if option in OWN_OPTIONS or named in _OWN_OBJECTS:
-            document.fault(at, f"{value} stands elsewhere: launch commands write it from the target")
         found.append(value)
+    if not found or len(found) < len(values):
+        return ()
+    from sevbuild.manifest.extra_args import EXTRA_HINT, refused_arguments
+
+    for index, complaint in refused_arguments(found):
+        document.fault(f"{path}[{index}]", complaint, EXTRA_HINT)
     return tuple(found)

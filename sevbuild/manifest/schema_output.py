@@ -34,7 +34,7 @@ def machine_schema() -> dict[str, Any]:
                 "maximum": 63,
             },
             "extra-args": {
-                "description": "Further QEMU arguments, such as disks; none that the other tables stand for.",
+                "description": "Further QEMU arguments, such as disks; only those that cannot say anything that is measured.",
                 "type": "array",
                 "items": {"type": "string"},
             },

@@ -14,13 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from sevbuild.bundle.commands import launch_files, libvirt_xml, qemu_arguments, qemu_json, shell_script
-from sevbuild.bundle.launch import qemu_cpu
+from sevbuild.bundle.commands import (
+    earlier_domain,
+    launch_files,
+    libvirt_xml,
+    qemu_arguments,
+    qemu_json,
+    shell_script,
+)
+from sevbuild.bundle.launch import Launch, qemu_cpu
 from sevbuild.bundle.own_files import own_files, single_target
 from sevbuild.bundle.shell import quote
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.model import Cpu
 from sevbuild.text import visible
+from tests.support.cli import run
 from tests.support.launches import FILES, launch_of, launching_guest
 
 KERNEL = {"path": "vmlinuz", "cmdline": "console=ttyS0 quiet"}
@@ -51,7 +59,12 @@ def test_an_snp_guest_with_a_measured_kernel(tmp_path: Path) -> None:
             kernel=KERNEL,
             initrd=INITRD,
             vcpu={"count": 3, "model": "EPYC-Milan-v2"},
-            machine={"memory": "4G", "cbitpos": 47, "reduced-phys-bits": 5, "extra-args": ["-device", "x,y"]},
+            machine={
+                "memory": "4G",
+                "cbitpos": 47,
+                "reduced-phys-bits": 5,
+                "extra-args": ["-device", "virtio-rng-pci"],
+            },
         )
     )
     guest = "sev-snp-guest,id=sev0,cbitpos=47,reduced-phys-bits=5,policy=0xb0000,kernel-hashes=on"
@@ -60,7 +73,7 @@ def test_an_snp_guest_with_a_measured_kernel(tmp_path: Path) -> None:
         "-machine", "q35,confidential-guest-support=sev0,memory-backend=ram0", "-accel", "kvm", "-cpu", "EPYC-Milan-v2",
         "-smp", "3", "-m", "4G", "-object", "memory-backend-memfd,id=ram0,size=4G,share=true", "-object", guest,
         "-bios", "OVMF.fd", "-kernel", "vmlinuz", "-initrd", "initrd.img", "-append", "console=ttyS0 quiet",
-        "-nographic", "-no-reboot", "-device", "x,y",
+        "-nographic", "-no-reboot", "-device", "virtio-rng-pci",
     ]  # fmt: skip
 
 
@@ -212,7 +225,7 @@ def _echo(script: bytes, folder: Path, *arguments: str, **environment: str) -> l
 def test_bash_gives_any_command_line_back(cmdline: bytes) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        guest = launching_guest(folder, kernel=KERNEL, machine={"extra-args": ["-x", "'\n\"$HOME`"]})
+        guest = launching_guest(folder, kernel=KERNEL, machine={"extra-args": ["-name", "'\n\"$HOME`"]})
         launch = launch_of(guest)._replace(cmdline=cmdline)
         words = _echo(shell_script(launch, here=True), folder)
         assert words == [os.fsencode(argument) for argument in qemu_arguments(launch)]
@@ -305,14 +318,14 @@ def test_xml_keeps_every_character_it_can(tmp_path: Path) -> None:
         launching_guest(
             tmp_path,
             kernel={"path": "vmlinuz", "cmdline": cmdline},
-            machine={"extra-args": ["-x", "a\nb\t'\"<"]},
+            machine={"extra-args": ["-name", "a\nb\t'\"<"]},
         )
     )
     root = etree.fromstring(libvirt_xml(launch, folder="/srv/guest"))
     assert root.findtext("os/cmdline") == cmdline
     assert root.findtext("os/kernel") == "/srv/guest/vmlinuz"
     arguments = [arg.get("value") for arg in root.iter("{http://libvirt.org/schemas/domain/qemu/1.0}arg")]
-    assert arguments[-2:] == ["-x", "a\nb\t'\"<"]
+    assert arguments[-2:] == ["-name", "a\nb\t'\"<"]
 
 
 @pytest.mark.parametrize("cmdline", [b"a\x1bb", b"a\xffb"])
@@ -342,3 +355,43 @@ def test_the_manifests_own_files(tmp_path: Path) -> None:
     with pytest.raises(SevbuildError, match="2 targets"):
         single_target(many, "")
     assert single_target(many, many.targets[1].label).vcpus == 2
+
+
+def test_paths_of_a_domain_start_where_they_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "below").mkdir()
+    launching_guest(tmp_path, firmware={"path": "../OVMF.fd"})
+    (tmp_path / "guest.toml").rename(tmp_path / "below" / "guest.toml")
+    monkeypatch.chdir(tmp_path / "below")
+
+    def loader(*options: str) -> str:
+        result = run("qemu-args", "guest.toml", "--format", "libvirt", *options)
+        assert result.status == 0
+        root = etree.fromstring(result.out)
+        assert ("sed " in result.out) == (not options)
+        return root.findtext("os/loader") or ""
+
+    assert loader() == "/bundle/../OVMF.fd"
+    assert loader("--folder", "/srv/guest") == "/srv/guest/../OVMF.fd"
+    assert os.path.samefile(loader("--folder", "."), "../OVMF.fd")
+    refused = run("qemu-args", "guest.toml", "--folder", "/srv")
+    assert (refused.status, refused.out) == (2, "")
+    assert "--format libvirt" in refused.err
+
+
+def test_a_bundle_with_a_domain_as_it_was_written_before_is_consistent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = launching_guest(tmp_path, kernel=KERNEL)
+    with monkeypatch.context() as patch:
+
+        def before(placed: Launch) -> bytes:
+            del placed
+            return earlier_domain(guest, guest.targets[0], named, folder)
+
+        folder = "targets/snp_qemu_EPYC-v4_vcpus1"
+        named = {"firmware": "inputs/firmware.fd", "kernel": "inputs/kernel"}
+        patch.setattr("sevbuild.bundle.commands.libvirt_xml", before)
+        assert run("build", tmp_path / "guest.toml", "-o", tmp_path / "dist").status == 0
+    domain = tmp_path / "dist" / folder / "libvirt.xml"
+    assert b"<kernel>/inputs/kernel</kernel>" in domain.read_bytes()
+    assert run("verify", tmp_path / "dist").status == 0

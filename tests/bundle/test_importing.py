@@ -74,7 +74,11 @@ def test_a_command_line() -> None:
         (["-m", "1T"], "machine.memory", "1048576M"),
         (["--append", "b"], "kernel.cmdline", "b"),
         (["-initrd", "i"], "initrd.path", "i"),
-        (["-device", "x", "-S", "-usb"], "machine.extra-args", ["-device", "x", "-S", "-usb"]),
+        (
+            ["-device", "pci-bridge", "-S", "-usb"],
+            "machine.extra-args",
+            ["-device", "pci-bridge", "-S", "-usb"],
+        ),
         (["image"], "machine.extra-args", ["image"]),
     ],
 )
@@ -307,7 +311,9 @@ def launch_tables(draw: st.DrawFn) -> dict[str, Any]:
             "cbitpos": draw(st.integers(0, 63)),
             "reduced-phys-bits": draw(st.integers(1, 63)),
             "extra-args": draw(
-                st.sampled_from([[], ["-device", "a,b=c,,d"], ["-S", "-drive", "file='x'\n,if=none"]])
+                st.sampled_from(
+                    [[], ["-device", "virtio-9p-pci,b=c,,d"], ["-S", "-drive", "file='x'\n,if=none"]]
+                )
             ),
         },
     }

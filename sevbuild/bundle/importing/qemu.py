@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from sevbuild.bundle.importing.draft import Draft, placeholder_free
-from sevbuild.bundle.importing.options import properties, qemu_pairs
 from sevbuild.bundle.launch import BASE_MODEL
 from sevbuild.bundle.qemu import CONSOLE
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.policy import DEFAULT_POLICIES, SevPolicy
+from sevbuild.manifest.extra_args import refused_arguments
 from sevbuild.manifest.machine_keys import MEMORY
 from sevbuild.manifest.profiles import load_profile, profile_names
+from sevbuild.manifest.qemu_options import properties, qemu_pairs
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.vcpu.models import CPU_MODELS, cpu_signature
 
@@ -42,14 +43,14 @@ class _Line:
         self.objects: list[dict[str, str]] = []
         self.blocks: dict[str, dict[str, str]] = {}
         self.flash: dict[str, str] = {}
-        self.extra: list[str] = []
+        self.extra: list[list[str]] = []
         for option, value in qemu_pairs(arguments):
             self._take(option, value)
 
     def _take(self, option: str, value: str | None) -> None:
         if value is None:
             if option not in ("enable-kvm", *(flag[1:] for flag in CONSOLE)):
-                self.extra.append(f"-{option}")
+                self.extra.append([f"-{option}"])
         elif option in ("machine", "M"):
             self.machine.update(properties(value, "type"))
         elif option in ("cpu", "smp", "m", "bios", "kernel", "initrd", "append", "name", "accel", "dtb"):
@@ -65,7 +66,7 @@ class _Line:
             if option == "blockdev":
                 block = properties(value, "driver")
                 self.blocks[block.get("node-name", "")] = block
-            self.extra += [f"-{option}", value] if option else [value]
+            self.extra.append([f"-{option}", value] if option else [value])
 
     @staticmethod
     def _is_own(entry: dict[str, str]) -> bool:
@@ -264,8 +265,12 @@ def _machine(line: _Line, draft: Draft) -> None:
             draft.set(f"machine.{name}", _number(guest, name, 0))
         else:
             draft.note("the command line does not say it; the default is taken", f"machine.{name}")
-    if line.extra:
-        draft.set("machine.extra-args", line.extra)
+    extra = [words for words in line.extra if not list(refused_arguments(words))]
+    for words in line.extra:
+        if words not in extra:
+            draft.note(f"UNKNOWN: {' '.join(words)} is not kept: it may say something that is measured")
+    if extra:
+        draft.set("machine.extra-args", [word for words in extra for word in words])
 
 
 def _memory(text: str) -> str:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 
 from sevbuild.bundle.importing.draft import Draft, manifest_text
-from sevbuild.bundle.importing.options import starts_qemu
 from sevbuild.bundle.importing.qemu import read_qemu
 from sevbuild.bundle.importing.words import shell_commands
 from sevbuild.errors import SevbuildError
@@ -20,6 +19,17 @@ __all__ = ["SOURCE_LIMIT", "import_data", "import_words", "write_draft"]
 SOURCE_LIMIT = 16 << 20
 
 _MEASURE = ("sev-snp-measure", "sev-snp-measure.py")
+
+
+def starts_qemu(words: Sequence[str]) -> int | None:
+    """Return the index after QEMU's program name in a command's words, None where there is none."""
+    for index, word in enumerate(words):
+        name = os.path.basename(word)
+        if name.startswith("-"):
+            return None
+        if name.startswith("qemu-system-") or name in ("qemu-kvm", "kvm"):
+            return index + 1
+    return None
 
 
 def import_words(words: Sequence[str]) -> Draft:
