@@ -1,6 +1,8 @@
-"""`sevbuild check`: manifest and inputs, without a digest."""
+"""`sevbuild check`: manifests and inputs, without a digest."""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import typer
 
@@ -8,18 +10,35 @@ from sevbuild.cli.options import (
     FROZEN,
     LOCK_FILE,
     LOCKED,
-    MANIFEST,
+    MANIFESTS,
     OFFLINE,
     QUIET,
     SETTINGS,
     LockOptions,
+    check_format,
     read_settings,
 )
-from sevbuild.cli.report import print_notices, print_text
-from sevbuild.guest.guest import load_guest
+from sevbuild.cli.report import print_data, print_error, print_notices, print_text
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.guest.guest import Guest, load_guest
 from sevbuild.text import visible
 
 __all__ = ["register"]
+
+FORMATS = ("text", "json", "sarif")
+
+
+class _Checked(NamedTuple):
+    """Hold what became of one manifest; `targets` is None where they could not be told."""
+
+    manifest: str
+    targets: int | None
+    notices: list[Notice]
+    error: SevbuildError | None
+
+    @property
+    def warnings(self) -> int:
+        return sum(notice.level == "warning" for notice in self.notices)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,23 +46,88 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def check(
-        manifest: str = MANIFEST,
+        manifest: list[str] = MANIFESTS,
         settings: list[str] = SETTINGS,
         locked: bool = LOCKED,
         frozen: bool = FROZEN,
         lock_file: str = LOCK_FILE,
         offline: bool = OFFLINE,
+        strict: bool = typer.Option(False, "--strict", help="Take warnings for errors: exit 2."),
+        fmt: str = typer.Option(
+            "text", "--format", "-f", metavar="|".join(FORMATS), help="How to print what was found."
+        ),
         quiet: bool = QUIET,
     ) -> None:
-        """Check a manifest and its inputs: that they are there, and what they are taken for."""
-        from sevbuild.guest.lint import check_guest
+        """Check manifests and their inputs: that they are there, and what they are taken for.
 
+        Each is tried; the highest exit code counts. JSON and SARIF have errors, warnings and notes with
+        their places.
+        """
+        check_format(fmt, FORMATS)
+        if len(manifest) > 1 and lock_file:
+            raise SevbuildError("--lock names the lock of one manifest", hint="--locked takes each one's own")
         lock = LockOptions(locked, frozen, lock_file, offline)
+        checked = [_check(path, settings, lock) for path in manifest]
+        status = 0
+        for item in checked:
+            print_notices(item.notices, quiet=quiet)
+            if item.error is not None:
+                print_error(item.error)
+                status = max(status, item.error.exit_code)
+            elif strict and item.warnings:
+                print_error(
+                    SevbuildError(f"{item.manifest}: {_count(item.warnings, 'warning')}, and --strict")
+                )
+                status = max(status, SevbuildError.exit_code)
+        _print(fmt, checked)
+        if status:
+            raise typer.Exit(status)
+
+
+def _check(manifest: str, settings: list[str], lock: LockOptions) -> _Checked:
+    from sevbuild.guest.lint import check_guest
+
+    guest: Guest | None = None
+    fault: SevbuildError | None = None
+    try:
         held = lock.check(manifest, settings)
-        guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
-        check_guest(guest, lambda: held(guest, guest.targets, everything=True))
-        print_notices(guest.notices, quiet=quiet)
-        warnings = sum(notice.level == "warning" for notice in guest.notices)
-        count = len(guest.targets)
-        text = f"{visible(manifest)}: {count} target{'s' * (count != 1)}, {warnings} warning{'s' * (warnings != 1)}\n"
-        print_text(text)
+        guest = found = load_guest(manifest, settings=read_settings(settings), network=lock.network())
+        check_guest(found, lambda: held(found, found.targets, everything=True))
+    except SevbuildError as error:
+        fault = error
+    if guest is None:
+        return _Checked(manifest, None, [], fault)
+    return _Checked(manifest, len(guest.targets), guest.notices, fault)
+
+
+def _print(fmt: str, checked: list[_Checked]) -> None:
+    if fmt == "text":
+        for item in checked:
+            if item.error is None:
+                counts = f"{_count(item.targets or 0, 'target')}, {_count(item.warnings, 'warning')}"
+                print_text(f"{visible(item.manifest)}: {counts}\n")
+        return
+    from sevbuild.cli.findings import findings_of_error, findings_of_notices, sarif_document
+    from sevbuild.json_text import json_text
+
+    found = [
+        [*(findings_of_error(item.error) if item.error else ()), *findings_of_notices(item.notices)]
+        for item in checked
+    ]
+    if fmt == "sarif":
+        print_data(json_text(sarif_document([finding for findings in found for finding in findings])))
+        return
+    entries: list[dict[str, Any]] = [
+        {
+            "manifest": item.manifest,
+            "targets": item.targets,
+            "exit_code": item.error.exit_code if item.error else 0,
+            "findings": [finding.document() for finding in findings],
+        }
+        for item, findings in zip(checked, found, strict=True)
+    ]
+    print_data(json_text({"schema": 1, "manifests": entries}))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

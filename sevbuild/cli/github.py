@@ -7,12 +7,12 @@ does standard output; standard output itself stays what it is anywhere else.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-from sevbuild.errors import FaultsError, Notice, SevbuildError
+from sevbuild.cli.findings import Finding, findings_of_error, findings_of_notices
+from sevbuild.errors import Notice, SevbuildError
 from sevbuild.text import encode_text, visible
 
 __all__ = ["annotate_error", "annotate_notices", "annotation", "output_lines", "report_values"]
@@ -26,7 +26,6 @@ OUTPUT_LIMIT = 1000 << 10
 # actions/toolkit packages/core/src/command.ts; the runner undoes it (src/Runner.Common/ActionCommand.cs).
 _DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_DATA, ":": "%3A", ",": "%2C"}
-_PLACE = re.compile(r"(?P<file>[^\n]+?):(?P<line>[0-9]{1,9})(?:: (?P<rest>.*))?", re.DOTALL)
 
 
 def annotation(level: str, message: str, *, file: str = "", line: int | None = None) -> str:
@@ -43,21 +42,15 @@ def annotation(level: str, message: str, *, file: str = "", line: int | None = N
 
 def annotate_error(error: SevbuildError) -> None:
     """Annotate an error; each fault of a document on its own line of that document."""
-    if isinstance(error, FaultsError):
-        for fault in error.faults:
-            message = f"{fault.path}: {fault.message}" if fault.path else fault.message
-            _annotate("error", fault.source, fault.line, message, fault.hint)
-        return
-    file, line, message = _place(error.message)
-    _annotate("error", file, line, message, error.hint, error.details)
+    for finding in findings_of_error(error):
+        _annotate(finding)
 
 
 def annotate_notices(notices: Sequence[Notice]) -> None:
     """Annotate warnings; GitHub shows ten of a level in a step, so that notes stay in the log."""
-    for notice in notices:
-        if notice.level == "warning":
-            file, line, _ = _place(notice.where)
-            _annotate("warning", file or notice.where, line, notice.message, notice.hint)
+    for finding in findings_of_notices(notices):
+        if finding.level == "warning":
+            _annotate(finding)
 
 
 def output_lines(name: str, value: str) -> str:
@@ -99,15 +92,13 @@ def report_values(
     _append("GITHUB_STEP_SUMMARY", _summary(title, values, SUMMARY_LIMIT - _size("GITHUB_STEP_SUMMARY")))
 
 
-def _annotate(
-    level: str, file: str, line: int | None, message: str, hint: str | None, details: Sequence[str] = ()
-) -> None:
-    # A source that is no file ("stdin", a target's label) is named in the message instead.
-    if file and not os.path.isfile(file):
-        message, file = f"{file}{'' if line is None else f':{line}'}: {message}", ""
-    lines = [message, *(f"  {detail}" for detail in details), *([f"hint: {hint}"] if hint else [])]
+def _annotate(finding: Finding) -> None:
+    message = f"{finding.key}: {finding.message}" if finding.key else finding.message
+    lines = [message, *(f"  {detail}" for detail in finding.details)]
+    lines += [f"hint: {finding.hint}"] if finding.hint else []
     text = "\n".join(visible(part) for part in lines)
-    sys.stderr.write(annotation(level, text, file=_in_workspace(file) if file else "", line=line))
+    file = _in_workspace(finding.file) if finding.file else ""
+    sys.stderr.write(annotation(finding.level, text, file=file, line=finding.line))
 
 
 def _in_workspace(file: str) -> str:
@@ -117,14 +108,6 @@ def _in_workspace(file: str) -> str:
         return file
     path = os.path.relpath(os.path.realpath(file), os.path.realpath(root))
     return file if path.startswith("..") else path
-
-
-def _place(text: str) -> tuple[str, int | None, str]:
-    """Return file, line and the rest of a text that begins with `FILE:LINE`, where that is a file."""
-    match = _PLACE.fullmatch(text)
-    if match is None or not os.path.isfile(match["file"]):
-        return "", None, text
-    return match["file"], int(match["line"]), match["rest"] or ""
 
 
 def _escape(text: str, table: Mapping[str, str]) -> str:

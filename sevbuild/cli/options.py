@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sevbuild.guest.inputs import Network
 
 __all__ = [
+    "DEFAULT_MANIFEST",
     "FOREIGN_MAGIC",
     "FROZEN",
     "LOADERS",
@@ -24,6 +25,7 @@ __all__ = [
     "LOCKS_ARE_FOR_MANIFESTS",
     "LOCK_FILE",
     "MANIFEST",
+    "MANIFESTS",
     "MANIFEST_OR_IGVM",
     "MODEL",
     "OFFLINE",
@@ -41,14 +43,17 @@ __all__ = [
     "read_settings",
 ]
 
+DEFAULT_MANIFEST = "guest.toml"
 MANIFEST: Any = typer.Argument(
-    ..., metavar="MANIFEST", help="The manifest, or - for standard input.", show_default=False
+    DEFAULT_MANIFEST, metavar="[MANIFEST]", help="The manifest, or - for standard input."
+)
+MANIFESTS: Any = typer.Argument(
+    [DEFAULT_MANIFEST], metavar="[MANIFEST]...", help="The manifests; - is standard input."
 )
 MANIFEST_OR_IGVM: Any = typer.Argument(
-    ...,
-    metavar="MANIFEST",
+    DEFAULT_MANIFEST,
+    metavar="[MANIFEST]",
     help="The manifest, or - for standard input; or an IGVM file.",
-    show_default=False,
 )
 SETTINGS: Any = typer.Option(
     [], "--set", metavar="PATH=VALUE", help="Override a manifest key by its TOML path; @FILE reads the value."

@@ -234,13 +234,17 @@ def load_guest(
 ) -> Guest:
     """Return the guest declared in a manifest file; `-` reads standard input.
 
-    `settings` maps dotted TOML paths to values that override the file; `network` says whether inputs may
-    be fetched. Raises FaultsError with every
-    fault of the manifest, SevbuildError where it cannot be read.
+    `settings` maps dotted TOML paths to values that override the file; `network` says whether inputs may be
+    fetched. Raises FaultsError with every fault of the manifest, SevbuildError where it cannot be read.
     """
     if path == "-":
         return Guest(
             decode_manifest(read_standard_text(), "stdin", directory=".", settings=settings), network
         )
     directory = os.path.dirname(path) or "."
+    if not os.path.exists(path):
+        import shlex
+
+        hint = f"`sevbuild init {shlex.quote(path)}` writes one to start from"
+        raise SevbuildError(f"cannot read {path}: there is no such manifest", hint=hint)
     return Guest(decode_manifest(read_text(path), path, directory=directory, settings=settings), network)
