@@ -2,48 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sevbuild.cli.report import print_data, print_text
+from sevbuild.errors import Notice
 from sevbuild.json_text import json_text
-from sevbuild.reference.compare import Change, Comparison
+from sevbuild.reference.changes import NOTE, Change
+from sevbuild.reference.compare import Comparison, TargetChange
 from sevbuild.text import visible
 
-__all__ = ["print_comparison"]
+__all__ = ["comparison_lines", "comparison_notices", "print_comparison"]
 
 _SHOWN = 50
+_ARROW = "{what}: {old} -> {new}"
 
 
-def print_comparison(comparison: Comparison, *, words: dict[str, str], fmt: str) -> None:
-    """Print a comparison as `json` or as text; `words` says what to call each status."""
+def print_comparison(comparison: Comparison, *, words: Mapping[str, str], fmt: str, notes: bool = True) -> None:
+    """Print a comparison as `json` or as text, whose lines are those of `comparison_lines`."""
     if fmt == "json":
         print_data(json_text(comparison.document()))
     else:
-        print_text(_text(comparison, words))
+        lines = comparison_lines(comparison, words, notes=notes)
+        print_text("".join(f"{visible(line)}\n" for line in lines))
 
 
-def _text(comparison: Comparison, words: dict[str, str]) -> str:
-    """Return one line a target, and below it a line for each value that differs.
+def comparison_lines(
+    comparison: Comparison, words: Mapping[str, str], *, notes: bool, form: str = _ARROW
+) -> list[str]:
+    """Return a line a target, below it one for each value that differs, and last how many there are of each.
 
-    Targets that are equal are counted, and those that changed alike are said once.
+    `words` says what to call each status, `form` how to write a change. Targets that are equal are counted,
+    and those that changed alike are said once. Without `notes` only what is launched differently is told.
     """
-    lines = [f"{_line(change)}" for change in comparison.guest]
+    lines = [_line(change, form) for change in _told(comparison.guest, notes=notes)]
     alike: dict[tuple[str, tuple[Change, ...]], list[str]] = {}
     counts: dict[str, int] = {}
     for target in comparison.targets:
-        counts[target.status] = counts.get(target.status, 0) + 1
-        if target.status != "equal":
-            alike.setdefault((target.status, target.changes), []).append(target.label)
+        status = _status(target, notes=notes)
+        counts[status] = counts.get(status, 0) + 1
+        if status != "equal":
+            alike.setdefault((status, _told(target.changes, notes=notes)), []).append(target.label)
     for (status, changes), labels in alike.items():
         shown = labels[:_SHOWN]
         lines += [f"{words.get(status, status)}  {label}" for label in shown]
         if len(shown) < len(labels):
             lines.append(f"{words.get(status, status)}  and {len(labels) - len(shown)} more like these")
-        lines += [f"    {_line(change)}" for change in changes]
+        lines += [f"    {_line(change, form)}" for change in changes]
     total = [f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())]
     lines.append(f"{len(comparison.targets)} targets: {', '.join(total)}")
-    return "".join(f"{visible(line)}\n" for line in lines)
+    return lines
 
 
-def _line(change: Change) -> str:
+def comparison_notices(comparison: Comparison, where: str) -> list[Notice]:
+    """Return a note for each value that is written otherwise and launches the same."""
+    found = [_line(change, _ARROW) for change in comparison.guest if change.level == NOTE]
+    counts: dict[Change, int] = {}
+    for target in comparison.targets:
+        for change in target.changes:
+            if change.level == NOTE:
+                counts[change] = counts.get(change, 0) + 1
+    found += [
+        f"{_line(change, _ARROW)} ({count} target{'s' * (count != 1)})" for change, count in counts.items()
+    ]
+    return [Notice("note", where, f"launched the same: {text}") for text in found]
+
+
+def _told(changes: tuple[Change, ...], *, notes: bool) -> tuple[Change, ...]:
+    return tuple(change for change in changes if notes or change.level != NOTE)
+
+
+def _status(target: TargetChange, *, notes: bool) -> str:
+    return "equal" if target.status == "alike" and not notes else target.status
+
+
+def _line(change: Change, form: str) -> str:
     if change.old is None and change.new is None:
         return change.what
-    return f"{change.what}: {change.old or 'none'} -> {change.new or 'none'}"
+    return form.format(what=change.what, old=change.old or "none", new=change.new or "none")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from sevbuild.reference.changes import DIFFERENCE, NOTE, Change, changed, leaves
 from sevbuild.reference.document import reference_document
+from sevbuild.reference.input_changes import ingredient_role, input_changes
 from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["Change", "Comparison", "TargetChange", "compare_values"]
+__all__ = ["Comparison", "TargetChange", "compare_values"]
 
 _NOT_SETTINGS = ("label", "digest", "ingredients", "algorithm", "releases")
 _FOLLOWS = {
@@ -21,16 +24,11 @@ _FOLLOWS = {
 """What is no cause of its own where another value of its differs."""
 
 
-class Change(NamedTuple):
-    """Name one value that differs, in words for people; `old` or `new` is None where there is none."""
-
-    what: str
-    old: str | None
-    new: str | None
-
-
 class TargetChange(NamedTuple):
-    """Hold what became of one target: `equal`, `changed`, `added` or `removed`; digests in hex."""
+    """Hold what became of one target; digests in hex.
+
+    `status` is `equal`, `alike` (launched the same, and written otherwise), `changed`, `added` or `removed`.
+    """
 
     label: str
     status: str
@@ -47,13 +45,20 @@ class Comparison(NamedTuple):
 
     @property
     def equal(self) -> bool:
-        """Tell whether nothing differs."""
+        """Tell whether nothing differs, not even a name."""
         return not self.guest and all(target.status == "equal" for target in self.targets)
+
+    @property
+    def same_launch(self) -> bool:
+        """Tell whether every target is launched the same."""
+        guest = any(change.level == DIFFERENCE for change in self.guest)
+        return not guest and all(target.status in ("equal", "alike") for target in self.targets)
 
     def document(self) -> dict[str, Any]:
         """Return the comparison as JSON has it."""
         return {
             "equal": self.equal,
+            "same_launch_values": self.same_launch,
             "guest": [change._asdict() for change in self.guest],
             "targets": [
                 {**target._asdict(), "changes": [change._asdict() for change in target.changes]}
@@ -62,8 +67,14 @@ class Comparison(NamedTuple):
         }
 
 
-def compare_values(old: ReferenceValues, new: ReferenceValues) -> Comparison:
-    """Return what differs between two documents of one release each."""
+def compare_values(
+    old: ReferenceValues, new: ReferenceValues, *, partial: bool = False, silent: Collection[str] = ()
+) -> Comparison:
+    """Return what differs between two documents of one release each.
+
+    `partial` documents hold some of their targets alone, and `silent` names what one of them says nothing of:
+    a setting, `guest` or `input`.
+    """
     before, after = _Side(old), _Side(new)
     causes: dict[tuple[str | None, str | None], list[Change]] = {}
     targets = []
@@ -80,18 +91,40 @@ def compare_values(old: ReferenceValues, new: ReferenceValues) -> Comparison:
         names = (first.get("ingredients"), second.get("ingredients"))
         if names not in causes:
             causes[names] = list(before.causes(names[0], after, names[1]))
-        found = [*_changed("", _settings(first), _settings(second)), *causes[names]]
-        changes = tuple(_without_effects(found))
-        same = first["digest"] == second["digest"] and not changes
-        if not same and not changes:
-            changes = (Change("nothing but the digest", first["digest"], second["digest"]),)
-        status = "equal" if same else "changed"
-        targets.append(TargetChange(label, status, first["digest"], second["digest"], changes))
+        found = [*changed("", _settings(first), _settings(second)), *_causes(causes[names], first, second)]
+        targets.append(_target(label, first, second, [*_without_effects([*_spoken(found, silent)])]))
     guest = [
-        *_changed("guest.", before.document["guest"], after.document["guest"]),
-        *_changed("input ", before.named, after.named),
+        *changed("guest.", before.document["guest"], after.document["guest"]),
+        *input_changes(old, new, partial=partial),
     ]
-    return Comparison(tuple(guest), tuple(targets))
+    return Comparison(tuple(_spoken(guest, silent)), tuple(targets))
+
+
+def _target(
+    label: str, first: Mapping[str, Any], second: Mapping[str, Any], changes: list[Change]
+) -> TargetChange:
+    differs = any(change.level == DIFFERENCE for change in changes)
+    if first["digest"] != second["digest"] and not differs:
+        changes.append(Change("nothing but the digest", first["digest"], second["digest"]))
+        differs = True
+    status = "changed" if differs else "alike" if changes else "equal"
+    return TargetChange(label, status, first["digest"], second["digest"], tuple(changes))
+
+
+def _causes(causes: list[Change], first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Change]:
+    """Yield what differs of two targets' ingredients; a template that comes to the same line is a note."""
+    same_line = first["cmdline"] == second["cmdline"]
+    for change in causes:
+        template = change.what == "kernel.cmdline"
+        # Only a line without placeholders has a digest among the ingredients.
+        template |= change.what == "kernel.cmdline_sha256" and None in (change.old, change.new)
+        yield change._replace(level=NOTE) if same_line and template else change
+
+
+def _spoken(changes: Iterable[Change], silent: Collection[str]) -> Iterator[Change]:
+    for change in changes:
+        if change.what not in silent and re.split("[. ]", change.what)[0] not in silent:
+            yield change
 
 
 class _Side:
@@ -102,14 +135,9 @@ class _Side:
         self.values = {entry["label"]: entry for entry in self.document["values"]}
         self.profiles = {entry["name"]: entry for entry in self.document["profiles"]}
         self.ingredients = {entry["name"]: entry for entry in self.document["ingredients"]}
-        self.inputs: dict[tuple[str, str], str] = {}
-        self.named: dict[str, str] = {}
-        for entry in self.document["inputs"]:
-            digest = entry.get("sha256", entry.get("seed"))
-            self.inputs[entry["role"], digest] = f"{entry['name']} {digest}".strip()
-            key = f"{entry['role']} {entry['name']}".strip()
-            number = sum(name == key or name.startswith(f"{key} #") for name in self.named)
-            self.named[f"{key} #{number + 1}" if number else key] = digest
+        self.names = {
+            (ingredient_role(record.role), record.digest.hex()): record.name for record in values.inputs
+        }
 
     def causes(self, mine: str | None, other: _Side, theirs: str | None) -> Iterator[Change]:
         """Yield what differs between ingredients of this document and of another."""
@@ -117,56 +145,38 @@ class _Side:
         if mine is None or theirs is None:
             return
         first, second = self.ingredients[mine], other.ingredients[theirs]
-        yield from _changed("", self._flat(first), other._flat(second))
+        for change in changed("", _flat(first), _flat(second)):
+            section, _, role = change.what.partition(".")
+            if section != "inputs":
+                yield change
+                continue
+            seeds = (change.old == second["seed"], change.new == first["seed"])
+            level = NOTE if role == "firmware" and any(seeds) else DIFFERENCE
+            yield Change(change.what, self._input(role, change.old), other._input(role, change.new), level)
         launch = (self.profiles[first["profile"]], other.profiles[second["profile"]])
         skipped = ("name", "as_of")
-        yield from _changed(
+        yield from changed(
             "profile ",
-            *({key: value for key, value in _leaves(entry) if key not in skipped} for entry in launch),
+            *({key: value for key, value in leaves(entry) if key not in skipped} for entry in launch),
         )
 
-    def _flat(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        shown = {role: self.inputs.get((role, digest), digest) for role, digest in entry["inputs"].items()}
-        flat = dict(_leaves({**entry, "inputs": shown}))
-        for key in ("name", "profile", "mode", "order"):
-            flat.pop(key)
-        return flat
+    def _input(self, role: str, digest: str | None) -> str | None:
+        name = self.names.get((role, digest or ""), "")
+        return digest if digest is None else f"{name} {digest}".strip()
+
+
+def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in leaves(entry) if key not in ("name", "profile", "mode", "order")}
 
 
 def _settings(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in _leaves(entry) if key not in _NOT_SETTINGS}
-
-
-def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, entry in value.items():
-        if isinstance(entry, Mapping):
-            yield from _leaves(entry, f"{prefix}{key}.")
-        else:
-            yield prefix + key, entry
-
-
-def _changed(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    for key in sorted({*old, *new}):
-        first, second = old.get(key), new.get(key)
-        if first != second:
-            yield Change(prefix + key, _text(first), _text(second))
+    return {key: value for key, value in leaves(entry) if key not in _NOT_SETTINGS}
 
 
 def _without_effects(found: list[Change]) -> Iterator[Change]:
-    names = {change.what for change in found}
+    levels = {change.what: change.level for change in found}
     for change in found:
-        if not any(cause in names for cause in _FOLLOWS.get(change.what, ())):
+        causes = [levels[cause] for cause in _FOLLOWS.get(change.what, ()) if cause in levels]
+        # What is launched the same explains no difference.
+        if DIFFERENCE not in causes and change.level not in causes:
             yield change
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return ", ".join(
-            " ".join(str(part) for part in entry.values()) if isinstance(entry, Mapping) else str(entry)
-            for entry in value
-        )
-    return str(value)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
+from sevbuild.reference.changes import Change
 from sevbuild.reference.collect import collect_values
-from sevbuild.reference.compare import Change, Comparison, TargetChange, compare_values
+from sevbuild.reference.compare import Comparison, TargetChange, compare_values
 from sevbuild.reference.model import ReferenceValues
 from sevbuild.reference.recompute import Recomputer, own_digest, why_not
 from sevbuild.reference.releases import at_release
