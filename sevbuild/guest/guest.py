@@ -242,9 +242,12 @@ def load_guest(
             decode_manifest(read_standard_text(), "stdin", directory=".", settings=settings), network
         )
     directory = os.path.dirname(path) or "."
-    if not os.path.exists(path):
-        import shlex
+    try:
+        text = read_text(path)
+    except SevbuildError as error:
+        if error.hint is None and not os.path.exists(path):
+            import shlex
 
-        hint = f"`sevbuild init {shlex.quote(path)}` writes one to start from"
-        raise SevbuildError(f"cannot read {path}: there is no such manifest", hint=hint)
-    return Guest(decode_manifest(read_text(path), path, directory=directory, settings=settings), network)
+            error.hint = f"`sevbuild init {shlex.quote(path)}` writes one to start from"
+        raise
+    return Guest(decode_manifest(text, path, directory=directory, settings=settings), network)

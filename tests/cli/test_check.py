@@ -37,7 +37,7 @@ def test_the_manifest_is_guest_toml_unless_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     result = run("measure")
     assert result.status == 2
-    assert "cannot read guest.toml: there is no such manifest" in result.err
+    assert "cannot read guest.toml: No such file or directory" in result.err
     assert "sevbuild init guest.toml" in result.err
 
 

@@ -282,10 +282,11 @@ def test_the_fleet_that_init_writes_is_the_one_that_ships(tmp_path: Path) -> Non
 
 
 def test_unreadable_manifests(tmp_path: Path) -> None:
-    assert (
-        run("measure", tmp_path / "nowhere.toml").err
-        == f"error: cannot read {tmp_path / 'nowhere.toml'}: No such file or directory\n"
-    )
+    missing = tmp_path / "nowhere.toml"
+    assert run("measure", missing).err.splitlines() == [
+        f"error: cannot read {missing}: No such file or directory",
+        f"  hint: `sevbuild init {missing}` writes one to start from",
+    ]
     assert "Is a directory" in run("measure", tmp_path).err
     (tmp_path / "latin.toml").write_bytes(b"schema = 1\n# \xe9\n")
     assert (
