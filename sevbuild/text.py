@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["decode_text", "encode_text", "visible", "visible_json", "visible_lines"]
+__all__ = ["as_utf8", "decode_text", "encode_text", "visible", "visible_json", "visible_lines"]
 
 # An explicit table, since what `str.isprintable` says depends on the Unicode version of the interpreter.
 # Unicode 16 UnicodeData.txt: control characters, those that format without being seen (soft hyphen, zero
@@ -22,6 +22,11 @@ def decode_text(data: bytes) -> str:
 def encode_text(text: str) -> bytes:
     """Return the bytes of text, those of `decode_text` unchanged, whatever the locale."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def as_utf8(text: str) -> str:
+    r"""Return text that a document can hold: bytes that are no UTF-8 stand as `\xff`."""
+    return encode_text(text).decode("utf-8", "backslashreplace")
 
 
 def visible(text: str) -> str:

@@ -11,7 +11,7 @@ from sevbuild.bundle.resolve import Placed, VariantFiles, resolved_manifest, res
 from sevbuild.bundle.store import Source, Store
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest, Measured
-from sevbuild.guest.records import InputRecord, input_records, launched_as
+from sevbuild.guest.records import InputRecord, file_name, input_records, launched_as
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Metadata
 from sevbuild.launch.profile import LaunchProfile
@@ -111,21 +111,20 @@ class _Stage:
         return [self._entry(record) for record in records] + sorted(set(self._unmeasured), key=str)
 
     def _entry(self, record: InputRecord) -> InputEntry:
-        name = _printable(record.name)
         if record.algorithm == "seed":
-            return InputEntry(record.role, name, record.size, None, record.digest, None, measured=True)
+            return InputEntry(record.role, record.name, record.size, None, record.digest, None, measured=True)
         # A unified image taken as the kernel is launched as one.
         role = launched_as(record.role)
         path = self._store.path_of(role, record.digest)
         seed = self._seeds.get(record.digest) if record.role == "firmware" else None
-        return InputEntry(record.role, name, record.size, record.digest, seed, path, measured=True)
+        return InputEntry(record.role, record.name, record.size, record.digest, seed, path, measured=True)
 
     def _note_unmeasured(self, variant: Variant, sources: dict[str, Source]) -> None:
         measured = variant.kernel is not None and variant.kernel.hashes
         for role, (paths, part) in sources.items():
             if role == "vars" or (not measured and role != "igvm"):
                 hashed = self._guest.reader.hashed(paths, part)
-                name = _printable("+".join(path.rpartition("/")[2] for path in paths))
+                name = "+".join(file_name(path) for path in paths)
                 file = self._store.path_of(role, hashed.sha256)
                 entry = InputEntry(role, name, hashed.size, hashed.sha256, None, file, measured=False)
                 self._unmeasured.append(entry)
@@ -194,7 +193,3 @@ class _Stage:
                 self._profiles[id(profile)] = path
             names.append(self._profiles[id(profile)])
         return tuple(names)
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sevbuild.cli.report import print_data, print_digests, print_notices, print_text
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, ForeignMeasured, kernel_hashes_of
+from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, ForeignMeasured, GivenKernel, given_kernel
 from sevbuild.manifest.selection import select_labels
 
 __all__ = ["ForeignOptions", "measure_foreign", "plan_foreign", "refuse_foreign_options"]
@@ -48,7 +48,8 @@ def measure_foreign(
 ) -> None:
     """Print the launch digests of an IGVM file; `act` is called with them before."""
     file = ForeignFile(path)
-    measured = _measured(file, options, targets, quiet=quiet)
+    launch, kernel = _launch(options)
+    measured = _measured(file, launch, targets, quiet=quiet)
     act(measured)
     if fmt == "hex":
         print_digests([(item.label, item.digest.hex()) for item in measured])
@@ -58,9 +59,10 @@ def measure_foreign(
 
         print_digests([(item.label, b64encode(item.digest).decode()) for item in measured])
         return
-    from sevbuild.reference.igvm_file import foreign_document
+    from sevbuild.reference.document import reference_document
+    from sevbuild.reference.igvm_file import file_values
 
-    document = foreign_document(file, measured)
+    document = reference_document(file_values(file, measured, launch.signature, kernel))
     if fmt == "json":
         from sevbuild.json_text import json_text
 
@@ -76,12 +78,13 @@ def plan_foreign(
 ) -> list[dict[str, Any]]:
     """Return the launch plans of an IGVM file as documents."""
     from sevbuild.guest.trace import update_entries
-    from sevbuild.reference.igvm_file import foreign_value
+    from sevbuild.reference.document import value_entry
+    from sevbuild.reference.igvm_file import file_value
 
     file = ForeignFile(path)
     documents = []
-    for item in _measured(file, options, targets, quiet=quiet):
-        value = foreign_value(item)
+    for item in _measured(file, _launch(options)[0], targets, quiet=quiet):
+        value = value_entry(file_value(item))
         keys = ("label", "mode", "profile", "order", "policy", "guest_features", "algorithm")
         document: dict[str, Any] = {key: value[key] for key in keys}
         document["seed"] = None
@@ -90,16 +93,20 @@ def plan_foreign(
     return documents
 
 
-def _measured(
-    file: ForeignFile, options: ForeignOptions, targets: Sequence[str], *, quiet: bool
-) -> list[ForeignMeasured]:
-    hashes = None
+def _launch(options: ForeignOptions) -> tuple[ForeignLaunch, GivenKernel | None]:
+    kernel = None
     if options.with_kernel is not None:
         # The host hashes the empty line where it is given none.
-        hashes = kernel_hashes_of(options.with_kernel, options.with_initrd, options.with_cmdline or "")
+        kernel = given_kernel(options.with_kernel, options.with_initrd, options.with_cmdline or "")
     elif options.with_initrd is not None or options.with_cmdline is not None:
         raise SevbuildError("--with-initrd and --with-cmdline belong to a kernel", hint="--with-kernel FILE")
-    launch = ForeignLaunch(options.loader, options.vcpus, options.model or "", hashes)
+    hashes = None if kernel is None else kernel.hashes
+    return ForeignLaunch(options.loader, options.vcpus, options.model or "", hashes), kernel
+
+
+def _measured(
+    file: ForeignFile, launch: ForeignLaunch, targets: Sequence[str], *, quiet: bool
+) -> list[ForeignMeasured]:
     loaded, refused = file.load(launch)
     if targets:
         by_label = {item.label: item for item in loaded}

@@ -88,8 +88,8 @@ def register(app: typer.Typer) -> None:
         print_text("".join(f"{visible(name)}\n" for name in sorted(release.files)))
         if on_github():
             from sevbuild.cli.github import report_values
+            from sevbuild.reference.export.text import guest_title
 
-            guest, values_found = source.document["guest"], source.document["values"]
-            digests = [(value["label"], value["digest"]) for value in values_found]
+            digests = [(value["label"], value["digest"]) for value in source.document["values"]]
             outputs = {"reference-values": f"{output.rstrip('/')}/reference-values.json"}
-            report_values(f"{guest['name']} {guest['version']}", digests, outputs)
+            report_values(guest_title(source.document), digests, outputs)

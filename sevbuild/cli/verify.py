@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from sevbuild.cli.options import QUIET, SETTINGS, check_format, read_settings
+from sevbuild.cli.options import FOREIGN_MAGIC, QUIET, SETTINGS, check_format, read_settings
 from sevbuild.cli.report import print_line, print_notices
-from sevbuild.fs import read_file
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.fs import file_starts_with, read_file
+
+if TYPE_CHECKING:
+    from sevbuild.reference.compare import Comparison
+    from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["register", "verify_reference_values"]
 
@@ -23,7 +30,7 @@ def register(app: typer.Typer) -> None:
             "",
             "--against",
             metavar="FILE",
-            help="For a bundle: published values or another bundle. For values: the manifest to measure.",
+            help="For a bundle: published values or another bundle. For values: the manifest to measure, or the IGVM file they are of.",
             show_default=False,
         ),
         expect: str = typer.Option(
@@ -47,7 +54,6 @@ def register(app: typer.Typer) -> None:
         """
         from sevbuild.bundle.describe import looks_like_bundle
         from sevbuild.bundle.exchange import interrupted
-        from sevbuild.errors import SevbuildError
 
         check_format(fmt, ("table", "json"))
         if looks_like_bundle(file) or interrupted(file):
@@ -63,7 +69,6 @@ def register(app: typer.Typer) -> None:
 def _verify_bundle(bundle: str, against: str, expect: str, *, quiet: bool) -> None:
     from sevbuild.bundle.compare import compare_with
     from sevbuild.bundle.verify import verify_bundle
-    from sevbuild.errors import Notice
     from sevbuild.guest.expect import expect_digests
 
     verified = verify_bundle(bundle)
@@ -89,16 +94,14 @@ def _verify_bundle(bundle: str, against: str, expect: str, *, quiet: bool) -> No
 def verify_reference_values(file: str, against: str, settings: list[str], *, fmt: str, quiet: bool) -> None:
     """Print how the values of a document compare; raises typer.Exit(1) where any is not right."""
     from sevbuild.cli.comparison import print_comparison
-    from sevbuild.guest.guest import load_guest
     from sevbuild.reference.json_input import DOCUMENT_LIMIT
     from sevbuild.reference.read import read_reference_values
-    from sevbuild.reference.verify import UNCHECKED, verify_against, verify_alone
+    from sevbuild.reference.verify import UNCHECKED, verify_alone
 
     values = read_reference_values(file, read_file(file, DOCUMENT_LIMIT))
     if against:
-        guest = load_guest(against, settings=read_settings(settings))
-        comparison = verify_against(values, guest)
-        print_notices(guest.notices, quiet=quiet)
+        comparison, notices = _compared(values, against, settings)
+        print_notices(notices, quiet=quiet)
     else:
         comparison = verify_alone(values)
     words = {
@@ -110,3 +113,20 @@ def verify_reference_values(file: str, against: str, settings: list[str], *, fmt
     print_comparison(comparison, words=words, fmt=fmt)
     if comparison.guest or any(target.status not in ("equal", UNCHECKED) for target in comparison.targets):
         raise typer.Exit(1)
+
+
+def _compared(values: ReferenceValues, against: str, settings: list[str]) -> tuple[Comparison, list[Notice]]:
+    """Return how values compare with a manifest, or with the IGVM file that they are of, and the notices."""
+    from sevbuild.reference.verify import verify_against, verify_against_file
+
+    if file_starts_with(against, FOREIGN_MAGIC):
+        from sevbuild.guest.foreign import ForeignFile
+
+        if settings:
+            raise SevbuildError("--set is for manifests")
+        file = ForeignFile(against)
+        return verify_against_file(values, file), file.notices
+    from sevbuild.guest.guest import load_guest
+
+    guest = load_guest(against, settings=read_settings(settings))
+    return verify_against(values, guest), guest.notices

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.fs import FileSource, hash_files
 from sevbuild.guest.page_workers import PageWorkers
+from sevbuild.guest.records import InputRecord, file_name
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.igvm.load import Loaded, LoadRequest, load
 from sevbuild.igvm.loaders import LOADERS, loader_named
@@ -22,7 +22,15 @@ from sevbuild.measure.tree import LaunchTree
 from sevbuild.text import encode_text
 from sevbuild.vcpu.models import CPU_MODELS
 
-__all__ = ["ForeignFile", "ForeignLaunch", "ForeignMeasured", "Refused", "kernel_hashes_of"]
+__all__ = [
+    "MAX_VCPUS",
+    "ForeignFile",
+    "ForeignLaunch",
+    "ForeignMeasured",
+    "GivenKernel",
+    "Refused",
+    "given_kernel",
+]
 
 MAX_VCPUS = 4096
 
@@ -31,12 +39,26 @@ class ForeignLaunch(NamedTuple):
     """Hold what a launch adds to a file, as the command line says it.
 
     `loaders` are names, none for all. `model` is a CPU model or a signature as a number; empty for none.
+    `kernel_hashes` are those of the kernel that the loader itself is given.
     """
 
     loaders: Sequence[str] = ()
     vcpus: int | None = None
     model: str = ""
     kernel_hashes: KernelHashes | None = None
+
+    @property
+    def signature(self) -> int | None:
+        """Return the signature of the vCPUs that a file does not describe, None where no model is given."""
+        return _signature(self.model) if self.model else None
+
+
+class GivenKernel(NamedTuple):
+    """Hold the kernel that a loader is given beside the file: its digests, its files, its command line."""
+
+    hashes: KernelHashes
+    records: tuple[InputRecord, ...]
+    cmdline: bytes
 
 
 class Refused(NamedTuple):
@@ -80,7 +102,7 @@ class ForeignFile:
     @property
     def name(self) -> str:
         """Return the file's own name."""
-        return os.path.basename(self.path)
+        return file_name(self.path)
 
     @property
     def size(self) -> int:
@@ -98,7 +120,7 @@ class ForeignFile:
             names = list(LOADERS)
         if launch.vcpus is not None and not 1 <= launch.vcpus <= MAX_VCPUS:
             raise SevbuildError(f"--vcpus {launch.vcpus}: a guest has 1 to {MAX_VCPUS}")
-        signature = _signature(launch.model) if launch.model else None
+        signature = launch.signature
         loaded, refused = [], []
         for loader in [loader_named(name) for name in names]:
             hashes = launch.kernel_hashes
@@ -181,11 +203,20 @@ class _ResetState:
         return initial_vmsa(state, entry=entry, signature=self._signature, guest_features=features)
 
 
-def kernel_hashes_of(kernel: str, initrd: str | None, cmdline: str) -> KernelHashes:
-    """Return the digests of a kernel, an initrd where there is one, and a command line."""
-    initrd_digest = EMPTY_INITRD_DIGEST if initrd is None else hash_files([initrd])[0].digest()
+def given_kernel(kernel: str, initrd: str | None, cmdline: str) -> GivenKernel:
+    """Return what a kernel, an initrd where there is one, and a command line come to."""
+    records = tuple(
+        InputRecord(role, file_name(path), size, "sha256", state.digest())
+        for role, path in (("kernel", kernel), ("initrd", initrd))
+        if path is not None
+        for state, size in [hash_files([path])]
+    )
+    digests = {record.role: record.digest for record in records}
     command = encode_text(cmdline)
-    return KernelHashes(hash_files([kernel])[0].digest(), initrd_digest, cmdline_digest(command))
+    hashes = KernelHashes(
+        digests["kernel"], digests.get("initrd", EMPTY_INITRD_DIGEST), cmdline_digest(command)
+    )
+    return GivenKernel(hashes, records, command)
 
 
 def _signature(model: str) -> int:

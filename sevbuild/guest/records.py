@@ -12,8 +12,9 @@ from sevbuild.manifest.lock import ROLES
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.url_keys import is_url
+from sevbuild.text import as_utf8
 
-__all__ = ["INPUT_ROLES", "InputRecord", "cmdline_text", "input_records", "launched_as"]
+__all__ = ["INPUT_ROLES", "InputRecord", "cmdline_text", "file_name", "input_records", "launched_as"]
 
 INPUT_ROLES = tuple(role for role in ROLES if role not in ("svsm-vars", "cmdline"))
 """What an input can be of a guest, in the order of documents: what enters a digest by its own bytes."""
@@ -38,6 +39,13 @@ def input_records(guest: Guest, targets: Iterable[Target]) -> list[InputRecord]:
     return sorted(found, key=lambda record: (INPUT_ROLES.index(record.role), record.name, record.digest))
 
 
+def file_name(path: str | None) -> str:
+    """Return the name of an input in documents: that of its file, without where it is."""
+    # Of a URL, what the server is asked for beside the file is no part of its name.
+    path = path or ""
+    return as_utf8(os.path.basename(path.partition("?")[0] if is_url(path) else path))
+
+
 def launched_as(role: str) -> str:
     """Return the role in which an input is launched: a unified image that is taken whole is the kernel."""
     return "kernel" if role == "uki" else role
@@ -55,27 +63,27 @@ def _variant_records(guest: Guest, variant: Variant) -> list[InputRecord]:
     records = []
     if variant.ready_igvm is not None:
         file = guest.igvm.hashed(variant)
-        records.append(InputRecord("igvm", _basename(variant.ready_igvm), file.size, "sha256", file.sha256))
+        records.append(InputRecord("igvm", file_name(variant.ready_igvm), file.size, "sha256", file.sha256))
     else:
         records.append(_firmware_record(guest, variant))
     svsm = guest.svsm(variant)
     if svsm is not None and svsm.data is not None and variant.svsm is not None:
-        name = _basename(variant.svsm.path)
+        name = file_name(variant.svsm.path)
         digest = guest.reader.digest(variant.svsm.path, svsm.data)
         records.append(InputRecord("svsm", name, len(svsm.data), "sha256", digest))
     kernel, initrd = variant.kernel, variant.initrd
     if kernel is not None and kernel.hashes:
         if kernel.uki_as is not None:
             whole = guest.reader.hashed([kernel.path or ""])
-            records.append(InputRecord("uki", _basename(kernel.path), whole.size, "sha256", whole.sha256))
+            records.append(InputRecord("uki", file_name(kernel.path), whole.size, "sha256", whole.sha256))
         if kernel.uki_as != "kernel":
             hashed = guest.kernels.kernel_input(variant)
-            name = ".linux" if kernel.uki_as else _basename(kernel.path)
+            name = ".linux" if kernel.uki_as else file_name(kernel.path)
             records.append(InputRecord("kernel", name, _size(hashed.size), "sha256", hashed.sha256))
         loaded = guest.kernels.initrd_input(variant)
         if loaded is not None:
             paths = initrd.paths if initrd is not None else (".initrd",)
-            name = "+".join(_basename(path) for path in paths)
+            name = "+".join(file_name(path) for path in paths)
             records.append(InputRecord("initrd", name, _size(loaded.size), "sha256", loaded.sha256))
     return records
 
@@ -84,14 +92,9 @@ def _firmware_record(guest: Guest, variant: Variant) -> InputRecord:
     firmware = guest.firmware(variant)
     if isinstance(firmware, FirmwareSeed):
         return InputRecord("firmware", "", None, "seed", firmware.seed)
-    name = _basename(variant.firmware.path)
+    name = file_name(variant.firmware.path)
     digest = guest.reader.digest(variant.firmware.path or "", firmware.data)
     return InputRecord("firmware", name, len(firmware.data), "sha256", digest)
-
-
-def _basename(path: str | None) -> str:
-    # Of a URL, what the server is asked for beside the file is no part of its name.
-    return os.path.basename((path or "").partition("?")[0] if is_url(path or "") else path or "")
 
 
 def _size(size: int) -> int | None:

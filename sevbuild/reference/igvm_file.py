@@ -1,62 +1,135 @@
-"""The reference-values document of a ready IGVM file, in the shape of a manifest's."""
+"""Reference values of an IGVM file: from the digests that loaders give it, and against the file again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sevbuild.guest.foreign import ForeignFile, ForeignMeasured
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.guest.foreign import (
+    MAX_VCPUS,
+    ForeignFile,
+    ForeignLaunch,
+    ForeignMeasured,
+    GivenKernel,
+)
+from sevbuild.igvm.load import Loaded
+from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.region_data import chunks
-from sevbuild.reference.model import DOCUMENT_SCHEMA
+from sevbuild.reference.model import NO_CPU, Input, ReferenceValues, Value
 from sevbuild.vcpu.save_area import parse_vmsa
 
-__all__ = ["foreign_document", "foreign_value"]
+__all__ = ["file_value", "file_values", "measure_again"]
 
 
-def foreign_document(file: ForeignFile, measured: Sequence[ForeignMeasured]) -> dict[str, Any]:
-    """Return the document: `schema`, `guest`, `inputs` and one entry of `values` a loader.
+def file_values(
+    file: ForeignFile,
+    measured: Sequence[ForeignMeasured],
+    signature: int | None = None,
+    kernel: GivenKernel | None = None,
+) -> ReferenceValues:
+    """Return the reference values of a file, one a loader.
 
-    The guest has the file's name and no version; the file is its one input.
+    `signature` is that of vCPUs which the file does not describe, `kernel` what loaders were given beside
+    the file. Who measures the file has its name, and no version.
     """
-    entry = {"role": "igvm", "name": file.name, "size": file.size, "sha256": file.sha256().hex()}
-    return {
-        "schema": DOCUMENT_SCHEMA,
-        "guest": {"name": file.name, "version": None},
-        "inputs": [entry],
-        "values": [foreign_value(item) for item in measured],
-    }
+    values = tuple(file_value(item, signature, kernel) for item in measured)
+    inputs = [Input("igvm", file.name, file.size, "sha256", file.sha256())]
+    if kernel is not None and any(value.kernel_hashes for value in values):
+        inputs += [Input(*record) for record in kernel.records]
+    return ReferenceValues(file.name, None, tuple(inputs), values)
 
 
-def foreign_value(item: ForeignMeasured) -> dict[str, Any]:
-    """Return the entry of one loader; what does not apply to a file is None.
-
-    `doubts` say why the digest may not be that of a running guest.
-    """
+def file_value(
+    item: ForeignMeasured, signature: int | None = None, kernel: GivenKernel | None = None
+) -> Value:
+    """Return the value of one loader; `signature` and `kernel` are in it where the loader took them."""
     loaded, plan = item.loaded, item.plan
     vmsas = [update for update in plan.updates if update.page_type == PageType.VMSA]
     features = None
     if vmsas and vmsas[0].data is not None:
         features = parse_vmsa(b"".join(chunks(vmsas[0].data)))["sev_features"]
     gpas = sorted({update.gpa for update in vmsas}) if plan.mode == "snp" else []
-    return {
-        "label": item.label,
-        "mode": plan.mode,
-        "profile": loaded.loader.name,
-        "cpu": "-",
-        "signature": None,
-        "vcpus": loaded.vcpus,
-        "guest_features": hex(features) if isinstance(features, int) else None,
-        "policy": hex(plan.policy),
-        "kernel_hashes": any(update.origin == "kernel hashes" for update in plan.regions),
-        "cmdline": None,
-        "order": loaded.loader.order,
-        "vmsa_gpa": hex(gpas[0]) if len(gpas) == 1 else None,
-        "algorithm": "sha384" if plan.mode == "snp" else "sha256",
-        "digest": item.digest.hex(),
-        "origins": {
-            "guest_features": vmsas[0].origin if vmsas else None,
-            "policy": "GUEST_POLICY" if loaded.policy_given else f"default of {plan.mode}",
-        },
-        "doubts": [doubt._asdict() for doubt in item.doubts],
-    }
+    hashes = any(update.origin == "kernel hashes" for update in plan.regions)
+    reset = any(update.origin.startswith("reset state") for update in vmsas)
+    return Value(
+        label=item.label,
+        mode=plan.mode,
+        profile=loaded.loader.name,
+        cpu=NO_CPU,
+        signature=signature if reset else None,
+        vcpus=loaded.vcpus,
+        guest_features=features if isinstance(features, int) else None,
+        policy=plan.policy,
+        kernel_hashes=hashes,
+        cmdline=_text(kernel.cmdline) if hashes and kernel is not None else None,
+        order=loaded.loader.order,
+        vmsa_gpa=gpas[0] if len(gpas) == 1 else None,
+        digest=item.digest,
+        features_origin=vmsas[0].origin if vmsas else None,
+        policy_origin="GUEST_POLICY" if loaded.policy_given else f"default of {plan.mode}",
+        doubts=item.doubts,
+    )
+
+
+def measure_again(values: ReferenceValues, file: ForeignFile) -> ReferenceValues:
+    """Return what a file measures to in the loaders, and with the vCPUs, that published values name.
+
+    A kernel beside the file is known by the digests in the document. `file.notices` tells which loader
+    does not take the file. Raises SevbuildError where none does.
+    """
+    loaded: dict[str, tuple[Loaded, Value]] = {}
+    refused = []
+    for value in values.values:
+        try:
+            found = _load(values, value, file)
+        except SevbuildError as error:
+            refused.append(f"{value.label}: {error.message}")
+        else:
+            loaded[found.label] = (found, value)
+    measured, stopped = file.measure([found for found, _ in loaded.values()]) if loaded else ([], [])
+    refused += [f"{item.loader}: {item.reason}" for item in stopped]
+    if not measured:
+        raise SevbuildError(f"{file.path}: no loader of the document takes this file:", details=refused)
+    file.notices += [Notice("note", file.path, reason) for reason in refused]
+    again = [_again(item, loaded[item.label][1]) for item in measured]
+    inputs = [Input("igvm", file.name, file.size, "sha256", file.sha256())]
+    if any(value.kernel_hashes for value in again):
+        known = [entry for entry in values.inputs if entry.role != "igvm"]
+        inputs += known
+        names = ", ".join(entry.name for entry in known)
+        message = f"{names} and the command line are taken as the document gives them"
+        file.notices.append(Notice("note", file.path, message))
+    # What the file is called is the name of an input, not of another guest.
+    return ReferenceValues(values.name, None, tuple(inputs), tuple(again))
+
+
+def _load(values: ReferenceValues, value: Value, file: ForeignFile) -> Loaded:
+    launch = ForeignLaunch(
+        loaders=(value.profile,),
+        vcpus=value.vcpus if 1 <= value.vcpus <= MAX_VCPUS else None,
+        model="" if value.signature is None else hex(value.signature),
+        kernel_hashes=_hashes(values, value) if value.kernel_hashes else None,
+    )
+    return file.load(launch)[0][0]
+
+
+def _again(measured: ForeignMeasured, value: Value) -> Value:
+    found = file_value(measured, value.signature)
+    return found._replace(cmdline=value.cmdline) if found.kernel_hashes else found
+
+
+def _hashes(values: ReferenceValues, value: Value) -> KernelHashes:
+    digests = {entry.role: entry.digest for entry in values.inputs}
+    if "kernel" not in digests or value.cmdline is None:
+        lacks = "kernel" if "kernel" not in digests else "command line, which is no UTF-8"
+        raise SevbuildError(f"the document does not have the {lacks}")
+    initrd = digests.get("initrd", EMPTY_INITRD_DIGEST)
+    return KernelHashes(digests["kernel"], initrd, cmdline_digest(value.cmdline.encode()))
+
+
+def _text(cmdline: bytes) -> str | None:
+    try:
+        return cmdline.decode()
+    except UnicodeDecodeError:
+        return None

@@ -15,8 +15,19 @@ from sevbuild.manifest.template import parse_template
 from sevbuild.measure.tree import LaunchTree
 from sevbuild.reference.model import Ingredients, ReferenceValues, Span, Value
 
-__all__ = ["Recomputed", "Recomputer", "Request", "own_digest", "recompute_values", "why_not"]
+__all__ = [
+    "NO_INGREDIENTS",
+    "Recomputed",
+    "Recomputer",
+    "Request",
+    "own_digest",
+    "recompute_values",
+    "why_not",
+]
 
+
+NO_INGREDIENTS = "the document has no ingredients of it"
+"""What is said of a value that names none: of an IGVM file, say, whose digest only the file itself can tell."""
 
 _LARGEST = 4 << 30
 """More than the sections of thousands of firmwares have; it keeps a document from costing minutes."""
@@ -124,7 +135,8 @@ def recompute_values(
     found: dict[tuple[object, ...], Recomputed] = {}
     for value in selected:
         if value.ingredients is None:
-            raise SevbuildError(f"{value.label}: the document has no ingredients of it")
+            hint = "`sevbuild measure` computes it from the inputs; `verify --against` holds it to them"
+            raise SevbuildError(f"{value.label}: {NO_INGREDIENTS}", hint=hint)
         entry = by_name[value.ingredients]
         for cpu in request.cpus or (_cpu_of(value),):
             for vcpus in request.counts or (value.vcpus,):

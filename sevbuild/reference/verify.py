@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
 from sevbuild.reference.changes import Change
 from sevbuild.reference.collect import collect_values
 from sevbuild.reference.compare import Comparison, TargetChange, compare_values
 from sevbuild.reference.model import ReferenceValues
-from sevbuild.reference.recompute import Recomputer, own_digest, why_not
+from sevbuild.reference.recompute import NO_INGREDIENTS, Recomputer, own_digest, why_not
 from sevbuild.reference.releases import at_release
 
-__all__ = ["UNCHECKED", "verify_against", "verify_alone"]
+if TYPE_CHECKING:
+    from sevbuild.guest.foreign import ForeignFile
+
+__all__ = ["UNCHECKED", "verify_against", "verify_against_file", "verify_alone"]
 
 UNCHECKED = "unchecked"
 """The status of a target that the document alone cannot tell."""
@@ -28,7 +33,7 @@ def verify_alone(values: ReferenceValues) -> Comparison:
     for value in values.values:
         published = value.digest.hex()
         entry = None if value.ingredients is None else by_name[value.ingredients]
-        reason = "the document has no ingredients of it" if entry is None else why_not(entry)
+        reason = NO_INGREDIENTS if entry is None else why_not(entry)
         digest = None
         if entry is not None and reason is None:
             try:
@@ -49,8 +54,26 @@ def verify_alone(values: ReferenceValues) -> Comparison:
 def verify_against(values: ReferenceValues, guest: Guest) -> Comparison:
     """Return how each value compares with what the inputs of `guest` measure to, and which input differs.
 
-    Of a document of several releases, that of the guest's version is taken. Raises SevbuildError.
+    Of a document of several releases, that of the guest's version is taken. Raises SevbuildError, also for a
+    document of an IGVM file.
     """
+    if values.of_file:
+        hint = "--against takes the file"
+        raise SevbuildError(f"{values.name}: these are reference values of an IGVM file", hint=hint)
     if values.releases:
         values = at_release(values, guest.manifest.version)
     return compare_values(values, collect_values(guest, guest.measure()))
+
+
+def verify_against_file(values: ReferenceValues, file: ForeignFile) -> Comparison:
+    """Return how each value compares with what an IGVM file measures to; raises SevbuildError.
+
+    The document is one of an IGVM file: no other says how loaders start it.
+    """
+    if not values.of_file:
+        hint = "--against takes its manifest"
+        raise SevbuildError(f"{values.name}: these are reference values of a guest", hint=hint)
+    # Only a document of an IGVM file needs to know the format.
+    from sevbuild.reference.igvm_file import measure_again
+
+    return compare_values(values, measure_again(values, file))

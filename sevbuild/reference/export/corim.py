@@ -19,6 +19,7 @@ from sevbuild.reference.export.corim_tags import (
     sign1,
 )
 from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
+from sevbuild.reference.export.text import guest_title
 
 __all__ = ["BY_CHIP", "EXPORTER", "MEASUREMENT_KEY", "PROFILE"]
 
@@ -57,8 +58,7 @@ class Corim(Exporter):
             reference_triple(class_id, bytes.fromhex(digest), _measurements(digest, values))
             for digest, values in launches.items()
         ]
-        guest = document["guest"]
-        identifier = f"{guest['name']}/{guest['version']}"
+        identifier = guest_title(document, between="/")
         makers: list[list[dict[int, Any]]] = [[], []]
         if "entity-name" in extra:
             name, uri = extra["entity-name"], extra.get("entity-uri")

@@ -7,6 +7,7 @@ from html import escape as escape_html
 
 from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
 from sevbuild.reference.export.tables import INPUT_HEADER, VALUE_HEADER, input_rows, value_rows
+from sevbuild.reference.export.text import guest_title
 from sevbuild.text import visible
 
 __all__ = ["EXPORTER"]
@@ -27,7 +28,7 @@ class Html(Exporter):
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return `release-notes.html`."""
         del options
-        title = escape(f"{document['guest']['name']} {document['guest']['version']}")
+        title = escape(guest_title(document))
         page = (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
 from sevbuild.reference.export.tables import INPUT_HEADER, VALUE_HEADER, input_rows, value_rows
+from sevbuild.reference.export.text import guest_title
 from sevbuild.text import visible
 
 __all__ = ["EXPORTER"]
@@ -23,11 +24,10 @@ class Markdown(Exporter):
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return `release-notes.md`."""
         del options
-        guest = document["guest"]
         inputs = [(*map(_escape, row[:3]), f"`{row[3]}`") for row in input_rows(document)]
         values = [(*map(_escape, row[:3]), f"`{row[3]}`") for row in value_rows(document)]
         parts = [
-            f"# {_escape(guest['name'])} {_escape(guest['version'])}\n\n",
+            f"# {_escape(guest_title(document))}\n\n",
             _table(INPUT_HEADER, inputs),
             "\n",
             _table(VALUE_HEADER, values),

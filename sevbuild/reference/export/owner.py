@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sevbuild.reference.export.interface import Document
-from sevbuild.reference.export.text import shell_word
+from sevbuild.reference.export.text import guest_title, shell_word
 from sevbuild.text import visible
 
 __all__ = ["owner_script", "repeated_labels"]
@@ -27,10 +27,9 @@ def owner_script(
     `variables` are lines of its comment, `cases` labels with the arguments they stand for, as shell words;
     `command` uses those arguments as ``"$@"`` and ends the script with its status.
     """
-    guest = document["guest"]
     lines = [
         "#!/bin/sh",
-        f"# Check the launch measurement of {visible(guest['name'])} {visible(guest['version'])} with {tool}.",
+        f"# Check the launch measurement of {visible(guest_title(document))} with {tool}.",
         "# Usage: VARIABLE=VALUE... sh THIS LABEL",
         *(f"#   {line}" for line in variables),
         "set -eu",

@@ -17,7 +17,7 @@ def unlike_qemu_kernel(document: Mapping[str, Any], value: Mapping[str, Any]) ->
     if value["profile"] != "qemu":
         return f"verifiers recompute launches of profile qemu, not of {value['profile']}"
     if value["order"] != "profile":
-        return "verifiers recompute in QEMU's order, not in canonical order"
+        return f"verifiers recompute in QEMU's order, not in {value['order']} order"
     entry = ingredients_of(document, value)
     known = value["cmdline"] is not None and value["guest_features"] is not None
     if entry is None or not known or entry["seed"] is None or entry.get("kernel") is None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from shlex import quote as shell_word
 from typing import Any
 
 from sevbuild.text import visible_json
 
-__all__ = ["json_bytes", "number", "shell_word", "unique"]
+__all__ = ["guest_title", "json_bytes", "number", "shell_word", "unique"]
 
 
 def json_bytes(document: Any) -> bytes:
     """Return a JSON document, indented, keys in their order, with LF at its end."""
     return (visible_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n").encode()
+
+
+def guest_title(document: Mapping[str, Any], *, between: str = " ") -> str:
+    """Return name and version of the guest; an IGVM file has a name alone."""
+    guest = document["guest"]
+    return str(guest["name"]) if guest["version"] is None else f"{guest['name']}{between}{guest['version']}"
 
 
 def number(text: str) -> int:

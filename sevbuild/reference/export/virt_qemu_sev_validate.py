@@ -61,7 +61,7 @@ class VirtQemuSevValidate(Exporter):
 def _unlike_the_tool(value: dict[str, Any]) -> str | None:
     """Return how a target's launch differs from the one that the tool measures."""
     if value["order"] != "profile":
-        return "the tool does not know canonical order"
+        return f"the tool measures in QEMU's order, not in {value['order']} order"
     if value["mode"] == "sev-es":
         if value["profile"] != _QEMU:
             return f"the tool builds the VMSAs of profile {_QEMU}, not of {value['profile']}"
