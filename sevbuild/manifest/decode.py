@@ -34,6 +34,7 @@ from sevbuild.manifest.overlays import TABLES, apply_settings, overlays, read_pa
 from sevbuild.manifest.path_keys import check_path, decode_path, is_profile_path
 from sevbuild.manifest.url_keys import decode_pin, decode_source, decode_sources
 from sevbuild.manifest.vcpu_keys import decode_counts, decode_cpus
+from sevbuild.text import as_utf8
 
 __all__ = ["SCHEMA_VERSION", "decode_manifest"]
 
@@ -62,6 +63,9 @@ def decode_manifest(
     if name is not None:
         check_name(document, "guest.name", name)
     version = guest.string("version", required=True)
+    if version is not None and as_utf8(version) != version:
+        # Documents that no reader takes would be written of it.
+        guest.fault("version", "is not UTF-8 text")
     guest.finish()
     variants = [_variant(Table(view, tables), tables) for view, tables in overlays(document, top, raw, given)]
     publish = None

@@ -544,6 +544,12 @@ def test_settings_override_and_are_named_in_faults() -> None:
     assert fault.source == "--set"
 
 
+def test_a_version_is_text() -> None:
+    """Of other bytes, documents would be written that no reader takes."""
+    (fault,) = faults(_text(), **{"guest.version": "1\udcff"})
+    assert str(fault) == "--set: guest.version: is not UTF-8 text"
+
+
 def test_matrix_entries_are_laid_over_the_tables() -> None:
     text = (
         _text(kernel={"path": "k"})
