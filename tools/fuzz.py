@@ -129,7 +129,7 @@ def reference_values(data: bytes) -> None:
 
 def ingredients(data: bytes) -> None:
     """Recompute from a document of someone else's."""
-    recompute_document("ingredients.json", data, Request(), [], "qemu")
+    recompute_document("ingredients.json", data, Request(), [])
 
 
 def lock(data: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sevbuild.image.ovmf import Metadata, section_kind_name
 from sevbuild.launch.profile import LaunchProfile
-from sevbuild.manifest.model import Manifest, Variant
+from sevbuild.manifest.model import Machine, Manifest, Variant
 from sevbuild.manifest.template import Template
 from sevbuild.vcpu.models import CPU_MODELS
 
@@ -31,7 +31,7 @@ class VariantFiles(NamedTuple):
 
     `firmware` is either placed or a (seed, metadata) pair, None where a ready IGVM file is in its place. `profiles` are the names that the manifest is
     to use. `cmdlines` are templates by variant name, None for the only one; one that no TOML string can
-    hold is in `cmdline_file`.
+    hold is in `cmdline_file`. `host_data` and `machine` are None where no target has a launch command for them.
     """
 
     firmware: Placed | tuple[bytes, Metadata] | None
@@ -44,6 +44,8 @@ class VariantFiles(NamedTuple):
     profiles: tuple[str, ...]
     cmdlines: Mapping[str | None, Template]
     cmdline_file: str | None
+    host_data: bytes | None
+    machine: Machine | None
 
 
 def resolved_manifest(manifest: Manifest, variants: Sequence[tuple[Variant, VariantFiles]]) -> str:
@@ -96,7 +98,20 @@ def _tables(variant: Variant, files: VariantFiles) -> dict[str, dict[str, Any]]:
     if files.initrd is not None:
         tables["initrd"] = _placed(files.initrd)
     tables["vcpu"] = {"count": _counts(variant.counts), **_cpus(variant)}
+    if files.machine is not None and files.machine.given:
+        tables["machine"] = _machine(files.machine)
     return tables
+
+
+def _machine(machine: Machine) -> dict[str, Any]:
+    """Return what the manifest itself says of the machine: all else stays at its default."""
+    values = {
+        "memory": machine.memory,
+        "cbitpos": machine.cbitpos,
+        "reduced-phys-bits": machine.reduced_phys_bits,
+        "extra-args": machine.extra_args,
+    }
+    return {key: values[key] for key in machine.given}
 
 
 def _launch(variant: Variant, files: VariantFiles) -> dict[str, Any]:
@@ -110,8 +125,8 @@ def _launch(variant: Variant, files: VariantFiles) -> dict[str, Any]:
     if variant.guest_features:
         features = {mode: _Hex(value) for mode, value in sorted(variant.guest_features.items())}
         launch["guest-features"] = features
-    if variant.host_data is not None:
-        launch["host-data"] = variant.host_data.hex()
+    if files.host_data is not None:
+        launch["host-data"] = files.host_data.hex()
     return launch
 
 

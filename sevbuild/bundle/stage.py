@@ -19,6 +19,7 @@ from sevbuild.manifest.model import Variant
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import Template, escape, parse_template
+from sevbuild.manifest.unused import takes_host_data, takes_machine
 from sevbuild.text import decode_text, encode_text
 
 __all__ = ["Staged", "stage_inputs"]
@@ -92,6 +93,7 @@ class _Stage:
         if "vars" in sources and self._guest.reader.hashed(*sources["vars"]).size != vars_size:
             raise SevbuildError(f"{sources['vars'][0][0]}: changed while it was read")
         templates = self._templates(variant, target)
+        targets = [target for target in self._guest.targets if target.variant is variant]
         return VariantFiles(
             firmware=firmware,
             igvm=placed.get("igvm"),
@@ -103,6 +105,8 @@ class _Stage:
             profiles=self._profile_names(variant),
             cmdlines=templates,
             cmdline_file=self._cmdline_file(templates),
+            host_data=variant.host_data if any(map(takes_host_data, targets)) else None,
+            machine=variant.machine if any(map(takes_machine, targets)) else None,
         )
 
     def inputs(self, targets: Sequence[Target]) -> list[InputEntry]:

@@ -17,7 +17,9 @@ _SHOWN = 50
 _ARROW = "{what}: {old} -> {new}"
 
 
-def print_comparison(comparison: Comparison, *, words: Mapping[str, str], fmt: str, notes: bool = True) -> None:
+def print_comparison(
+    comparison: Comparison, *, words: Mapping[str, str], fmt: str, notes: bool = True
+) -> None:
     """Print a comparison as `json` or as text, whose lines are those of `comparison_lines`."""
     if fmt == "json":
         print_data(json_text(comparison.document()))

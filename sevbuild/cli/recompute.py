@@ -36,8 +36,12 @@ def register(app: typer.Typer) -> None:
         cmdline: str | None = _CMDLINE,
         cmdline_file: str = typer.Option("", "--cmdline-file", metavar="FILE", help="The same, from a file."),
         select: list[str] = _SELECT,
-        profile: str = typer.Option(
-            "qemu", "--profile", help="The hypervisor, where the document names none."
+        profile: str | None = typer.Option(
+            None,
+            "--profile",
+            metavar="NAME",
+            help="The hypervisor, where the document names none; else qemu.",
+            show_default=False,
         ),
         expect: str = typer.Option("", "--expect", metavar="HEX|FILE", help="Exit 1 unless it is this."),
         quiet: bool = QUIET,

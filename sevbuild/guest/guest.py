@@ -208,8 +208,6 @@ class Guest:
         declared = variant.svsm
         if declared is None:
             return None
-        if variant.igvm is not None:
-            raise SevbuildError("an IGVM file brings an SVSM of its own", hint="leave [svsm] out")
         firmware = self.firmware(variant)
         if isinstance(firmware, FirmwareSeed):
             raise SevbuildError("an SVSM needs the firmware file: it lies below it")

@@ -107,6 +107,8 @@ def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
     vcpu.finish()
     kernel = _kernel(top)
     igvm = _igvm(top)
+    if igvm is not None and igvm.path is not None and order == "canonical":
+        launch.fault("order", "goes not with igvm.path: a loader follows the order of the ready file")
     return Variant(
         document=document,
         modes=tuple(modes or ()),
@@ -117,7 +119,7 @@ def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
         host_data=host_data,
         firmware=_firmware(top, igvm),
         igvm=igvm,
-        svsm=_svsm(top),
+        svsm=_svsm(top, igvm),
         kernel=kernel,
         initrd=_initrd(top, kernel, raw),
         variables=_variables(top),
@@ -208,10 +210,12 @@ def _section_kind(entry: Table) -> int | None:
     return entry.integer("kind", 0, _U32, required=True)
 
 
-def _svsm(top: Table) -> SvsmInput | None:
+def _svsm(top: Table, igvm: IgvmInput | None) -> SvsmInput | None:
     table = top.table("svsm")
     if table is None:
         return None
+    if igvm is not None:
+        top.fault("svsm", "goes not with [igvm]: a file brings an SVSM of its own")
     path, pin = decode_path(table, required=not table.has("url")), decode_pin(table)
     path = decode_source(table, path, pin)
     size = table.integer("vars-size", 0, _U32)

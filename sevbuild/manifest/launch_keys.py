@@ -55,9 +55,8 @@ def _by_mode(launch: Table, key: str, value: Any, modes: tuple[str, ...]) -> lis
         document.fault(path, "must not be empty")
         return []
     # `sev` names both a mode and a policy bit; bits are booleans.
-    if isinstance(value, Mapping) and value and not any(isinstance(entry, bool) for entry in value.values()):
-        if not set(value) & set(MODES):
-            return [(mode, path, value) for mode in modes[:1]]
+    bits = isinstance(value, Mapping) and any(isinstance(entry, bool) for entry in value.values())
+    if isinstance(value, Mapping) and not bits and set(value) & set(MODES):
         known = [mode for mode in value if check_word(document, f"{path}.{mode}", mode, MODES)]
         for mode in known:
             if modes and mode not in modes:

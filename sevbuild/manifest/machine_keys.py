@@ -5,10 +5,12 @@ from __future__ import annotations
 from sevbuild.manifest.document import Table, check_type
 from sevbuild.manifest.model import Machine
 
-__all__ = ["MEMORY", "decode_machine"]
+__all__ = ["MACHINE_KEYS", "MEMORY", "decode_machine"]
 
 MEMORY = "^[1-9][0-9]{0,8}[MG]$"
 """A size as QEMU's `-m` and memory backends take it, in MiB or GiB."""
+
+MACHINE_KEYS = ("memory", "cbitpos", "reduced-phys-bits", "extra-args")
 
 
 def decode_machine(top: Table) -> Machine:
@@ -27,6 +29,7 @@ def decode_machine(top: Table) -> Machine:
         cbitpos=defaults.cbitpos if cbitpos is None else cbitpos,
         reduced_phys_bits=defaults.reduced_phys_bits if reduced is None else reduced,
         extra_args=_extra(table),
+        given=tuple(key for key in MACHINE_KEYS if table.has(key)),
     )
     table.finish()
     return machine

@@ -90,12 +90,16 @@ class Cpu(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """Hold what launch commands say and no digest has: memory, the host's bits, further QEMU arguments."""
+    """Hold what launch commands say and no digest has: memory, the host's bits, further QEMU arguments.
+
+    `given` has the keys that the manifest itself gives.
+    """
 
     memory: str = "2G"
     cbitpos: int = 51
     reduced_phys_bits: int = 1
     extra_args: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
 
 class Variant(NamedTuple):

@@ -139,7 +139,7 @@ def _launch() -> dict[str, Any]:
                 "anyOf": [*features["anyOf"], _by_mode(features)],
             },
             "host-data": {
-                "description": "32 bytes in hex that the host passes to SNP_LAUNCH_FINISH; not part of the launch digest.",
+                "description": "32 bytes in hex that the host of an SNP guest passes to SNP_LAUNCH_FINISH; not part of the launch digest.",
                 "type": "string",
                 "pattern": "^(0[xX])?[0-9a-fA-F]{64}$",
             },

@@ -14,7 +14,7 @@ __all__ = ["machine_schema", "publish_schema"]
 def machine_schema() -> dict[str, Any]:
     """Return the schema of `[machine]`."""
     return table(
-        "What launch commands say beside what is measured; nothing here enters a digest.",
+        "What launch commands say beside what is measured; nothing here enters a digest. For guests that have such a command.",
         {
             "memory": {
                 "description": "The guest's memory, as QEMU writes it. Default 2G.",

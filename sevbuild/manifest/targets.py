@@ -10,6 +10,7 @@ from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.document import Document
 from sevbuild.manifest.model import Cmdline, Cpu, Manifest, Variant
 from sevbuild.manifest.profiles import load_profile
+from sevbuild.manifest.unused import note_unused
 
 __all__ = ["MAX_TARGETS", "Target", "expand"]
 
@@ -58,8 +59,11 @@ def expand(manifest: Manifest) -> list[Target]:
         document = variant.document
         profiles = _profiles(variant, manifest.directory, loaded)
         count = len(variant.modes) * len(profiles) * len(variant.cpus) * len(variant.counts)
+        cmdlines = variant.kernel.cmdlines if variant.kernel is not None else (None,)
+        count *= len(cmdlines)
         if len(targets) + count > MAX_TARGETS:
-            document.fault("vcpu", f"the lists multiply to more than {MAX_TARGETS} targets")
+            message = f"the lists multiply to more than {MAX_TARGETS} targets"
+            document.fault("kernel.cmdlines" if len(cmdlines) > 1 else "vcpu", message)
             break
         for mode in variant.modes:
             for profile in profiles:
@@ -70,6 +74,7 @@ def expand(manifest: Manifest) -> list[Target]:
                     targets += _targets(variant, mode, profile)
                 else:
                     _cannot(document, mode, profile)
+    note_unused(manifest, targets)
     for target in targets:
         first = labels.setdefault(target.label, target)
         if first is not target:

@@ -33,17 +33,25 @@ def read_request(vcpus: str, cpus: Sequence[str], cmdline: bytes | None, cmdline
 
 
 def recompute_document(
-    source: str, data: bytes, request: Request, select: Sequence[str], profile: str
+    source: str, data: bytes, request: Request, select: Sequence[str], profile: str | None = None
 ) -> ForeignResult:
-    """Return the digests that the document in `data` gives for this request."""
+    """Return the digests that the document in `data` gives for this request.
+
+    `profile` is that of a document which names none, `qemu` unless given; ours name their own.
+    """
     raw = parse_json(source, data)
     selection = _selection(select)
     if is_reference_document(raw):
+        if profile is not None:
+            hint = "--select profile=NAME takes those of one profile"
+            raise SevbuildError(f"--profile {profile}: {source} names the profile of each value", hint=hint)
         values = decode_reference_values(source, raw)
         selected = select_values(source, values, selection)
         return ForeignResult(recompute_values(values, selected, request), [])
     if is_foreign(raw):
-        return recompute_foreign(source, raw, request, selection, load_profile(profile))
+        return recompute_foreign(
+            source, raw, request, selection, load_profile("qemu" if profile is None else profile)
+        )
     hint = "it reads reference-values.json, and what dstack, SecretVM and Contrast publish"
     raise SevbuildError(f"{source}: no ingredients known here", hint=hint)
 

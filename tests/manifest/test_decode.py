@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from sevbuild.errors import Fault, FaultsError, SevbuildError
 from sevbuild.image.ovmf import Area, Metadata, Section
 from sevbuild.manifest.decode import decode_manifest
+from sevbuild.manifest.machine_keys import MACHINE_KEYS
 from sevbuild.manifest.model import (
     Cmdline,
     Cpu,
     FirmwareInput,
     InitrdInput,
     KernelInput,
+    Machine,
     Manifest,
     SvsmInput,
     Variant,
@@ -614,9 +616,9 @@ def test_the_machine() -> None:
         + 'machine = { memory = "4G", cbitpos = 47, reduced-phys-bits = 5, extra-args = ["-S"] }\n'
     )
     (variant,) = decode_manifest(text, "guest.toml").variants
-    assert variant.machine == ("4G", 47, 5, ("-S",))
+    assert variant.machine == Machine("4G", 47, 5, ("-S",), MACHINE_KEYS)
     (variant,) = decode_manifest(BASIC_MACHINE, "guest.toml").variants
-    assert variant.machine == ("2G", 51, 1, ())
+    assert variant.machine == Machine("2G", 51, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""Keys that have no effect on any target: whoever wrote one believes that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from sevbuild.manifest.model import Manifest, Variant
+
+if TYPE_CHECKING:
+    from sevbuild.manifest.targets import Target
+
+__all__ = ["note_unused", "takes_host_data", "takes_machine"]
+
+
+def takes_machine(target: Target) -> bool:
+    """Tell whether a launch command is written for a target: `[machine]` is for those alone."""
+    return target.profile.command.launcher != "none"
+
+
+def takes_host_data(target: Target) -> bool:
+    """Tell whether the launch command of a target has host data to pass on, as SNP's has."""
+    return target.mode == "snp" and takes_machine(target)
+
+
+def note_unused(manifest: Manifest, targets: Sequence[Target]) -> None:
+    """Note as a fault each key of launch commands that no target has one for.
+
+    A key of a table that several entries of the matrix inherit needs one target in any of them.
+    """
+    declaring = [variant for variant in manifest.variants if variant.machine.given or variant.host_data]
+    if not declaring:
+        return
+    of: dict[int, list[Target]] = {}
+    for target in targets:
+        of.setdefault(id(target.variant), []).append(target)
+    seen: dict[tuple[str, int | None, str], tuple[Variant, str, bool]] = {}
+    for variant in declaring:
+        own = of.get(id(variant), [])
+        uses: list[tuple[str, Callable[[Target], bool]]] = [
+            (f"machine.{key}", takes_machine) for key in variant.machine.given
+        ]
+        if variant.host_data is not None:
+            uses.append(("launch.host-data", takes_host_data))
+        for key, takes in uses:
+            place = variant.document.place(key)
+            used = any(takes(target) for target in own) or (place in seen and seen[place][2])
+            seen[place] = (variant, key, used)
+    for variant, key, used in seen.values():
+        if used:
+            continue
+        if key == "launch.host-data" and not any(target.mode == "snp" for target in targets):
+            message = "no target is an SNP guest: no other takes host data"
+        else:
+            names = ", ".join(dict.fromkeys(target.profile.name for target in of.get(id(variant), [])))
+            message = f"has no effect: there is no launch command for profile {names}"
+        variant.document.fault(key, message, "leave it out")
