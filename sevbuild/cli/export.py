@@ -84,8 +84,7 @@ def register(app: typer.Typer) -> None:
         options = ExportOptions(values, keys.of(fmt))
         files = render(fmt, source.document, options)
         keys.refuse_unused({fmt}, {})
-        notes = [Notice("note", fmt, text) for text in found.notes(source.document, options)]
-        print_notices([*source.notices, *notes], quiet=quiet)
+        print_notices([*source.notices, *found.notices(source.document, options)], quiet=quiet)
         if one and one not in files:
             raise SevbuildError(f"format {fmt} writes no {one}", hint=f"it writes {', '.join(files)}")
         _write(fmt, {one: files[one]} if one else files, output, quiet=quiet)
@@ -93,6 +92,7 @@ def register(app: typer.Typer) -> None:
 
 def _write(fmt: str, files: dict[str, bytes], output: str, *, quiet: bool) -> None:
     import os
+    import sys
 
     first = next(iter(files))
     if not output:
@@ -100,6 +100,9 @@ def _write(fmt: str, files: dict[str, bytes], output: str, *, quiet: bool) -> No
             others = ", ".join(list(files)[1:])
             text = f"prints {first}; it also has {others}: --file NAME prints one, -o FOLDER/ writes all"
             print_notices([Notice("note", fmt, text)], quiet=quiet)
+        if _is_binary(files[first]) and sys.stdout.isatty():
+            hint = "-o FILE writes it; a pipe takes it too"
+            raise SevbuildError(f"{first} is binary, and standard output is a terminal", hint=hint)
         print_data(files[first])
         return
     from sevbuild.fs import make_folder, write_file
@@ -113,6 +116,14 @@ def _write(fmt: str, files: dict[str, bytes], output: str, *, quiet: bool) -> No
         raise SevbuildError(f"format {fmt} has {len(files)} files, {', '.join(files)}", hint=hint)
     else:
         write_file(output, files[first])
+
+
+def _is_binary(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _list() -> str:

@@ -59,7 +59,7 @@ def make_release(
         if options.key is not None:
             signed.add(name)
         files |= rendered
-        notices += [Notice("note", name, text) for text in found.notes(document, options)]
+        notices += found.notices(document, options)
     keys.refuse_unused(signed, reasons)
     sums = [f"{sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files)]
     files[CHECKSUMS] = "".join(sums).encode()

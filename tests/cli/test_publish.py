@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -251,6 +252,30 @@ def test_binary_goes_to_standard_output_as_it_is() -> None:
     result = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     assert sha256(result.stdout).digest()
     assert result.stdout[:3] == bytes.fromhex("d901f5")
+
+
+def test_binary_does_not_go_to_a_terminal() -> None:
+    master, terminal = os.openpty()
+    command = [sys.executable, "-m", "sevbuild", "export", str(MATRIX), "-f"]
+    binary = subprocess.run(
+        [*command, "corim"], check=False, stdout=terminal, stderr=subprocess.PIPE, cwd=ROOT
+    )
+    assert (binary.returncode, binary.stderr.decode()) == (
+        2,
+        "error: corim.cbor is binary, and standard output is a terminal\n  hint: -o FILE writes it; a pipe takes it too\n",
+    )
+    text = subprocess.run([*command, "hex"], check=False, stdout=terminal, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(terminal)
+    shown = os.read(master, 1 << 16)
+    os.close(master)
+    assert text.returncode == 0
+    assert shown.startswith(json.loads(MATRIX.read_text())["values"][0]["digest"].encode())
+
+
+def test_a_warning_of_a_format_is_told_by_both_verbs(tmp_path: Path) -> None:
+    said = "hyperbeam: warning: HyperBEAM b2743e4 computes with 32 vCPUs"
+    assert said in run("export", MATRIX, "-f", "hyperbeam").err
+    assert said in run("publish", MATRIX, "-o", tmp_path / "r").err
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,75 @@ def test_bounds_of_dstacks_readers() -> None:
     assert "512 vCPUs" in str(exporter("dstack").refusal(of))
 
 
+def _warnings(name: str, of: dict[str, Any]) -> list[str]:
+    notices = exporter(name).notices(of, ExportOptions())
+    return [notice.message for notice in notices if notice.level == "warning"]
+
+
+def test_dstack_refuses_what_a_warning_names() -> None:
+    """What dstack published itself passes its own checks; each of these is an error in validate_measurement_input."""
+    assert _warnings("dstack", document("hardware")) == []
+    refused = "dstack refuses a command line without dstack.rootfs_hash= and 64 hexadecimal digits"
+    good = "dstack.rootfs_hash=" + "0a" * 32
+    for line, warnings in (
+        ("quiet", [refused]),
+        (f"quiet {good}", []),
+        (f"{good[:-1]}", [refused]),
+        (f"{good}0", [refused]),
+        (f"x{good}", [refused]),
+        (f"dstack.rootfs_hash=0x{'0a' * 32}", [refused]),
+        (f"dstack.rootfs_hash=none {good}", [refused]),
+        (f"{good}\tquiet", []),
+    ):
+        of = document("hardware")
+        of["values"][0]["cmdline"] = line
+        assert _warnings("dstack", of) == warnings, line
+    for model, known in (
+        ("EPYC-v4", True),
+        ("EPYC-v5", False),
+        ("EPYC-Genoa-v1", True),
+        ("EPYC-Turin", False),
+    ):
+        of = document("hardware")
+        of["values"][0]["cpu"] = model
+        assert _warnings("dstack", of) == ([] if known else [f"dstack knows no CPU model {model}"])
+    of = document("hardware")
+    of["values"][0]["guest_features"] = "0x0"
+    assert _warnings("dstack", of) == ["dstack refuses guest features 0x0"]
+
+
+def test_secretvm_computes_with_one_signature() -> None:
+    of = document("matrix")
+    of["values"] = of["values"][:4]  # EPYC-v4
+    about_lists = (
+        "a list is for SecretVM; dstack takes one target, with dstack.rootfs_hash= in its command line"
+    )
+    assert _warnings("dstack", of) == [about_lists]
+    (listed, other) = _warnings("dstack", document("matrix"))
+    assert listed == about_lists
+    assert other == (
+        "SecretVM computes with CPU signature 0x800f12 and guest features 0x1 alone: no match for "
+        "snp/qemu/EPYC-Milan/vcpus1/plain, snp/qemu/EPYC-Milan/vcpus1/smp, snp/qemu/EPYC-Milan/vcpus2/plain, 1 more"
+    )
+    of["values"][0]["guest_features"] = "0x21"
+    assert _warnings("dstack", of)[1].endswith("no match for snp/qemu/EPYC-v4/vcpus1/plain")
+
+
+def test_hyperbeam_computes_with_32_vcpus_of_one_model() -> None:
+    of = document("hardware")
+    (warning,) = _warnings("hyperbeam", of)
+    assert warning == (
+        "HyperBEAM b2743e4 computes with 32 vCPUs, EPYC-v4 and guest features 0x1 whatever a record says: "
+        "no match for snp/qemu/EPYC-v4/vcpus2"
+    )
+    of["values"][0]["vcpus"] = 32
+    assert _warnings("hyperbeam", of) == []
+    of["values"][0]["cpu"] = "EPYC-v3"
+    assert len(_warnings("hyperbeam", of)) == 1
+    of["values"][0]["cpu"] = "EPYC-v2"
+    assert "vcpu_type has no number for EPYC-v2" in str(exporter("hyperbeam").refusal(of))
+
+
 def test_contrast_holds_one_vcpu_and_the_reset_address() -> None:
     of = document("matrix")
     entries = _json("contrast", of)["snp"]

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sevbuild.reference.export.ingredients import ingredients_of
 from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
 from sevbuild.reference.export.qemu_kernel import unlike_qemu_kernel
-from sevbuild.reference.export.text import json_bytes, number
+from sevbuild.reference.export.text import json_bytes, number, some_of
 from sevbuild.vcpu.models import CPU_MODELS
 
 __all__ = ["EXPORTER"]
 
 _MOST_VCPUS = 512
 _MOST_SECTIONS = 64
+
+_ROOTFS_HASH = "dstack.rootfs_hash="
+_DSTACK_MODELS = frozenset(
+    f"epyc{model}"
+    for model in (
+        *("", "-v1", "-v2", "-ibpb", "-v3", "-v4", "-rome", "-rome-v1", "-rome-v2", "-rome-v3"),
+        *("-milan", "-milan-v1", "-milan-v2", "-genoa", "-genoa-v1"),
+    )
+)
+_SECRETVM_SIGNATURE = 0x00800F12  # whatever vcpu_type says
 
 
 class Dstack(Exporter):
@@ -33,11 +44,45 @@ class Dstack(Exporter):
                 return f"{value['label']}: {reason}"
         return None
 
+    def warnings(self, document: Document, options: ExportOptions) -> list[str]:
+        """Return what dstack, which reads an object, or SecretVM, which reads a list, refuses of the records."""
+        del options
+        values = values_of(document, self.modes)
+        return _refused_by_secretvm(values) if len(values) > 1 else _refused_by_dstack(values[0])
+
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return `measurement.snp.json`; sections stay in launch order."""
         del options
         records = [_record(document, value) for value in values_of(document, self.modes)]
         return {"measurement.snp.json": json_bytes(records[0] if len(records) == 1 else records)}
+
+
+def _refused_by_dstack(value: dict[str, Any]) -> list[str]:
+    """Return why dstack refuses a record (dstack-mr/src/sev.rs: validate_measurement_input)."""
+    found = []
+    # The first such word counts.
+    hashes = [word for word in value["cmdline"].split() if word.startswith(_ROOTFS_HASH)]
+    if not hashes or not re.fullmatch("[0-9a-fA-F]{64}", hashes[0][len(_ROOTFS_HASH) :]):
+        found.append(f"dstack refuses a command line without {_ROOTFS_HASH} and 64 hexadecimal digits")
+    if value["cpu"].lower() not in _DSTACK_MODELS:
+        found.append(f"dstack knows no CPU model {value['cpu']}")
+    if number(value["guest_features"]) == 0:
+        found.append("dstack refuses guest features 0x0")
+    return found
+
+
+def _refused_by_secretvm(values: list[dict[str, Any]]) -> list[str]:
+    """Return that dstack reads no list, and what SecretVM computes otherwise (secretvm-verify 32e020b)."""
+    found = [f"a list is for SecretVM; dstack takes one target, with {_ROOTFS_HASH} in its command line"]
+    other = [
+        value["label"]
+        for value in values
+        if number(value["signature"]) != _SECRETVM_SIGNATURE or value["guest_features"] != "0x1"
+    ]
+    if other:
+        fixed = f"CPU signature {_SECRETVM_SIGNATURE:#x} and guest features 0x1"
+        found.append(f"SecretVM computes with {fixed} alone: no match for {some_of(other)}")
+    return found
 
 
 def _beyond_its_bounds(document: Document, value: dict[str, Any]) -> str | None:

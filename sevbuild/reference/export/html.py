@@ -2,50 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape as escape_html
 
 from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
-from sevbuild.reference.export.tables import INPUT_HEADER, VALUE_HEADER, input_rows, value_rows
-from sevbuild.reference.export.text import guest_title
+from sevbuild.reference.export.release_notes import CommandLine, Group, ReleaseNotes, release_notes
 from sevbuild.text import visible
 
 __all__ = ["EXPORTER"]
 
+# Digests and command lines break anywhere: nothing scrolls sideways on a telephone (390 px).
 _STYLE = (
-    "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse;margin:1em 0}"
-    "th,td{border:1px solid #999;padding:.2em .6em;text-align:left}code{font-size:.85em}"
+    ":root{color-scheme:light dark}body{font-family:sans-serif;line-height:1.5;margin:0 auto;max-width:60em;"
+    "padding:1em}h1,h2,h3,p,li,summary{overflow-wrap:anywhere}code,pre{font-family:monospace;font-size:.9em;"
+    "overflow-wrap:anywhere;white-space:pre-wrap}pre{border:1px solid #888;padding:.5em}ul{padding-left:1.2em}"
+    "h3{font-size:1em;margin-bottom:0}details{margin:.5em 0}"
 )
+_ELSEWHERE = "reference-values.json has them"
 
 
 class Html(Exporter):
-    """Write inputs and launch digests as an HTML page; every value is escaped."""
+    """Write inputs, command lines and launch digests as an HTML page; every value is escaped."""
 
     name = "html"
-    summary = "the same tables as an HTML page"
+    summary = "the same as an HTML page"
     modes = ALL_MODES
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return `release-notes.html`."""
         del options
-        title = escape(guest_title(document))
+        notes = release_notes(document)
+        title = escape(notes.title)
+        inputs = "".join(
+            f"<li>{escape(entry.name)}<br><code>{escape(entry.digest)}</code></li>\n"
+            for entry in notes.inputs
+        )
         page = (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-            f"{_table(INPUT_HEADER, input_rows(document))}"
-            f"{_table(VALUE_HEADER, value_rows(document))}"
+            f"<h2>Verify</h2>\n{_block(*notes.verify)}<p>{escape(notes.about_verifying)}</p>\n"
+            f"<h2>Launch digests</h2>\n{''.join(_group(group, folded=notes.folded) for group in notes.groups)}"
+            f"{_cmdlines(notes)}"
+            f"{f'<h2>Inputs</h2>{chr(10)}<ul>{chr(10)}{inputs}</ul>{chr(10)}' if inputs else ''}"
             "</body>\n</html>\n"
         )
         return {"release-notes.html": page.encode()}
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    lines = []
-    for row in rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row[:-1])
-        lines.append(f"<tr>{cells}<td><code>{escape(row[-1])}</code></td></tr>\n")
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{''.join(lines)}</tbody>\n</table>\n"
+def _group(group: Group, *, folded: bool) -> str:
+    title, facts = escape(group.title), escape(group.facts)
+    if len(group.rows) == 1:
+        rows = f"<p><code>{escape(group.rows[0][1])}</code></p>\n"
+    else:
+        items = "".join(f"<li>{count}: <code>{escape(digest)}</code></li>\n" for count, digest in group.rows)
+        rows = f"<ul>\n{items}</ul>\n"
+    if folded:
+        count = f"{len(group.rows)} target{'s' * (len(group.rows) != 1)}"
+        return f"<details><summary><b>{title}</b>: {count}, {facts}</summary>\n{rows}</details>\n"
+    return f"<h3>{title}</h3>\n<p>{facts}</p>\n{rows}"
+
+
+def _cmdlines(notes: ReleaseNotes) -> str:
+    if not notes.cmdlines:
+        return ""
+    count = len(notes.cmdlines) + notes.more_lines
+    parts = [f"<h2>Command line{'s' * (count != 1)}</h2>\n", *map(_cmdline, notes.cmdlines)]
+    if notes.more_lines:
+        parts.append(f"<p>And {notes.more_lines} more: {_ELSEWHERE}.</p>\n")
+    return "".join(parts)
+
+
+def _cmdline(entry: CommandLine) -> str:
+    of = f"<p>{escape(entry.of)}:</p>\n" if entry.of else ""
+    if entry.line is None:
+        return f"{of}<p>Too long to be shown: {_ELSEWHERE}.</p>\n"
+    return of + _block(entry.line)
+
+
+def _block(*lines: str) -> str:
+    # A newline that stands first in <pre> is not shown; none does.
+    text = "\n".join(map(escape, lines))
+    return f"<pre>{text}</pre>\n"
 
 
 def escape(text: str) -> str:

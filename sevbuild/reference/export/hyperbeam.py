@@ -7,14 +7,13 @@ from typing import Any
 from sevbuild.reference.export.ingredients import append_digest, ingredients_of
 from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
 from sevbuild.reference.export.qemu_kernel import unlike_qemu_kernel
-from sevbuild.reference.export.text import json_bytes, number
+from sevbuild.reference.export.text import json_bytes, number, some_of
 
 __all__ = ["EXPORTER", "VCPU_TYPES"]
 
 VCPU_TYPES = {
     "EPYC": 0,
     "EPYC-v1": 1,
-    "EPYC-v2": 2,
     "EPYC-IBPB": 3,
     "EPYC-v3": 4,
     "EPYC-v4": 5,
@@ -28,7 +27,10 @@ VCPU_TYPES = {
     "EPYC-Genoa": 13,
     "EPYC-Genoa-v1": 14,
 }
-"""Numbers of CPU models in virtee/sev's enumeration CpuType."""
+"""Numbers of CPU models in virtee/sev's enumeration CpuType, which has no 2."""
+
+# What native/dev_snp_nif/src/digest.rs computes with, whatever the record says.
+_FIXED = {"vcpus": 32, "cpu": "EPYC-v4", "guest_features": "0x1"}
 
 _QEMU = 1  # virtee/sev's enumeration GuestVmmType
 
@@ -53,6 +55,18 @@ class HyperBeam(Exporter):
             if reason is not None:
                 return f"{value['label']}: {reason}"
         return None
+
+    def warnings(self, document: Document, options: ExportOptions) -> list[str]:
+        """Return which targets a node of the named version computes another digest for."""
+        del options
+        values = values_of(document, self.modes)
+        other = [value["label"] for value in values if any(value[key] != _FIXED[key] for key in _FIXED)]
+        if not other:
+            return []
+        fixed = "32 vCPUs, EPYC-v4 and guest features 0x1"
+        return [
+            f"HyperBEAM b2743e4 computes with {fixed} whatever a record says: no match for {some_of(other)}"
+        ]
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return `hyperbeam.json`."""

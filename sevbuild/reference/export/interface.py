@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from sevbuild.errors import Notice
 from sevbuild.launch.profile import MODES
 from sevbuild.manifest.formats import FORMATS
 
@@ -57,6 +58,16 @@ class Exporter(Protocol):
         if taken == total:
             return []
         return [f"holds {taken} of {total} targets, those of mode {' or '.join(self.modes)}"]
+
+    def warnings(self, document: Document, options: ExportOptions) -> list[str]:
+        """Return why those who read the files may refuse them, or compute another digest from them."""
+        del document, options
+        return []
+
+    def notices(self, document: Document, options: ExportOptions) -> list[Notice]:
+        """Return all that a publisher is told of the files."""
+        found = [Notice("note", self.name, text) for text in self.notes(document, options)]
+        return found + [Notice("warning", self.name, text) for text in self.warnings(document, options)]
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return file contents by name; raises SevbuildError where the options do not suffice."""

@@ -1,43 +1,135 @@
-"""`markdown`: release notes."""
+"""`markdown`: release notes that a forge takes as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from html import escape as escape_html
 
 from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
-from sevbuild.reference.export.tables import INPUT_HEADER, VALUE_HEADER, input_rows, value_rows
-from sevbuild.reference.export.text import guest_title
+from sevbuild.reference.export.release_notes import CommandLine, Group, ReleaseNotes, release_notes
 from sevbuild.text import visible
 
-__all__ = ["EXPORTER"]
+__all__ = ["EXPORTER", "LIMIT"]
+
+LIMIT = 125_000
+"""The most characters that GitHub takes as the body of a release."""
 
 _SPECIAL = frozenset("\\`*_{}[]<>()#+!|~&")
+_ELSEWHERE = "reference-values.json has them"
 
 
 class Markdown(Exporter):
-    """Write inputs and launch digests as GitHub-flavoured Markdown tables."""
+    """Write inputs, command lines and launch digests as GitHub-flavoured Markdown.
+
+    Lists, not tables: in these a digest is cut off on a narrow screen.
+    """
 
     name = "markdown"
-    summary = "release notes with the table of launch digests"
+    summary = "release notes with the launch digests, at most 125,000 characters"
     modes = ALL_MODES
+
+    def notes(self, document: Document, options: ExportOptions) -> list[str]:
+        """Return how many launch digests are left out."""
+        left_out = len(document["values"]) - _text(document)[1]
+        more = [f"{left_out} launch digests do not fit in {LIMIT} characters"] if left_out else []
+        return super().notes(document, options) + more
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return `release-notes.md`."""
         del options
-        inputs = [(*map(_escape, row[:3]), f"`{row[3]}`") for row in input_rows(document)]
-        values = [(*map(_escape, row[:3]), f"`{row[3]}`") for row in value_rows(document)]
-        parts = [
-            f"# {_escape(guest_title(document))}\n\n",
-            _table(INPUT_HEADER, inputs),
-            "\n",
-            _table(VALUE_HEADER, values),
-        ]
-        return {"release-notes.md": "".join(parts).encode()}
+        return {"release-notes.md": _text(document)[0].encode()}
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+def _text(document: Document) -> tuple[str, int]:
+    """Return the notes, and how many launch digests are in them."""
+    notes = release_notes(document)
+    head = f"# {_escape(notes.title)}\n\n" + _verify(notes)
+    tail = _cmdlines(notes)
+    # Digests go first; what they leave is for the inputs, which are few in all but the oddest guests.
+    inputs = [f"- {_escape(entry.name)}\\\n  `{visible(entry.digest)}`\n" for entry in notes.inputs]
+    room = LIMIT - _size(head) - _size(tail)
+    inputs_text, _ = _fit(inputs, room // 4, lambda count: f"- and {count} more: {_ELSEWHERE}\n")
+    inputs_text = f"\n## Inputs\n\n{inputs_text}" if inputs else ""
+    title = "## Launch digests\n"
+    groups, shown = _groups(notes, room - _size(inputs_text) - _size(title))
+    return head + title + groups + tail + inputs_text, shown
+
+
+def _verify(notes: ReleaseNotes) -> str:
+    commands = "".join(f"{line}\n" for line in notes.verify)
+    return f"## Verify\n\n```sh\n{commands}```\n\n{_escape(notes.about_verifying)}\n\n"
+
+
+def _groups(notes: ReleaseNotes, room: int) -> tuple[str, int]:
+    """Return the groups that fit, and how many digests they show; the others are counted."""
+    texts = [_group(group, folded=notes.folded) for group in notes.groups]
+    counts = [len(group.rows) for group in notes.groups]
+
+    def rest(count: int) -> str:
+        return f"\nAnd {sum(counts[len(counts) - count :])} more targets: {_ELSEWHERE}.\n"
+
+    text, shown = _fit(texts, room, rest)
+    return text, sum(counts[:shown])
+
+
+def _group(group: Group, *, folded: bool) -> str:
+    if len(group.rows) == 1:
+        rows = f"`{group.rows[0][1]}`\n"
+    else:
+        rows = "".join(f"- {count}: `{digest}`\n" for count, digest in group.rows)
+    if folded:
+        # Up to the empty line this is HTML, after it Markdown.
+        count = f"{len(group.rows)} target{'s' * (len(group.rows) != 1)}"
+        head = f"<b>{escape_html(visible(group.title))}</b>: {count}, {escape_html(visible(group.facts))}"
+        return f"\n<details><summary>{head}</summary>\n\n{rows}\n</details>\n"
+    return f"\n**{_escape(group.title)}**: {_escape(group.facts)}\n\n{rows}"
+
+
+def _cmdlines(notes: ReleaseNotes) -> str:
+    if not notes.cmdlines:
+        return ""
+    count = len(notes.cmdlines) + notes.more_lines
+    parts = [f"\n## Command line{'s' * (count != 1)}\n", *map(_cmdline, notes.cmdlines)]
+    if notes.more_lines:
+        parts.append(f"\nAnd {notes.more_lines} more: {_ELSEWHERE}.\n")
+    return "".join(parts)
+
+
+def _cmdline(entry: CommandLine) -> str:
+    of = f"\n{_escape(entry.of)}:\n" if entry.of else ""
+    if entry.line is None:
+        return f"{of}\nToo long to be shown: {_ELSEWHERE}.\n"
+    return f"{of}\n{_code(visible(entry.line))}\n"
+
+
+def _code(text: str) -> str:
+    """Return text as a code span, which is broken where a block would scroll (CommonMark 0.31 section 6.1)."""
+    if not text:
+        return "The empty line."
+    quote = "`"
+    while quote in text:
+        quote += "`"
+    # One blank on either side is no part of the text where there are both and something between.
+    pad = " " if text.strip(" ") and (text[0] in "` " or text[-1] in "` ") else ""
+    return f"{quote}{pad}{text}{pad}{quote}"
+
+
+def _fit(parts: list[str], room: int, rest: Callable[[int], str]) -> tuple[str, int]:
+    """Return the first parts, as many as `room` characters take, and their count; `rest` counts the others."""
+    if sum(map(_size, parts)) <= room:
+        return "".join(parts), len(parts)
+    used, shown = _size(rest(len(parts))), 0
+    for part in parts:
+        used += _size(part)
+        if used > room:
+            break
+        shown += 1
+    return "".join(parts[:shown]) + rest(len(parts) - shown), shown
+
+
+def _size(text: str) -> int:
+    """Return the length of text as the strictest reader might count it: in bytes."""
+    return len(text.encode())
 
 
 def _escape(text: str) -> str:

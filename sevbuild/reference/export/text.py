@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from shlex import quote as shell_word
 from typing import Any
 
 from sevbuild.text import visible_json
 
-__all__ = ["guest_title", "json_bytes", "number", "shell_word", "unique"]
+__all__ = ["guest_title", "json_bytes", "number", "shell_word", "some_of", "unique"]
+
+_NAMED = 3
 
 
 def json_bytes(document: Any) -> bytes:
@@ -26,6 +28,12 @@ def guest_title(document: Mapping[str, Any], *, between: str = " ") -> str:
 def number(text: str) -> int:
     """Return the number that a hex string of the document stands for."""
     return int(text, 16)
+
+
+def some_of(labels: Sequence[str]) -> str:
+    """Return the first labels in words, and how many more there are."""
+    more = [f"{len(labels) - _NAMED} more"] if len(labels) > _NAMED else []
+    return ", ".join([*labels[:_NAMED], *more])
 
 
 def unique(items: Iterable[str]) -> list[str]:

@@ -1,0 +1,149 @@
+"""What release notes say, whatever they are written in: digests in groups, command lines, inputs, how to verify."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sevbuild.reference.export.interface import Document
+from sevbuild.reference.export.text import guest_title
+from sevbuild.text import visible
+
+__all__ = ["CommandLine", "Group", "Input", "ReleaseNotes", "release_notes"]
+
+_UNFOLDED = 16
+"""So many targets are shown at a glance; where there are more, each group unfolds."""
+
+_LINES_SHOWN = 8
+_LINE_SHOWN = 4096  # bytes
+_NAME_SHOWN = 200
+
+# Short lines: they are read on a telephone too.
+_CHECK_FILES = "sha256sum --check SHA256SUMS"
+_VERIFY_GUEST = (_CHECK_FILES, "sevbuild verify reference-values.json \\", "  --against guest.toml")
+_VERIFY_FILE = (_CHECK_FILES, "sevbuild measure guest.igvm \\", "  --expect reference-values.json")
+_ABOUT_GUEST = (
+    "The first command checks the files of this release, the second measures the guest again from its inputs, "
+    "which guest.toml names."
+)
+_ABOUT_FILE = (
+    "The first command checks the files of this release, the second measures the IGVM file again, called "
+    "guest.igvm here."
+)
+_SNP = "An SNP guest is one of these if MEASUREMENT and POLICY in its attestation report are as given here."
+_SEV = "An SEV or SEV-ES host reports an HMAC over the launch digest, with the key of the owner's session."
+
+
+class Group(NamedTuple):
+    """Hold targets that differ in their vCPU count alone.
+
+    `title` is their label, with `vcpusN` where there are several; `facts` is what they share; `rows` are
+    counts in words and digests.
+    """
+
+    title: str
+    facts: str
+    rows: tuple[tuple[str, str], ...]
+
+
+class CommandLine(NamedTuple):
+    """Hold a measured command line, None where it is too long to be shown, and whose it is, empty for all."""
+
+    line: str | None
+    of: str
+
+
+class Input(NamedTuple):
+    """Hold what an input is called, and its digest with the algorithm."""
+
+    name: str
+    digest: str
+
+
+class ReleaseNotes(NamedTuple):
+    """Hold the parts of release notes; `more_lines` counts the command lines that are left out."""
+
+    title: str
+    verify: tuple[str, ...]
+    about_verifying: str
+    groups: tuple[Group, ...]
+    folded: bool
+    cmdlines: tuple[CommandLine, ...]
+    more_lines: int
+    inputs: tuple[Input, ...]
+
+
+def release_notes(document: Document) -> ReleaseNotes:
+    """Return what there is to say of a document."""
+    values = document["values"]
+    # An IGVM file has a name alone, and no manifest that it was measured from.
+    is_file = document["guest"]["version"] is None
+    snp = any(value["mode"] == "snp" for value in values)
+    others = any(value["mode"] != "snp" for value in values)
+    about = " ".join([_ABOUT_FILE if is_file else _ABOUT_GUEST, *[_SNP] * snp, *[_SEV] * others])
+    cmdlines = _cmdlines(document)
+    return ReleaseNotes(
+        title=_short(guest_title(document)),
+        verify=_VERIFY_FILE if is_file else _VERIFY_GUEST,
+        about_verifying=about,
+        groups=_groups(document),
+        folded=len(values) > _UNFOLDED,
+        cmdlines=cmdlines[:_LINES_SHOWN],
+        more_lines=max(len(cmdlines) - _LINES_SHOWN, 0),
+        inputs=tuple(_input(entry) for entry in document["inputs"]),
+    )
+
+
+def _groups(document: Document) -> tuple[Group, ...]:
+    found: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for value in document["values"]:
+        title = re.sub(r"/vcpus[0-9]+(?=/|$)", "/vcpusN", value["label"])
+        facts = f"policy {value['policy']}, guest features {value['guest_features'] or 'none'}"
+        found.setdefault((title, _releases(value), facts), []).append(value)
+    groups = []
+    for (title, releases, facts), values in found.items():
+        name = title if len(values) > 1 else values[0]["label"]
+        rows = tuple((_count(value["vcpus"]), value["digest"]) for value in values)
+        groups.append(Group(_short(name) + releases, facts, rows))
+    return tuple(groups)
+
+
+def _count(vcpus: int) -> str:
+    return "1 vCPU" if vcpus == 1 else f"{vcpus} vCPUs"
+
+
+def _releases(value: Mapping[str, Any]) -> str:
+    """Return the releases that a target of a document of several belongs to, as part of its title."""
+    spans = [
+        span["first"] if span["first"] == span["last"] else f"{span['first']} to {span['last']}"
+        for span in value.get("releases", ())
+    ]
+    return f" ({_short(', '.join(spans))})" if spans else ""
+
+
+def _cmdlines(document: Document) -> tuple[CommandLine, ...]:
+    found: dict[str, list[str]] = {}
+    for value in document["values"]:
+        if value["cmdline"] is not None:
+            found.setdefault(value["cmdline"], []).append(value["label"])
+    lines = []
+    for line, labels in found.items():
+        more = len(labels) - 1
+        of = f"{_short(labels[0])} and {more} more target{'s' * (more != 1)}" if more else _short(labels[0])
+        alone = len(found) == 1 and len(labels) == len(document["values"])
+        lines.append(
+            CommandLine(line if len(visible(line).encode()) <= _LINE_SHOWN else None, "" if alone else of)
+        )
+    return tuple(lines)
+
+
+def _input(entry: Mapping[str, Any]) -> Input:
+    algorithm = "seed" if "seed" in entry else "sha256"
+    name = " ".join(filter(None, (entry["role"], _short(entry["name"] or ""))))
+    size = f", {entry['size']} bytes" if "size" in entry else ""
+    return Input(name + size, f"{algorithm}:{entry[algorithm]}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _NAME_SHOWN else f"{text[: _NAME_SHOWN - 3]}..."
