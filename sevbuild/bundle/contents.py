@@ -41,8 +41,9 @@ def reference_values(
 
 
 def bundle_values(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the values as bundle.json repeats them: ingredients stand in reference-values.json alone."""
-    return [{key: value[key] for key in value if key != "ingredients"} for value in document["values"]]
+    """Return the values as bundle.json repeats them: some keys stand in reference-values.json alone."""
+    left_out = ("ingredients", "doubts")
+    return [{key: value[key] for key in value if key not in left_out} for value in document["values"]]
 
 
 def reference_bytes(document: dict[str, Any]) -> bytes:

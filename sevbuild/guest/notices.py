@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sevbuild.errors import Notice
 from sevbuild.image.ovmf import Firmware, section_kind_name
@@ -12,7 +13,10 @@ from sevbuild.manifest.targets import Target
 from sevbuild.vcpu.describe import feature_names
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
-__all__ = ["firmware_notices", "target_notices"]
+if TYPE_CHECKING:
+    from sevbuild.igvm.doubt import Doubt
+
+__all__ = ["firmware_notices", "target_doubts", "target_notices"]
 
 _LARGEST_FLASH = 8 << 20
 _BIOS_MULTIPLE = 64 << 10
@@ -34,6 +38,18 @@ def target_notices(targets: Sequence[Target]) -> list[Notice]:
         for notice in _cpu_notices(target):
             notices[notice] = None
     return list(notices)
+
+
+def target_doubts(target: Target) -> tuple[Doubt, ...]:
+    """Return why no guest with a target's launch digest boots as declared, as far as the manifest tells."""
+    kernel, profile = target.variant.kernel, target.profile
+    if kernel is None or not kernel.hashes or profile.direct_boot:
+        return ()
+    # Most guests have none, and need nothing of the room it is from.
+    from sevbuild.igvm.doubt import Doubt
+
+    reason = f"hosts of profile {profile.name} start no kernel of the tenant's; it is measured as QEMU would"
+    return (Doubt("cannot-boot", reason),)
 
 
 def firmware_notices(variant: Variant, firmware: Firmware, targets: Sequence[Target]) -> list[Notice]:
@@ -103,9 +119,10 @@ def _launch_notices(target: Target) -> list[Notice]:
     if kernel is not None and not kernel.hashes:
         message = "the kernel is booted unmeasured: the host can replace kernel, initrd and command line"
         notices.append(Notice("warning", document.where("kernel.hashes"), message))
-    elif kernel is not None and not profile.direct_boot:
-        message = f"profile {profile.name} offers no direct boot; the kernel is measured as QEMU would"
-        notices.append(Notice("warning", document.where("kernel"), message))
+    notices += [
+        Notice("warning", document.where("kernel"), f"cannot boot: {doubt.reason}")
+        for doubt in target_doubts(target)
+    ]
     return notices
 
 

@@ -7,6 +7,7 @@ from itertools import islice
 
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest, Measured
+from sevbuild.guest.notices import target_doubts
 from sevbuild.guest.records import InputRecord, cmdline_text, input_records, launched_as
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import cmdline_digest
@@ -113,6 +114,7 @@ def _value(guest: Guest, item: Measured, ingredients: str | None) -> Value:
         features_origin=target.features_origin,
         policy_origin=target.policy_origin,
         ingredients=ingredients,
+        doubts=target_doubts(target) or None,
     )
 
 

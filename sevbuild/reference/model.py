@@ -167,7 +167,8 @@ class Value(NamedTuple):
     Of an IGVM file `profile` is the loader and `order` its own; `cpu` is NO_CPU, and `signature` that of the
     vCPUs which the file does not describe, None where it describes all. Without a VMSA there are no
     features, so no `features_origin`; `vmsa_gpa` is None where VMSAs lie in several places, and `cmdline`
-    where it is not UTF-8. `doubts` is None for a guest.
+    where it is not UTF-8. `doubts` is None for a guest against which
+    nothing is known, and never empty there.
     """
 
     label: str

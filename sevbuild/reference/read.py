@@ -132,6 +132,7 @@ def _guest_value(table: Reader, releases: tuple[str, ...]) -> Value:
         features_origin=origins.string("guest_features"),
         ingredients=table.string("ingredients") if table.has("ingredients") else None,
         id_block=_id_block(table.section("id_block")) if table.has("id_block") else None,
+        doubts=_doubts(table, least=1) if table.has("doubts") else None,
         releases=_spans(table, releases),
     )
     origins.finish()
@@ -147,7 +148,7 @@ def _file_value(table: Reader, releases: tuple[str, ...]) -> Value:
         vcpus=table.integer("vcpus", 0, MOST_DESCRIBED),
         order=table.word("order", LOADER_ORDERS),
         features_origin=origins.nullable("guest_features", origins.string),
-        doubts=tuple(_doubt(entry) for entry in as_objects(table, "doubts")),
+        doubts=_doubts(table),
         releases=_spans(table, releases),
     )
     origins.finish()
@@ -181,10 +182,12 @@ def _value(table: Reader, origins: Reader) -> Value:
     return value
 
 
-def _doubt(table: Reader) -> Doubt:
-    doubt = Doubt(table.word("kind", KINDS), table.string("reason"))
-    table.finish()
-    return doubt
+def _doubts(table: Reader, *, least: int = 0) -> tuple[Doubt, ...]:
+    found = []
+    for entry in as_objects(table, "doubts", least=least):
+        found.append(Doubt(entry.word("kind", KINDS), entry.string("reason")))
+        entry.finish()
+    return tuple(found)
 
 
 def _id_block(table: Reader) -> IdBlock:

@@ -193,8 +193,12 @@ def _profile() -> dict[str, Any]:
     )
 
 
-def _file_document() -> dict[str, Any]:
+def _doubts() -> dict[str, Any]:
     reason = _object("A doubt.", {"kind": {"type": "string", "enum": list(doubt.KINDS)}, "reason": _STRING})
+    return _list("Why it may not be the digest of a running guest.", reason)
+
+
+def _file_document() -> dict[str, Any]:
     return {
         "profiles": {"maxItems": 0},
         "ingredients": {"maxItems": 0},
@@ -212,7 +216,7 @@ def _file_document() -> dict[str, Any]:
                     "origins": _object(
                         "Where it is from.", {"guest_features": _or_null(_STRING), "policy": _STRING}
                     ),
-                    "doubts": _list("Why it may not be the digest of a running guest.", reason),
+                    "doubts": _doubts(),
                 }
             )
         },
@@ -240,9 +244,10 @@ def _guest_value(releases: dict[str, Any]) -> dict[str, Any]:
             "origins": _object("Where it is from.", {"guest_features": _STRING, "policy": _STRING}),
             "ingredients": {"description": "An entry of `ingredients`.", **_STRING},
             "id_block": block,
+            "doubts": {**_doubts(), "minItems": 1},
             "releases": releases,
         },
-        optional=("ingredients", "id_block", "releases"),
+        optional=("ingredients", "id_block", "doubts", "releases"),
     )
 
 

@@ -50,7 +50,7 @@ def everything(folder: Path) -> ReferenceValues:
         vcpu={"count": [1, 2]},
         matrix=[
             {"launch": {"mode": ["sev", "sev-es", "snp"], "profile": "qemu"}, "kernel": kernel},
-            {"launch": {"mode": "snp", "profile": "ec2"}},
+            {"launch": {"mode": "snp", "profile": "ec2"}, "kernel": {"path": "kernel"}},
             {
                 "launch": {"mode": "snp", "profile": "svsm-qemu"},
                 "svsm": {"path": "svsm.bin", "vars-size": 0x1000},
@@ -135,6 +135,17 @@ def test_the_documents_checked_in_are_current(name: str) -> None:
     folder = ROOT / "guests" / name
     result = run("measure", "-q", folder / "guest.toml", "--format", "json")
     assert (folder / "reference-values.json").read_text() == result.out
+
+
+def test_a_target_that_cannot_boot_says_so_and_no_other(values: ReferenceValues) -> None:
+    doubted = {value.profile: value.doubts for value in values.values}
+    assert {profile for profile, doubts in doubted.items() if doubts} == {"ec2"}
+    ((kind, reason),) = doubted["ec2"] or ()
+    assert (kind, "start no kernel of the tenant's" in reason) == ("cannot-boot", True)
+    document = reference_document(values)
+    assert ["doubts" in value for value in document["values"]] == [
+        value["profile"] == "ec2" for value in document["values"]
+    ]
 
 
 def test_two_profiles_of_one_name_are_refused(tmp_path: Path) -> None:
