@@ -276,12 +276,13 @@ def _shown(folder: Path, tables: dict[str, Any], how: str) -> tuple[Result, dict
     manifest.write_text(manifest.read_text().replace("schema = 1", f"schema = {version}", 1))
     output = folder / "output"
     verb, *more = how.split()
-    arguments: list[str | Path] = {
+    by_verb: dict[str, list[str | Path]] = {
         "measure": ["-f", "json"],
         "build": ["-o", output],
         "publish": ["-o", output],
         "export": ["-o", f"{output}/", "-f", *more],
-    }[verb]
+    }
+    arguments = by_verb[verb]
     if "corim" in more:
         arguments += ["--sign", folder / "key.pem"]
     result = run(verb, "-q", manifest, *arguments)
