@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import write_file
+from sevbuild.output.file import write_file
 
 __all__ = ["Cache", "Entry", "Part", "cache_directory"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Fault", "FaultsError", "MismatchError", "Notice", "SevbuildError", "within"]
+__all__ = ["Fault", "FaultsError", "MismatchError", "Notice", "SevbuildError", "file_error", "within"]
 
 
 class SevbuildError(Exception):
@@ -34,6 +34,12 @@ class SevbuildError(Exception):
         twin.message = f"{where}: {self.message}"
         twin.args = ("\n  ".join([twin.message, *self.details]),)
         return twin
+
+
+def file_error(doing: str, path: str, error: OSError) -> SevbuildError:
+    """Return what to raise where the system would not let us `read`, `write` or `make` a file or folder."""
+    hint = "the $ in it is taken literally: no variable is put in its place" if "$" in path else None
+    return SevbuildError(f"cannot {doing} {path}: {error.strerror or error}", hint=hint)
 
 
 class MismatchError(SevbuildError):

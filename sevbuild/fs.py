@@ -1,15 +1,15 @@
-"""The edge to the file system: bounded reading, streamed hashing, atomic writing."""
+"""The edge to the file system: bounded reading, streamed hashing; `output/` writes."""
 
 from __future__ import annotations
 
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, file_error
 from sevbuild.text import encode_text
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ __all__ = [
     "hash_files",
     "hash_range",
     "is_regular",
-    "make_folder",
     "native_path",
     "path_from",
     "read_file",
@@ -31,16 +30,10 @@ __all__ = [
     "read_standard_text",
     "read_text",
     "why_unreadable",
-    "write_file",
 ]
 
 _BUFFER = 256 * 1024
 _TEXT_LIMIT = 16 << 20
-
-
-def _cannot(path: str, error: OSError, doing: str = "read") -> SevbuildError:
-    hint = "the $ in it is taken literally: no variable is put in its place" if "$" in path else None
-    return SevbuildError(f"cannot {doing} {path}: {error.strerror or error}", hint=hint)
 
 
 def path_from(directory: str, path: str) -> str:
@@ -64,7 +57,7 @@ def file_size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError as error:
-        raise _cannot(path, error) from None
+        raise file_error("read", path, error) from None
 
 
 def read_file(path: str, limit: int) -> bytes:
@@ -82,7 +75,7 @@ def read_file(path: str, limit: int) -> bytes:
                     raise SevbuildError(f"{path}: more than the {limit} bytes this can be")
             return data
     except OSError as error:
-        raise _cannot(path, error) from None
+        raise file_error("read", path, error) from None
 
 
 def read_standard_input(limit: int) -> bytes:
@@ -93,7 +86,7 @@ def read_standard_input(limit: int) -> bytes:
     try:
         data = sys.stdin.buffer.read(limit + 1)
     except OSError as error:
-        raise _cannot(name, error) from None
+        raise file_error("read", name, error) from None
     if len(data) > limit:
         raise SevbuildError(f"{name}: more than the {limit} bytes this can be")
     return data
@@ -141,7 +134,7 @@ def why_unreadable(path: str) -> SevbuildError | None:
             with open(path, "rb", buffering=0):
                 pass
     except OSError as error:
-        return _cannot(path, error)
+        return file_error("read", path, error)
     return None
 
 
@@ -164,21 +157,16 @@ def hash_files(
     """
     state = sha256()
     size = 0
-    buffer = bytearray(_BUFFER)
-    view = memoryview(buffer)
+    buffer = memoryview(bytearray(_BUFFER))
     for index, path in enumerate(paths):
         own = None if each is None or index == 0 else sha256()
-        try:
-            with open(path, "rb", buffering=0) as stream:
-                while count := stream.readinto(buffer):
-                    state.update(view[:count])
-                    if own is not None:
-                        own.update(view[:count])
-                    size += count
-                    if write is not None:
-                        write(view[:count])
-        except OSError as error:
-            raise _cannot(path, error) from None
+        for piece in _pieces(path, buffer):
+            state.update(piece)
+            if own is not None:
+                own.update(piece)
+            size += len(piece)
+            if write is not None:
+                write(piece)
         if each is not None:
             each.append((own or state).digest())
     return state, size
@@ -191,7 +179,7 @@ def read_range(path: str, offset: int, size: int) -> bytes:
             stream.seek(offset)
             return stream.read(size)
     except OSError as error:
-        raise _cannot(path, error) from None
+        raise file_error("read", path, error) from None
 
 
 class FileSource:
@@ -206,7 +194,7 @@ class FileSource:
             self._descriptor = os.open(path, os.O_RDONLY)
             self.size = os.fstat(self._descriptor).st_size
         except OSError as error:
-            raise _cannot(path, error) from None
+            raise file_error("read", path, error) from None
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes at `offset`; raises SevbuildError where the file ends before."""
@@ -218,7 +206,7 @@ class FileSource:
                     raise SevbuildError(f"{self._path}: ends {size - len(data)} bytes before its part does")
                 data += more
         except OSError as error:
-            raise _cannot(self._path, error) from None
+            raise file_error("read", self._path, error) from None
         return data
 
     def __del__(self) -> None:
@@ -234,43 +222,36 @@ def hash_range(
     `write` is given each piece that was hashed.
     """
     state = sha256()
-    view = memoryview(bytearray(_BUFFER))
     left = size
-    try:
-        with open(path, "rb", buffering=0) as stream:
-            stream.seek(offset)
-            while left:
-                count = stream.readinto(view[: min(left, _BUFFER)])
-                if not count:
-                    raise SevbuildError(f"{path}: ends {left} bytes before its part does")
-                state.update(view[:count])
-                left -= count
-                if write is not None:
-                    write(view[:count])
-    except OSError as error:
-        raise _cannot(path, error) from None
+    for piece in _pieces(path, memoryview(bytearray(_BUFFER)), offset, size):
+        state.update(piece)
+        left -= len(piece)
+        if write is not None:
+            write(piece)
+    if left:
+        raise SevbuildError(f"{path}: ends {left} bytes before its part does")
     return state, size
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Write a file so that it is complete or absent, readable as the umask allows."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _cannot(path, error, "write") from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+def _pieces(path: str, buffer: memoryview, offset: int = 0, size: int | None = None) -> Iterator[memoryview]:
+    """Yield a file, or `size` bytes at `offset` of it, in pieces that lie in `buffer` until the next one.
 
-
-def make_folder(path: str) -> None:
-    """Make a folder and those above it, unless it is there."""
+    What is done with a piece fails as itself: only reading is a fault of this file.
+    """
     try:
-        os.makedirs(path, exist_ok=True)
+        stream = open(path, "rb", buffering=0)  # noqa: SIM115 - a with block would hold the yield as well
     except OSError as error:
-        raise _cannot(path, error, "make") from None
+        raise file_error("read", path, error) from None
+    with stream:
+        left = size
+        while left is None or left:
+            try:
+                if offset and left == size:
+                    stream.seek(offset)
+                count = stream.readinto(buffer if left is None else buffer[:left])
+            except OSError as error:
+                raise file_error("read", path, error) from None
+            if not count:
+                return
+            left = None if left is None else left - count
+            yield buffer[:count]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import hash_files, hash_range, read_file, read_range, read_text, write_file
+from sevbuild.fs import hash_files, hash_range, read_file, read_range, read_text
+from sevbuild.output.file import write_file
 
 
 def test_reading_is_bounded(tmp_path: Path) -> None:

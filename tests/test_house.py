@@ -28,9 +28,11 @@ ORDER = [
     "fetch",
     "https",
     "cache",
+    "output",
     "fs",
     "json_text",
     "text",
+    "environment",
     "errors",
 ]
 """From the top down; a folder imports from itself and from those after it."""

@@ -19,11 +19,12 @@ def bundle_folder(path: str) -> str:
     """Return the folder of a bundle given by its folder or its bundle.json."""
     folder = os.path.dirname(path) or "." if os.path.basename(path) == DOCUMENT else path
     if not os.path.isdir(folder):
-        from sevbuild.bundle.exchange import interrupted
+        from sevbuild.output.exchange import interrupted
 
+        left = interrupted(os.path.realpath(folder))
         hint = None
-        if interrupted(os.path.realpath(folder)):
-            hint = "a build was killed between two renames; the next `sevbuild build` to it puts it back"
+        if left is not None:
+            hint = f"a build may have been killed while it replaced it: verify {left}, and move it back"
         raise SevbuildError(f"{folder}: no such folder", hint=hint)
     return folder
 
@@ -78,12 +79,12 @@ def find_extra(listing: dict[str, int], bundle: BundleDocument) -> str | None:
     return next((path for path in listing if path not in known and path not in folders), None)
 
 
-def refuse_foreign(place: str) -> None:
-    """Raise SevbuildError unless a place is free, empty, or a bundle and nothing else."""
+def refuse_foreign(place: str, shown: str) -> None:
+    """Raise SevbuildError unless a place, called `shown`, is free, empty, or a bundle and nothing else."""
     if not os.path.lexists(place):
         return
-    if not os.path.isdir(place):
-        raise SevbuildError(f"{place} exists and is no folder", hint="give the name of a folder")
+    if os.path.islink(place) or not os.path.isdir(place):
+        raise SevbuildError(f"{shown} exists and is no folder", hint="give the name of a folder")
     if not os.listdir(place):
         return
     hint = "build into another folder, or remove this one yourself"
@@ -91,7 +92,7 @@ def refuse_foreign(place: str) -> None:
         bundle, _ = read_document(place)
         extra = find_extra(list_folder(place), bundle)
     except SevbuildError as error:
-        raise SevbuildError(f"{place} exists and is no bundle: {error.message}", hint=hint) from None
+        raise SevbuildError(f"{shown} exists and is no bundle: {error.message}", hint=hint) from None
     if extra is not None:
         hint = "move it elsewhere: the whole folder is replaced"
-        raise SevbuildError(f"{place} holds {extra}, which is not the bundle's", hint=hint)
+        raise SevbuildError(f"{shown} holds {extra}, which is not the bundle's", hint=hint)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
-from sevbuild.bundle.disk import Disk
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, file_error
 from sevbuild.fs import hash_files, hash_range
 from sevbuild.guest.inputs import HashedInput, InputWork, Range
+from sevbuild.output.disk import Disk
 
 __all__ = ["Keeper", "Progress"]
 
@@ -22,12 +22,16 @@ Progress = Callable[[str, int], None]
 class Keeper:
     """Write inputs into a folder; `mode` is `copy`, `link` or `none` (hash only).
 
-    Files are read in threads of the guest's reader. `cancel` ends them early.
+    Files are read in threads of the guest's reader. `cancel` ends them early. Messages call the folder
+    `shown`: it grows under a name that it will not keep.
     """
 
-    def __init__(self, disk: Disk, folder: str, mode: str, progress: Progress | None = None) -> None:
+    def __init__(
+        self, disk: Disk, folder: str, mode: str, progress: Progress | None = None, *, shown: str = ""
+    ) -> None:
         self._disk = disk
         self._folder = folder
+        self._shown = shown or folder
         self._mode = mode
         self._progress = progress
         self._cancelled = False
@@ -48,9 +52,9 @@ class Keeper:
                 if self._mode == "link" and len(paths) == 1 and part is None and self._linked(paths[0], path):
                     return self._hash_linked(paths[0], path, each)
                 left_out = self._mode == "none" and not always
-                return self._copy(paths, part, None if left_out else path, each)
+                return self._copy(paths, part, None if left_out else name, each)
             except OSError as error:
-                raise SevbuildError(f"cannot write {path}: {error.strerror or error}") from None
+                raise self._cannot_write(name, error) from None
 
         return keep
 
@@ -65,21 +69,27 @@ class Keeper:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file of the folder."""
-        descriptor = self._disk.create(os.path.join(self._folder, name))
         try:
-            self._disk.append(descriptor, data)
-        finally:
-            self._disk.close(descriptor)
+            descriptor = self._disk.create(os.path.join(self._folder, name))
+            try:
+                self._disk.append(descriptor, data)
+            finally:
+                self._disk.close(descriptor)
+        except OSError as error:
+            raise self._cannot_write(name, error) from None
+
+    def _cannot_write(self, name: str, error: OSError) -> SevbuildError:
+        return file_error("write", os.path.join(self._shown, name), error)
 
     def _copy(
         self,
         paths: Sequence[str],
         part: Range | None,
-        path: str | None,
+        name: str | None,
         each: list[bytes] | None = None,
     ) -> HashedInput:
         label = os.path.basename(paths[0])
-        descriptor = -1 if path is None else self._disk.create(path)
+        descriptor = -1 if name is None else self._disk.create(os.path.join(self._folder, name))
 
         def write(piece: memoryview) -> None:
             if self._cancelled:

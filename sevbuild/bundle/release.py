@@ -3,58 +3,118 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 
-from sevbuild.bundle.disk import Disk
-from sevbuild.bundle.exchange import staging
-from sevbuild.errors import SevbuildError
-from sevbuild.fs import read_text
+from sevbuild.bundle.keep import Keeper
+from sevbuild.errors import SevbuildError, file_error
+from sevbuild.fs import hash_files, read_file, read_text
+from sevbuild.output.disk import Disk
+from sevbuild.output.exchange import staging
+from sevbuild.output.locks import Patience
+from sevbuild.reference.json_input import DOCUMENT_LIMIT
+from sevbuild.reference.read import read_reference_values
+from sevbuild.reference.release import CHECKSUMS, DOCUMENT_NAME, names_in_releases
 
 __all__ = ["write_release"]
 
+_HEX = frozenset("0123456789abcdef")
+
 
 def write_release(
-    output: str, files: Mapping[str, bytes], checksums: str, *, disk: Disk | None = None
+    output: str,
+    files: Mapping[str, bytes],
+    *,
+    disk: Disk | None = None,
+    patience: Patience | None = None,
 ) -> None:
     """Write a folder of these files whole or not at all; an earlier release there is exchanged for it.
 
-    `checksums` names the file among them that lists the others in `HEX  NAME` lines. A folder that holds
-    anything its own such file does not list is none of ours, and is not replaced: SevbuildError.
+    What is not an earlier release through and through is not replaced: SevbuildError names the file that
+    tells.
     """
     disk = Disk() if disk is None else disk
     output = output.rstrip("/") or output
     if os.path.islink(output):
         raise SevbuildError(f"{output}: not a folder")
     place = os.path.realpath(output)
-    with staging(disk, place) as stage:
-        _check_replaceable(place, checksums)
-        paths = []
+    with staging(disk, place, _Replaceable(), patience) as stage:
+        keeper = Keeper(disk, stage.folder, "copy", shown=place)
         for name, data in files.items():
-            paths.append(os.path.join(stage.folder, name))
-            descriptor = disk.create(paths[-1])
-            try:
-                disk.append(descriptor, data)
-            finally:
-                disk.close(descriptor)
-        disk.sync(stage.folder, paths)
+            keeper.write(name, data)
+        disk.sync(stage.folder, [os.path.join(stage.folder, name) for name in files])
         stage.publish()
 
 
-def _check_replaceable(path: str, checksums: str) -> None:
-    """Raise SevbuildError for a folder that was not written before."""
-    if not os.path.lexists(path):
-        return
-    if os.path.islink(path) or not os.path.isdir(path):
-        raise SevbuildError(f"{path}: not a folder")
+class _Replaceable:
+    """Raise SevbuildError unless a folder is absent, empty, or a release as it was written.
+
+    That is one whose every file has a name that releases have, and the digest that SHA256SUMS there says;
+    the reference values must be among them and readable.
+    """
+
+    def __init__(self) -> None:
+        self._readable: set[str] = set()
+
+    def __call__(self, folder: str, shown: str) -> None:
+        if not os.path.lexists(folder):
+            return
+        if os.path.islink(folder) or not os.path.isdir(folder):
+            raise SevbuildError(f"{shown}: not a folder")
+        found = _plain_files(folder, shown)
+        if not found:
+            return
+        listed = _listed(folder, shown) if CHECKSUMS in found else {}
+        for name in found:
+            if name == CHECKSUMS:
+                continue
+            if name not in listed:
+                raise _foreign(f"{shown}: holds {name}, which {CHECKSUMS} there does not list")
+            if name not in names_in_releases():
+                raise _foreign(f"{shown}: holds {name}, and no release has a file of that name")
+            if hash_files([os.path.join(folder, name)])[0].hexdigest() != listed[name]:
+                raise _foreign(f"{shown}: {name} is not what {CHECKSUMS} there lists")
+        if DOCUMENT_NAME not in found:
+            raise _foreign(f"{shown}: holds {found[0]}, and no {DOCUMENT_NAME} that would make it a release")
+        self._read(os.path.join(folder, DOCUMENT_NAME), listed[DOCUMENT_NAME], shown)
+
+    def _read(self, path: str, digest: str, shown: str) -> None:
+        # The same folder is looked at before its exchange and after it.
+        if digest in self._readable:
+            return
+        try:
+            read_reference_values(DOCUMENT_NAME, read_file(path, DOCUMENT_LIMIT))
+        except SevbuildError as error:
+            first = error.message.partition("\n")[0]
+            raise _foreign(f"{shown}: its reference values cannot be read: {first}") from None
+        self._readable.add(digest)
+
+
+def _plain_files(folder: str, shown: str) -> list[str]:
+    """Return the names in a folder; raises SevbuildError for what is no regular file."""
     try:
-        names = set(os.listdir(path))
+        with os.scandir(folder) as entries:
+            found = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
     except OSError as error:
-        raise SevbuildError(f"cannot read {path}: {error.strerror or error}") from None
-    listed = {checksums}
-    if checksums in names:
-        lines = read_text(os.path.join(path, checksums)).splitlines()
-        listed |= {line.partition("  ")[2] for line in lines}
-    foreign = sorted(names - listed)
-    if foreign:
-        hint = "name a folder that is new, empty, or was written by an earlier run"
-        raise SevbuildError(f"{path}: holds {foreign[0]}, which {checksums} there does not list", hint=hint)
+        raise file_error("read", shown, error) from None
+    for name in sorted(found):
+        if not stat.S_ISREG(found[name]):
+            kind = "a folder" if stat.S_ISDIR(found[name]) else "no regular file"
+            raise _foreign(f"{shown}: {name} is {kind}, and a release has none")
+    return sorted(found)
+
+
+def _listed(folder: str, shown: str) -> dict[str, str]:
+    """Return the digest of each name in the SHA256SUMS of a folder."""
+    listed = {}
+    for line in read_text(os.path.join(folder, CHECKSUMS)).splitlines():
+        digest, gap, name = line.partition("  ")
+        if not gap or len(digest) != 64 or not set(digest) <= _HEX or name in listed:
+            raise _foreign(f"{shown}: {CHECKSUMS} is not one that a release has")
+        listed[name] = digest
+    return listed
+
+
+def _foreign(message: str) -> SevbuildError:
+    hint = "name a folder that is new or empty, or a release as it was written; move away what is not its own"
+    return SevbuildError(message, hint=hint)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from hashlib import sha256
 
-from sevbuild.bundle.disk import Disk
 from sevbuild.bundle.document import FileEntry
 from sevbuild.bundle.keep import Keeper
 from sevbuild.bundle.layout import INPUT_FOLDER, InputNames
 from sevbuild.bundle.resolve import Placed
 from sevbuild.guest.guest import Guest
 from sevbuild.guest.inputs import HashedInput, Range
+from sevbuild.output.disk import Disk
 
 __all__ = ["Source", "Store"]
 
@@ -42,7 +42,7 @@ class Store:
         resolved = tuple(guest.reader.resolve(path) for path in paths)
         if (resolved, part) not in self._parts:
             self._make_folder(INPUT_FOLDER)
-            name = f"{INPUT_FOLDER}/part-{len(self._parts)}"
+            name = f"{INPUT_FOLDER}/{role}-{len(self._parts)}.part"
             self._parts[resolved, part] = name
             guest.reader.hash_with(paths, part, self._keeper.work(name, always=role in _ALWAYS))
 

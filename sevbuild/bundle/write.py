@@ -9,9 +9,7 @@ from typing import Any
 
 from sevbuild.bundle.artifacts import Artifact
 from sevbuild.bundle.contents import bundle_values, reference_bytes, reference_values, target_files
-from sevbuild.bundle.disk import Disk
 from sevbuild.bundle.document import DOCUMENT_LIMIT, BundleDocument, FileEntry, encode_bundle, sums_text
-from sevbuild.bundle.exchange import staging
 from sevbuild.bundle.folder import refuse_foreign
 from sevbuild.bundle.keep import Keeper, Progress
 from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
@@ -22,6 +20,9 @@ from sevbuild.guest.guest import Guest
 from sevbuild.guest.inputs import HashedInput, InputWork
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.targets import Target
+from sevbuild.output.disk import Disk
+from sevbuild.output.exchange import staging
+from sevbuild.output.locks import Patience
 
 __all__ = ["INPUT_MODES", "build_bundle", "primed_guest"]
 
@@ -38,6 +39,7 @@ def build_bundle(
     disk: Disk | None = None,
     progress: Progress | None = None,
     check: Callable[[], object] | None = None,
+    patience: Patience | None = None,
 ) -> BundleDocument:
     """Measure a guest and write its bundle to the folder `output`, whole or not at all.
 
@@ -47,9 +49,8 @@ def build_bundle(
     """
     disk = Disk() if disk is None else disk
     place = os.path.realpath(output)
-    with staging(disk, place) as stage:
-        refuse_foreign(place)
-        keeper = Keeper(disk, stage.folder, inputs, progress)
+    with staging(disk, place, refuse_foreign, patience) as stage:
+        keeper = Keeper(disk, stage.folder, inputs, progress, shown=place)
         try:
             store = Store(disk, stage.folder, keeper, inputs)
             chosen = guest.targets if targets is None else targets

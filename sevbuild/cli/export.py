@@ -105,7 +105,7 @@ def _write(fmt: str, files: dict[str, bytes], output: str, *, quiet: bool) -> No
             raise SevbuildError(f"{first} is binary, and standard output is a terminal", hint=hint)
         print_data(files[first])
         return
-    from sevbuild.fs import make_folder, write_file
+    from sevbuild.output.file import make_folder, write_file
 
     if output.endswith("/") or os.path.isdir(output):
         make_folder(output)

@@ -39,7 +39,8 @@ def register(app: typer.Typer) -> None:
         the source does not say is noted in the manifest and on standard error.
         """
         from sevbuild.bundle.importing.source import SOURCE_LIMIT, import_data, import_words, write_draft
-        from sevbuild.fs import read_file, read_standard_input, write_file
+        from sevbuild.fs import read_file, read_standard_input
+        from sevbuild.output.file import write_file
 
         words = source or []
         if len(words) > 1:

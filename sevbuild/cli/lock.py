@@ -32,9 +32,9 @@ def register(app: typer.Typer) -> None:
 
         `measure`, `plan`, `check` and `build` are held to it by --locked.
         """
-        from sevbuild.fs import write_file
         from sevbuild.guest.guest import load_guest
         from sevbuild.guest.locking import LockCheck, lock_path, lock_text
+        from sevbuild.output.file import write_file
 
         held = LockCheck(manifest, path=output, settings=settings) if check else None
         path = output or lock_path(manifest)

@@ -8,7 +8,8 @@ import typer
 
 from sevbuild.cli.report import print_data
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import read_file, write_file
+from sevbuild.fs import read_file
+from sevbuild.output.file import write_file
 
 __all__ = ["register"]
 

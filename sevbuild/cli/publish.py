@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
         from sevbuild.cli.extra import read_extras
         from sevbuild.cli.source import load_values
         from sevbuild.reference.export.registry import exporter
-        from sevbuild.reference.release import CHECKSUMS, make_release
+        from sevbuild.reference.release import make_release
 
         named = tuple(name.strip() for name in formats.split(",") if name.strip())
         everything = named == ("all",)
@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
         }
         release = make_release(source.document, wanted, values, keys)
         print_notices([*source.notices, *release.notices], quiet=quiet)
-        write_release(output, release.files, CHECKSUMS)
+        write_release(output, release.files)
         print_text("".join(f"{visible(name)}\n" for name in sorted(release.files)))
         if on_github():
             from sevbuild.cli.github import report_values

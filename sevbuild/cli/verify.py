@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
         each target is equal or different, and the input that differs is named. Exit 1 where anything does.
         """
         from sevbuild.bundle.describe import looks_like_bundle
-        from sevbuild.bundle.exchange import interrupted
+        from sevbuild.output.exchange import interrupted
 
         check_format(fmt, ("table", "json"))
         if looks_like_bundle(file) or interrupted(file):

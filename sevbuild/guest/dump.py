@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import write_file
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.region_data import chunks
+from sevbuild.output.file import write_file
 
 __all__ = ["LabelledPlan", "dump_vmsas"]
 

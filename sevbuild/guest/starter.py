@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import read_file, read_text, write_file
+from sevbuild.fs import read_file, read_text
+from sevbuild.output.file import write_file
 
 __all__ = ["TEMPLATES", "read_template", "template_directory", "write_template"]
 

@@ -13,7 +13,7 @@ from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render
 from sevbuild.reference.export.signing import SigningKeys
 
-__all__ = ["CHECKSUMS", "DOCUMENT_NAME", "Release", "make_release"]
+__all__ = ["CHECKSUMS", "DOCUMENT_NAME", "Release", "make_release", "names_in_releases"]
 
 DOCUMENT_NAME = "reference-values.json"
 CHECKSUMS = "SHA256SUMS"
@@ -64,6 +64,11 @@ def make_release(
     sums = [f"{sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files)]
     files[CHECKSUMS] = "".join(sums).encode()
     return Release(files, notices)
+
+
+def names_in_releases() -> set[str]:
+    """Return the names of all files that a release may have."""
+    return {DOCUMENT_NAME, CHECKSUMS, *(name for fmt in FORMATS for name in exporter(fmt).files)}
 
 
 def _not_applicable(name: str, document: Mapping[str, Any], options: ExportOptions) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sevbuild.bundle.disk import Disk
 from sevbuild.bundle.document import BundleDocument
 from sevbuild.bundle.write import build_bundle
 from sevbuild.guest.guest import load_guest
+from sevbuild.output.disk import Disk
 from tests.support.firmware import make_firmware
 from tests.support.guests import write_manifest
 from tests.support.pe import make_uki

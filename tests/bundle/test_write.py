@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from sevbuild.bundle.disk import Disk
 from sevbuild.bundle.layout import is_safe_path, target_folders
 from sevbuild.bundle.verify import verify_bundle
 from sevbuild.cli.progress import ProgressLine
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import load_guest
+from sevbuild.output.disk import Disk
 from tests.bundle.support import PARTS, build, contents, make_inputs, manifest_of
 from tests.support.cli import run
 from tests.support.shared import ROOT
@@ -178,9 +178,9 @@ def test_what_is_kept_is_what_was_measured(tmp_path: Path) -> None:
     expected = [item.digest.hex() for item in guest.measure()]
 
     class Late(Disk):
-        def make_temporary(self, parent: str, prefix: str) -> str:
+        def make_private_folder(self, path: str) -> None:
             (tmp_path / "OVMF.fd").write_bytes(b"other")
-            return super().make_temporary(parent, prefix)
+            super().make_private_folder(path)
 
     from sevbuild.bundle.write import build_bundle
 

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sevbuild.bundle.release import write_release
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.formats import FORMATS
+from sevbuild.reference.release import make_release
 from tests.bundle.test_exchange import FailingDisk
-from tests.export.support import DATA, pem, signing_key
+from tests.export.support import DATA, document, pem, signing_key
 from tests.support.cli import run
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
@@ -136,21 +137,21 @@ def test_a_release_is_replaced_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_failure_at_any_step_leaves_the_old_release_or_the_new(tmp_path: Path, *, exchange: bool) -> None:
     folder = tmp_path / "r"
-    old, new = {"a": b"1", "SUMS": b"x  a\n"}, {"a": b"2", "SUMS": b"x  a\n"}
+    old, new = (make_release(document(name), ["hex"], {}).files for name in ("matrix", "owner"))
 
     def found() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
     counting = FailingDisk(exchange=exchange)
-    write_release(str(folder), old, "SUMS")
-    write_release(str(folder), new, "SUMS", disk=counting)
+    write_release(str(folder), old)
+    write_release(str(folder), new, disk=counting)
     assert found() == new
     for step in range(len(counting.kinds)):
-        write_release(str(folder), old, "SUMS")
+        write_release(str(folder), old)
         with suppress(SevbuildError):
-            write_release(str(folder), new, "SUMS", disk=FailingDisk(step, exchange=exchange))
+            write_release(str(folder), new, disk=FailingDisk(step, exchange=exchange))
         assert found() in (old, new), counting.kinds[step]
-    write_release(str(folder), old, "SUMS")
+    write_release(str(folder), old)
     assert found() == old
     assert [name for name in _names(tmp_path) if name != "r"] == []
 

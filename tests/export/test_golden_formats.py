@@ -47,6 +47,7 @@ def test_files_do_not_change(name: str, of: str) -> None:
         for path, data in files.items():
             (folder / path).write_bytes(data)
     assert files == {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(files) <= set(exporter(name).files)
     for path, data in files.items():
         assert path.startswith("corim") or (data.endswith(b"\n") and b"\r" not in data)
 

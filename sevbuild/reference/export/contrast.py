@@ -31,6 +31,7 @@ class Contrast(Exporter):
 
     name = "contrast"
     summary = "Contrast's snp reference values: one vCPU and the AP reset address"
+    files = ("contrast.json",)
 
     def refusal(self, document: Document) -> str | None:
         """Return why there is nothing a verifier could extend."""

@@ -42,6 +42,7 @@ class Corim(Exporter):
 
     name = "corim"
     summary = "CoRIM for Veraison, COSE_Sign1 with --sign"
+    files = ("corim.cose", "corim.cbor")
     signs = True
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:

@@ -32,6 +32,7 @@ class Dstack(Exporter):
 
     name = "dstack"
     summary = "dstack's and SecretVM's ingredients document"
+    files = ("measurement.snp.json",)
 
     def refusal(self, document: Document) -> str | None:
         """Return why a target has no such record."""

@@ -13,6 +13,7 @@ class Hex(Exporter):
 
     name = "hex"
     summary = "bare launch digests, one a line, for shells"
+    files = ("launch-digests.hex",)
     modes = ALL_MODES
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:

@@ -25,6 +25,7 @@ class Html(Exporter):
 
     name = "html"
     summary = "the same as an HTML page"
+    files = ("release-notes.html",)
     modes = ALL_MODES
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:

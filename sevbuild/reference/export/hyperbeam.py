@@ -40,6 +40,7 @@ class HyperBeam(Exporter):
 
     name = "hyperbeam"
     summary = "HyperBEAM's snp_trusted list"
+    files = ("hyperbeam.json",)
 
     def refusal(self, document: Document) -> str | None:
         """Return why a target has no such record."""

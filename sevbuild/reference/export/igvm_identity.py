@@ -20,6 +20,7 @@ class IgvmIdentity(Exporter):
 
     name = "igvm-identity"
     summary = "igvmfilegen's JSON identity document"
+    files = ("igvm-identity.json",)
 
     def missing(self, document: Document, options: ExportOptions) -> list[str]:
         """Return the SVN's key where a target has no ID block to take it from."""

@@ -35,6 +35,12 @@ class InToto(Exporter):
 
     name = "in-toto"
     summary = "in-toto Statement v1, its bare predicate, DSSE and Sigstore bundle with --sign"
+    files = (
+        "in-toto.intoto.jsonl",
+        "in-toto.sigstore.json",
+        "in-toto-statement.json",
+        "in-toto-predicate.json",
+    )
     modes = ALL_MODES
     signs = True
 

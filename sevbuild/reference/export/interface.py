@@ -32,11 +32,14 @@ class ExportOptions(NamedTuple):
 class Exporter(Protocol):
     """Write a reference-values document in one format. Nothing here reads a file or a clock.
 
-    `modes` are those whose targets the format can express; `signs` tells whether a private key is of use.
+    `files` are the names of all that it may write, now or in an earlier version: a release that is there is
+    known as one by them. `modes` are those whose targets the format can express; `signs` tells whether a
+    private key is of use.
     """
 
     name: str
     summary: str
+    files: tuple[str, ...]
     modes: tuple[str, ...] = ("snp",)
     signs: bool = False
 

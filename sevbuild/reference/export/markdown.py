@@ -26,6 +26,7 @@ class Markdown(Exporter):
 
     name = "markdown"
     summary = "release notes with the launch digests, at most 125,000 characters"
+    files = ("release-notes.md",)
     modes = ALL_MODES
 
     def notes(self, document: Document, options: ExportOptions) -> list[str]:

@@ -36,6 +36,7 @@ class Rvps(Exporter):
 
     name = "rvps"
     summary = "Trustee RVPS: sample message, payload, ConfigMap"
+    files = ("rvps-message.json", "rvps-payload.json", "rvps-configmap.yaml")
 
     def notes(self, document: Document, options: ExportOptions) -> list[str]:
         """Return which names of Trustee's default policy stay unset, and what that leads to."""

@@ -28,6 +28,7 @@ class Sevctl(Exporter):
 
     name = "sevctl"
     summary = "a guest owner's script around `sevctl measurement build`"
+    files = ("sevctl.sh",)
     modes = ("sev", "sev-es")
 
     def refusal(self, document: Document) -> str | None:

@@ -13,6 +13,7 @@ class Sha384Sums(Exporter):
 
     name = "sha384sums"
     summary = "SNP launch digests as `DIGEST  LABEL` lines"
+    files = ("launch-digests.sha384",)
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return `launch-digests.sha384`."""

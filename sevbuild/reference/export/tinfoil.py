@@ -17,6 +17,7 @@ class Tinfoil(Exporter):
 
     name = "tinfoil"
     summary = "the predicate https://tinfoil.sh/predicate/snp-tdx-multiplatform/v1"
+    files = ("tinfoil-deployment.json",)
 
     def refusal(self, document: Document) -> str | None:
         """Return why this guest is no deployment of theirs: one SNP target, kernel and initrd measured."""

@@ -34,6 +34,7 @@ class VirtQemuSevValidate(Exporter):
 
     name = "virt-qemu-sev-validate"
     summary = "a guest owner's script around libvirt's tool"
+    files = ("virt-qemu-sev-validate.sh",)
     modes = ("sev", "sev-es")
 
     def refusal(self, document: Document) -> str | None:

@@ -1,4 +1,4 @@
-"""Every change that writing a bundle makes to a file system, one method a step.
+"""Every change that writing makes to a file system, one method a step.
 
 A test takes the place of this class and fails at each step in turn.
 """
@@ -10,7 +10,6 @@ import errno
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 
 __all__ = ["FILE_MODE", "FOLDER_MODE", "Disk"]
@@ -33,9 +32,9 @@ class Disk:
         """Create the folders above an output, as the umask has them: they are the user's."""
         os.makedirs(path, exist_ok=True)
 
-    def make_temporary(self, parent: str, prefix: str) -> str:
-        """Create an empty folder that only this user can enter, and return its path."""
-        return tempfile.mkdtemp(prefix=prefix, dir=parent)
+    def make_private_folder(self, path: str) -> None:
+        """Create a folder that only this user can enter."""
+        os.mkdir(path, 0o700)
 
     def make_folder(self, path: str) -> None:
         """Create a folder."""
@@ -48,15 +47,23 @@ class Disk:
 
     def create(self, path: str) -> int:
         """Create a file, which must not exist, and return its descriptor."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
+        descriptor = self._create(path, FILE_MODE)
         os.fchmod(descriptor, FILE_MODE)
         return descriptor
+
+    def create_plain(self, path: str) -> int:
+        """Create a file, which must not exist, with the mode that the umask leaves, and return its descriptor."""
+        return self._create(path, 0o666)
 
     def append(self, descriptor: int, data: bytes | memoryview) -> None:
         """Write all of `data`."""
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+
+    def flush(self, descriptor: int) -> None:
+        """Bring what was written to the device."""
+        os.fsync(descriptor)
 
     def close(self, descriptor: int) -> None:
         """Close a file."""
@@ -77,7 +84,7 @@ class Disk:
             os.close(descriptor)
 
     def link(self, source: str, path: str) -> None:
-        """Create another name for the file `source`; its mode stays its owner's."""
+        """Create another name, which must be free, for the file `source`; its mode stays its owner's."""
         os.link(os.path.realpath(source), path)
 
     def move(self, source: str, path: str) -> None:
@@ -85,7 +92,7 @@ class Disk:
         os.rename(source, path)
 
     def unlink(self, path: str) -> None:
-        """Remove a file of the folder being written."""
+        """Remove a file in the making."""
         os.unlink(path)
 
     def sync(self, folder: str, paths: Iterable[str]) -> None:
@@ -105,7 +112,7 @@ class Disk:
             os.close(descriptor)
 
     def rename(self, source: str, path: str) -> None:
-        """Give a folder its name; one that is empty is replaced."""
+        """Give a file or folder its name; a file that has it is replaced, so is a folder that is empty."""
         os.rename(source, path)
 
     def exchange(self, first: str, second: str) -> bool:
@@ -124,6 +131,10 @@ class Disk:
     def remove(self, path: str) -> None:
         """Remove a folder with all that is in it; links in it are removed, not followed."""
         shutil.rmtree(path)
+
+    @staticmethod
+    def _create(path: str, mode: int) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
     @staticmethod
     def _sync_file_system(folder: str) -> bool:
