@@ -13,6 +13,9 @@ _HIDDEN = (
     r"\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 )
 
+_RUNNER = "##["
+"""What begins a command to GitHub's runner wherever it stands in a line."""
+
 
 def decode_text(data: bytes) -> str:
     """Return the text of bytes that should be UTF-8; what is not comes back from `encode_text` alike."""
@@ -31,11 +34,11 @@ def as_utf8(text: str) -> str:
 
 def visible(text: str) -> str:
     r"""Return text on one line in which what would not be seen, or would act, stands as `\x1b` or `\u202e`."""
-    if text.isprintable():
+    if text.isprintable() and _RUNNER not in text:
         return text
     import re
 
-    return re.sub(f"[{_HIDDEN}]", _escape, text)
+    return re.sub(f"[{_HIDDEN}]", _escape, text.replace(_RUNNER, "##%5B"))
 
 
 def visible_lines(text: str) -> str:
@@ -47,8 +50,7 @@ def visible_lines(text: str) -> str:
     """
     import re
 
-    if "##[" in text:
-        text = text.replace("##[", "##%5B")
+    text = text.replace(_RUNNER, "##%5B")
     if "::" in text:
         text = re.sub(r"(?m)^(\s*)::", r"\1%3A%3A", text)
     if text.isascii() and text.replace("\n", "").isprintable():
@@ -57,10 +59,12 @@ def visible_lines(text: str) -> str:
 
 
 def visible_json(text: str) -> str:
-    r"""Return a JSON text that says the same without characters that would act on a terminal.
+    r"""Return a JSON text that says the same without characters that would act on a terminal or in a log.
 
     Its own escape stands for those that JSON has as they are (`\u009b`, `\u202e`), and for surrogates.
     """
+    # Only within a string can this stand, so that it may be written otherwise.
+    text = text.replace(_RUNNER, r"#\u0023[")
     if text.isascii() and "\x7f" not in text:
         return text
     import re

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import typer
 
 from sevbuild.cli import INTERRUPTED, VERBS
 from sevbuild.cli.parser import Application
-from sevbuild.cli.report import print_usage
 
 __all__ = ["build_app", "run_app"]
 
@@ -57,7 +55,7 @@ def run_app(arguments: list[str]) -> int:
     completing = "_SEVBUILD_COMPLETE" in os.environ
     app = build_app([verb] if verb in VERBS and not completing else list(VERBS))
     # The base of usage errors is public in neither click's vendored nor its separate form.
-    usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    complaint = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     command = typer.main.get_command(app)
     if completing:
         command.main(args=arguments, prog_name="sevbuild", standalone_mode=False)
@@ -71,9 +69,9 @@ def run_app(arguments: list[str]) -> int:
     except typer.Abort:
         return INTERRUPTED
     except Exception as error:
-        if not isinstance(error, usage_error):
+        if not isinstance(error, complaint):
             raise
-        usage: Any = error
-        print_usage(usage)
-        return int(usage.exit_code)
+        from sevbuild.cli.usage import usage_error
+
+        raise usage_error(error, arguments) from None
     return 0

@@ -12,7 +12,7 @@ from sevbuild.cli.report import print_data, print_line, print_text
 
 __all__ = ["register"]
 
-DIGESTS: Any = typer.Argument([], metavar="[SHA256]...", help="Remove these alone.", show_default=False)
+DIGESTS: Any = typer.Argument(None, metavar="[SHA256]...", help="Remove these alone.", show_default=False)
 
 
 def register(app: typer.Typer) -> None:
@@ -50,13 +50,13 @@ def register(app: typer.Typer) -> None:
 
     @verb.command()
     def clean(
-        digests: list[str] = DIGESTS,
+        digests: list[str] | None = DIGESTS,
     ) -> None:
         """Remove what is in the cache; a download that is under way stays."""
         from sevbuild.cache import Cache, cache_directory
         from sevbuild.manifest.document import parse_hex
 
-        wanted = [parse_hex(digest, 32).hex() for digest in digests]
+        wanted = [parse_hex(digest, 32).hex() for digest in digests or ()]
         removed = Cache(cache_directory()).clean(wanted)
         size = sum(entry.size for entry in removed)
         print_line(f"removed {len(removed)} file{'s' * (len(removed) != 1)}, {size} bytes")

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sevbuild.text import visible
+
 __all__ = ["show_progress"]
 
 _INTERVAL = 0.1
@@ -21,7 +23,7 @@ def show_progress(url: str) -> Iterator[Callable[[int, int | None], None]]:
     if not stream.isatty():
         yield lambda _have, _total: None
         return
-    name = url.partition("?")[0].rpartition("/")[2][-_NAME:] or url[-_NAME:]
+    name = visible(url.partition("?")[0].rpartition("/")[2][-_NAME:] or url[-_NAME:])
     drawn = 0.0
 
     def draw(have: int, total: int | None) -> None:

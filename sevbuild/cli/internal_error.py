@@ -9,12 +9,13 @@ __all__ = ["print_internal_error"]
 
 def print_internal_error(error: BaseException) -> None:
     """Print the traceback of an error that nobody expected, and where to report it."""
-    from traceback import print_exception
+    from traceback import format_exception
 
     from sevbuild import __version__
     from sevbuild.cli.report import print_message
+    from sevbuild.text import visible_lines
 
-    print_exception(type(error), error, error.__traceback__, file=sys.stderr)
+    sys.stderr.write(visible_lines("".join(format_exception(error))))
     python = sys.version.partition(" ")[0]
     name = type(error).__name__
     text = f"{name}: {error}" if str(error) else name

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sevbuild.cli.report import print_help
 from sevbuild.errors import SevbuildError
 
 __all__ = ["Application"]
@@ -26,7 +27,8 @@ class _Strict:
         def parse_strictly(args: list[str]) -> Any:
             # Before any of them is read as a number or a choice, whose own complaint would hide this one.
             given, rest, order = parse(args)
-            if not ctx.resilient_parsing and not given.get("help"):
+            asked = self.get_help_option(ctx)  # type: ignore[attr-defined]
+            if not ctx.resilient_parsing and not given.get(asked.name):
                 for parameter in self.params:  # type: ignore[attr-defined]
                     _refuse_empty(parameter, given.get(parameter.name))
             return given, rest, order
@@ -38,16 +40,48 @@ class _Strict:
 class Verb(_Strict, TyperCommand):
     """Hold one verb."""
 
+    # What is too much is said by us.
+    allow_extra_args = True
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of the verb into the context; none may be left."""
+        rest = super().parse_args(ctx, args)
+        if rest and not ctx.resilient_parsing:
+            from sevbuild.cli.usage import unexpected_arguments
+
+            raise unexpected_arguments(ctx, rest)
+        return rest
+
 
 class Verbs(_Strict, TyperGroup):
     """Hold several verbs."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words up to the verb; where there are none at all, show the help and end with 2."""
+        if not args and not ctx.resilient_parsing:
+            print_help(ctx.get_help())
+            raise typer.Exit(2)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the verb that the first word names, and the other words."""
+        if (
+            args
+            and self.get_command(ctx, args[0]) is None
+            and args[0][:1] != "-"
+            and not ctx.resilient_parsing
+        ):
+            from sevbuild.cli.usage import unknown_verb
+
+            raise unknown_verb(args[0], list(self.commands))
+        return super().resolve_command(ctx, args)
 
 
 class Application(typer.Typer):
     """Collect verbs, as typer does."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(cls=Verbs, no_args_is_help=True, rich_markup_mode=None, **settings)
+        super().__init__(cls=Verbs, rich_markup_mode=None, **settings)
 
     def command(  # type: ignore[override]
         self, name: str | None = None, **settings: Any

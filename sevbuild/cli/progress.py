@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 
+from sevbuild.text import visible
+
 __all__ = ["ProgressLine"]
 
 _FIRST = 0.5
@@ -34,7 +36,7 @@ class ProgressLine:
                 self._next = now + _EVERY
                 self._shown = True
                 parts = [f"{key} {total // _MIB} MiB" for key, total in self._counts.items()]
-                sys.stderr.write(f"\r\x1b[K{', '.join(parts)}"[:120])
+                sys.stderr.write(f"\r\x1b[K{visible(', '.join(parts))[:120]}")
                 sys.stderr.flush()
 
     def finish(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from sevbuild.errors import FaultsError, Notice, SevbuildError
 from sevbuild.text import visible, visible_lines
@@ -18,11 +17,11 @@ __all__ = [
     "print_data",
     "print_digests",
     "print_error",
+    "print_help",
     "print_line",
     "print_message",
     "print_notices",
     "print_text",
-    "print_usage",
     "print_warning",
 ]
 
@@ -76,19 +75,9 @@ def print_error(error: SevbuildError) -> None:
         annotate_error(error)
 
 
-def print_usage(usage: Any) -> None:
-    """Print what the command line parser has to say of a command line."""
-    if not on_github():
-        usage.show()
-        return
-    from io import StringIO
-
-    from sevbuild.cli.github import annotation
-
-    shown = StringIO()
-    usage.show(file=shown)
-    sys.stderr.write(visible_lines(shown.getvalue()))
-    sys.stderr.write(annotation("error", usage.format_message()))
+def print_help(text: str) -> None:
+    """Print the help to standard error, where somebody has yet to say what should be done."""
+    sys.stderr.write(visible_lines(f"{text}\n"))
 
 
 def print_notices(notices: Iterable[Notice], *, quiet: bool) -> None:

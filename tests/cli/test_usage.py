@@ -1,0 +1,57 @@
+"""What is wrong with a command line is said in one form, with a hint that leads on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.cli import run
+from tests.support.shared import ROOT
+
+HELLO = str(ROOT / "guests" / "hello" / "guest.toml")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["mesure", "x"], "no verb is called 'mesure'", "did you mean measure?"),
+        (["zzz"], "no verb is called 'zzz'", "`sevbuild --help` lists the verbs"),
+        (["cache", "lst"], "no verb is called 'lst'", "did you mean list?"),
+        (["--nope"], "no such option: --nope", "`sevbuild -h`"),
+        (["measure"], "missing MANIFEST", "`sevbuild measure -h`"),
+        (["build", HELLO], "missing --output DIR", "`sevbuild build -h`"),
+        (["merge"], "missing OLD... NEW", "`sevbuild merge -h`"),
+        (["measure", HELLO, "--lnit"], "no such option: --lnit", "did you mean --lint?"),
+        (["measure", HELLO, "--qxz"], "no such option: --qxz", "`sevbuild measure -h`"),
+        (["measure", "--ovmf", "x"], "no such option: --ovmf", "a manifest says it: --set firmware.path=FILE"),
+        (["measure", "--ovmf=x"], "no such option: --ovmf", "--set firmware.path=FILE"),
+        (["measure", "--append", "x"], "no such option: --append", "--set kernel.cmdline=TEXT"),
+        (["measure", "-append", "x"], "no such option: -append", "--set kernel.cmdline=TEXT"),
+        (["measure", "--vcpu-type", "x"], "no such option: --vcpu-type", "--set vcpu.model=NAME"),
+        (["plan", "--kernel", "x"], "no such option: --kernel", "sevbuild import -- COMMAND"),
+        (["publish", "--mode", "x"], "no such option: --mode", "--set launch.mode=snp"),
+        # A verb that has no --set is not told of it.
+        (["schema", "--append", "x"], "no such option: --append", "`sevbuild schema -h`"),
+        (["measure", "--json"], "no such option: --json", "it is --format json"),
+        (["build", "--out", "x"], "no such option: --out", "it is --output"),
+        (["measure", HELLO, "--expect"], "--expect: its value is missing", "`sevbuild measure -h`"),
+        (["measure", HELLO, "--vcpus", "two"], "--vcpus: 'two' is not a valid int", "`sevbuild measure -h`"),
+        (["verify", "a", "b"], "one argument too many: 'b'", "`sevbuild verify a --against b`"),
+        (["verify", "a", "b"], "one argument too many: 'b'", "`sevbuild diff`"),
+        (["measure", HELLO, "b"], "one argument too many: 'b'", "`sevbuild measure -h`"),
+        (["cache", "list", "b"], "one argument too many: 'b'", "`sevbuild cache list -h`"),
+    ],
+)  # fmt: skip
+def test_mistakes_lead_on(words: list[str], message: str, hint: str) -> None:
+    result = run(*words)
+    assert (result.status, result.out) == (2, "")
+    first, second = result.err.splitlines()
+    assert first.startswith(f"error: {message}")
+    assert second.startswith("  hint: ")
+    assert hint in second
+
+
+def test_a_verb_without_words_shows_its_help() -> None:
+    for words in ([], ["cache"]):
+        result = run(*words)
+        assert (result.status, result.out) == (2, "")
+        assert result.err.startswith("Usage: sevbuild ")
