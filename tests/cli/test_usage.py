@@ -17,7 +17,7 @@ HELLO = str(ROOT / "guests" / "hello" / "guest.toml")
         (["zzz"], "no verb is called 'zzz'", "`sevbuild --help` lists the verbs"),
         (["cache", "lst"], "no verb is called 'lst'", "did you mean list?"),
         (["--nope"], "no such option: --nope", "`sevbuild -h`"),
-        (["measure"], "missing MANIFEST", "`sevbuild measure -h`"),
+        (["inspect"], "missing FILE", "`sevbuild inspect -h`"),
         (["build", HELLO], "missing --output DIR", "`sevbuild build -h`"),
         (["merge"], "missing OLD... NEW", "`sevbuild merge -h`"),
         (["measure", HELLO, "--lnit"], "no such option: --lnit", "did you mean --lint?"),
