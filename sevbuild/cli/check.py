@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import typer
 
 from sevbuild.cli.options import (
+    DEFAULT_MANIFEST,
     FROZEN,
     LOCK_FILE,
     LOCKED,
@@ -46,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def check(
-        manifest: list[str] = MANIFESTS,
+        manifest: list[str] | None = MANIFESTS,
         settings: list[str] = SETTINGS,
         locked: bool = LOCKED,
         frozen: bool = FROZEN,
@@ -64,10 +65,11 @@ def register(app: typer.Typer) -> None:
         their places.
         """
         check_format(fmt, FORMATS)
-        if len(manifest) > 1 and lock_file:
+        manifests = manifest or [DEFAULT_MANIFEST]
+        if len(manifests) > 1 and lock_file:
             raise SevbuildError("--lock names the lock of one manifest", hint="--locked takes each one's own")
         lock = LockOptions(locked, frozen, lock_file, offline)
-        checked = [_check(path, settings, lock) for path in manifest]
+        checked = [_check(path, settings, lock) for path in manifests]
         status = 0
         for item in checked:
             print_notices(item.notices, quiet=quiet)

@@ -48,7 +48,10 @@ MANIFEST: Any = typer.Argument(
     DEFAULT_MANIFEST, metavar="[MANIFEST]", help="The manifest, or - for standard input."
 )
 MANIFESTS: Any = typer.Argument(
-    [DEFAULT_MANIFEST], metavar="[MANIFEST]...", help="The manifests; - is standard input."
+    None,  # older releases of click refuse a default where any number is taken
+    metavar="[MANIFEST]...",
+    help="The manifests; - is standard input.",
+    show_default=DEFAULT_MANIFEST,
 )
 MANIFEST_OR_IGVM: Any = typer.Argument(
     DEFAULT_MANIFEST,
