@@ -30,7 +30,6 @@ from sevbuild.bundle.document import decode_bundle
 from sevbuild.bundle.importing.source import import_data, write_draft
 from sevbuild.bundle.write import build_bundle
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.expect import parse_expected
 from sevbuild.guest.guest import load_guest
 from sevbuild.image.guid import parse_guid
 from sevbuild.image.kernel_hashes import ENTRY_GUIDS
@@ -45,6 +44,7 @@ from sevbuild.manifest.lock import decode_lock
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.targets import expand
 from sevbuild.reference.document import document_text
+from sevbuild.reference.expected import parse_expected
 from sevbuild.reference.read import read_reference_values
 from sevbuild.reference.recompute import Request
 from sevbuild.reference.recompute_file import recompute_document

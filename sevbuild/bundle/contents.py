@@ -12,10 +12,10 @@ from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest, Measured
 from sevbuild.guest.records import InputRecord, launched_as
 from sevbuild.image.ingredients import FirmwareSeed
-from sevbuild.json_text import json_bytes
 from sevbuild.manifest.targets import Target
 from sevbuild.reference.collect import collect_values
-from sevbuild.reference.document import reference_document
+from sevbuild.reference.document import document_text, value_entry
+from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["ArtifactSink", "bundle_values", "reference_bytes", "reference_values", "target_files"]
 
@@ -25,8 +25,8 @@ ArtifactSink = Callable[[Target, str, Artifact], str]
 
 def reference_values(
     guest: Guest, measured: Sequence[Measured], inputs: Sequence[InputEntry]
-) -> dict[str, Any]:
-    """Return the document of `measure --format json`, with the inputs as the publisher named them."""
+) -> ReferenceValues:
+    """Return what `measure --format json` prints, with the inputs as the publisher named them."""
     records = [
         InputRecord(entry.role, entry.name, entry.size, "sha256", entry.sha256)
         if entry.sha256 is not None
@@ -37,18 +37,17 @@ def reference_values(
     published = {
         entry.seed: entry.sha256 for entry in inputs if entry.seed is not None and entry.sha256 is not None
     }
-    return reference_document(collect_values(guest, measured, records=records, published=published))
+    return collect_values(guest, measured, records=records, published=published)
 
 
-def bundle_values(document: dict[str, Any]) -> list[dict[str, Any]]:
+def bundle_values(values: ReferenceValues) -> list[dict[str, Any]]:
     """Return the values as bundle.json repeats them: some keys stand in reference-values.json alone."""
-    left_out = ("ingredients", "doubts")
-    return [{key: value[key] for key in value if key not in left_out} for value in document["values"]]
+    return [value_entry(value._replace(ingredients=None, doubts=None)) for value in values.values]
 
 
-def reference_bytes(document: dict[str, Any]) -> bytes:
+def reference_bytes(values: ReferenceValues) -> bytes:
     """Return the bytes of reference-values.json."""
-    return json_bytes(document)
+    return document_text(values).encode()
 
 
 def target_files(

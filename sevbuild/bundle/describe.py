@@ -7,14 +7,8 @@ from typing import Any
 
 from sevbuild.bundle.document import BUNDLE_KIND
 from sevbuild.bundle.folder import read_document
-from sevbuild.bundle.layout import DOCUMENT
 
-__all__ = ["describe_bundle", "looks_like_bundle"]
-
-
-def looks_like_bundle(path: str) -> bool:
-    """Tell whether a path is to be shown as a bundle: a folder, or its bundle.json."""
-    return os.path.isdir(path) or os.path.basename(path) == DOCUMENT
+__all__ = ["describe_bundle"]
 
 
 def describe_bundle(path: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from sevbuild.manifest.model import Manifest
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
 from sevbuild.measure.tree import LaunchTree
+from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["Verified", "verify_bundle"]
 
@@ -39,7 +40,7 @@ class Verified(NamedTuple):
     """Hold a bundle that is consistent: its document, what was measured, and the inputs that it lacks."""
 
     document: BundleDocument
-    measured: list[Measured]
+    values: ReferenceValues
     absent: list[InputEntry]
 
 
@@ -59,9 +60,9 @@ def verify_bundle(path: str) -> Verified:
     measured = guest.measure(targets)
     _check_inputs(guest, targets, bundle)
     _check_placed_firmware(folder, bundle, hashed)
-    _check_targets(guest, measured, bundle)
+    values = _check_targets(guest, measured, bundle)
     absent = [entry for entry in bundle.absent if entry.file not in listing]
-    return Verified(bundle, measured, absent)
+    return Verified(bundle, values, absent)
 
 
 def _check_files(
@@ -202,12 +203,12 @@ def _check_placed_firmware(folder: str, bundle: BundleDocument, hashed: Mapping[
                 )
 
 
-def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDocument) -> None:
-    """Make everything again that is made for targets, and compare it with the bundle's files."""
+def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDocument) -> ReferenceValues:
+    """Make everything again that is made for targets, compare it with the bundle's files, and return the values."""
     files = bundle.by_path
     reference = reference_values(guest, measured, bundle.inputs)
     _check_values(bundle_values(reference), bundle)
-    if reference["guest"] != {"name": bundle.name, "version": bundle.version}:
+    if (reference.name, reference.version) != (bundle.name, bundle.version):
         raise MismatchError(f"{DOCUMENT}: guest is not the one that {MANIFEST} names")
     roles = _fixed_roles(guest.manifest)
     expected: dict[str, dict[str, str]] = {entry["label"]: entry["files"] for entry in bundle.targets}
@@ -230,6 +231,7 @@ def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDoc
     if REFERENCE not in files or files[REFERENCE].sha256 != sha256(reference_bytes(reference)).digest():
         raise MismatchError(f"{REFERENCE}: not the reference values of what was measured")
     _check_roles(bundle, roles)
+    return reference
 
 
 def _is(digest: bytes, artifact: Artifact) -> bool:

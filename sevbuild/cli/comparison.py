@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from sevbuild.cli.report import print_data, print_text
 from sevbuild.errors import Notice
 from sevbuild.json_text import json_text
-from sevbuild.reference.changes import NOTE, Change
-from sevbuild.reference.compare import Comparison, TargetChange
+from sevbuild.reference.changes import NOTE, Change, Comparison, TargetChange
 from sevbuild.text import visible
 
 __all__ = ["comparison_lines", "comparison_notices", "print_comparison"]
@@ -51,7 +50,8 @@ def comparison_lines(
             lines.append(f"{words.get(status, status)}  and {len(labels) - len(shown)} more like these")
         lines += [f"    {_line(change, form)}" for change in changes]
     total = [f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())]
-    lines.append(f"{len(comparison.targets)} targets: {', '.join(total)}")
+    every = len(comparison.targets)
+    lines.append(f"{every} target{'s' * (every != 1)}: {', '.join(total)}")
     return lines
 
 
@@ -66,7 +66,7 @@ def comparison_notices(comparison: Comparison, where: str) -> list[Notice]:
     found += [
         f"{_line(change, _ARROW)} ({count} target{'s' * (count != 1)})" for change, count in counts.items()
     ]
-    return [Notice("note", where, f"launched the same: {text}") for text in found]
+    return [Notice("note", where, f"enters no launch value: {text}") for text in found]
 
 
 def _told(changes: tuple[Change, ...], *, notes: bool) -> tuple[Change, ...]:

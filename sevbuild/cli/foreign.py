@@ -9,6 +9,9 @@ from sevbuild.cli.report import print_data, print_digests, print_notices, print_
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, ForeignMeasured, GivenKernel, given_kernel
 from sevbuild.manifest.selection import select_labels
+from sevbuild.reference.expected import Run
+from sevbuild.reference.model import ReferenceValues
+from sevbuild.reference.narrow import Selection
 
 __all__ = ["ForeignOptions", "measure_foreign", "plan_foreign", "refuse_foreign_options"]
 
@@ -42,17 +45,23 @@ def measure_foreign(
     options: ForeignOptions,
     targets: Sequence[str],
     fmt: str,
-    act: Callable[[list[ForeignMeasured]], None],
+    act: Callable[[list[ForeignMeasured], Run], None],
     *,
     quiet: bool,
 ) -> None:
-    """Print the launch digests of an IGVM file; `act` is called with them before."""
+    """Print the launch digests of an IGVM file; `act` is called with them, and with what to compare, before."""
     file = ForeignFile(path)
     launch, kernel = _launch(options)
     measured = _measured(file, launch, targets, quiet=quiet)
-    act(measured)
+
+    def values() -> ReferenceValues:
+        from sevbuild.reference.igvm_file import file_values
+
+        return file_values(file, measured, launch.signature, kernel)
+
+    act(measured, Run(_pairs(measured), values, _selection(options, targets)))
     if fmt == "hex":
-        print_digests([(item.label, item.digest.hex()) for item in measured])
+        print_digests(_pairs(measured))
         return
     if fmt == "base64":
         from base64 import b64encode
@@ -60,9 +69,8 @@ def measure_foreign(
         print_digests([(item.label, b64encode(item.digest).decode()) for item in measured])
         return
     from sevbuild.reference.document import reference_document
-    from sevbuild.reference.igvm_file import file_values
 
-    document = reference_document(file_values(file, measured, launch.signature, kernel))
+    document = reference_document(values())
     if fmt == "json":
         from sevbuild.json_text import json_text
 
@@ -71,6 +79,23 @@ def measure_foreign(
         from sevbuild.cli.tables import values_table
 
         print_text(values_table(fmt, document["values"]))
+
+
+def _pairs(measured: Sequence[ForeignMeasured]) -> list[tuple[str, str]]:
+    return [(item.label, item.digest.hex()) for item in measured]
+
+
+def _selection(options: ForeignOptions, patterns: Sequence[str]) -> Selection:
+    """Return what `--loader`, `--vcpus` and `--target` narrow a run to."""
+    wanted: dict[str, list[str]] = {}
+    flags = [f"--target {pattern}" for pattern in patterns]
+    if options.loader and "all" not in options.loader:
+        wanted["profile"] = options.loader
+        flags += [f"--loader {name}" for name in options.loader]
+    if options.vcpus is not None:
+        wanted["vcpus"] = [str(options.vcpus)]
+        flags.append(f"--vcpus {options.vcpus}")
+    return Selection(tuple(patterns), wanted, " ".join(flags))
 
 
 def plan_foreign(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import typer
 
 from sevbuild.cli.options import check_format
 from sevbuild.cli.report import print_data, print_text
-from sevbuild.cli.tables import text_table
+from sevbuild.cli.tables import text_table, values_table
 from sevbuild.json_text import json_text
 from sevbuild.text import visible
 
 __all__ = ["register"]
+
+REFERENCE_KIND = "reference-values"
 
 
 def register(app: typer.Typer) -> None:
@@ -21,28 +24,76 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def inspect(
         file: str = typer.Argument(
-            ..., metavar="FILE", help="A firmware, a VMSA, an IGVM file or a bundle, told apart by content."
+            ...,
+            metavar="FILE",
+            help="A firmware, a VMSA, an IGVM file, a bundle or reference values, told apart by content.",
         ),
         fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print it."),
         everything: bool = typer.Option(False, "--all", help="Show fields that are zero as well."),
     ) -> None:
-        """Show what a firmware, a VMSA, an IGVM file or a bundle holds; lint a firmware, ask all loaders of IGVM."""
-        from sevbuild.bundle.describe import describe_bundle, looks_like_bundle
-        from sevbuild.guest.inspection import inspect_file
+        """Show what a firmware, a VMSA, an IGVM file, a bundle or a document of reference values holds.
 
-        description = describe_bundle(file) if looks_like_bundle(file) else inspect_file(file)
+        A firmware is looked into, an IGVM file shown to every loader. A folder means the bundle or the
+        release that it is.
+        """
+        description = _describe(file)
         if check_format(fmt, ("table", "json")) == "json":
             print_data(json_text(description))
         elif description["kind"] == "igvm":
             from sevbuild.cli.inspect_igvm import igvm_text
 
             print_text(igvm_text(description))
+        elif description["kind"] == REFERENCE_KIND:
+            print_text(_values(description))
         elif "targets" in description:
             print_text(_bundle(description))
         elif description["kind"] == "vmsa":
             print_text(_vmsa(description, everything=everything))
         else:
             print_text(_firmware(description))
+
+
+def _describe(path: str) -> dict[str, Any]:
+    from sevbuild.bundle.published import bundle_at, is_document, read_values
+
+    if bundle_at(path) is not None:
+        from sevbuild.bundle.describe import describe_bundle
+
+        return describe_bundle(path)
+    if is_document(path):
+        from sevbuild.reference.document import reference_document
+
+        name, values = read_values(path)
+        return {"kind": REFERENCE_KIND, "name": os.path.basename(name), **reference_document(values)}
+    from sevbuild.guest.inspection import inspect_file
+
+    return inspect_file(path)
+
+
+def _values(document: dict[str, Any]) -> str:
+    guest, releases = document["guest"], document.get("releases", [])
+    title = f"{document['name']}: reference values of {guest['name']} {guest['version'] or ''}".rstrip()
+    title += f", {len(releases)} releases: {', '.join(releases)}" if releases else ""
+    rows = [
+        (entry["role"], entry["name"] or "-", str(entry.get("size", "-")), _releases(entry), _contents(entry))
+        for entry in document["inputs"]
+    ]
+    text = visible(title) + "\n\ninputs\n"
+    text += text_table(("role", "name", "size", "releases", "sha256"), rows)
+    values = [{**value, "label": f"{value['label']} {_releases(value)}"} for value in document["values"]]
+    return text + "\nvalues\n" + values_table("table", values if releases else document["values"])
+
+
+def _contents(entry: dict[str, Any]) -> str:
+    return str(entry.get("sha256") or f"seed {entry['seed']}")
+
+
+def _releases(entry: dict[str, Any]) -> str:
+    spans = [
+        span["first"] if span["first"] == span["last"] else f"{span['first']}..{span['last']}"
+        for span in entry.get("releases", [])
+    ]
+    return f"({', '.join(spans)})" if spans else "-"
 
 
 def _bundle(bundle: dict[str, Any]) -> str:

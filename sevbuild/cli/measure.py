@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sevbuild.cli.options import (
+    EXPECT,
     FROZEN,
     LOADERS,
     LOCK_FILE,
@@ -17,6 +18,7 @@ from sevbuild.cli.options import (
     MODEL,
     OFFLINE,
     QUIET,
+    RELEASE,
     SETTINGS,
     TARGETS,
     VCPUS,
@@ -25,6 +27,7 @@ from sevbuild.cli.options import (
     WITH_KERNEL,
     LockOptions,
     check_format,
+    check_release,
     igvm_options,
     read_settings,
 )
@@ -33,6 +36,7 @@ from sevbuild.guest.guest import Guest, Measured, load_guest
 
 if TYPE_CHECKING:
     from sevbuild.guest.foreign import ForeignMeasured
+    from sevbuild.reference.expected import Run
 
 __all__ = ["register"]
 
@@ -51,13 +55,8 @@ def register(app: typer.Typer) -> None:
         ),
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
-        expect: str = typer.Option(
-            "",
-            "--expect",
-            metavar="HEX|FILE",
-            help="Exit 1 unless the digests are these.",
-            show_default=False,
-        ),
+        expect: str = EXPECT,
+        release: str = RELEASE,
         dump_vmsa: str = typer.Option(
             "", "--dump-vmsa", metavar="DIR", help="Write vmsa0.bin and vmsa1.bin there.", show_default=False
         ),
@@ -82,6 +81,7 @@ def register(app: typer.Typer) -> None:
         """
         check_format(fmt, FORMATS)
         lock = LockOptions(locked, frozen, lock_file, offline)
+        check_release(release, expect)
         refused = {
             LOCKS_ARE_FOR_MANIFESTS: any(lock),
             "--set is for manifests": settings,
@@ -92,8 +92,12 @@ def register(app: typer.Typer) -> None:
         if options is not None:
             from sevbuild.cli.foreign import measure_foreign
 
-            def act(measured: list[ForeignMeasured]) -> None:
-                _act(measured, dump_vmsa, expect)
+            def act(measured: list[ForeignMeasured], run: Run) -> None:
+                _dump(measured, dump_vmsa)
+                if expect:
+                    from sevbuild.cli.expectation import hold_to_expected
+
+                    hold_to_expected(expect, run, release=release, quiet=quiet)
 
             measure_foreign(manifest, options, target, fmt, act, quiet=quiet)
             return
@@ -107,7 +111,11 @@ def register(app: typer.Typer) -> None:
 
             guest.notices.extend(lint_guest(guest))
         print_notices(guest.notices, quiet=quiet)
-        _act(measured, dump_vmsa, expect)
+        _dump(measured, dump_vmsa)
+        if expect:
+            from sevbuild.cli.expectation import guest_run, hold_to_expected
+
+            hold_to_expected(expect, guest_run(guest, measured, target), release=release, quiet=quiet)
         if fmt == "hex":
             print_digests([(item.label, item.digest.hex()) for item in measured])
         else:
@@ -124,16 +132,11 @@ def _report(guest: Guest, measured: list[Measured]) -> None:
         report_values(f"{guest.manifest.name} {guest.manifest.version}", values)
 
 
-def _act(measured: Sequence[Measured] | Sequence[ForeignMeasured], dump_vmsa: str, expect: str) -> None:
-    """Do what is asked for beside printing; raises MismatchError where a digest is not the expected one."""
-    if dump_vmsa:
+def _dump(measured: Sequence[Measured] | Sequence[ForeignMeasured], folder: str) -> None:
+    if folder:
         from sevbuild.guest.dump import dump_vmsas
 
-        dump_vmsas(dump_vmsa, measured)
-    if expect:
-        from sevbuild.guest.expect import expect_digests
-
-        expect_digests(expect, measured)
+        dump_vmsas(folder, measured)
 
 
 def _render(fmt: str, guest: Guest, measured: list[Measured]) -> None:

@@ -8,12 +8,13 @@ import typer
 
 from sevbuild.cli.report import print_data
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import read_file
 from sevbuild.output.file import write_file
 
 __all__ = ["register"]
 
-_FILES: Any = typer.Argument(..., metavar="OLD... NEW", help="reference-values.json, oldest first.")
+_FILES: Any = typer.Argument(
+    ..., metavar="OLD... NEW", help="reference-values.json, releases or bundles, oldest first."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -25,15 +26,13 @@ def register(app: typer.Typer) -> None:
         output: str = typer.Option("", "--output", "-o", metavar="FILE", help="Write it there."),
     ) -> None:
         """Make one document of several releases: each value says from which release to which it holds."""
+        from sevbuild.bundle.published import read_values
         from sevbuild.reference.document import document_text
-        from sevbuild.reference.json_input import DOCUMENT_LIMIT
-        from sevbuild.reference.read import read_reference_values
         from sevbuild.reference.releases import merge_values
 
         if len(files) < 2:
             raise SevbuildError("one document is merged with nothing", hint="sevbuild merge OLD... NEW")
-        documents = [(path, read_reference_values(path, read_file(path, DOCUMENT_LIMIT))) for path in files]
-        text = document_text(merge_values(documents))
+        text = document_text(merge_values([read_values(path) for path in files]))
         if output:
             write_file(output, text.encode())
         else:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_MANIFEST",
+    "EXPECT",
     "FOREIGN_MAGIC",
     "FROZEN",
     "LOADERS",
@@ -30,6 +31,7 @@ __all__ = [
     "MODEL",
     "OFFLINE",
     "QUIET",
+    "RELEASE",
     "SETTINGS",
     "TARGETS",
     "VCPUS",
@@ -38,6 +40,7 @@ __all__ = [
     "WITH_KERNEL",
     "LockOptions",
     "check_format",
+    "check_release",
     "igvm_options",
     "network",
     "read_settings",
@@ -66,6 +69,20 @@ TARGETS: Any = typer.Option(
     "--target",
     metavar="LABEL",
     help="Take these targets alone: a label, whole parts of one (vcpus2), a glob; may be repeated.",
+)
+EXPECT: Any = typer.Option(
+    "",
+    "--expect",
+    metavar="HEX|PATH",
+    help="Exit 1 unless this was published: a digest, a document, a release, a bundle, DIGEST  LABEL lines.",
+    show_default=False,
+)
+RELEASE: Any = typer.Option(
+    "",
+    "--release",
+    metavar="VERSION",
+    help="Of an expected document of several releases take this one, not that of the guest's version.",
+    show_default=False,
 )
 LOADERS: Any = typer.Option(
     [],
@@ -130,6 +147,12 @@ def check_format(value: str, known: tuple[str, ...], *, flag: str = "--format") 
     if value not in known:
         raise SevbuildError(f"{flag} {value}: not known here", hint=f"one of {', '.join(known)}")
     return value
+
+
+def check_release(release: str, expect: str) -> None:
+    """Raise SevbuildError for `--release` without what it is a release of."""
+    if release and not expect:
+        raise SevbuildError("--release is for a document given with --expect")
 
 
 def igvm_options(

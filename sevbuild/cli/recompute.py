@@ -6,10 +6,9 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import QUIET
+from sevbuild.cli.options import EXPECT, QUIET, RELEASE, check_release
 from sevbuild.cli.report import print_digests, print_notices, print_warning
 from sevbuild.errors import Notice
-from sevbuild.fs import read_file
 from sevbuild.text import encode_text
 
 __all__ = ["register"]
@@ -43,7 +42,8 @@ def register(app: typer.Typer) -> None:
             help="The hypervisor, where the document names none; else qemu.",
             show_default=False,
         ),
-        expect: str = typer.Option("", "--expect", metavar="HEX|FILE", help="Exit 1 unless it is this."),
+        expect: str = EXPECT,
+        release: str = RELEASE,
         quiet: bool = QUIET,
     ) -> None:
         """Compute launch digests from ingredients alone, without any file they stand for.
@@ -51,19 +51,22 @@ def register(app: typer.Typer) -> None:
         Without flags the document's own vCPU counts, CPU models and command lines are taken. One target
         prints its bare digest; several print `DIGEST  LABEL` a line.
         """
-        from sevbuild.reference.json_input import DOCUMENT_LIMIT
+        from sevbuild.bundle.published import read_document_bytes
         from sevbuild.reference.recompute_file import read_request, recompute_document
 
         line = None if cmdline is None else encode_text(cmdline)
         request = read_request(vcpus, cpu, line, cmdline_file)
-        result = recompute_document(file, read_file(file, DOCUMENT_LIMIT), request, select, profile)
+        check_release(release, expect)
+        result = recompute_document(*read_document_bytes(file), request, select, profile)
         print_notices([Notice("note", file, note) for note in result.notes], quiet=quiet)
         for item in result.recomputed:
             if item.published not in (None, item.digest):
                 print_warning(f"{item.label}: the document itself says {(item.published or b'').hex()}")
         pairs = [(item.label, item.digest.hex()) for item in result.recomputed]
         if expect:
-            from sevbuild.guest.expect import expect_pairs
+            from sevbuild.cli.expectation import hold_to_expected
+            from sevbuild.reference.recompute_file import recomputed_run
 
-            expect_pairs(expect, pairs)
+            run = recomputed_run(result, request, select)
+            hold_to_expected(expect, run, release=release, quiet=quiet)
         print_digests(pairs)

@@ -2,60 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.cli.options import LockOptions, read_settings
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.fs import read_file, read_range
+from sevbuild.reference.document import reference_document
+
+if TYPE_CHECKING:
+    from sevbuild.reference.expected import Run
 
 __all__ = ["Source", "load_values"]
 
-_LIMIT = 256 << 20
-
 
 class Source(NamedTuple):
-    """Hold a document, and what the manifest it was made of says of publishing."""
+    """Hold a document, and what the manifest it was made of says of publishing.
+
+    `run` is what `--expect` compares.
+    """
 
     document: dict[str, Any]
     formats: tuple[str, ...] | None
     values: Mapping[str, Mapping[str, Any]]
     notices: list[Notice]
+    run: Run
 
 
 def load_values(path: str, *, settings: list[str], targets: list[str], lock: LockOptions) -> Source:
     """Return the reference values of a manifest or document; `targets` takes those alone that these patterns pick.
 
-    A file that starts with a brace is a document, since no manifest does; `settings` and `lock` are for manifests.
+    A folder means the document in it; `settings` and `lock` are for manifests.
     """
-    if path != "-" and read_range(path, 0, 64).lstrip().startswith(b"{"):
+    from sevbuild.bundle.published import is_document
+
+    if is_document(path):
         if settings:
             raise SevbuildError("--set overrides a manifest; a document is what it is")
         lock.refuse()
         return _from_document(path, targets=targets)
+    from sevbuild.cli.expectation import target_selection
     from sevbuild.guest.guest import load_guest
-    from sevbuild.reference.measured import measured_document
+    from sevbuild.reference.collect import collect_values
+    from sevbuild.reference.expected import Run
 
     held = lock.check(path, settings)
     guest = load_guest(path, settings=read_settings(settings), network=lock.network())
     chosen = guest.select(targets)
-    document = measured_document(guest, chosen)
+    measured = guest.measure(chosen)
+    values = collect_values(guest, measured)
     held(guest, chosen)
+    run = Run(
+        [(item.label, item.digest.hex()) for item in measured], lambda: values, target_selection(targets)
+    )
+    document = reference_document(values)
     publish = guest.manifest.publish
     if publish is None:
-        return Source(document, None, {}, guest.notices)
-    return Source(document, publish.formats, publish.values, guest.notices)
+        return Source(document, None, {}, guest.notices, run)
+    return Source(document, publish.formats, publish.values, guest.notices, run)
 
 
-def _from_document(path: str, *, targets: list[str]) -> Source:
-    from sevbuild.reference.measured import read_document
+def _from_document(path: str, *, targets: Sequence[str]) -> Source:
+    from sevbuild.bundle.published import read_values
+    from sevbuild.cli.expectation import values_run
+    from sevbuild.manifest.selection import select_labels
 
-    document = read_document(path, read_file(path, _LIMIT))
-    if targets:
-        from sevbuild.manifest.selection import select_labels
-
-        chosen = set(select_labels(targets, [value["label"] for value in document["values"]]))
-        # A document of several releases has a label once in each.
-        taken = [value for value in document["values"] if value["label"] in chosen]
-        document = {**document, "values": taken}
-    return Source(document, None, {}, [])
+    _, values = read_values(path)
+    chosen = set(select_labels(targets, [value.label for value in values.values]))
+    # A document of several releases has a label once in each.
+    taken = values._replace(values=tuple(value for value in values.values if value.label in chosen))
+    return Source(reference_document(taken), None, {}, [], values_run(values, targets))

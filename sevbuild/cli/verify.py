@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sevbuild.cli.options import FOREIGN_MAGIC, QUIET, SETTINGS, check_format, read_settings
+from sevbuild.cli.options import FOREIGN_MAGIC, QUIET, SETTINGS, TARGETS, check_format, read_settings
 from sevbuild.cli.report import print_line, print_notices
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.fs import file_starts_with, read_file
+from sevbuild.fs import file_starts_with
 
 if TYPE_CHECKING:
-    from sevbuild.reference.compare import Comparison
+    from sevbuild.reference.changes import Comparison
+    from sevbuild.reference.expected import Run
     from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["register", "verify_reference_values"]
+__all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,20 +25,31 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def verify(
         file: str = typer.Argument(
-            ..., metavar="BUNDLE|FILE", help="A bundle, or reference-values.json.", show_default=False
+            ...,
+            metavar="BUNDLE|FILE",
+            help="A bundle, or reference-values.json, or the folder of a release.",
+            show_default=False,
         ),
         against: str = typer.Option(
             "",
             "--against",
-            metavar="FILE",
+            metavar="PATH",
             help="For a bundle: published values or another bundle. For values: the manifest to measure, or the IGVM file they are of.",
             show_default=False,
         ),
         expect: str = typer.Option(
             "",
             "--expect",
-            metavar="HEX|FILE",
-            help="Exit 1 unless a bundle's digests are these.",
+            metavar="HEX|PATH",
+            help="Exit 1 unless what is measured, of the bundle or of --against, was published there.",
+            show_default=False,
+        ),
+        target: list[str] = TARGETS,
+        release: str = typer.Option(
+            "",
+            "--release",
+            metavar="VERSION",
+            help="Of a document of several releases take this one, not that of the guest's version.",
             show_default=False,
         ),
         settings: list[str] = SETTINGS,
@@ -50,26 +62,34 @@ def register(app: typer.Typer) -> None:
 
         A bundle that agrees with itself is consistent; whether it is the right one, only --against or
         --expect can tell. Reference values without --against are held to their own ingredients; with it,
-        each target is equal or different, and the input that differs is named. Exit 1 where anything does.
+        each target is equal or different, and the input that differs is named. Exit 1 where anything is
+        launched differently, or stands on one side alone.
         """
-        from sevbuild.bundle.describe import looks_like_bundle
-        from sevbuild.output.exchange import interrupted
+        from sevbuild.bundle.published import bundle_at
 
         check_format(fmt, ("table", "json"))
-        if looks_like_bundle(file) or interrupted(file):
-            if settings or fmt != "table":
-                raise SevbuildError("--set and --format are for reference values, not for a bundle")
-            _verify_bundle(file, against, expect, quiet=quiet)
-        elif expect:
-            raise SevbuildError("--expect is for a bundle", hint="--against takes a manifest")
-        else:
-            verify_reference_values(file, against, settings, fmt=fmt, quiet=quiet)
+        bundle = bundle_at(file)
+        if bundle is None:
+            if settings and not against:
+                raise SevbuildError("--set is for the manifest of --against")
+            if expect and not against:
+                raise SevbuildError("--expect is for a bundle, or for what --against measures")
+            _verify_values(file, against, expect, target, release, settings, fmt=fmt, quiet=quiet)
+            return
+        if settings or fmt != "table":
+            raise SevbuildError("--set and --format are for reference values, not for a bundle")
+        if (target or release) and not (against or expect):
+            raise SevbuildError(
+                "--target and --release narrow what a bundle is compared with: --against FILE"
+            )
+        _verify_bundle(file, against, expect, target, release, quiet=quiet)
 
 
-def _verify_bundle(bundle: str, against: str, expect: str, *, quiet: bool) -> None:
-    from sevbuild.bundle.compare import compare_with
+def _verify_bundle(
+    bundle: str, against: str, expect: str, patterns: list[str], release: str, *, quiet: bool
+) -> None:
     from sevbuild.bundle.verify import verify_bundle
-    from sevbuild.guest.expect import expect_digests
+    from sevbuild.cli.expectation import hold_to_expected, values_run
 
     verified = verify_bundle(bundle)
     print_notices(
@@ -79,44 +99,59 @@ def _verify_bundle(bundle: str, against: str, expect: str, *, quiet: bool) -> No
         ],
         quiet=quiet,
     )
-    counts = [(len(verified.measured), "target"), (len(verified.document.files), "file")]
+    targets = len(verified.values.values)
+    counts = [(targets, "target"), (len(verified.document.files), "file")]
     counts += [(len(verified.absent), "absent input")] if verified.absent else []
     text = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts)
     print_line(f"{bundle}: consistent ({text})")
-    if against:
-        compare_with(verified, against)
-        print_line(f"{bundle}: matches {against}")
-    if expect:
-        expect_digests(expect, verified.measured)
-        print_line(f"{bundle}: matches {expect}")
+    for flag, other in (("--against", against), ("--expect", expect)):
+        if other:
+            run = values_run(verified.values, patterns)
+            hold_to_expected(other, run, release=release, quiet=quiet, flag=flag)
+            part = f" ({len(run.digests)} of {targets} targets)" if len(run.digests) < targets else ""
+            print_line(f"{bundle}: matches {other}{part}")
 
 
-def verify_reference_values(file: str, against: str, settings: list[str], *, fmt: str, quiet: bool) -> None:
+def _verify_values(
+    file: str,
+    against: str,
+    expect: str,
+    patterns: list[str],
+    release: str,
+    settings: list[str],
+    *,
+    fmt: str,
+    quiet: bool,
+) -> None:
     """Print how the values of a document compare; raises typer.Exit(1) where any is not right."""
-    from sevbuild.cli.comparison import print_comparison
-    from sevbuild.reference.json_input import DOCUMENT_LIMIT
-    from sevbuild.reference.read import read_reference_values
-    from sevbuild.reference.verify import UNCHECKED, verify_alone
+    from sevbuild.bundle.published import read_values
 
-    values = read_reference_values(file, read_file(file, DOCUMENT_LIMIT))
-    if against:
-        comparison, notices = _compared(values, against, settings)
-        print_notices(notices, quiet=quiet)
-    else:
-        comparison = verify_alone(values)
-    words = {
-        "changed": "different",
-        "added": "not published",
-        "removed": "not measured" if against else "removed",
-        UNCHECKED: "not checked",
-    }
-    print_comparison(comparison, words=words, fmt=fmt)
-    if comparison.guest or any(target.status not in ("equal", UNCHECKED) for target in comparison.targets):
+    source, values = read_values(file)
+    if not against:
+        _verify_alone(values, patterns, release, fmt=fmt)
+        return
+    from sevbuild.cli.comparison import comparison_notices, print_comparison
+    from sevbuild.cli.expectation import WORDS, hold_to_expected
+
+    comparison, run, notices = _compared(source, values, against, patterns, release, settings)
+    print_notices([*notices, *comparison_notices(comparison, source)], quiet=quiet)
+    print_comparison(comparison, words=WORDS, fmt=fmt, notes=False)
+    if expect:
+        hold_to_expected(expect, run, quiet=quiet)
+    if not comparison.same_launch:
         raise typer.Exit(1)
 
 
-def _compared(values: ReferenceValues, against: str, settings: list[str]) -> tuple[Comparison, list[Notice]]:
-    """Return how values compare with a manifest, or with the IGVM file that they are of, and the notices."""
+def _compared(
+    source: str,
+    values: ReferenceValues,
+    against: str,
+    patterns: list[str],
+    release: str,
+    settings: list[str],
+) -> tuple[Comparison, Run, list[Notice]]:
+    """Return how values compare with a manifest, or with the IGVM file that they are of; that, and the notices."""
+    from sevbuild.cli.expectation import guest_run, target_selection
     from sevbuild.reference.verify import verify_against, verify_against_file
 
     if file_starts_with(against, FOREIGN_MAGIC):
@@ -125,8 +160,29 @@ def _compared(values: ReferenceValues, against: str, settings: list[str]) -> tup
         if settings:
             raise SevbuildError("--set is for manifests")
         file = ForeignFile(against)
-        return verify_against_file(values, file), file.notices
+        selection = target_selection(patterns)
+        return *verify_against_file(source, values, file, selection, release), file.notices
     from sevbuild.guest.guest import load_guest
 
     guest = load_guest(against, settings=read_settings(settings))
-    return verify_against(values, guest), guest.notices
+    measured = guest.measure(guest.select(patterns))
+    run = guest_run(guest, measured, patterns)
+    return verify_against(source, values, run, release), run, guest.notices
+
+
+def _verify_alone(values: ReferenceValues, patterns: list[str], release: str, *, fmt: str) -> None:
+    from sevbuild.cli.comparison import print_comparison
+    from sevbuild.cli.expectation import WORDS, target_selection
+    from sevbuild.manifest.selection import select_labels
+    from sevbuild.reference.narrow import narrow_values
+    from sevbuild.reference.releases import at_release
+    from sevbuild.reference.verify import UNCHECKED, verify_alone
+
+    if release:
+        values = at_release(values, release)
+    select_labels(patterns, [value.label for value in values.values])
+    comparison = verify_alone(narrow_values(values, target_selection(patterns)))
+    words = {**WORDS, UNCHECKED: "not checked"}
+    print_comparison(comparison, words=words, fmt=fmt)
+    if comparison.guest or any(target.status not in ("equal", UNCHECKED) for target in comparison.targets):
+        raise typer.Exit(1)

@@ -10,7 +10,7 @@ from sevbuild.guest.inputs import CMDLINE_LIMIT, HashedInput, InputReader, Range
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
 from sevbuild.manifest.model import Cmdline, KernelInput, Variant
 from sevbuild.manifest.targets import Target
-from sevbuild.manifest.template import BUILT_IN, Template, escape, parse_template
+from sevbuild.manifest.template import BUILT_IN, Template, escape, parse_template, target_values
 from sevbuild.manifest.url_keys import is_url
 from sevbuild.text import decode_text, encode_text
 
@@ -138,9 +138,7 @@ class KernelReader:
             return b""
         template = self.template(variant, target.cmdline)
         values = dict(variant.variables)
-        values.update(
-            vcpus=str(target.vcpus), cpu=target.cpu.label, cpu_signature=f"0x{target.cpu.signature:08x}"
-        )
+        values.update(target_values(target.cpu.label, target.cpu.signature, target.vcpus))
         if template.size(values) > CMDLINE_LIMIT:
             where = variant.document.where(target.cmdline.key)
             raise SevbuildError(f"{where}: the command line would have more than {CMDLINE_LIMIT} characters")

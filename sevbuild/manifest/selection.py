@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import combinations
 
 from sevbuild.errors import SevbuildError
 
-__all__ = ["LabelPatterns", "select_labels"]
+__all__ = ["LabelPatterns", "patterns_for", "select_labels"]
 
 _GLOB = frozenset("*?[")
 
@@ -57,6 +58,22 @@ def select_labels(patterns: Sequence[str], labels: Iterable[str]) -> list[str]:
             raise SevbuildError(f"no target matches {pattern!r}", hint=_hint(pattern, list(known)))
         found.update(dict.fromkeys(picked))
     return list(found)
+
+
+def patterns_for(labels: Collection[str], among: Collection[str]) -> list[str]:
+    """Return the shortest patterns that pick these of all labels, the labels themselves for want of one."""
+    wanted = set(labels)
+    split = [label.split("/") for label in labels]
+    common = [parts[0] if len(set(parts)) == 1 else "*" for parts in zip(*split, strict=False)]
+    candidates = [part for part in common if part != "*"]
+    candidates += ["/".join(common[start:end]) for start, end in combinations(range(len(common) + 1), 2)]
+    for pattern in candidates:
+        if pattern in among or pattern.startswith("*/") or set(pattern) <= {"*", "/"}:
+            continue
+        chosen = LabelPatterns([pattern], among)
+        if {label for label in among if chosen.picks(label)} == wanted:
+            return [pattern]
+    return list(labels)
 
 
 def _hint(pattern: str, labels: Sequence[str]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sevbuild.errors import SevbuildError
 
-__all__ = ["BUILT_IN", "Template", "escape", "parse_template"]
+__all__ = ["BUILT_IN", "Template", "escape", "parse_template", "target_values"]
 
 BUILT_IN = ("vcpus", "cpu", "cpu_signature")
 """What every target provides: the vCPU count, the CPU label, the vCPU signature as `0x00a00f11`."""
@@ -44,6 +44,11 @@ class Template:
             else escape(text) + (escape(values[name]) if name in values else f"{{{name}}}")
             for text, name in self._pieces
         )
+
+
+def target_values(cpu: str, signature: int, vcpus: int) -> dict[str, str]:
+    """Return what a target gives for the placeholders of BUILT_IN."""
+    return {"vcpus": str(vcpus), "cpu": cpu, "cpu_signature": f"0x{signature:08x}"}
 
 
 def escape(text: str) -> str:

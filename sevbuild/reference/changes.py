@@ -1,11 +1,11 @@
-"""One thing that differs, and whether it is launched differently for it."""
+"""What a comparison finds: what differs, and whether it is launched differently for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["DIFFERENCE", "NOTE", "Change", "changed", "leaves"]
+__all__ = ["DIFFERENCE", "NOTE", "Change", "Comparison", "TargetChange", "changed", "leaves"]
 
 DIFFERENCE = "difference"
 """What is launched differs, or would."""
@@ -26,6 +26,49 @@ class Change(NamedTuple):
     old: str | None
     new: str | None
     level: str = DIFFERENCE
+
+
+class TargetChange(NamedTuple):
+    """Hold what became of one target; digests in hex.
+
+    `status` is `equal`, `alike` (launched the same, and written otherwise), `changed`, `added` or `removed`.
+    """
+
+    label: str
+    status: str
+    old: str | None
+    new: str | None
+    changes: tuple[Change, ...]
+
+
+class Comparison(NamedTuple):
+    """Hold what differs of guest and inputs, and every target in the order of the old, then of the new."""
+
+    guest: tuple[Change, ...]
+    targets: tuple[TargetChange, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Tell whether nothing differs, not even a name."""
+        return not self.guest and all(target.status == "equal" for target in self.targets)
+
+    @property
+    def same_launch(self) -> bool:
+        """Tell whether every target is launched the same."""
+        guest = any(change.level == DIFFERENCE for change in self.guest)
+        return not guest and all(target.status in ("equal", "alike") for target in self.targets)
+
+    def document(self) -> dict[str, Any]:
+        """Return the comparison as JSON has it."""
+        return {
+            "equal": self.equal,
+            "same_launch_values": self.same_launch,
+            "guest": [change._asdict() for change in self.guest],
+            "targets": [
+                {**target._asdict(), "changes": [change._asdict() for change in target.changes]}
+                for target in self.targets
+            ],
+        }
 
 
 def changed(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from sevbuild.reference.changes import DIFFERENCE, NOTE, Change, changed, leaves
+from sevbuild.image.kernel_hashes import cmdline_digest
+from sevbuild.manifest.template import parse_template, target_values
+from sevbuild.reference.changes import DIFFERENCE, NOTE, Change, Comparison, TargetChange, changed, leaves
 from sevbuild.reference.document import reference_document
 from sevbuild.reference.input_changes import ingredient_role, input_changes
 from sevbuild.reference.model import ReferenceValues
+from sevbuild.text import encode_text
 
-__all__ = ["Comparison", "TargetChange", "compare_values"]
+__all__ = ["compare_values"]
 
 _NOT_SETTINGS = ("label", "digest", "ingredients", "algorithm", "releases")
 _FOLLOWS = {
@@ -23,48 +26,7 @@ _FOLLOWS = {
 }
 """What is no cause of its own where another value of its differs."""
 
-
-class TargetChange(NamedTuple):
-    """Hold what became of one target; digests in hex.
-
-    `status` is `equal`, `alike` (launched the same, and written otherwise), `changed`, `added` or `removed`.
-    """
-
-    label: str
-    status: str
-    old: str | None
-    new: str | None
-    changes: tuple[Change, ...]
-
-
-class Comparison(NamedTuple):
-    """Hold what differs of guest and inputs, and every target in the order of the old, then of the new."""
-
-    guest: tuple[Change, ...]
-    targets: tuple[TargetChange, ...]
-
-    @property
-    def equal(self) -> bool:
-        """Tell whether nothing differs, not even a name."""
-        return not self.guest and all(target.status == "equal" for target in self.targets)
-
-    @property
-    def same_launch(self) -> bool:
-        """Tell whether every target is launched the same."""
-        guest = any(change.level == DIFFERENCE for change in self.guest)
-        return not guest and all(target.status in ("equal", "alike") for target in self.targets)
-
-    def document(self) -> dict[str, Any]:
-        """Return the comparison as JSON has it."""
-        return {
-            "equal": self.equal,
-            "same_launch_values": self.same_launch,
-            "guest": [change._asdict() for change in self.guest],
-            "targets": [
-                {**target._asdict(), "changes": [change._asdict() for change in target.changes]}
-                for target in self.targets
-            ],
-        }
+_LINES = ("kernel.cmdline", "kernel.cmdline_sha256")
 
 
 def compare_values(
@@ -93,11 +55,16 @@ def compare_values(
             causes[names] = list(before.causes(names[0], after, names[1]))
         found = [*changed("", _settings(first), _settings(second)), *_causes(causes[names], first, second)]
         targets.append(_target(label, first, second, [*_without_effects([*_spoken(found, silent)])]))
-    guest = [
-        *changed("guest.", before.document["guest"], after.document["guest"]),
-        *input_changes(old, new, partial=partial),
-    ]
+    guest = [*_guest_changes(old, new), *input_changes(old, new, partial=partial)]
     return Comparison(tuple(_spoken(guest, silent)), tuple(targets))
+
+
+def _guest_changes(old: ReferenceValues, new: ReferenceValues) -> Iterator[Change]:
+    # A file that nobody declared has its own name for a guest's: renamed, it is the same.
+    undeclared = old.version is None and new.version is None
+    names = [{"name": side.name, "version": side.version} for side in (old, new)]
+    for change in changed("guest.", *names):
+        yield change._replace(level=NOTE) if undeclared else change
 
 
 def _target(
@@ -112,13 +79,24 @@ def _target(
 
 
 def _causes(causes: list[Change], first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Change]:
-    """Yield what differs of two targets' ingredients; a template that comes to the same line is a note."""
-    same_line = first["cmdline"] == second["cmdline"]
+    """Yield what differs of two targets' ingredients; another way to write the same command line is a note."""
     for change in causes:
-        template = change.what == "kernel.cmdline"
+        same = change.what in _LINES and all(
+            _is_line(change.what, text, entry) for text, entry in ((change.old, first), (change.new, second))
+        )
+        yield change._replace(level=NOTE) if same and first["cmdline"] == second["cmdline"] else change
+
+
+def _is_line(what: str, text: str | None, entry: Mapping[str, Any]) -> bool:
+    """Tell whether an ingredient comes to the command line that a value has."""
+    line = entry["cmdline"]
+    if text is None or line is None:
         # Only a line without placeholders has a digest among the ingredients.
-        template |= change.what == "kernel.cmdline_sha256" and None in (change.old, change.new)
-        yield change._replace(level=NOTE) if same_line and template else change
+        return text is None and what == "kernel.cmdline_sha256"
+    if what == "kernel.cmdline_sha256":
+        return bool(text == cmdline_digest(encode_text(line)).hex())
+    values = target_values(entry["cpu"], int(entry["signature"] or "0", 16), entry["vcpus"])
+    return bool(parse_template(text).fill(values) == line)
 
 
 def _spoken(changes: Iterable[Change], silent: Collection[str]) -> Iterator[Change]:

@@ -18,7 +18,7 @@ from sevbuild.manifest.document import Table, check_integer, parse_hex, suggest
 from sevbuild.manifest.model import Cpu
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.reference.json_input import JsonDocument
-from sevbuild.reference.model import Ingredients, KernelIngredients
+from sevbuild.reference.model import Ingredients, KernelIngredients, ReferenceValues, Value
 from sevbuild.reference.recompute import Recomputed, Recomputer, Request
 from sevbuild.vcpu.models import CPU_MODELS
 
@@ -39,14 +39,20 @@ _INGREDIENTS = (
     "guest_features",
     "ovmf_sections",
 )
+_SILENT = ("guest", "input", "policy", "origins", "cmdline")
 _ONE_VCPU = ("TrustedMeasurement", "APEIP", "CPUs", "ProductName")
 
 
 class ForeignResult(NamedTuple):
-    """Hold recomputed digests, and notes on what was taken as given or passed over."""
+    """Hold recomputed digests, and notes on what was taken as given or passed over.
+
+    `silent` names settings of which the document says nothing; `document` is the one of ours it was.
+    """
 
     recomputed: list[Recomputed]
     notes: list[str]
+    silent: tuple[str, ...] = ()
+    document: ReferenceValues | None = None
 
 
 def is_foreign(raw: Any) -> bool:
@@ -89,8 +95,9 @@ def recompute_foreign(
                 guest_features=features or 0,
                 cmdline=given,
             )
-            found.append(Recomputed(f"snp/{profile.name}/{one.label}/vcpus{count}", digest, None))
-    return ForeignResult(found, notes)
+            value = _value(profile, one, count, features or 0, digest)
+            found.append(_recomputed(value._replace(kernel_hashes=entry.kernel is not None)))
+    return ForeignResult(found, notes, _SILENT)
 
 
 def cpu_named(name: str) -> Cpu:
@@ -215,23 +222,48 @@ def _one_vcpu(
     entry = Ingredients("digest of one vCPU", "snp", alone.name, "profile", seed, metadata, None, None, {})
     recomputer = Recomputer([alone])
     found = [
-        Recomputed(
-            f"snp/{alone.name}/{cpus[0].label}/vcpus{count}",
-            recomputer.digest(
-                entry,
-                cpus[0],
-                count,
-                policy=DEFAULT_POLICIES["snp"],
-                guest_features=features,
-                cmdline=None,
-                vmsas_known=1,
-            ),
-            None,
+        recomputer.digest(
+            entry,
+            cpus[0],
+            count,
+            policy=DEFAULT_POLICIES["snp"],
+            guest_features=features,
+            cmdline=None,
+            vmsas_known=1,
         )
         for count in counts
     ]
     notes = [f"guest features {features:#x} (profile {profile.name})"]
-    return ForeignResult(found, notes + _ignored(record, _ONE_VCPU))
+    recomputed = [
+        _recomputed(_value(alone, cpus[0], count, features, digest))
+        for count, digest in zip(counts, found, strict=True)
+    ]
+    return ForeignResult(recomputed, notes + _ignored(record, _ONE_VCPU), (*_SILENT, "kernel_hashes"))
+
+
+def _value(profile: LaunchProfile, cpu: Cpu, vcpus: int, features: int, digest: bytes) -> Value:
+    """Return a target as a value of a document; of its policy and command line nothing is known."""
+    return Value(
+        label=f"snp/{profile.name}/{cpu.label}/vcpus{vcpus}",
+        mode="snp",
+        profile=profile.name,
+        cpu=cpu.label,
+        signature=cpu.signature,
+        vcpus=vcpus,
+        guest_features=features,
+        policy=DEFAULT_POLICIES["snp"],
+        kernel_hashes=False,
+        cmdline=None,
+        order="profile",
+        vmsa_gpa=profile.vmsa_gpa,
+        digest=digest,
+        features_origin="",
+        policy_origin="",
+    )
+
+
+def _recomputed(value: Value) -> Recomputed:
+    return Recomputed(value.label, value.digest, None, value)
 
 
 def parse_number(table: Table, key: str) -> int:

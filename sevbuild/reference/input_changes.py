@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from sevbuild.reference.changes import DIFFERENCE, NOTE, Change
 from sevbuild.reference.model import Ingredients, Input, ReferenceValues
@@ -18,14 +18,14 @@ def ingredient_role(role: str) -> str:
     return "kernel" if role == "uki" else role
 
 
-def attributed(values: ReferenceValues, ingredients: Mapping[str, Ingredients]) -> dict[Input, bool]:
+def attributed(values: ReferenceValues, ingredients: Iterable[Ingredients]) -> dict[Input, bool]:
     """Return which inputs these ingredients name.
 
     Left out are those that only others of the document name; one that none name maps to False: a whole
     image whose parts were launched, a file that brings all along.
     """
     named = {pair for entry in values.ingredients for pair in entry.inputs.items()}
-    wanted = {pair for entry in ingredients.values() for pair in entry.inputs.items()}
+    wanted = {pair for entry in ingredients for pair in entry.inputs.items()}
     found = {}
     for record in values.inputs:
         pairs = {(role, record.digest) for role in (record.role, ingredient_role(record.role))}
@@ -49,7 +49,7 @@ def input_changes(old: ReferenceValues, new: ReferenceValues, *, partial: bool) 
         yield from _differences(before, after, seed=seed)
     known = ({_contents(record) for record in new.inputs}, {_contents(record) for record in old.inputs})
     for index, values in enumerate((old, new)):
-        names = attributed(values, {entry.name: entry for entry in values.ingredients})
+        names = attributed(values, values.ingredients)
         for record in alone[index]:
             same = _contents(record) in known[index]
             if partial and not same and not names.get(record):

@@ -160,7 +160,7 @@ def _value(table: Reader, origins: Reader) -> Value:
     """Return what values of guests and of IGVM files have in common."""
     mode = table.word("mode", MODES)
     value = Value(
-        label=table.string("label"),
+        label=table.name("label"),
         mode=mode,
         profile=table.string("profile"),
         cpu="",

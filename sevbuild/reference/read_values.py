@@ -47,6 +47,13 @@ class Reader:
         """Return a string."""
         return self.table.string(key, required=True) or ""
 
+    def name(self, key: str) -> str:
+        """Return a string that is not empty."""
+        text = self.string(key)
+        if not text and self.has(key):
+            self.fault(key, "must not be empty")
+        return text
+
     def boolean(self, key: str) -> bool:
         """Return a boolean."""
         if not self.has(key):

@@ -11,7 +11,7 @@ from sevbuild.image.kernel_hashes import KernelHashes, cmdline_digest
 from sevbuild.launch.planner import GuestInputs, LaunchShape, Planner
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.model import Cpu
-from sevbuild.manifest.template import parse_template
+from sevbuild.manifest.template import parse_template, target_values
 from sevbuild.measure.tree import LaunchTree
 from sevbuild.reference.model import Ingredients, ReferenceValues, Span, Value
 
@@ -42,11 +42,15 @@ class Request(NamedTuple):
 
 
 class Recomputed(NamedTuple):
-    """Hold one recomputed launch digest, and what the document says of the same target, if anything."""
+    """Hold one recomputed launch digest, and what the document says of the same target, if anything.
+
+    `value` is the target as a value of its own, in a document of one release; `label` names the releases too.
+    """
 
     label: str
     digest: bytes
     published: bytes | None
+    value: Value
 
 
 class Recomputer:
@@ -131,6 +135,7 @@ def recompute_values(
     """
     recomputer = Recomputer(profile.profile() for profile in values.profiles)
     by_name = {entry.name: entry for entry in values.ingredients}
+    gpas = {profile.name: profile.vmsa_gpa for profile in values.profiles}
     known = {(value.label, value.ingredients): value for value in values.values}
     found: dict[tuple[object, ...], Recomputed] = {}
     for value in selected:
@@ -155,7 +160,20 @@ def recompute_values(
                 same = known.get((label, entry.name)) if request.cmdline is None else None
                 comparable = same is not None and same.guest_features == value.guest_features
                 published = same.digest if same is not None and comparable else None
-                found[key] = Recomputed(label + _suffix(value.releases), digest, published)
+                made = value._replace(
+                    label=label,
+                    mode=entry.mode,
+                    order=entry.order,
+                    kernel_hashes=entry.kernel is not None,
+                    vmsa_gpa=gpas[entry.profile],
+                    cpu=cpu.label,
+                    signature=cpu.signature,
+                    vcpus=vcpus,
+                    cmdline=_cmdline_text(entry, cpu, vcpus, request, value.cmdline),
+                    digest=digest,
+                    releases=(),
+                )
+                found[key] = Recomputed(label + _suffix(value.releases), digest, published, made)
     return list(found.values())
 
 
@@ -183,8 +201,7 @@ def _cmdline(label: str, entry: Ingredients, cpu: Cpu, vcpus: int, request: Requ
     if request.cmdline is not None:
         return cmdline_digest(request.cmdline)
     if kernel.cmdline is not None:
-        values = {"vcpus": str(vcpus), "cpu": cpu.label, "cpu_signature": f"0x{cpu.signature:08x}"}
-        digest = cmdline_digest(parse_template(kernel.cmdline).fill(values).encode())
+        digest = cmdline_digest(_filled(kernel.cmdline, cpu, vcpus).encode())
         if kernel.cmdline_sha256 not in (None, digest):
             raise SevbuildError(f"{entry.name}: cmdline_sha256 is not that of cmdline")
         return digest
@@ -192,3 +209,18 @@ def _cmdline(label: str, entry: Ingredients, cpu: Cpu, vcpus: int, request: Requ
         hint = "give it with --cmdline-file"
         raise SevbuildError(f"{label}: the command line is not UTF-8 and depends on the target", hint=hint)
     return kernel.cmdline_sha256
+
+
+def _filled(template: str, cpu: Cpu, vcpus: int) -> str:
+    return parse_template(template).fill(target_values(cpu.label, cpu.signature, vcpus))
+
+
+def _cmdline_text(
+    entry: Ingredients, cpu: Cpu, vcpus: int, request: Request, published: str | None
+) -> str | None:
+    """Return the command line of a recomputed target as a document writes it."""
+    if entry.kernel is None:
+        return None
+    if request.cmdline is not None:
+        return request.cmdline.decode("utf-8", "backslashreplace")
+    return published if entry.kernel.cmdline is None else _filled(entry.kernel.cmdline, cpu, vcpus)

@@ -11,13 +11,24 @@ from sevbuild.manifest.document import suggest
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.reference.document import value_entry
+from sevbuild.reference.expected import Run
 from sevbuild.reference.foreign import ForeignResult, cpu_named, is_foreign, recompute_foreign
 from sevbuild.reference.json_input import parse_json
 from sevbuild.reference.model import ReferenceValues, Value
+from sevbuild.reference.narrow import Selection, entry_text
 from sevbuild.reference.read import decode_reference_values, is_reference_document
 from sevbuild.reference.recompute import Request, recompute_values
+from sevbuild.reference.releases import at_release
 
-__all__ = ["read_request", "recompute_document", "select_values"]
+__all__ = ["read_request", "read_selection", "recompute_document", "recomputed_run", "select_values"]
+
+
+_REPLACED = {
+    "counts": ("vcpus", "label", "cmdline", "digest"),
+    "cpus": ("cpu", "signature", "label", "cmdline", "digest"),
+    "cmdline": ("cmdline", "digest"),
+}
+"""What is another value in a target where a part of the request stands in place of its own."""
 
 
 def read_request(vcpus: str, cpus: Sequence[str], cmdline: bytes | None, cmdline_file: str) -> Request:
@@ -40,20 +51,53 @@ def recompute_document(
     `profile` is that of a document which names none, `qemu` unless given; ours name their own.
     """
     raw = parse_json(source, data)
-    selection = _selection(select)
+    selection = read_selection(select)
     if is_reference_document(raw):
         if profile is not None:
             hint = "--select profile=NAME takes those of one profile"
             raise SevbuildError(f"--profile {profile}: {source} names the profile of each value", hint=hint)
         values = decode_reference_values(source, raw)
         selected = select_values(source, values, selection)
-        return ForeignResult(recompute_values(values, selected, request), [])
+        return ForeignResult(recompute_values(values, selected, request), [], (), values)
     if is_foreign(raw):
         return recompute_foreign(
             source, raw, request, selection, load_profile("qemu" if profile is None else profile)
         )
     hint = "it reads reference-values.json, and what dstack, SecretVM and Contrast publish"
     raise SevbuildError(f"{source}: no ingredients known here", hint=hint)
+
+
+def recomputed_run(result: ForeignResult, request: Request, select: Sequence[str]) -> Run:
+    """Return what was recomputed as a run, narrowed by what the request puts in place, and by `--select`.
+
+    What `--select` picks of a document of others is one of its records, and narrows nothing of ours.
+    """
+    selection = read_selection(select)
+    release = selection.pop("release", "")
+    wanted: dict[str, list[str]] = {}
+    if result.document is not None:
+        replaced = {key for part, keys in _REPLACED.items() if getattr(request, part) for key in keys}
+        wanted |= {key: [text] for key, text in selection.items() if key not in replaced}
+    flags = [f"--select {entry}" for entry in select]
+    if request.counts is not None:
+        wanted["vcpus"] = [str(count) for count in request.counts]
+        flags.append("--vcpus")
+    if request.cpus is not None:
+        wanted["cpu"] = [cpu.label for cpu in request.cpus]
+        flags.append("--cpu")
+    made = tuple(item.value for item in result.recomputed)
+
+    def values() -> ReferenceValues:
+        if result.document is None:
+            return ReferenceValues("", "", (), made)
+        if result.document.releases and not release:
+            hint = f"--select release=VERSION takes one of {', '.join(result.document.releases)}"
+            raise SevbuildError("what was recomputed is of several releases", hint=hint)
+        document = at_release(result.document, release or result.document.version)
+        return document._replace(values=made)
+
+    pairs = [(item.label, item.digest.hex()) for item in result.recomputed]
+    return Run(pairs, values, Selection((), wanted, " ".join(flags)), result.silent)
 
 
 def select_values(source: str, values: ReferenceValues, selection: dict[str, str]) -> list[Value]:
@@ -67,7 +111,7 @@ def select_values(source: str, values: ReferenceValues, selection: dict[str, str
                 hint = suggest(key, entry) or f"known: {', '.join(sorted(entry))}"
                 raise SevbuildError(f"{source}: a value has no {key!r}", hint=hint)
         if all(
-            _in_release(value, values, wanted) if key == "release" else _text(entry[key]) == wanted
+            _in_release(value, values, wanted) if key == "release" else entry_text(entry[key]) == wanted
             for key, wanted in selection.items()
         ):
             found.append(value)
@@ -85,13 +129,8 @@ def _in_release(value: Value, values: ReferenceValues, wanted: str) -> bool:
     return any(order(span.first) <= order(wanted) <= order(span.last) for span in value.releases)
 
 
-def _text(value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return {True: "true", False: "false", None: "null"}[value]
-    return str(value)
-
-
-def _selection(select: Sequence[str]) -> dict[str, str]:
+def read_selection(select: Sequence[str]) -> dict[str, str]:
+    """Return what `--select KEY=VALUE` flags pick, by key; raises SevbuildError."""
     found = {}
     for entry in select:
         key, equals, wanted = entry.partition("=")

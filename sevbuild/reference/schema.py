@@ -254,7 +254,7 @@ def _guest_value(releases: dict[str, Any]) -> dict[str, Any]:
 def _value(own: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the schema of a value; `own` has the keys in which guests and IGVM files differ."""
     common = {
-        "label": _STRING,
+        "label": {"type": "string", "minLength": 1},
         "mode": _MODE,
         "profile": _STRING,
         "guest_features": _or_null(_HEX_NUMBER),

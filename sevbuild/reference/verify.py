@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.guest import Guest
-from sevbuild.reference.changes import Change
-from sevbuild.reference.collect import collect_values
-from sevbuild.reference.compare import Comparison, TargetChange, compare_values
+from sevbuild.reference.changes import Change, Comparison, TargetChange
+from sevbuild.reference.expected import Expected, Run, compare_expected, expected_release
 from sevbuild.reference.model import ReferenceValues
+from sevbuild.reference.narrow import Selection, narrow_values
 from sevbuild.reference.recompute import NO_INGREDIENTS, Recomputer, own_digest, why_not
-from sevbuild.reference.releases import at_release
 
 if TYPE_CHECKING:
     from sevbuild.guest.foreign import ForeignFile
@@ -51,29 +49,33 @@ def verify_alone(values: ReferenceValues) -> Comparison:
     return Comparison((), tuple(targets))
 
 
-def verify_against(values: ReferenceValues, guest: Guest) -> Comparison:
-    """Return how each value compares with what the inputs of `guest` measure to, and which input differs.
+def verify_against(source: str, values: ReferenceValues, run: Run, release: str = "") -> Comparison:
+    """Return how each value compares with a run that measured its inputs, and which input differs.
 
-    Of a document of several releases, that of the guest's version is taken. Raises SevbuildError, also for a
-    document of an IGVM file.
+    Of a document of several releases that of the guest's version is taken, unless `release` names another.
+    Raises SevbuildError, also for a document of an IGVM file.
     """
     if values.of_file:
         hint = "--against takes the file"
-        raise SevbuildError(f"{values.name}: these are reference values of an IGVM file", hint=hint)
-    if values.releases:
-        values = at_release(values, guest.manifest.version)
-    return compare_values(values, collect_values(guest, guest.measure()))
+        raise SevbuildError(f"{source}: these are reference values of an IGVM file", hint=hint)
+    return compare_expected(Expected(source, values=values), run, release)
 
 
-def verify_against_file(values: ReferenceValues, file: ForeignFile) -> Comparison:
-    """Return how each value compares with what an IGVM file measures to; raises SevbuildError.
+def verify_against_file(
+    source: str, values: ReferenceValues, file: ForeignFile, selection: Selection, release: str = ""
+) -> tuple[Comparison, Run]:
+    """Return how each value compares with what an IGVM file measures to, and that; raises SevbuildError.
 
     The document is one of an IGVM file: no other says how loaders start it.
     """
     if not values.of_file:
         hint = "--against takes its manifest"
-        raise SevbuildError(f"{values.name}: these are reference values of a guest", hint=hint)
+        raise SevbuildError(f"{source}: these are reference values of a guest", hint=hint)
     # Only a document of an IGVM file needs to know the format.
     from sevbuild.reference.igvm_file import measure_again
 
-    return compare_values(values, measure_again(values, file))
+    published = narrow_values(expected_release(values, None, release, source), selection)
+    again = measure_again(published, file)
+    pairs = [(value.label, value.digest.hex()) for value in again.values]
+    run = Run(pairs, lambda: again, selection)
+    return compare_expected(Expected(source, values=values), run, release), run

@@ -319,7 +319,7 @@ def test_left_out_inputs_are_checked_as_far_as_they_go(pristine: Path, tmp_path:
 def test_what_is_no_bundle(tmp_path: Path) -> None:
     for path in (tmp_path / "absent", tmp_path):
         assert run("verify", path).status == 2
-    assert "it has no bundle.json" in run("inspect", tmp_path).err
+    assert "a folder without bundle.json or reference-values.json" in run("inspect", tmp_path).err
 
 
 def _document(pristine: Path) -> bytes:

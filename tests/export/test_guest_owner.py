@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from sevbuild.guest.guest import load_guest
+from sevbuild.reference.collect import collect_values
+from sevbuild.reference.document import reference_document
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render
-from sevbuild.reference.measured import measured_document
 from tests.export.support import document, rendered
 from tests.support.firmware import make_firmware
 from tests.support.guests import write_manifest
@@ -42,7 +43,7 @@ def _guest(folder: Path) -> dict[str, Any]:
         vcpu={"count": [1, 3], "model": ["EPYC-Rome", "EPYC-Milan"]},
     )  # fmt: skip
     guest = load_guest(str(path))
-    return measured_document(guest, guest.targets)
+    return reference_document(collect_values(guest, guest.measure()))
 
 
 def _measurement(value: dict[str, Any]) -> str:

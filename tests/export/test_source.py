@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.formats import FORMATS
+from sevbuild.reference.document import reference_document
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render
-from sevbuild.reference.measured import read_document
+from sevbuild.reference.read import read_reference_values
 from tests.export.support import EXTRA, document
 
 
 @pytest.mark.parametrize("name", ["hardware", "matrix", "owner"])
 def test_our_documents_read(name: str) -> None:
     of = document(name)
-    assert read_document("x", json.dumps(of).encode()) == of
+    assert reference_document(read_reference_values("x", json.dumps(of).encode())) == of
 
 
 JUNK = st.sampled_from([None, True, 0, -1, "", "x", "0x1", "ab" * 48, "a\nb", [], {}, [1], {"a": 1}])
@@ -52,7 +53,7 @@ def mutated(draw: st.DrawFn) -> str:
 @given(mutated())
 def test_no_document_crashes_a_format(text: str) -> None:
     try:
-        of = read_document("x", text.encode())
+        of = reference_document(read_reference_values("x", text.encode()))
     except SevbuildError:
         return
     for name in FORMATS:

@@ -82,8 +82,8 @@ def test_a_unified_image_launched_whole_is_the_kernel(tmp_path: Path) -> None:
     )
     document = tmp_path / "values.json"
     document.write_text(run("measure", path, "-f", "json").out)
-    assert run("verify", document).out == "1 targets: 1 equal\n"
-    assert run("verify", document, "-q", "--against", path).out == "1 targets: 1 equal\n"
+    assert run("verify", document).out == "1 target: 1 equal\n"
+    assert run("verify", document, "-q", "--against", path).out == "1 target: 1 equal\n"
 
 
 def test_the_schema_accepts_what_is_written(values: ReferenceValues) -> None:

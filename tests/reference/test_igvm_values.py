@@ -17,6 +17,7 @@ from sevbuild.igvm.writer import write_igvm
 from sevbuild.reference.document import document_text, reference_document
 from sevbuild.reference.igvm_file import file_values, measure_again
 from sevbuild.reference.model import ReferenceValues
+from sevbuild.reference.narrow import Selection
 from sevbuild.reference.read import decode_reference_values, read_reference_values
 from sevbuild.reference.releases import at_release, merge_values
 from sevbuild.reference.schema import reference_values_schema
@@ -132,11 +133,11 @@ def test_a_command_line_that_is_not_utf_8_cannot_be_checked(tmp_path: Path) -> N
     values = file_values(file, measured, None, given)
     assert values.values[0].cmdline is None
     with pytest.raises(SevbuildError) as caught:
-        verify_against_file(values, file)
+        verify_against_file("x", values, file, Selection())
     assert "the document does not have the command line, which is no UTF-8" in str(caught.value.details)
     values = values._replace(inputs=values.inputs[:1])
     with pytest.raises(SevbuildError) as caught:
-        verify_against_file(values, file)
+        verify_against_file("x", values, file, Selection())
     assert "the document does not have the kernel" in str(caught.value.details)
 
 

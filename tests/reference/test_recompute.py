@@ -278,7 +278,7 @@ def test_what_cannot_be_extended_says_why(tmp_path: Path, launch: dict[str, Any]
     verified = run("verify", path)
     assert verified.status == 0
     assert message in verified.out
-    assert "1 targets: 1 not checked" in verified.out
+    assert "1 target: 1 not checked" in verified.out
     assert run("verify", path, "--against", tmp_path / "guest.toml").status == 0
 
 
@@ -367,7 +367,7 @@ def test_documents_without_ingredients_are_read(tmp_path: Path) -> None:
     assert "the document has no ingredients of it" in run("recompute", path).err
     assert "1 not checked" in run("verify", path).out
     hello = ROOT / "guests" / "hello" / "guest.toml"
-    assert run("verify", path, "--against", hello).out == "1 targets: 1 equal\n"
+    assert run("verify", path, "--against", hello).out == "1 target: 1 equal\n"
 
 
 def test_sections_without_end_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,170 @@
+"""What is expected of a measurement, and whether it is so: a digest, a list with labels, or a document."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from sevbuild.errors import SevbuildError
+
+if TYPE_CHECKING:
+    from sevbuild.reference.changes import Comparison
+    from sevbuild.reference.model import ReferenceValues
+    from sevbuild.reference.narrow import Selection
+
+__all__ = ["Expected", "Run", "compare_expected", "expected_release", "parse_digest", "parse_expected"]
+
+_SIZES = (96, 64)
+
+
+class Expected(NamedTuple):
+    """Hold one of three: a bare digest, digests by label, or reference values; digests in hex.
+
+    `source` is what messages call it.
+    """
+
+    source: str
+    digest: str | None = None
+    digests: Mapping[str, str] | None = None
+    values: ReferenceValues | None = None
+
+
+class Run(NamedTuple):
+    """Hold what was measured, and what narrowed the measuring.
+
+    `digests` are labels and digests in hex. `values` makes the typed values of the same targets, which only
+    a document is compared with. `silent` names what they say nothing of: a setting, `guest` or `input`.
+    """
+
+    digests: Sequence[tuple[str, str]]
+    values: Callable[[], ReferenceValues]
+    selection: Selection
+    silent: Sequence[str] = ()
+
+
+def parse_digest(text: str) -> str | None:
+    """Return a launch digest as lower-case hex digits, None for any other text."""
+    digits = text.strip().lower().removeprefix("0x")
+    return digits if len(digits) in _SIZES and set(digits) <= set("0123456789abcdef") else None
+
+
+def parse_expected(source: str, data: bytes) -> Expected:
+    """Return what the contents of a file expect; raises SevbuildError.
+
+    A JSON document is read as strictly as any of ours. `DIGEST  LABEL` lines are those of `measure`; a line
+    that begins with `#` is a comment.
+    """
+    if data.lstrip()[:1] == b"{":
+        from sevbuild.reference.read import read_reference_values
+
+        return Expected(source, values=read_reference_values(source, data))
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise SevbuildError(f"{source}: not a text of digests") from None
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        word, _, label = line.strip().partition(" ")
+        digest = parse_digest(word)
+        label = label.strip()
+        if digest is None:
+            message = f"{source}:{number}: no launch digest: {word[:100]}"
+            raise SevbuildError(message, hint="64 or 96 hexadecimal digits")
+        if label in found:
+            raise SevbuildError(f"{source}:{number}: {label or 'a lone digest'} stands here twice")
+        found[label] = digest
+    if not found or ("" in found and len(found) > 1):
+        raise SevbuildError(f"{source}: neither one digest nor `DIGEST  LABEL` lines")
+    return Expected(source, digest=found[""]) if "" in found else Expected(source, digests=found)
+
+
+def compare_expected(expected: Expected, run: Run, release: str = "") -> Comparison:
+    """Return what differs of a run from what is expected of it; what narrowed the run narrows both sides.
+
+    `release` names one of a document of several, where it is not to be the one of the guest's version.
+    Raises SevbuildError where there is nothing to compare, or no telling what with.
+    """
+    if release and expected.values is None:
+        raise SevbuildError(f"{expected.source}: no document of several releases, to take --release of")
+    for label, count in Counter(label for label, _ in run.digests).items():
+        if count > 1:
+            hint = "narrow the run, such as with --select, so that a label names one digest"
+            raise SevbuildError(f"{label}: {count} digests have this label", hint=hint)
+    if expected.digest is not None:
+        if len(run.digests) != 1:
+            hint = "give a document or `DIGEST  LABEL` lines, or take one alone: --target, --loader, --select"
+            raise SevbuildError(f"one expected digest for {len(run.digests)} targets", hint=hint)
+        ((label, _),) = run.digests
+        return _compare_digests({label: expected.digest}, dict(run.digests))
+    if expected.digests is not None:
+        return _compare_lists(expected.source, expected.digests, run)
+    return _compare_documents(expected, run, release)
+
+
+def expected_release(
+    values: ReferenceValues, version: str | None, release: str, source: str
+) -> ReferenceValues:
+    """Return what a document says of one release: the one asked for, else that of the guest's version."""
+    from sevbuild.reference.releases import at_release
+
+    if release or not values.releases:
+        return at_release(values, release or values.version)
+    if version not in values.releases:
+        has = (
+            "none has the guest" if version is None else f"{version!r}, the guest's version, is none of them"
+        )
+        message = f"{source}: a document of {len(values.releases)} releases, and {has}"
+        raise SevbuildError(message, hint=f"--release takes one of {', '.join(values.releases)}")
+    return at_release(values, version)
+
+
+def _compare_documents(expected: Expected, run: Run, release: str) -> Comparison:
+    from sevbuild.reference.compare import compare_values
+    from sevbuild.reference.narrow import narrow_values
+
+    measured = run.values()
+    labels = [label for label, _ in run.digests]
+    if expected.values is None:
+        raise SevbuildError(f"{expected.source}: nothing is expected")
+    values = expected_release(expected.values, measured.version, release, expected.source)
+    values = narrow_values(values, run.selection, labels)
+    _check_some(expected.source, run, len(values.values))
+    partial = not run.selection.everything
+    return compare_values(values, measured, partial=partial, silent=run.silent)
+
+
+def _compare_lists(source: str, digests: Mapping[str, str], run: Run) -> Comparison:
+    from sevbuild.reference.narrow import narrow_labels
+
+    measured = dict(run.digests)
+    labels = narrow_labels(digests.keys(), run.selection, measured, source=source)
+    _check_some(source, run, len(labels))
+    return _compare_digests({label: digests[label] for label in labels}, measured)
+
+
+def _compare_digests(wanted: Mapping[str, str], measured: Mapping[str, str]) -> Comparison:
+    from sevbuild.reference.changes import Change, Comparison, TargetChange
+
+    targets = []
+    for label in dict.fromkeys([*wanted, *measured]):
+        old, new = wanted.get(label), measured.get(label)
+        if old is None or new is None:
+            status, changes = "added" if old is None else "removed", []
+        else:
+            status = "equal" if old == new else "changed"
+            changes = [] if old == new else [Change("launch digest", old, new)]
+        targets.append(TargetChange(label, status, old, new, tuple(changes)))
+    return Comparison((), tuple(targets))
+
+
+def _check_some(source: str, run: Run, published: int) -> None:
+    """Raise SevbuildError where either side has no target: nothing would be compared."""
+    matching = "" if run.selection.everything else f" that matches {run.selection.flags or 'the selection'}"
+    if not run.digests:
+        raise SevbuildError(f"nothing was measured{matching}")
+    if not published:
+        hint = "what narrows the run narrows both sides" if matching else None
+        raise SevbuildError(f"{source}: no target is published there{matching}", hint=hint)
