@@ -1,10 +1,13 @@
-"""Where sev-snp-measure 0.0.13 is wrong, or answers what cannot be: how, and why we differ.
+"""Where peers are wrong, or answer what cannot be: how, and why we differ (docs/peers.md has the list).
+
+Without another name, the peer is sev-snp-measure 0.0.13.
 
 Each test states the peer's answer as it is, so that a release that mends it is noticed here.
 """
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from sevbuild.vcpu.save_area import parse_vmsa
 from tests.support.firmware import make_firmware
 from tests.support.guests import digest_of, digests_of, guest_of
 from tests.support.peer import peer_digest
+from tests.support.real import peer_program
 from tests.support.shared import shared_file
 
 SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
@@ -207,6 +211,74 @@ def test_spaces_around_a_command_line_are_measured(folder: Path) -> None:
         assert digest == peer_digest(folder, "snp", kernel="kernel", append=cmdline)
         found.add(digest)
     assert len(found) == 4
+
+
+def _snpguest(folder: Path, model: str, *more: str, firmware: str = "OVMF.fd") -> str:
+    command = [peer_program("snpguest"), "generate", "measurement", "--vcpus", "1", "--vcpu-type", model]
+    command += ["--vmm-type", "QEMU", "--ovmf", str(folder / firmware), *more]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return said.strip().removeprefix("0x")
+
+
+def test_snpguest_trims_the_command_line(folder: Path) -> None:
+    """So does every user of virtee's `sev` crate (8.0.0): QEMU hashes the line as it is, and a NUL."""
+    files = []
+    for name in ("kernel", "initrd"):
+        (folder / name).write_bytes(name.encode())
+        files += [f"--{name}", str(folder / name)]
+    ours = {}
+    for cmdline in ("quiet", "quiet ", " quiet"):
+        tables = _tables()
+        tables["kernel"] = {"path": "kernel", "cmdline": cmdline}
+        tables["initrd"] = {"path": "initrd"}
+        ours[cmdline] = digest_of(folder, **tables)
+        assert _snpguest(folder, "EPYC-v4", *files, "--append", cmdline) == ours["quiet"], cmdline
+        assert peer_digest(folder, "snp", kernel="kernel", initrd="initrd", append=cmdline) == ours[cmdline]
+    assert len(set(ours.values())) == 3
+
+
+@pytest.mark.parametrize(("reset", "theirs"), [(0x80B004, 0x80B004), (0xFF80B004, 0x80B004)])
+def test_sevctl_reads_three_of_the_four_bytes_of_a_reset_address(
+    folder: Path, reset: int, theirs: int
+) -> None:
+    """The SEV-ES reset block holds a u32; sevctl 0.6.2 drops the highest byte, so its VMSA starts elsewhere."""
+    _firmware(folder, SECTIONS, reset=reset)
+    page = folder / "vmsa1.bin"
+    command = [peer_program("sevctl"), "vmsa", "build", str(page), "--cpu", "1", "--userspace", "qemu"]
+    command += ["--family", "25", "--model", "1", "--stepping", "1", "--firmware", str(folder / "OVMF.fd")]
+    subprocess.run(command, check=True, capture_output=True)
+    tables = _tables("sev-es", "qemu")
+    tables["vcpu"] = {"model": "EPYC-Milan", "count": 2}
+    (measured,) = guest_of(folder, **tables).measure()
+    ours, shown = measured.plan.vmsas[1].data, page.read_bytes()
+    assert isinstance(ours, bytes)
+    assert [_entry(vmsa) for vmsa in (ours, shown)] == [reset, theirs]
+    assert (ours == shown) == (reset == theirs)
+
+
+def _entry(vmsa: bytes) -> int:
+    fields = parse_vmsa(vmsa)
+    base, rip = fields["cs"]["base"], fields["rip"]  # type: ignore[index,call-overload]
+    return int(base) + int(rip)  # type: ignore[arg-type]
+
+
+def test_turin_is_a_model_of_its_own(folder: Path) -> None:
+    """sev-snp-measure-go 74f52d5 has no Turin: it prints a line, and goes on with CPU signature 0."""
+    _firmware(folder, SECTIONS[:3])
+    tables = _tables()
+    tables["vcpu"]["model"] = "EPYC-Turin"
+    turin = digest_of(folder, **tables)
+    assert turin == peer_digest(folder, "snp", signature=0xB00F00)
+    tables["vcpu"] = {"count": 1, "model": None, "signature": 0}
+    assert digest_of(folder, **tables) == peer_digest(folder, "snp", signature=0) != turin
+
+
+@pytest.mark.parametrize("model", ["EPYC-v4", "EPYC-Turin"])
+def test_snpguest_has_our_digests_otherwise(folder: Path, model: str) -> None:
+    _firmware(folder, SECTIONS[:3])
+    tables = _tables()
+    tables["vcpu"]["model"] = model
+    assert digest_of(folder, **tables) == _snpguest(folder, model)
 
 
 def test_models_the_peer_does_not_know(folder: Path) -> None:
