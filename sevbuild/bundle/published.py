@@ -60,8 +60,7 @@ def document_path(path: str) -> str:
         # Without what lists them, none of its files would be looked at.
         raise SevbuildError(f"{path}: holds {below}/ as a bundle does, and no {DOCUMENT}")
     if not os.path.isfile(found):
-        hint = f"`sevbuild publish -o {path}` writes a release there, `sevbuild build` a bundle"
-        raise SevbuildError(f"{path}: a folder without {DOCUMENT} or {REFERENCE}", hint=hint)
+        raise SevbuildError(f"{path}: a folder without {DOCUMENT} or {REFERENCE}")
     return found
 
 

@@ -14,6 +14,7 @@ from sevbuild.cli.options import (
     QUIET,
     SETTINGS,
     TARGETS,
+    VALUES_SOURCE,
     LockOptions,
 )
 from sevbuild.cli.report import print_data, print_notices, print_text
@@ -32,12 +33,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def export(
-        file: str = typer.Argument(
-            "",
-            metavar="FILE",
-            help="A manifest, measured now, or a reference-values.json.",
-            show_default=False,
-        ),
+        file: str = VALUES_SOURCE,
         fmt: str = typer.Option("", "--format", "-f", metavar="NAME", help="The format.", show_default=False),
         listed: bool = typer.Option(False, "--list", help="List every format and what it needs."),
         output: str = typer.Option(
@@ -68,9 +64,10 @@ def register(app: typer.Typer) -> None:
         if listed:
             print_text(_list())
             return
-        if not file or not fmt:
-            missing = "FILE" if not file else "--format NAME"
-            raise SevbuildError(f"export needs {missing}", hint="`sevbuild export --list` lists the formats")
+        if not fmt:
+            raise SevbuildError(
+                "export needs --format NAME", hint="`sevbuild export --list` lists the formats"
+            )
         from sevbuild.cli.extra import read_extra
         from sevbuild.cli.source import load_values
         from sevbuild.reference.export.interface import ExportOptions

@@ -1,11 +1,12 @@
-"""`sevbuild lock`: write down what a manifest's names lead to."""
+"""`sevbuild lock`: write down what manifests' names lead to."""
 
 from __future__ import annotations
 
 import typer
 
-from sevbuild.cli.options import MANIFEST, OFFLINE, SETTINGS, network, read_settings
-from sevbuild.cli.report import print_data, print_message
+from sevbuild.cli.options import DEFAULT_MANIFEST, MANIFESTS, OFFLINE, SETTINGS, network, read_settings
+from sevbuild.cli.report import print_data, print_error, print_message
+from sevbuild.errors import SevbuildError
 
 __all__ = ["register"]
 
@@ -15,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def lock(
-        manifest: str = MANIFEST,
+        manifest: list[str] | None = MANIFESTS,
         output: str = typer.Option(
             "",
             "--output",
@@ -24,26 +25,53 @@ def register(app: typer.Typer) -> None:
             help="Write it there, not beside the manifest; - prints it.",
             show_default=False,
         ),
-        check: bool = typer.Option(False, "--check", help="Write nothing; exit 1 if the lock is stale."),
+        check: bool = typer.Option(False, "--check", help="Write nothing; exit 1 if a lock is stale."),
         settings: list[str] = SETTINGS,
         offline: bool = OFFLINE,
     ) -> None:
         """Write size and SHA-256 of every input, command lines, CPU signatures and profiles to guest.lock.
 
-        `measure`, `plan`, `check` and `build` are held to it by --locked.
+        `measure`, `plan`, `check` and `build` are held to it by --locked. Each manifest has a lock of its
+        own, and each is tried; the highest exit code counts.
         """
-        from sevbuild.guest.guest import load_guest
-        from sevbuild.guest.locking import LockCheck, lock_path, lock_text
-        from sevbuild.output.file import write_file
+        from sevbuild.guest.locking import lock_path
 
-        held = LockCheck(manifest, path=output, settings=settings) if check else None
-        path = output or lock_path(manifest)
-        guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
-        guest.check_inputs()
-        if held is not None:
-            held(guest, guest.targets, everything=True)
-        elif path == "-":
-            print_data(lock_text(guest))
-        else:
-            write_file(path, lock_text(guest).encode())
-            print_message(f"wrote {path}")
+        manifests = manifest or [DEFAULT_MANIFEST]
+        if len(manifests) == 1:
+            _lock(manifests[0], output, settings, check=check, offline=offline)
+            return
+        if output:
+            raise SevbuildError("--output names the lock of one manifest", hint="each has its own beside it")
+        paths: dict[str, str] = {}
+        for name in manifests:
+            path = lock_path(name)
+            if path in paths:
+                raise SevbuildError(f"{paths[path]} and {name} have one lock, {path}")
+            paths[path] = name
+        status = 0
+        for name in manifests:
+            try:
+                _lock(name, "", settings, check=check, offline=offline)
+            except SevbuildError as error:
+                print_error(error)
+                status = max(status, error.exit_code)
+        if status:
+            raise typer.Exit(status)
+
+
+def _lock(manifest: str, output: str, settings: list[str], *, check: bool, offline: bool) -> None:
+    from sevbuild.guest.guest import load_guest
+    from sevbuild.guest.locking import LockCheck, lock_path, lock_text
+    from sevbuild.output.file import write_file
+
+    held = LockCheck(manifest, path=output, settings=settings) if check else None
+    path = output or lock_path(manifest)
+    guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
+    guest.check_inputs()
+    if held is not None:
+        held(guest, guest.targets, everything=True)
+    elif path == "-":
+        print_data(lock_text(guest))
+    else:
+        write_file(path, lock_text(guest).encode())
+        print_message(f"wrote {path}")

@@ -34,6 +34,7 @@ __all__ = [
     "RELEASE",
     "SETTINGS",
     "TARGETS",
+    "VALUES_SOURCE",
     "VCPUS",
     "WITH_CMDLINE",
     "WITH_INITRD",
@@ -60,6 +61,11 @@ MANIFEST_OR_IGVM: Any = typer.Argument(
     DEFAULT_MANIFEST,
     metavar="[MANIFEST]",
     help="The manifest, or - for standard input; or an IGVM file.",
+)
+VALUES_SOURCE: Any = typer.Argument(
+    DEFAULT_MANIFEST,
+    metavar="[FILE]",
+    help="A manifest, measured now, or a reference-values.json, or the folder of a release or bundle.",
 )
 SETTINGS: Any = typer.Option(
     [], "--set", metavar="PATH=VALUE", help="Override a manifest key by its TOML path; @FILE reads the value."

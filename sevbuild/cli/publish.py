@@ -14,6 +14,7 @@ from sevbuild.cli.options import (
     QUIET,
     SETTINGS,
     TARGETS,
+    VALUES_SOURCE,
     LockOptions,
 )
 from sevbuild.cli.report import on_github, print_notices, print_text
@@ -32,12 +33,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def publish(
-        file: str = typer.Argument(
-            ...,
-            metavar="FILE",
-            help="A manifest, measured now, or a reference-values.json.",
-            show_default=False,
-        ),
+        file: str = VALUES_SOURCE,
         output: str = typer.Option(
             ..., "--output", "-o", metavar="FOLDER", help="The release.", show_default=False
         ),

@@ -34,14 +34,14 @@ def register(app: typer.Typer) -> None:
             "",
             "--against",
             metavar="PATH",
-            help="For a bundle: published values or another bundle. For values: the manifest to measure, or the IGVM file they are of.",
+            help="What was published, or another bundle. For values also the manifest to measure, or the IGVM file they are of.",
             show_default=False,
         ),
         expect: str = typer.Option(
             "",
             "--expect",
             metavar="HEX|PATH",
-            help="Exit 1 unless what is measured, of the bundle or of --against, was published there.",
+            help="Exit 1 unless what is verified, or what --against measures, was published there.",
             show_default=False,
         ),
         target: list[str] = TARGETS,
@@ -70,18 +70,13 @@ def register(app: typer.Typer) -> None:
         check_format(fmt, ("table", "json"))
         bundle = bundle_at(file)
         if bundle is None:
-            if settings and not against:
-                raise SevbuildError("--set is for the manifest of --against")
-            if expect and not against:
-                raise SevbuildError("--expect is for a bundle, or for what --against measures")
             _verify_values(file, against, expect, target, release, settings, fmt=fmt, quiet=quiet)
             return
         if settings or fmt != "table":
             raise SevbuildError("--set and --format are for reference values, not for a bundle")
         if (target or release) and not (against or expect):
-            raise SevbuildError(
-                "--target and --release narrow what a bundle is compared with: --against FILE"
-            )
+            message = "--target and --release are for what a bundle is compared with"
+            raise SevbuildError(message, hint="--against PATH, --expect PATH")
         _verify_bundle(file, against, expect, target, release, quiet=quiet)
 
 
@@ -89,7 +84,6 @@ def _verify_bundle(
     bundle: str, against: str, expect: str, patterns: list[str], release: str, *, quiet: bool
 ) -> None:
     from sevbuild.bundle.verify import verify_bundle
-    from sevbuild.cli.expectation import hold_to_expected, values_run
 
     verified = verify_bundle(bundle)
     print_notices(
@@ -104,12 +98,30 @@ def _verify_bundle(
     counts += [(len(verified.absent), "absent input")] if verified.absent else []
     text = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts)
     print_line(f"{bundle}: consistent ({text})")
-    for flag, other in (("--against", against), ("--expect", expect)):
+    _hold(bundle, verified.values, (against, expect), patterns, release, fmt="table", quiet=quiet)
+
+
+def _hold(
+    name: str,
+    values: ReferenceValues,
+    others: tuple[str, str],
+    patterns: list[str],
+    release: str,
+    *,
+    fmt: str,
+    quiet: bool,
+) -> None:
+    """Hold values to what `--against` and `--expect` name, and say that they are the same."""
+    from sevbuild.cli.expectation import hold_to_expected, values_run
+
+    for flag, other in zip(("--against", "--expect"), others, strict=True):
         if other:
-            run = values_run(verified.values, patterns)
+            run = values_run(values, patterns)
             hold_to_expected(other, run, release=release, quiet=quiet, flag=flag)
-            part = f" ({len(run.digests)} of {targets} targets)" if len(run.digests) < targets else ""
-            print_line(f"{bundle}: matches {other}{part}")
+            taken, every = len(run.digests), len(values.values)
+            if fmt != "json":
+                part = f" ({taken} of {every} targets)" if taken < every else ""
+                print_line(f"{name}: matches {other}{part}")
 
 
 def _verify_values(
@@ -124,11 +136,19 @@ def _verify_values(
     quiet: bool,
 ) -> None:
     """Print how the values of a document compare; raises typer.Exit(1) where any is not right."""
-    from sevbuild.bundle.published import read_values
+    from sevbuild.bundle.published import is_document, read_values
+    from sevbuild.reference.releases import at_release
 
     source, values = read_values(file)
-    if not against:
-        _verify_alone(values, patterns, release, fmt=fmt)
+    if not against or is_document(against):
+        if settings:
+            raise SevbuildError("--set is for the manifest of --against")
+        if values.releases and release:
+            values, release = at_release(values, release), ""
+        elif release and not (against or expect):
+            at_release(values, release)
+        _verify_alone(values, patterns, fmt=fmt)
+        _hold(source, values, (against, expect), patterns, release, fmt=fmt, quiet=quiet)
         return
     from sevbuild.cli.comparison import comparison_notices, print_comparison
     from sevbuild.cli.expectation import WORDS, hold_to_expected
@@ -170,16 +190,13 @@ def _compared(
     return verify_against(source, values, run, release), run, guest.notices
 
 
-def _verify_alone(values: ReferenceValues, patterns: list[str], release: str, *, fmt: str) -> None:
+def _verify_alone(values: ReferenceValues, patterns: list[str], *, fmt: str) -> None:
     from sevbuild.cli.comparison import print_comparison
     from sevbuild.cli.expectation import WORDS, target_selection
     from sevbuild.manifest.selection import select_labels
     from sevbuild.reference.narrow import narrow_values
-    from sevbuild.reference.releases import at_release
     from sevbuild.reference.verify import UNCHECKED, verify_alone
 
-    if release:
-        values = at_release(values, release)
     select_labels(patterns, [value.label for value in values.values])
     comparison = verify_alone(narrow_values(values, target_selection(patterns)))
     words = {**WORDS, UNCHECKED: "not checked"}

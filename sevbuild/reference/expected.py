@@ -71,8 +71,10 @@ def parse_expected(source: str, data: bytes) -> Expected:
         digest = parse_digest(word)
         label = label.strip()
         if digest is None:
-            message = f"{source}:{number}: no launch digest: {word[:100]}"
-            raise SevbuildError(message, hint="64 or 96 hexadecimal digits")
+            hint = "64 or 96 hexadecimal digits"
+            if source.endswith(".toml"):
+                hint = f"`sevbuild measure {source} --expect PATH` holds a manifest to what was published"
+            raise SevbuildError(f"{source}:{number}: no launch digest: {word[:100]}", hint=hint)
         if label in found:
             raise SevbuildError(f"{source}:{number}: {label or 'a lone digest'} stands here twice")
         found[label] = digest

@@ -282,7 +282,6 @@ def test_a_warning_of_a_format_is_told_by_both_verbs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "error: export needs FILE"),
         ([MATRIX], "error: export needs --format NAME"),
         ([MATRIX, "-f", "rvps", "--file", "x"], "error: format rvps writes no x"),
         ([MATRIX, "-f", "hex", "--set", "vcpu.count=1"], "error: --set overrides a manifest"),
