@@ -51,6 +51,7 @@ from sevbuild.reference.recompute_file import recompute_document
 from sevbuild.reference.verify import verify_alone
 from sevbuild.vcpu.describe import describe_vmsa
 from sevbuild.vcpu.reset import initial_vmsa
+from tests.support.cli import run as run_verb
 from tests.support.firmware import make_firmware
 from tests.support.igvm import fuzz_igvm, sample_files
 from tests.support.pe import make_uki
@@ -155,6 +156,28 @@ def bundle_seed() -> bytes:
         return (place / "bundle.json").read_bytes()
 
 
+def reference_seeds() -> tuple[bytes, ...]:
+    """Return documents of one release, of two, of an IGVM file, and of a guest that is launched from one."""
+    hello = ROOT / "guests/hello"
+    one = (hello / "reference-values.json").read_bytes()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        manifest = (hello / "guest.toml").read_text().replace('"1.0.0"', '"1.1.0"')
+        manifest = manifest.replace('"hello.fd"', f'"{hello / "hello.fd"}"')
+        (folder / "guest.toml").write_text(manifest)
+        later = run_verb("measure", "-q", "-f", "json", folder / "guest.toml").out
+        (folder / "later.json").write_text(later)
+        built = ("--set", "launch.profile=qemu-igvm", folder / "guest.toml")
+        run_verb("build", "-q", "-o", folder / "dist", *built)
+        (file,) = folder.glob("dist/**/*.igvm")
+        return (
+            one,
+            run_verb("merge", hello / "reference-values.json", folder / "later.json").out.encode(),
+            run_verb("measure", "-q", "-f", "json", file).out.encode(),
+            run_verb("measure", "-q", "-f", "json", *built).out.encode(),
+        )
+
+
 COMMANDS = (
     (
         b"qemu-system-x86_64 -machine q35,confidential-guest-support=s -cpu EPYC-Milan -smp 2 -bios OVMF.fd "
@@ -229,7 +252,9 @@ def byte_targets() -> list[Target]:
         digest + b"  snp/qemu/EPYC/vcpus1\n" + digest + b"  snp/qemu/EPYC/vcpus2\n",
         b'{"schema": 1, "values": [{"label": "snp/qemu/EPYC/vcpus1", "digest": "' + digest + b'"}]}',
     )
-    ours = (ROOT / "guests/hello/reference-values.json").read_bytes()
+    ours = reference_seeds()
+    if not all(ours):
+        raise SystemExit("a document to start from could not be made")
     section = b'{"gpa": 8388608, "size": 36864, "section_type": 1}'
     hashes = b'"kernel_hash": "' + b"ab" * 32 + b'", "initrd_hash": "' + b"cd" * 32 + b'"'
     theirs = b'{"ovmf_hash": "' + digest + b'", ' + hashes + b', "ovmf_sections": [' + section
@@ -253,7 +278,7 @@ def byte_targets() -> list[Target]:
         Target("bundle", bundle, (bundle_seed(),), text=True),
         Target("command", command, COMMANDS, text=True),
         Target("expected", expected, lists, text=True),
-        Target("reference-values", reference_values, (ours,), text=True),
+        Target("reference-values", reference_values, ours, text=True),
         Target("ingredients", ingredients, (theirs, b"[" + theirs + b"]", one_vcpu), text=True),
     ]
 
