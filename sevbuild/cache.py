@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
+from sevbuild.output.disk import Disk
 from sevbuild.output.file import write_file
+from sevbuild.output.locks import Patience, lock, unlock, wait_for
+from sevbuild.output.temporary import clear_new
 
 __all__ = ["Cache", "Entry", "Part", "cache_directory"]
 
 _HEX = frozenset("0123456789abcdef")
 _NAME_LENGTH = 64
 _META_LIMIT = 16 << 10
-_POLL = 0.1
 
 
 class Entry(NamedTuple):
@@ -59,7 +60,8 @@ class Part:
         if validator is None:
             self._forget()
         else:
-            write_file(self._meta, json.dumps({"url": url, "validator": validator}).encode())
+            data = json.dumps({"url": url, "validator": validator}).encode()
+            write_file(self._meta, data, follow=False)
 
     def keep_or_drop(self) -> None:
         """Keep a download that was cut short where it can be gone on with, else remove it."""
@@ -68,9 +70,9 @@ class Part:
 
     def drop(self) -> None:
         """Remove the bytes and what is known of them."""
-        for path in (self.path, self._meta):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
+        self._forget()
 
     def commit(self, entry: str) -> None:
         """Make the bytes an entry of the cache."""
@@ -82,6 +84,7 @@ class Part:
         return self._read().get("url", "")
 
     def _forget(self) -> None:
+        clear_new(Disk(), self._meta)
         with suppress(FileNotFoundError):
             os.unlink(self._meta)
 
@@ -118,16 +121,14 @@ class Cache:
         return os.path.isfile(self.entry(sha256))
 
     @contextmanager
-    def claim(self, sha256: str, patience: float) -> Iterator[None]:
-        """Hold an entry's download alone; another process that has it is waited for.
-
-        Raises SevbuildError once its download has not grown for `patience` seconds.
-        """
+    def claim(self, sha256: str, patience: Patience) -> Iterator[None]:
+        """Hold an entry's download alone; another process that has it is waited for while its part grows."""
         path = os.path.join(self._parts, f"{sha256}.lock")
         try:
             os.makedirs(self._entries, exist_ok=True)
             os.makedirs(self._parts, exist_ok=True)
-            descriptor = self._lock(path, self.part(sha256).path, patience)
+            part = self.part(sha256).path
+            descriptor = wait_for(lambda: _try_lock(path), path, patience, progress=lambda: _size(part))
         except OSError as error:
             raise SevbuildError(f"cannot write {self.directory}: {error.strerror or error}") from None
         try:
@@ -135,7 +136,7 @@ class Cache:
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(path)
-            os.close(descriptor)
+            unlock(descriptor)
 
     def entries(self) -> list[Entry]:
         """Return what the cache holds, complete entries first, by digest."""
@@ -176,36 +177,20 @@ class Cache:
             return False
         self.part(sha256).drop()
         os.unlink(path)
-        os.close(descriptor)
+        unlock(descriptor)
         return True
-
-    @staticmethod
-    def _lock(path: str, part: str, patience: float) -> int:
-        seen, since = -1, time.monotonic()
-        while (descriptor := _try_lock(path)) is None:
-            size = _size(part)
-            if size != seen:
-                seen, since = size, time.monotonic()
-            elif time.monotonic() - since > patience:
-                raise SevbuildError(f"{part}: another process holds this download and does not go on")
-            time.sleep(_POLL)
-        return descriptor
 
 
 def _try_lock(path: str) -> int | None:
     """Return the descriptor of a lock file held alone, None while another process holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Its holder removes the file when done: the lock must be on the one that is there now.
-        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except BaseException:
-        os.close(descriptor)
-        raise
+    # Its holder removes the file when done: the lock must be on the one that is there now.
+    state = lock(descriptor, path)
+    if state == "ours":
+        return descriptor
     os.close(descriptor)
+    if state == "unknown":
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), path)
     return None
 
 

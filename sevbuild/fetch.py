@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from sevbuild.cache import Cache, Part, cache_directory
+from sevbuild.environment import positive_number
 from sevbuild.errors import MismatchError, SevbuildError
+from sevbuild.output.locks import Patience
 
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH
@@ -33,13 +37,19 @@ class _StartOverError(Exception):
 
 
 def fetch(
-    url: str, digest: bytes, limit: int, *, offline: bool = False, progress: Progress | None = None
+    url: str,
+    digest: bytes,
+    limit: int,
+    *,
+    offline: bool = False,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> str:
     """Return the path of the cached file with this SHA-256, fetched from an HTTPS URL if it is not there.
 
     At most `limit` bytes, or $SEVBUILD_FETCH_LIMIT, are accepted. Raises MismatchError where the server
     has other bytes, SevbuildError for everything else that a server or a network can do. Readers of
-    the file verify it: a cache can be damaged.
+    the file verify it: a cache can be damaged. `tell` is told where another process is waited for.
     """
     cache = Cache(cache_directory())
     name = digest.hex()
@@ -48,9 +58,10 @@ def fetch(
     if offline:
         hint = f"run once without --offline, or put it at {cache.entry(name)}"
         raise SevbuildError(f"{url}: not in the cache, and --offline fetches nothing", hint=hint)
-    seconds = _from_environment("SEVBUILD_FETCH_TIMEOUT", TIMEOUT)
-    limit = int(_from_environment("SEVBUILD_FETCH_LIMIT", limit))
-    with cache.claim(name, 2 * seconds):
+    seconds = positive_number("SEVBUILD_FETCH_TIMEOUT", TIMEOUT)
+    limit = int(positive_number("SEVBUILD_FETCH_LIMIT", limit))
+    patience = Patience(2 * seconds, variable="SEVBUILD_FETCH_TIMEOUT")
+    with cache.claim(name, patience if tell is None else patience._replace(tell=tell)):
         # Another process may have fetched it meanwhile.
         if not cache.has(name):
             _download(url, digest, limit, seconds, cache, progress)
@@ -61,19 +72,6 @@ def discard(digest: bytes) -> None:
     """Remove an entry that was found to be damaged."""
     with suppress(OSError):
         os.unlink(Cache(cache_directory()).entry(digest.hex()))
-
-
-def _from_environment(name: str, default: float) -> float:
-    text = os.environ.get(name)
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise SevbuildError(f"{name} must be a number above zero, got {text[:100]!r}")
-    return value
 
 
 def _download(
@@ -112,7 +110,7 @@ def _writing(part: Part) -> Iterator[None]:
 @contextmanager
 def _appending(part: Part) -> Iterator[Callable[[bytes], None]]:
     with _writing(part):
-        descriptor = os.open(part.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = _open_own(part.path, os.O_WRONLY | os.O_APPEND)
 
     def write(data: bytes) -> None:
         view = memoryview(data)
@@ -171,7 +169,7 @@ class _Transfer:
                 raise self._too_large(f"{total} bytes are")
             if not self.resumed:
                 with _writing(self._part):
-                    _truncate(self._part.path)
+                    _begin(self._part.path)
                     self._part.note(self._url, _validator(reply))
             try:
                 self._receive(reply, state, have, total)
@@ -217,13 +215,33 @@ def _validator(reply: Reply) -> str | None:
 
 def _hash_part(path: str) -> tuple[HASH, int]:
     state, size = sha256(), 0
-    with suppress(FileNotFoundError), open(path, "rb", buffering=0) as stream:
+    with (
+        suppress(FileNotFoundError, PermissionError),
+        open(_open_own(path, os.O_RDONLY), "rb", buffering=0) as stream,
+    ):
         while chunk := stream.read(_BUFFER):
             state.update(chunk)
             size += len(chunk)
     return state, size
 
 
-def _truncate(path: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(os.open(path, flags, 0o666))
+def _open_own(path: str, flags: int) -> int:
+    """Return the descriptor of a part; raises PermissionError for a file that others may have put there."""
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise PermissionError(error.errno, error.strerror, path) from None
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid():
+        return descriptor
+    os.close(descriptor)
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+
+
+def _begin(path: str) -> None:
+    """Make a part anew: its name is known, so nothing that is there is written to."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))

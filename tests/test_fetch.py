@@ -22,6 +22,7 @@ from sevbuild.cache import Cache, cache_directory
 from sevbuild.cli.download_progress import show_progress
 from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.fetch import fetch
+from sevbuild.output.locks import Patience
 from tests.support.cli import run
 from tests.support.https import Handler, Server
 from tests.support.shared import ROOT
@@ -362,12 +363,17 @@ def test_two_processes_at_once_fetch_once(server: Server) -> None:
 
 def test_a_holder_that_does_not_go_on(server: Server) -> None:
     cache = Cache(cache_directory())
+    said: list[str] = []
     with (
-        cache.claim(DIGEST.hex(), 1),
-        pytest.raises(SevbuildError, match="does not go on"),
-        cache.claim(DIGEST.hex(), 0.3),
+        cache.claim(DIGEST.hex(), Patience(1)),
+        pytest.raises(SevbuildError, match=r"process \d+ \(.*\) holds it, without progress for 0.3 s"),
+        cache.claim(DIGEST.hex(), Patience(0.3, said.append)),
     ):
         pass
+    (words,) = said
+    assert words.startswith(
+        f"waiting for {cache.directory}/partial/{DIGEST.hex()}.lock, which process {os.getpid()}"
+    )
     assert server.requests == []
 
 
@@ -502,7 +508,7 @@ def test_the_cache_verb(server: Server, tmp_path: Path) -> None:
     assert f'"sha256": "{DIGEST.hex()}"' in run("cache", "list", "-f", "json").out
     (tmp_path / "cache" / "sha256" / "mine").write_text("not of the cache")
     assert run("cache", "clean", "00" * 32).out == "removed 0 files, 0 bytes\n"
-    with Cache(cache_directory()).claim(other.hex(), 1):
+    with Cache(cache_directory()).claim(other.hex(), Patience(1)):
         assert run("cache", "clean").out == f"removed 1 file, {len(DATA)} bytes\n"
     assert run("cache", "clean", other.hex()).out == "removed 1 file, 5000 bytes\n"
     assert run("cache", "clean", "xyz").status == 2

@@ -16,6 +16,7 @@ from sevbuild.cli.options import (
     LockOptions,
     read_settings,
 )
+from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_digests, print_notices
 from sevbuild.guest.guest import load_guest
 
@@ -67,12 +68,14 @@ def register(app: typer.Typer) -> None:
                 inputs=inputs,
                 progress=progress,
                 check=lambda: held(guest, targets),
+                patience=patience(),
             )
         finally:
             progress.finish()
         # What is shipped is looked into: it costs a fifth of a second, once a release.
         guest.notices.extend(lint_guest(guest))
         print_notices(guest.notices, quiet=quiet)
+        print_wrote_folder(output, quiet=quiet)
         print_digests([(entry["label"], entry["digest"]) for entry in bundle.targets])
         if on_github():
             from sevbuild.cli.github import report_values

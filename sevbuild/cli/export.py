@@ -17,8 +17,9 @@ from sevbuild.cli.options import (
     VALUES_SOURCE,
     LockOptions,
 )
+from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
 from sevbuild.cli.report import print_data, print_notices, print_text
-from sevbuild.cli.signing import SIGN, read_signing_keys
+from sevbuild.cli.signing import SIGN, key_paths, read_signing_keys
 from sevbuild.errors import Notice, SevbuildError
 
 __all__ = ["register"]
@@ -47,6 +48,7 @@ def register(app: typer.Typer) -> None:
         one: str = typer.Option(
             "", "--file", metavar="NAME", help="Take this file of the format alone.", show_default=False
         ),
+        force: bool = FORCE,
         extra: list[str] = EXTRA,
         sign: list[str] = SIGN,
         target: list[str] = TARGETS,
@@ -68,6 +70,8 @@ def register(app: typer.Typer) -> None:
             raise SevbuildError(
                 "export needs --format NAME", hint="`sevbuild export --list` lists the formats"
             )
+        if force:
+            refuse_force(output)
         from sevbuild.cli.extra import read_extra
         from sevbuild.cli.source import load_values
         from sevbuild.reference.export.interface import ExportOptions
@@ -84,35 +88,48 @@ def register(app: typer.Typer) -> None:
         print_notices([*source.notices, *found.notices(source.document, options)], quiet=quiet)
         if one and one not in files:
             raise SevbuildError(f"format {fmt} writes no {one}", hint=f"it writes {', '.join(files)}")
-        _write(fmt, {one: files[one]} if one else files, output, quiet=quiet)
+        files = {one: files[one]} if one else files
+        if not output:
+            _print_first(fmt, files, quiet=quiet)
+            return
+        protected = protect(given=[*extra, *settings])
+        protected.add("a signing key", key_paths(sign))
+        if source.guest is None:
+            from sevbuild.bundle.published import document_path
+
+            protected.add("what is read here", [document_path(file)])
+        else:
+            protected.add_guest(file, source.guest)
+            protected.add_lock(file, lock_file)
+        placed = _placed(fmt, files, output)
+        write_outputs(placed, protected, force=force, folders=output not in placed, quiet=quiet)
 
 
-def _write(fmt: str, files: dict[str, bytes], output: str, *, quiet: bool) -> None:
-    import os
+def _print_first(fmt: str, files: dict[str, bytes], *, quiet: bool) -> None:
+    """Print the first file of a format; a note names the others."""
     import sys
 
     first = next(iter(files))
-    if not output:
-        if len(files) > 1:
-            others = ", ".join(list(files)[1:])
-            text = f"prints {first}; it also has {others}: --file NAME prints one, -o FOLDER/ writes all"
-            print_notices([Notice("note", fmt, text)], quiet=quiet)
-        if _is_binary(files[first]) and sys.stdout.isatty():
-            hint = "-o FILE writes it; a pipe takes it too"
-            raise SevbuildError(f"{first} is binary, and standard output is a terminal", hint=hint)
-        print_data(files[first])
-        return
-    from sevbuild.output.file import make_folder, write_file
+    if len(files) > 1:
+        others = ", ".join(list(files)[1:])
+        text = f"prints {first}; it also has {others}: --file NAME prints one, -o FOLDER/ writes all"
+        print_notices([Notice("note", fmt, text)], quiet=quiet)
+    if _is_binary(files[first]) and sys.stdout.isatty():
+        hint = "-o FILE writes it; a pipe takes it too"
+        raise SevbuildError(f"{first} is binary, and standard output is a terminal", hint=hint)
+    print_data(files[first])
+
+
+def _placed(fmt: str, files: dict[str, bytes], output: str) -> dict[str, bytes]:
+    """Return the files of a format by the paths that `--output` means."""
+    import os
 
     if output.endswith("/") or os.path.isdir(output):
-        make_folder(output)
-        for name, data in files.items():
-            write_file(os.path.join(output, name), data)
-    elif len(files) > 1:
+        return {os.path.join(output, name): data for name, data in files.items()}
+    if len(files) > 1:
         hint = f"-o {output}/ writes all, --file NAME one of them"
         raise SevbuildError(f"format {fmt} has {len(files)} files, {', '.join(files)}", hint=hint)
-    else:
-        write_file(output, files[first])
+    return dict.fromkeys([output], next(iter(files.values())))
 
 
 def _is_binary(data: bytes) -> bool:

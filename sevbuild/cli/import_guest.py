@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import QUIET
+from sevbuild.cli.output import print_wrote, refuse_force
 from sevbuild.cli.report import print_data, print_notices
 from sevbuild.errors import Notice, SevbuildError
 
@@ -42,6 +43,8 @@ def register(app: typer.Typer) -> None:
         from sevbuild.fs import read_file, read_standard_input
         from sevbuild.output.file import write_file
 
+        if force:
+            refuse_force(output)
         words = source or []
         if len(words) > 1:
             draft, named = import_words(words), f"a command of {os.path.basename(words[0])}"
@@ -54,6 +57,7 @@ def register(app: typer.Typer) -> None:
         if not output or output == "-":
             print_data(text)
             return
-        if os.path.exists(output) and not force:
+        if os.path.lexists(output) and not force:
             raise SevbuildError(f"{output} exists", hint="--force replaces it")
-        write_file(output, text.encode())
+        write_file(output, text.encode(), replace=force)
+        print_wrote(output, quiet=quiet)

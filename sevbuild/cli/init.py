@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from sevbuild.cli.report import print_data, print_message
+from sevbuild.cli.output import print_wrote, refuse_force
+from sevbuild.cli.report import print_data
 
 __all__ = ["register"]
 
@@ -23,8 +24,10 @@ def register(app: typer.Typer) -> None:
         """Write a commented manifest."""
         from sevbuild.guest.starter import read_template, write_template
 
+        if force:
+            refuse_force(path)
         if path == "-":
             print_data(read_template(template))
             return
         for written in write_template(template, path, force=force):
-            print_message(f"wrote {written}")
+            print_wrote(written)

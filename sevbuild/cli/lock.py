@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from sevbuild.cli.options import DEFAULT_MANIFEST, MANIFESTS, OFFLINE, SETTINGS, network, read_settings
-from sevbuild.cli.report import print_data, print_error, print_message
+from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
+from sevbuild.cli.report import print_data, print_error
 from sevbuild.errors import SevbuildError
 
 __all__ = ["register"]
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
             show_default=False,
         ),
         check: bool = typer.Option(False, "--check", help="Write nothing; exit 1 if a lock is stale."),
+        force: bool = FORCE,
         settings: list[str] = SETTINGS,
         offline: bool = OFFLINE,
     ) -> None:
@@ -36,9 +38,11 @@ def register(app: typer.Typer) -> None:
         """
         from sevbuild.guest.locking import lock_path
 
+        if force:
+            refuse_force("-" if check else output or DEFAULT_MANIFEST)
         manifests = manifest or [DEFAULT_MANIFEST]
         if len(manifests) == 1:
-            _lock(manifests[0], output, settings, check=check, offline=offline)
+            _lock(manifests[0], output, settings, check=check, force=force, offline=offline)
             return
         if output:
             raise SevbuildError("--output names the lock of one manifest", hint="each has its own beside it")
@@ -51,7 +55,7 @@ def register(app: typer.Typer) -> None:
         status = 0
         for name in manifests:
             try:
-                _lock(name, "", settings, check=check, offline=offline)
+                _lock(name, "", settings, check=check, force=force, offline=offline)
             except SevbuildError as error:
                 print_error(error)
                 status = max(status, error.exit_code)
@@ -59,10 +63,11 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(status)
 
 
-def _lock(manifest: str, output: str, settings: list[str], *, check: bool, offline: bool) -> None:
+def _lock(
+    manifest: str, output: str, settings: list[str], *, check: bool, force: bool, offline: bool
+) -> None:
     from sevbuild.guest.guest import load_guest
     from sevbuild.guest.locking import LockCheck, lock_path, lock_text
-    from sevbuild.output.file import write_file
 
     held = LockCheck(manifest, path=output, settings=settings) if check else None
     path = output or lock_path(manifest)
@@ -73,5 +78,6 @@ def _lock(manifest: str, output: str, settings: list[str], *, check: bool, offli
     elif path == "-":
         print_data(lock_text(guest))
     else:
-        write_file(path, lock_text(guest).encode())
-        print_message(f"wrote {path}")
+        protected = protect(given=settings)
+        protected.add_guest(manifest, guest)
+        write_outputs({path: lock_text(guest).encode()}, protected, force=force)

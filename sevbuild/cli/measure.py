@@ -36,6 +36,7 @@ from sevbuild.guest.guest import Guest, Measured, load_guest
 
 if TYPE_CHECKING:
     from sevbuild.guest.foreign import ForeignMeasured
+    from sevbuild.guest.protected import Protected
     from sevbuild.reference.expected import Run
 
 __all__ = ["register"]
@@ -93,7 +94,11 @@ def register(app: typer.Typer) -> None:
             from sevbuild.cli.foreign import measure_foreign
 
             def act(measured: list[ForeignMeasured], run: Run) -> None:
-                _dump(measured, dump_vmsa)
+                if dump_vmsa:
+                    from sevbuild.cli.output import protect
+
+                    protected = protect(documents=filter(None, [manifest, with_kernel, with_initrd]))
+                    _dump(dump_vmsa, measured, protected, quiet=quiet)
                 if expect:
                     from sevbuild.cli.expectation import hold_to_expected
 
@@ -111,7 +116,13 @@ def register(app: typer.Typer) -> None:
 
             guest.notices.extend(lint_guest(guest))
         print_notices(guest.notices, quiet=quiet)
-        _dump(measured, dump_vmsa)
+        if dump_vmsa:
+            from sevbuild.cli.output import protect
+
+            protected = protect(given=settings)
+            protected.add_guest(manifest, guest)
+            protected.add_lock(manifest, lock_file)
+            _dump(dump_vmsa, measured, protected, quiet=quiet)
         if expect:
             from sevbuild.cli.expectation import guest_run, hold_to_expected
 
@@ -132,11 +143,18 @@ def _report(guest: Guest, measured: list[Measured]) -> None:
         report_values(f"{guest.manifest.name} {guest.manifest.version}", values)
 
 
-def _dump(measured: Sequence[Measured] | Sequence[ForeignMeasured], folder: str) -> None:
-    if folder:
-        from sevbuild.guest.dump import dump_vmsas
+def _dump(
+    folder: str,
+    measured: Sequence[Measured] | Sequence[ForeignMeasured],
+    protected: Protected,
+    *,
+    quiet: bool,
+) -> None:
+    from sevbuild.cli.output import write_outputs
+    from sevbuild.guest.dump import vmsa_files
 
-        dump_vmsas(folder, measured)
+    hint = "--dump-vmsa takes another folder"
+    write_outputs(vmsa_files(folder, measured), protected, hint=hint, folders=True, quiet=quiet)
 
 
 def _render(fmt: str, guest: Guest, measured: list[Measured]) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import typer
 
+from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
 from sevbuild.cli.report import print_data
 from sevbuild.errors import SevbuildError
-from sevbuild.output.file import write_file
 
 __all__ = ["register"]
 
@@ -24,16 +24,19 @@ def register(app: typer.Typer) -> None:
     def merge(
         files: list[str] = _FILES,
         output: str = typer.Option("", "--output", "-o", metavar="FILE", help="Write it there."),
+        force: bool = FORCE,
     ) -> None:
         """Make one document of several releases: each value says from which release to which it holds."""
-        from sevbuild.bundle.published import read_values
+        from sevbuild.bundle.published import document_path, read_values
         from sevbuild.reference.document import document_text
         from sevbuild.reference.releases import merge_values
 
+        if force:
+            refuse_force(output)
         if len(files) < 2:
             raise SevbuildError("one document is merged with nothing", hint="sevbuild merge OLD... NEW")
         text = document_text(merge_values([read_values(path) for path in files]))
         if output:
-            write_file(output, text.encode())
+            write_outputs({output: text.encode()}, protect(documents=map(document_path, files)), force=force)
         else:
             print_data(text)

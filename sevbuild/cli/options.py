@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from sevbuild.cli.report import print_message
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import file_starts_with, read_text
 
@@ -215,7 +216,7 @@ def network(offline: bool) -> Network:
     """Return whether inputs may be fetched, with the progress on standard error."""
     from sevbuild.guest.inputs import Network
 
-    return Network(offline, _progress)
+    return Network(offline, _progress, print_message)
 
 
 def _progress(url: str) -> AbstractContextManager[Callable[[int, int | None], None]]:

@@ -17,6 +17,7 @@ from sevbuild.cli.options import (
     VALUES_SOURCE,
     LockOptions,
 )
+from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_notices, print_text
 from sevbuild.cli.signing import SIGN, read_signing_keys
 from sevbuild.text import visible
@@ -80,7 +81,8 @@ def register(app: typer.Typer) -> None:
         }
         release = make_release(source.document, wanted, values, keys)
         print_notices([*source.notices, *release.notices], quiet=quiet)
-        write_release(output, release.files)
+        write_release(output, release.files, patience=patience())
+        print_wrote_folder(output, quiet=quiet)
         print_text("".join(f"{visible(name)}\n" for name in sorted(release.files)))
         if on_github():
             from sevbuild.cli.github import report_values

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from sevbuild.reference.export.signing import SigningKey, SigningKeys
 
-__all__ = ["SIGN", "read_signing_keys"]
+__all__ = ["SIGN", "key_paths", "read_signing_keys"]
 
 SIGN: Any = typer.Option(
     [],
@@ -48,6 +48,11 @@ def read_signing_keys(given: list[str]) -> SigningKeys:
         else:
             default = key
     return SigningKeys(default, named)
+
+
+def key_paths(given: list[str]) -> list[str]:
+    """Return the paths of the keys that values of `--sign` name."""
+    return [_split(text)[1] for text in given]
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from sevbuild.errors import Notice, SevbuildError
 from sevbuild.reference.document import reference_document
 
 if TYPE_CHECKING:
+    from sevbuild.guest.guest import Guest
     from sevbuild.reference.expected import Run
 
 __all__ = ["Source", "load_values"]
@@ -18,7 +19,7 @@ __all__ = ["Source", "load_values"]
 class Source(NamedTuple):
     """Hold a document, and what the manifest it was made of says of publishing.
 
-    `run` is what `--expect` compares.
+    `run` is what `--expect` compares; `guest` is the one that was measured, where there was one.
     """
 
     document: dict[str, Any]
@@ -26,6 +27,7 @@ class Source(NamedTuple):
     values: Mapping[str, Mapping[str, Any]]
     notices: list[Notice]
     run: Run
+    guest: Guest | None = None
 
 
 def load_values(path: str, *, settings: list[str], targets: list[str], lock: LockOptions) -> Source:
@@ -57,8 +59,8 @@ def load_values(path: str, *, settings: list[str], targets: list[str], lock: Loc
     document = reference_document(values)
     publish = guest.manifest.publish
     if publish is None:
-        return Source(document, None, {}, guest.notices, run)
-    return Source(document, publish.formats, publish.values, guest.notices, run)
+        return Source(document, None, {}, guest.notices, run, guest)
+    return Source(document, publish.formats, publish.values, guest.notices, run, guest)
 
 
 def _from_document(path: str, *, targets: Sequence[str]) -> Source:

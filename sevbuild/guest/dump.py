@@ -1,4 +1,4 @@
-"""Write the VMSAs of targets, under the names that virt-qemu-sev-validate and sevctl take."""
+"""The VMSAs of targets as files, under the names that virt-qemu-sev-validate and sevctl take."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from sevbuild.errors import SevbuildError
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.region_data import chunks
-from sevbuild.output.file import write_file
 
-__all__ = ["LabelledPlan", "dump_vmsas"]
+__all__ = ["LabelledPlan", "vmsa_files"]
 
 
 class LabelledPlan(Protocol):
@@ -27,8 +26,8 @@ class LabelledPlan(Protocol):
         """Return the launch plan."""
 
 
-def dump_vmsas(directory: str, measured: Sequence[LabelledPlan]) -> list[str]:
-    """Write vmsa0.bin (boot processor) and vmsa1.bin (every other vCPU) and return their paths.
+def vmsa_files(directory: str, measured: Sequence[LabelledPlan]) -> dict[str, bytes]:
+    """Return the contents of vmsa0.bin (boot processor) and vmsa1.bin (every other vCPU) by path.
 
     Several targets get a folder each, named by label with `/` as `_`. Mode sev has no VMSA.
     """
@@ -41,11 +40,4 @@ def dump_vmsas(directory: str, measured: Sequence[LabelledPlan]) -> list[str]:
                 pages[os.path.join(directory, folder, f"vmsa{vcpu}.bin")] = b"".join(chunks(update.data))
     if not pages:
         raise SevbuildError("no target has a VMSA", hint="mode sev launches none")
-    try:
-        for folder in sorted({os.path.dirname(path) for path in pages}):
-            os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise SevbuildError(f"cannot write {directory}: {error.strerror}") from None
-    for path, page in pages.items():
-        write_file(path, page)
-    return list(pages)
+    return pages

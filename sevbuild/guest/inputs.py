@@ -43,10 +43,11 @@ class Download(NamedTuple):
 
 
 class Network(NamedTuple):
-    """Say whether inputs may be fetched, and who shows how far that is."""
+    """Say whether inputs may be fetched, who shows how far that is, and who is told of waiting for others."""
 
     offline: bool = False
     progress: Progress | None = None
+    tell: Callable[[str], None] | None = None
 
 
 class HashedInput(NamedTuple):
@@ -193,7 +194,12 @@ class InputReader:
 
             wanted, network = self._downloads[url], self._network
             self._fetched[url] = fetch(
-                url, wanted.sha256, wanted.limit, offline=network.offline, progress=network.progress
+                url,
+                wanted.sha256,
+                wanted.limit,
+                offline=network.offline,
+                progress=network.progress,
+                tell=network.tell,
             )
         return self._fetched[url]
 

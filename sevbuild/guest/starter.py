@@ -6,7 +6,7 @@ import os
 
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import read_file, read_text
-from sevbuild.output.file import write_file
+from sevbuild.output.file import make_folder, write_files
 
 __all__ = ["TEMPLATES", "read_template", "template_directory", "write_template"]
 
@@ -50,14 +50,10 @@ def write_template(name: str, path: str, *, force: bool = False) -> list[str]:
         for companion in _COMPANIONS.get(name, ())
     }
     for written in (path, *companions):
-        if os.path.exists(written) and not force:
+        if os.path.lexists(written) and not force:
             raise SevbuildError(f"{written} exists", hint="--force replaces it; - as the path prints instead")
     if folder:
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise SevbuildError(f"cannot write {folder}: {error.strerror}") from None
-    write_file(path, text.encode())
-    for companion, data in companions.items():
-        write_file(companion, data)
-    return [path, *companions]
+        make_folder(folder)
+    files = {path: text.encode(), **companions}
+    write_files(files, replace=force)
+    return list(files)

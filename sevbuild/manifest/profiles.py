@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,7 @@ from sevbuild.manifest.path_keys import check_path, is_profile_path
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
-__all__ = ["load_profile", "profile_names"]
+__all__ = ["load_profile", "profile_files", "profile_names"]
 
 PROFILE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "profiles")
 
@@ -58,11 +58,22 @@ def load_profile(name: str, directory: str = ".") -> LaunchProfile:
     A name with a slash or ending in `.toml` is a path. Raises SevbuildError for an unknown name and
     FaultsError for a document at fault.
     """
-    lineage: list[tuple[str, Document, dict[str, Any]]] = []
+    return _decode(list(reversed(list(_lineage(name, directory)))))
+
+
+def profile_files(name: str, directory: str = ".") -> list[str]:
+    """Return the files of a profile and of those that it extends, less the shipped ones; raises alike."""
+    paths = [path for path, _, _ in _lineage(name, directory)]
+    return [path for path in paths if os.path.dirname(path) != PROFILE_DIRECTORY]
+
+
+def _lineage(name: str, directory: str) -> Iterator[tuple[str, Document, dict[str, Any]]]:
+    """Yield path, document and raw tables of a profile, then of what it extends, to the root."""
+    seen: list[str] = []
     wanted: str | None = name
     while wanted is not None:
         path = _path_of(wanted, directory)
-        if len(lineage) == _MAX_ANCESTORS or any(path == seen for seen, _, _ in lineage):
+        if len(seen) == _MAX_ANCESTORS or path in seen:
             raise SevbuildError(
                 f"{name}: the chain of `extends` does not end", hint="it must reach a root profile"
             )
@@ -71,15 +82,15 @@ def load_profile(name: str, directory: str = ".") -> LaunchProfile:
         text = read_text(path)
         document = Document(os.path.basename(path) if shipped else wanted, text)
         raw = parse_toml(text, document.source)
-        lineage.append((path, document, raw))
         parent = raw.get("extends")
         if parent is not None and not isinstance(parent, str):
             document.fault("extends", "must be a string: a profile's name or a path to one")
         elif parent is not None and is_profile_path(parent):
             check_path(document, "extends", parent, url_key=None)
         document.raise_faults()
+        seen.append(path)
+        yield path, document, raw
         wanted = parent
-    return _decode(list(reversed(lineage)))
 
 
 def _path_of(name: str, directory: str) -> str:

@@ -34,10 +34,14 @@ def _unheard(message: str) -> None:
 
 
 class Patience(NamedTuple):
-    """Say how many seconds to wait for a lock, None for the default, and who is told of the waiting."""
+    """Say how long to wait for a lock, and who is told of the waiting.
+
+    `seconds` None is what the environment says in `variable`, or else a minute.
+    """
 
     seconds: float | None = None
     tell: Callable[[str], None] = _unheard
+    variable: str = TIMEOUT_VARIABLE
 
 
 def lock(descriptor: int, path: str) -> State:
@@ -96,14 +100,14 @@ def wait_for(
         if seconds is None:
             from sevbuild.environment import positive_number
 
-            seconds = positive_number(TIMEOUT_VARIABLE, TIMEOUT)
+            seconds = positive_number(patience.variable, TIMEOUT)
         now = time.monotonic()
         if (current := progress()) != seen:
             seen, since = current, now
         if now - since > seconds:
             raise SevbuildError(
-                f"{path}: {holder_of(path)} holds it and has not let go for {seconds:g} s",
-                hint=f"run again when it has ended; {TIMEOUT_VARIABLE} sets how many seconds to wait",
+                f"{path}: {holder_of(path)} holds it, without progress for {seconds:g} s",
+                hint=f"run again when it has ended; {patience.variable} sets another number of seconds",
             )
         if not told and now - began > min(_SILENT, seconds / 2):
             told = True
