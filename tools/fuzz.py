@@ -43,12 +43,12 @@ from sevbuild.manifest.locate import locate
 from sevbuild.manifest.lock import decode_lock
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.targets import expand
+from sevbuild.reference.consistency import verify_alone
 from sevbuild.reference.document import document_text
 from sevbuild.reference.expected import parse_expected
 from sevbuild.reference.read import read_reference_values
 from sevbuild.reference.recompute import Request
 from sevbuild.reference.recompute_file import recompute_document
-from sevbuild.reference.verify import verify_alone
 from sevbuild.vcpu.describe import describe_vmsa
 from sevbuild.vcpu.reset import initial_vmsa
 from tests.support.cli import run as run_verb

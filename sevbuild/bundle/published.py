@@ -18,6 +18,7 @@ __all__ = [
     "bundle_at",
     "document_path",
     "is_document",
+    "read_consistent_values",
     "read_document_bytes",
     "read_expected",
     "read_values",
@@ -84,6 +85,15 @@ def read_values(path: str) -> tuple[str, ReferenceValues]:
 
     name, data = read_document_bytes(path)
     return name, read_reference_values(name, data)
+
+
+def read_consistent_values(path: str) -> tuple[str, ReferenceValues]:
+    """Return the same of a document that is passed on: MismatchError where it contradicts itself."""
+    from sevbuild.reference.consistency import check_consistent
+
+    source, values = read_values(path)
+    check_consistent(source, values)
+    return source, values
 
 
 def read_expected(text: str, flag: str = "--expect") -> Expected:

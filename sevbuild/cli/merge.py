@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         force: bool = FORCE,
     ) -> None:
         """Make one document of several releases: each value says from which release to which it holds."""
-        from sevbuild.bundle.published import document_path, read_values
+        from sevbuild.bundle.published import document_path, read_consistent_values
         from sevbuild.reference.document import document_text
         from sevbuild.reference.releases import merge_values
 
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
             refuse_force(output)
         if len(files) < 2:
             raise SevbuildError("one document is merged with nothing", hint="sevbuild merge OLD... NEW")
-        text = document_text(merge_values([read_values(path) for path in files]))
+        text = document_text(merge_values([read_consistent_values(path) for path in files]))
         if output:
             write_outputs({output: text.encode()}, protect(documents=map(document_path, files)), force=force)
         else:

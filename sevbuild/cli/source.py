@@ -64,11 +64,11 @@ def load_values(path: str, *, settings: list[str], targets: list[str], lock: Loc
 
 
 def _from_document(path: str, *, targets: Sequence[str]) -> Source:
-    from sevbuild.bundle.published import read_values
+    from sevbuild.bundle.published import read_consistent_values
     from sevbuild.cli.expectation import values_run
     from sevbuild.manifest.selection import select_labels
 
-    _, values = read_values(path)
+    _, values = read_consistent_values(path)
     chosen = set(select_labels(targets, [value.label for value in values.values]))
     # A document of several releases has a label once in each.
     taken = values._replace(values=tuple(value for value in values.values if value.label in chosen))

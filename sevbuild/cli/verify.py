@@ -147,7 +147,8 @@ def _verify_values(
             values, release = at_release(values, release), ""
         elif release and not (against or expect):
             at_release(values, release)
-        _verify_alone(values, patterns, fmt=fmt)
+        alone = not (against or expect)
+        _verify_alone(source, values, patterns, alone=alone, fmt=fmt, quiet=quiet)
         _hold(source, values, (against, expect), patterns, release, fmt=fmt, quiet=quiet)
         return
     from sevbuild.cli.comparison import comparison_notices, print_comparison
@@ -190,16 +191,27 @@ def _compared(
     return verify_against(source, values, run, release), run, guest.notices
 
 
-def _verify_alone(values: ReferenceValues, patterns: list[str], *, fmt: str) -> None:
+def _verify_alone(
+    source: str, values: ReferenceValues, patterns: list[str], *, alone: bool, fmt: str, quiet: bool
+) -> None:
+    """Print how the values of a document compare with the rest of it; raises typer.Exit(1) where any is not right.
+
+    `alone` tells that nothing else is compared: then no digest computed again is a SevbuildError.
+    """
     from sevbuild.cli.comparison import print_comparison
     from sevbuild.cli.expectation import WORDS, target_selection
     from sevbuild.manifest.selection import select_labels
+    from sevbuild.reference.consistency import UNCHECKED, profile_notices, verify_alone
     from sevbuild.reference.narrow import narrow_values
-    from sevbuild.reference.verify import UNCHECKED, verify_alone
 
     select_labels(patterns, [value.label for value in values.values])
     comparison = verify_alone(narrow_values(values, target_selection(patterns)))
     words = {**WORDS, UNCHECKED: "not checked"}
+    print_notices(profile_notices(source, values), quiet=quiet)
     print_comparison(comparison, words=words, fmt=fmt)
-    if comparison.guest or any(target.status not in ("equal", UNCHECKED) for target in comparison.targets):
+    found = {target.status for target in comparison.targets}
+    if "changed" in found:
         raise typer.Exit(1)
+    if alone and "equal" not in found:
+        against = "FILE.igvm" if values.of_file else "guest.toml"
+        raise SevbuildError(f"no digest here can be checked without the inputs: --against {against}")

@@ -20,6 +20,7 @@ __all__ = [
     "Recomputed",
     "Recomputer",
     "Request",
+    "UncheckableError",
     "own_digest",
     "recompute_values",
     "why_not",
@@ -31,6 +32,10 @@ NO_INGREDIENTS = "the document has no ingredients of it"
 
 _LARGEST = 4 << 30
 """More than the sections of thousands of firmwares have; it keeps a document from costing minutes."""
+
+
+class UncheckableError(SevbuildError):
+    """Report that ingredients tell no digest, which is not to say that a digest is wrong."""
 
 
 class Request(NamedTuple):
@@ -82,7 +87,7 @@ class Recomputer:
         reason = why_not(entry)
         if reason is not None or entry.seed is None:
             hint = "`sevbuild measure` with the files computes it; --select mode=snp leaves it out"
-            raise SevbuildError(f"{entry.name}: {reason}", hint=hint)
+            raise UncheckableError(f"{entry.name}: {reason}", hint=hint)
         if entry.name not in self._seeds:
             self._check_size(entry)
         firmware = self._seeds.setdefault(entry.name, FirmwareSeed(entry.seed, entry.metadata))
@@ -98,7 +103,8 @@ class Recomputer:
         sections = entry.svsm.sections if entry.svsm is not None else entry.metadata.sections or ()
         self._launched += sum(section.size for section in sections)
         if self._launched > _LARGEST:
-            raise SevbuildError(f"{entry.name}: the sections have more than {_LARGEST:#x} bytes together")
+            message = f"{entry.name}: the sections have more than {_LARGEST:#x} bytes together"
+            raise UncheckableError(message)
 
 
 def why_not(entry: Ingredients) -> str | None:
@@ -114,7 +120,10 @@ def why_not(entry: Ingredients) -> str | None:
 
 
 def own_digest(recomputer: Recomputer, entry: Ingredients, value: Value) -> bytes:
-    """Return the launch digest that a value's own ingredients give; raises SevbuildError."""
+    """Return the launch digest that a value's own ingredients give.
+
+    Raises UncheckableError where they give none, SevbuildError where no launch comes of them.
+    """
     cpu = _cpu_of(value)
     return recomputer.digest(
         entry,
@@ -207,7 +216,8 @@ def _cmdline(label: str, entry: Ingredients, cpu: Cpu, vcpus: int, request: Requ
         return digest
     if kernel.cmdline_sha256 is None:
         hint = "give it with --cmdline-file"
-        raise SevbuildError(f"{label}: the command line is not UTF-8 and depends on the target", hint=hint)
+        message = f"{label}: the command line is not UTF-8 and depends on the target"
+        raise UncheckableError(message, hint=hint)
     return kernel.cmdline_sha256
 
 

@@ -325,7 +325,6 @@ def _edited(path: tuple[str | int, ...], value: Any) -> bytes:
     ("path", "value", "message"),
     [
         (("values", 0, "ingredients"), "x", "$.values[0].ingredients: no entry of ingredients is 'x'"),
-        (("values", 0, "order"), "canonical", "names ingredients of another mode or order"),
         (("values", 0, "algorithm"), "sha256", "$.values[0].algorithm: must be sha384 in mode snp"),
         (("values", 0, "policy"), "0X30000", "$.values[0].policy: must be a hex string"),
         (("values", 0, "digest"), "A" * 96, "$.values[0].digest: must be lower-case"),
