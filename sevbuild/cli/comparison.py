@@ -28,14 +28,23 @@ def print_comparison(
 
 
 def comparison_lines(
-    comparison: Comparison, words: Mapping[str, str], *, notes: bool, form: str = _ARROW
+    comparison: Comparison,
+    words: Mapping[str, str],
+    *,
+    notes: bool,
+    form: str = _ARROW,
+    most: int | None = None,
 ) -> list[str]:
     """Return a line a target, below it one for each value that differs, and last how many there are of each.
 
     `words` says what to call each status, `form` how to write a change. Targets that are equal are counted,
-    and those that changed alike are said once. Without `notes` only what is launched differently is told.
+    and those that changed alike are said once. Without `notes` only what is launched differently is told;
+    with `most` no more than so many targets of a kind, and so many kinds.
     """
-    lines = [_line(change, form) for change in _told(comparison.guest, notes=notes)]
+    told = _told(comparison.guest, notes=notes)
+    lines = [_line(change, form) for change in told[:most]]
+    if len(lines) < len(told):
+        lines.append(f"and {len(told) - len(lines)} more of guest and inputs")
     alike: dict[tuple[str, tuple[Change, ...]], list[str]] = {}
     counts: dict[str, int] = {}
     for target in comparison.targets:
@@ -43,12 +52,16 @@ def comparison_lines(
         counts[status] = counts.get(status, 0) + 1
         if status != "equal":
             alike.setdefault((status, _told(target.changes, notes=notes)), []).append(target.label)
-    for (status, changes), labels in alike.items():
-        shown = labels[:_SHOWN]
+    groups = list(alike.items())
+    left = sum(len(labels) for _, labels in groups[most:]) if most is not None else 0
+    for (status, changes), labels in groups[:most]:
+        shown = labels[: most or _SHOWN]
         lines += [f"{words.get(status, status)}  {label}" for label in shown]
         if len(shown) < len(labels):
             lines.append(f"{words.get(status, status)}  and {len(labels) - len(shown)} more like these")
         lines += [f"    {_line(change, form)}" for change in changes]
+    if left:
+        lines.append(f"and {left} more targets")
     total = [f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())]
     every = len(comparison.targets)
     lines.append(f"{every} target{'s' * (every != 1)}: {', '.join(total)}")

@@ -46,8 +46,8 @@ def hold_to_expected(
 
     raise MismatchError(
         f"what was measured is not what {expected.source} says:",
-        details=comparison_lines(comparison, WORDS, notes=False, form=_FORM),
-        hint=_hint(comparison),
+        details=comparison_lines(comparison, WORDS, notes=False, form=_FORM, most=_MOST_SHOWN),
+        hint=_hint(comparison, run),
     )
 
 
@@ -101,10 +101,10 @@ def _note(expected: Expected, run: Run, comparison: Comparison, *, quiet: bool) 
     print_notices(found, quiet=quiet)
 
 
-def _hint(comparison: Comparison) -> str | None:
+def _hint(comparison: Comparison, run: Run) -> str | None:
     """Return the flags that would take what both sides have, or where to look for what differs."""
     both = [target.label for target in comparison.targets if None not in (target.old, target.new)]
-    if 0 < len(both) < len(comparison.targets):
+    if 0 < len(both) < len(comparison.targets) and run.has_targets:
         import shlex
 
         from sevbuild.manifest.selection import patterns_for
@@ -112,7 +112,7 @@ def _hint(comparison: Comparison) -> str | None:
         patterns = patterns_for(both, [target.label for target in comparison.targets])
         flags = " ".join(f"--target {shlex.quote(pattern)}" for pattern in patterns[:_MOST_FLAGS])
         more = f" and so on, {len(patterns)} in all" if len(patterns) > _MOST_FLAGS else ""
-        return f"only flags narrow both sides, --set does not: {flags}{more}"
+        return f"--set does not narrow what is expected, this does: {flags}{more}"
     changes = {change.what for target in comparison.targets for change in target.changes}
     if changes & {"launch digest", "nothing but the digest"}:
         return "`sevbuild plan` shows what is launched, step by step"
@@ -120,3 +120,5 @@ def _hint(comparison: Comparison) -> str | None:
 
 
 _MOST_FLAGS = 3
+_MOST_SHOWN = 10
+"""Of an error, which goes to a log; `verify` and `diff` print all that differs."""

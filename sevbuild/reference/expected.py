@@ -35,12 +35,14 @@ class Run(NamedTuple):
 
     `digests` are labels and digests in hex. `values` makes the typed values of the same targets, which only
     a document is compared with. `silent` names what they say nothing of: a setting, `guest` or `input`.
+    `has_targets` tells whether `--target` would narrow it.
     """
 
     digests: Sequence[tuple[str, str]]
     values: Callable[[], ReferenceValues]
     selection: Selection
     silent: Sequence[str] = ()
+    has_targets: bool = True
 
 
 def parse_digest(text: str) -> str | None:

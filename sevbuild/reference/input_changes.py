@@ -129,8 +129,14 @@ def _differences(before: Input, after: Input, *, seed: Callable[[Input], _Key]) 
         yield Change(what, first, second, NOTE if same else DIFFERENCE)
     elif before.name != after.name:
         yield Change(f"{what} name", before.name, after.name, NOTE)
-    if None not in (before.size, after.size) and before.size != after.size:
-        yield Change(f"{what} size", str(before.size), str(after.size))
+    if before.size != after.size and before.algorithm == after.algorithm:
+        # What is known by its digest alone has no size that could be another.
+        level = NOTE if None in (before.size, after.size) else DIFFERENCE
+        yield Change(f"{what} size", _number(before.size), _number(after.size), level)
+
+
+def _number(size: int | None) -> str | None:
+    return None if size is None else str(size)
 
 
 def _named(record: Input) -> str:

@@ -97,7 +97,7 @@ def recomputed_run(result: ForeignResult, request: Request, select: Sequence[str
         return document._replace(values=made)
 
     pairs = [(item.label, item.digest.hex()) for item in result.recomputed]
-    return Run(pairs, values, Selection((), wanted, " ".join(flags)), result.silent)
+    return Run(pairs, values, Selection((), wanted, " ".join(flags)), result.silent, has_targets=False)
 
 
 def select_values(source: str, values: ReferenceValues, selection: dict[str, str]) -> list[Value]:
