@@ -16,7 +16,7 @@ from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
 from sevbuild.bundle.stage import Staged, stage_inputs
 from sevbuild.bundle.store import Store
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.guest import Guest
+from sevbuild.guest.guest import Guest, Measured
 from sevbuild.guest.inputs import HashedInput, InputWork
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.targets import Target
@@ -38,13 +38,13 @@ def build_bundle(
     inputs: str = "copy",
     disk: Disk | None = None,
     progress: Progress | None = None,
-    check: Callable[[], object] | None = None,
+    check: Callable[[Sequence[Measured]], object] | None = None,
     patience: Patience | None = None,
 ) -> BundleDocument:
     """Measure a guest and write its bundle to the folder `output`, whole or not at all.
 
-    `check` is called when everything was read and before anything is in its place; what it raises leaves
-    the folder as it was. A bundle that is there is exchanged for the new one; any other folder with something in it is refused.
+    `check` is called with what was measured, when everything was read and before anything is in its place;
+    what it raises leaves the folder as it was. A bundle that is there is exchanged for the new one; any other folder with something in it is refused.
     Raises SevbuildError.
     """
     disk = Disk() if disk is None else disk
@@ -56,7 +56,7 @@ def build_bundle(
             chosen = guest.targets if targets is None else targets
             staged = stage_inputs(guest, chosen, store, firmware=inputs != "none")
             if check is not None:
-                check()
+                check(staged.measured)
             bundle = _describe(staged, store, stage.folder)
             data = encode_bundle(bundle)
             if len(data) > DOCUMENT_LIMIT:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import typer
 
 from sevbuild.cli.options import (
+    EXPECT,
     FROZEN,
     LOCK_FILE,
     LOCKED,
     MANIFEST,
     OFFLINE,
     QUIET,
+    RELEASE,
     SETTINGS,
     TARGETS,
     LockOptions,
+    check_release,
     read_settings,
 )
 from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_digests, print_notices
-from sevbuild.guest.guest import load_guest
+from sevbuild.guest.guest import Measured, load_guest
 
 __all__ = ["register"]
 
@@ -35,6 +40,8 @@ def register(app: typer.Typer) -> None:
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
         link: bool = typer.Option(False, "--link", help="Reflink or hard-link inputs where that works."),
+        expect: str = EXPECT,
+        release: str = RELEASE,
         locked: bool = LOCKED,
         frozen: bool = FROZEN,
         lock_file: str = LOCK_FILE,
@@ -55,19 +62,28 @@ def register(app: typer.Typer) -> None:
         if link and no_copy:
             raise SevbuildError("--link and --no-copy exclude each other")
         inputs = "link" if link else "none" if no_copy else "copy"
+        check_release(release, expect)
         lock = LockOptions(locked, frozen, lock_file, offline)
         held = lock.check(manifest, settings)
         guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
+        targets = guest.select(target)
+
+        def check(measured: Sequence[Measured]) -> None:
+            held(guest, targets)
+            if expect:
+                from sevbuild.cli.expectation import guest_run, hold_to_expected
+
+                hold_to_expected(expect, guest_run(guest, measured, target), release=release, quiet=quiet)
+
         progress = ProgressLine()
         try:
-            targets = guest.select(target)
             bundle = build_bundle(
                 guest,
                 output,
                 targets=targets,
                 inputs=inputs,
                 progress=progress,
-                check=lambda: held(guest, targets),
+                check=check,
                 patience=patience(),
             )
         finally:

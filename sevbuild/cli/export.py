@@ -7,15 +7,18 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import (
+    EXPECT,
     FROZEN,
     LOCK_FILE,
     LOCKED,
     OFFLINE,
     QUIET,
+    RELEASE,
     SETTINGS,
     TARGETS,
     VALUES_SOURCE,
     LockOptions,
+    check_release,
 )
 from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
 from sevbuild.cli.report import print_data, print_notices, print_text
@@ -53,6 +56,8 @@ def register(app: typer.Typer) -> None:
         sign: list[str] = SIGN,
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
+        expect: str = EXPECT,
+        release: str = RELEASE,
         locked: bool = LOCKED,
         frozen: bool = FROZEN,
         lock_file: str = LOCK_FILE,
@@ -79,8 +84,13 @@ def register(app: typer.Typer) -> None:
 
         found = exporter(fmt)
         keys = read_signing_keys(sign)
+        check_release(release, expect)
         lock = LockOptions(locked, frozen, lock_file, offline)
         source = load_values(file, settings=settings, targets=target, lock=lock)
+        if expect:
+            from sevbuild.cli.expectation import hold_to_expected
+
+            hold_to_expected(expect, source.run, release=release, quiet=quiet)
         values = {**source.values.get(fmt, {}), **read_extra(fmt, extra)}
         options = ExportOptions(values, keys.of(fmt))
         files = render(fmt, source.document, options)

@@ -7,15 +7,18 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import (
+    EXPECT,
     FROZEN,
     LOCK_FILE,
     LOCKED,
     OFFLINE,
     QUIET,
+    RELEASE,
     SETTINGS,
     TARGETS,
     VALUES_SOURCE,
     LockOptions,
+    check_release,
 )
 from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_notices, print_text
@@ -49,6 +52,8 @@ def register(app: typer.Typer) -> None:
         sign: list[str] = SIGN,
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
+        expect: str = EXPECT,
+        release: str = RELEASE,
         locked: bool = LOCKED,
         frozen: bool = FROZEN,
         lock_file: str = LOCK_FILE,
@@ -72,18 +77,23 @@ def register(app: typer.Typer) -> None:
             exporter(name)
         given = read_extras(extra)
         keys = read_signing_keys(sign)
+        check_release(release, expect)
         lock = LockOptions(locked, frozen, lock_file, offline)
         source = load_values(file, settings=settings, targets=target, lock=lock)
+        if expect:
+            from sevbuild.cli.expectation import hold_to_expected
+
+            hold_to_expected(expect, source.run, release=release, quiet=quiet)
         wanted = None if everything else named or source.formats
         values = {
             name: {**source.values.get(name, {}), **given.get(name, {})}
             for name in {**source.values, **given}
         }
-        release = make_release(source.document, wanted, values, keys)
-        print_notices([*source.notices, *release.notices], quiet=quiet)
-        write_release(output, release.files, patience=patience())
+        made = make_release(source.document, wanted, values, keys)
+        print_notices([*source.notices, *made.notices], quiet=quiet)
+        write_release(output, made.files, patience=patience())
         print_wrote_folder(output, quiet=quiet)
-        print_text("".join(f"{visible(name)}\n" for name in sorted(release.files)))
+        print_text("".join(f"{visible(name)}\n" for name in sorted(made.files)))
         if on_github():
             from sevbuild.cli.github import report_values
             from sevbuild.reference.export.text import guest_title

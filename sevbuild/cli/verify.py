@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sevbuild.cli.options import FOREIGN_MAGIC, QUIET, SETTINGS, TARGETS, check_format, read_settings
+from sevbuild.cli.options import (
+    FOREIGN_MAGIC,
+    FROZEN,
+    LOCK_FILE,
+    LOCKED,
+    OFFLINE,
+    QUIET,
+    SETTINGS,
+    TARGETS,
+    LockOptions,
+    check_format,
+    read_settings,
+)
 from sevbuild.cli.report import print_line, print_notices
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.fs import file_starts_with
@@ -53,6 +65,10 @@ def register(app: typer.Typer) -> None:
             show_default=False,
         ),
         settings: list[str] = SETTINGS,
+        locked: bool = LOCKED,
+        frozen: bool = FROZEN,
+        lock_file: str = LOCK_FILE,
+        offline: bool = OFFLINE,
         fmt: str = typer.Option(
             "table", "--format", "-f", metavar="table|json", help="How to print compared values."
         ),
@@ -68,12 +84,14 @@ def register(app: typer.Typer) -> None:
         from sevbuild.bundle.published import bundle_at
 
         check_format(fmt, ("table", "json"))
+        lock = LockOptions(locked, frozen, lock_file, offline)
         bundle = bundle_at(file)
         if bundle is None:
-            _verify_values(file, against, expect, target, release, settings, fmt=fmt, quiet=quiet)
+            _verify_values(file, against, expect, target, release, settings, lock, fmt=fmt, quiet=quiet)
             return
         if settings or fmt != "table":
             raise SevbuildError("--set and --format are for reference values, not for a bundle")
+        lock.refuse()
         if (target or release) and not (against or expect):
             message = "--target and --release are for what a bundle is compared with"
             raise SevbuildError(message, hint="--against PATH, --expect PATH")
@@ -131,6 +149,7 @@ def _verify_values(
     patterns: list[str],
     release: str,
     settings: list[str],
+    lock: LockOptions,
     *,
     fmt: str,
     quiet: bool,
@@ -143,6 +162,7 @@ def _verify_values(
     if not against or is_document(against):
         if settings:
             raise SevbuildError("--set is for the manifest of --against")
+        lock.refuse()
         if values.releases and release:
             values, release = at_release(values, release), ""
         elif release and not (against or expect):
@@ -154,7 +174,7 @@ def _verify_values(
     from sevbuild.cli.comparison import comparison_notices, print_comparison
     from sevbuild.cli.expectation import WORDS, hold_to_expected
 
-    comparison, run, notices = _compared(source, values, against, patterns, release, settings)
+    comparison, run, notices = _compared(source, values, against, patterns, release, settings, lock)
     print_notices([*notices, *comparison_notices(comparison, source)], quiet=quiet)
     print_comparison(comparison, words=WORDS, fmt=fmt, notes=False)
     if expect:
@@ -170,6 +190,7 @@ def _compared(
     patterns: list[str],
     release: str,
     settings: list[str],
+    lock: LockOptions,
 ) -> tuple[Comparison, Run, list[Notice]]:
     """Return how values compare with a manifest, or with the IGVM file that they are of; that, and the notices."""
     from sevbuild.cli.expectation import guest_run, target_selection
@@ -180,13 +201,17 @@ def _compared(
 
         if settings:
             raise SevbuildError("--set is for manifests")
+        lock.refuse()
         file = ForeignFile(against)
         selection = target_selection(patterns)
         return *verify_against_file(source, values, file, selection, release), file.notices
     from sevbuild.guest.guest import load_guest
 
-    guest = load_guest(against, settings=read_settings(settings))
-    measured = guest.measure(guest.select(patterns))
+    held = lock.check(against, settings)
+    guest = load_guest(against, settings=read_settings(settings), network=lock.network())
+    targets = guest.select(patterns)
+    measured = guest.measure(targets)
+    held(guest, targets)
     run = guest_run(guest, measured, patterns)
     return verify_against(source, values, run, release), run, guest.notices
 
