@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from sevbuild.errors import SevbuildError
@@ -206,7 +207,9 @@ def _check(document: JsonDocument, found: ReferenceValues) -> None:
     """Note what names nothing, and what is named twice."""
     _once(document, "profiles", [entry.name for entry in found.profiles])
     _once(document, "ingredients", [entry.name for entry in found.ingredients])
-    if not found.releases:
+    if found.releases:
+        _once_a_release(document, found)
+    else:
         _once(document, "values", [entry.label for entry in found.values])
     for key in ("profiles", "ingredients"):
         if found.of_file and getattr(found, key):
@@ -230,6 +233,21 @@ def _check_ingredients(document: JsonDocument, found: ReferenceValues) -> None:
         for role, digest in entry.inputs.items():
             if (role, digest) not in digests:
                 document.fault(f"ingredients[{index}].inputs.{role}", "no entry of inputs has this digest")
+
+
+def _once_a_release(document: JsonDocument, found: ReferenceValues) -> None:
+    """Note labels that stand twice in one release: which of the two is meant cannot be told."""
+    order = {name: at for at, name in enumerate(found.releases)}
+    runs: dict[str, list[tuple[int, int, int]]] = {}
+    for index, value in enumerate(found.values):
+        for span in value.releases:
+            runs.setdefault(value.label, []).append((order[span.first], order[span.last], index))
+    for label, spans in runs.items():
+        spans.sort()
+        for (_, last, _), (first, _, index) in pairwise(spans):
+            if first <= last:
+                message = f"{label!r} stands twice in release {found.releases[first]}"
+                document.fault(f"values[{index}].releases", message)
 
 
 def _once(document: JsonDocument, path: str, names: Iterable[str]) -> None:

@@ -193,3 +193,19 @@ def test_ranges_that_cannot_be(tmp_path: Path, spans: list[dict[str, str]], mess
     result = run("verify", path)
     assert result.status == 2
     assert message in result.err
+
+
+def test_a_label_stands_once_in_a_release(tmp_path: Path) -> None:
+    """Of two entries one would be taken, and nobody told which."""
+    path = tmp_path / "merged.json"
+    document = json.loads(run("merge", _release(tmp_path, "1.0"), _release(tmp_path, "1.1")).out)
+    other = {**document["values"][0], "releases": [{"first": "1.1", "last": "1.1"}]}
+    document["values"].insert(0, other)
+    path.write_text(json.dumps(document))
+    for words in (["verify", path], ["diff", path, path], ["export", path, "-f", "hex"]):
+        result = run(*words)
+        assert result.status == 2
+        assert "$.values[0].releases: 'snp/qemu/EPYC-v4/vcpus1' stands twice in release 1.1" in result.err
+    document["values"][1]["releases"] = [{"first": "1.0", "last": "1.0"}]
+    path.write_text(json.dumps(document))
+    assert run("verify", path).status == 0
