@@ -94,6 +94,6 @@ def _run(arguments: list[str] | None) -> int:
 
             restart_in_utf8()
         arguments = sys.argv[1:]
-    from sevbuild.cli.app import run_app
+    from sevbuild.cli.app import run_program
 
-    return run_app(arguments)
+    return run_program(arguments)

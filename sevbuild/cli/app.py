@@ -1,69 +1,85 @@
-"""The application that parses a command line, made of the verbs it needs."""
+"""The program: its verbs, each imported when it is called, and how a command line of theirs is run."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import typer
+from typer.core import TyperOption
 
 from sevbuild.cli import INTERRUPTED, VERBS
-from sevbuild.cli.parser import Application
+from sevbuild.cli.parser import Application, Verbs
 
-__all__ = ["build_app", "run_app"]
+__all__ = ["Program", "build_program", "run_program"]
+
+_HELP = """Declare a confidential guest, lay it out and measure it.
+
+Exit codes: 0 done, 1 a mismatch was found, 2 the request, manifest or input is at fault, 70 an internal error,
+130 interrupted.
+"""
 
 
-def build_app(verbs: list[str]) -> typer.Typer:
-    """Return the application with these verbs alone: each costs an import."""
-    from importlib import import_module
+class Program(Verbs):
+    """Hold all verbs; one is imported when it is asked for."""
 
-    app = Application(
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base has it
+        """Return the names of the verbs, in the order of the help."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a verb, None where none is called so."""
+        if cmd_name in VERBS and cmd_name not in self.commands:
+            self.commands[cmd_name] = _load(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the base has it
+        """Write the verbs in groups, without importing any."""
+        from sevbuild.cli.help import write_verbs
+
+        write_verbs(formatter)
+
+
+def build_program(kind: type[Program] = Program) -> Program:
+    """Return the program, without any verb imported."""
+    return kind(
         name="sevbuild",
-        add_completion=len(verbs) > 1,
-        pretty_exceptions_enable=False,
+        help=_HELP,
+        params=[
+            TyperOption(
+                param_decls=["--version", "-V"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_print_version,
+                help="Print the version and exit.",
+            ),
+            _completion(
+                "--show-completion", "Print what makes this shell complete verbs, options and values."
+            ),
+            _completion("--install-completion", "Add that to the start-up files of this shell."),
+        ],
+        subcommand_metavar="VERB [ARGS]...",
         context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,
     )
 
-    def print_version(wanted: bool) -> None:
-        if wanted:
-            from sevbuild import __version__
 
-            typer.echo(f"sevbuild {__version__}")
-            raise typer.Exit
-
-    version_flag = typer.Option(
-        False, "--version", "-V", callback=print_version, is_eager=True, help="Print the version and exit."
-    )
-
-    @app.callback()
-    def sevbuild(*, version: bool = version_flag) -> None:
-        """Declare a confidential guest, lay it out and measure it.
-
-        Exit codes: 0 done, 1 a mismatch was found, 2 the request, manifest or input is at fault, 70 an
-        internal error, 130 interrupted.
-        """
-        # Nothing is left to do: the flag acts when it is read.
-        del version
-
-    for verb in verbs:
-        import_module(f"sevbuild.cli.{VERBS[verb]}").register(app)
-    return app
-
-
-def run_app(arguments: list[str]) -> int:
+def run_program(arguments: list[str]) -> int:
     """Run one command line and return its exit code; raises what the verb raises."""
-    verb = arguments[0] if arguments else ""
-    completing = "_SEVBUILD_COMPLETE" in os.environ
-    app = build_app([verb] if verb in VERBS and not completing else list(VERBS))
+    if "_SEVBUILD_COMPLETE" in os.environ:
+        from sevbuild.cli.complete import complete
+
+        return complete()
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
+    program = build_program()
     # The base of usage errors is public in neither click's vendored nor its separate form.
     complaint = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-    command = typer.main.get_command(app)
-    if completing:
-        command.main(args=arguments, prog_name="sevbuild", standalone_mode=False)
-        return 0
     try:
         # Not `main`, which takes internal errors for other things: EOFError for an interruption, EPIPE for 1.
-        with command.make_context("sevbuild", list(arguments)) as context:
-            command.invoke(context)
+        with program.make_context("sevbuild", list(arguments)) as context:
+            program.invoke(context)
     except typer.Exit as error:
         return error.exit_code
     except typer.Abort:
@@ -75,3 +91,34 @@ def run_app(arguments: list[str]) -> int:
 
         raise usage_error(error, arguments) from None
     return 0
+
+
+def _load(verb: str) -> Any:
+    from importlib import import_module
+
+    application = Application(add_completion=False)
+    import_module(f"sevbuild.cli.{VERBS[verb]}").register(application)
+    command = typer.main.get_command(application)
+    return getattr(command, "commands", {}).get(verb, command)
+
+
+def _completion(name: str, text: str) -> TyperOption:
+    def act(context: Any, _: object, shell: str | None) -> None:
+        if shell is not None and not context.resilient_parsing:
+            from sevbuild.cli.complete import install_completion, print_completion
+
+            (print_completion if name == "--show-completion" else install_completion)(name, shell)
+            raise typer.Exit
+
+    return TyperOption(
+        param_decls=[name], metavar="SHELL", is_eager=True, expose_value=False, callback=act, help=text
+    )
+
+
+def _print_version(context: Any, _: object, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from sevbuild import __version__
+        from sevbuild.cli.report import print_line
+
+        print_line(f"sevbuild {__version__}")
+        raise typer.Exit

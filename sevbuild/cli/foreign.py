@@ -21,7 +21,7 @@ class ForeignOptions(NamedTuple):
 
     loader: list[str]
     vcpus: int | None
-    model: str | None
+    cpu: str | None
     with_kernel: str | None
     with_initrd: str | None
     with_cmdline: str | None
@@ -126,7 +126,7 @@ def _launch(options: ForeignOptions) -> tuple[ForeignLaunch, GivenKernel | None]
     elif options.with_initrd is not None or options.with_cmdline is not None:
         raise SevbuildError("--with-initrd and --with-cmdline belong to a kernel", hint="--with-kernel FILE")
     hashes = None if kernel is None else kernel.hashes
-    return ForeignLaunch(options.loader, options.vcpus, options.model or "", hashes), kernel
+    return ForeignLaunch(options.loader, options.vcpus, options.cpu or "", hashes), kernel
 
 
 def _measured(

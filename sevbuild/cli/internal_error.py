@@ -20,7 +20,8 @@ def print_internal_error(error: BaseException) -> None:
     name = type(error).__name__
     text = f"{name}: {error}" if str(error) else name
     print_message(
-        f"error: internal error: {text}",
+        f"internal error: {text}",
+        level="error",
         hint=f"this is a mistake in sevbuild {__version__} (Python {python}), not in what it was given: please "
         f"report it with the lines above {_place()}",
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sevbuild.cli.options import (
+    CPU,
     EXPECT,
     FROZEN,
     LOADERS,
@@ -15,7 +16,6 @@ from sevbuild.cli.options import (
     LOCKED,
     LOCKS_ARE_FOR_MANIFESTS,
     MANIFEST_OR_IGVM,
-    MODEL,
     OFFLINE,
     QUIET,
     RELEASE,
@@ -64,7 +64,7 @@ def register(app: typer.Typer) -> None:
         lint: bool = typer.Option(False, "--lint", help="Examine the firmware as `check` does."),
         loader: list[str] = LOADERS,
         vcpus: int | None = VCPUS,
-        model: str | None = MODEL,
+        cpu: str | None = CPU,
         with_kernel: str | None = WITH_KERNEL,
         with_initrd: str | None = WITH_INITRD,
         with_cmdline: str | None = WITH_CMDLINE,
@@ -88,7 +88,7 @@ def register(app: typer.Typer) -> None:
             "--set is for manifests": settings,
             "--lint is for manifests": lint,
         }
-        given = (loader, vcpus, model, with_kernel, with_initrd, with_cmdline)
+        given = (loader, vcpus, cpu, with_kernel, with_initrd, with_cmdline)
         options = igvm_options(manifest, given, refused)
         if options is not None:
             from sevbuild.cli.foreign import measure_foreign

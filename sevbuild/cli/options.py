@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from sevbuild.cli.parser import COMMON
 from sevbuild.cli.report import print_message
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import file_starts_with, read_text
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sevbuild.guest.inputs import Network
 
 __all__ = [
+    "CPU",
     "DEFAULT_MANIFEST",
     "EXPECT",
     "FOREIGN_MAGIC",
@@ -29,7 +31,6 @@ __all__ = [
     "MANIFEST",
     "MANIFESTS",
     "MANIFEST_OR_IGVM",
-    "MODEL",
     "OFFLINE",
     "QUIET",
     "RELEASE",
@@ -47,6 +48,10 @@ __all__ = [
     "network",
     "read_settings",
 ]
+
+FOR_IGVM = "For an IGVM file"
+LOCKS = "Lock and network"
+"""Groups of options in the help."""
 
 DEFAULT_MANIFEST = "guest.toml"
 MANIFEST: Any = typer.Argument(
@@ -95,27 +100,51 @@ LOADERS: Any = typer.Option(
     [],
     "--loader",
     metavar="NAME|all",
-    help="For an IGVM file: load it as this program does; may be repeated.",
+    help="Load it as this program does; may be repeated.",
+    rich_help_panel=FOR_IGVM,
 )
 VCPUS: Any = typer.Option(
-    None, "--vcpus", metavar="N", help="For an IGVM file: start N vCPUs, not as many as it describes."
+    None, "--vcpus", metavar="N", help="Start N vCPUs, not as many as it describes.", rich_help_panel=FOR_IGVM
 )
-MODEL: Any = typer.Option(
-    None, "--model", metavar="CPU", help="For an IGVM file: the CPU of vCPUs it does not describe."
+CPU: Any = typer.Option(
+    None, "--cpu", metavar="MODEL", help="The CPU of vCPUs it does not describe.", rich_help_panel=FOR_IGVM
 )
 WITH_KERNEL: Any = typer.Option(
-    None, "--with-kernel", metavar="FILE", help="For an IGVM file: the kernel that Cloud Hypervisor is given."
+    None,
+    "--with-kernel",
+    metavar="FILE",
+    help="The kernel that Cloud Hypervisor is given.",
+    rich_help_panel=FOR_IGVM,
 )
-WITH_INITRD: Any = typer.Option(None, "--with-initrd", metavar="FILE", help="The initrd beside it.")
-WITH_CMDLINE: Any = typer.Option(None, "--with-cmdline", metavar="TEXT", help="The command line beside it.")
-LOCKED: Any = typer.Option(False, "--locked", help="Exit 1 unless guest.lock says what is found.")
-FROZEN: Any = typer.Option(False, "--frozen", help="As --locked; without a guest.lock, exit 2.")
+WITH_INITRD: Any = typer.Option(
+    None, "--with-initrd", metavar="FILE", help="The initrd beside it.", rich_help_panel=FOR_IGVM
+)
+WITH_CMDLINE: Any = typer.Option(
+    None, "--with-cmdline", metavar="TEXT", help="The command line beside it.", rich_help_panel=FOR_IGVM
+)
+LOCKED: Any = typer.Option(
+    False, "--locked", help="Exit 1 unless guest.lock says what is found.", rich_help_panel=LOCKS
+)
+FROZEN: Any = typer.Option(
+    False, "--frozen", help="As --locked; without a guest.lock, exit 2.", rich_help_panel=LOCKS
+)
 LOCK_FILE: Any = typer.Option(
-    "", "--lock", metavar="FILE", help="As --locked, with this lock for guest.lock.", show_default=False
+    "",
+    "--lock",
+    metavar="FILE",
+    help="As --locked, with this lock for guest.lock.",
+    show_default=False,
+    rich_help_panel=LOCKS,
 )
-OFFLINE: Any = typer.Option(False, "--offline", help="Fetch nothing: inputs by URL must be in the cache.")
-QUIET: Any = typer.Option(False, "--quiet", "-q", help="Print no notes and no warnings.")
-
+OFFLINE: Any = typer.Option(
+    False,
+    "--offline",
+    help="Fetch nothing: inputs by URL must be in the cache.",
+    rich_help_panel=LOCKS,
+)
+QUIET: Any = typer.Option(
+    False, "--quiet", "-q", help="Print no notes and no warnings.", rich_help_panel=COMMON
+)
 
 LOCKS_ARE_FOR_MANIFESTS = "--locked, --frozen, --lock and --offline are for manifests"
 

@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from sevbuild.cli.report import print_help
+from sevbuild.cli.report import COLOR, print_help, set_color
 from sevbuild.errors import SevbuildError
 
-__all__ = ["Application"]
+__all__ = ["COMMON", "EMPTY_VALUES", "OLD_SPELLINGS", "Application", "Verbs"]
+
+COMMON = "Common options"
+"""The group of options that every verb has, at the end of its help."""
 
 EMPTY_VALUES = ("--cmdline", "--with-cmdline")
 """Options of which an empty value is one: the command line of no words."""
+
+OLD_SPELLINGS = {"--model": "--cpu"}
+"""Options that had another name, which is still taken, and shown nowhere."""
 
 
 class _Strict:
     """Parse words as the base does, having refused empty ones; to be mixed into a command."""
 
+    params: list[Any]
+
+    def __init__(self, **settings: Any) -> None:
+        color = TyperOption(
+            param_decls=["--color"],
+            metavar="|".join(COLOR),
+            is_eager=True,
+            expose_value=False,
+            callback=_set_color,
+            help="Whether errors, warnings and hints are coloured.",
+            rich_help_panel=COMMON,
+        )
+        settings["params"] = [*(settings.get("params") or ()), color]
+        super().__init__(**settings)
+
     def make_parser(self, ctx: Any) -> Any:
+        """Return a parser that refuses empty words, and takes old spellings."""
         parser = super().make_parser(ctx)  # type: ignore[misc]
+        for old, new in OLD_SPELLINGS.items():
+            for parameter in self.params:
+                if new in parameter.opts:
+                    twin = copy(parameter)
+                    twin.opts = [old]
+                    twin.add_to_parser(parser, ctx)
         parse = parser.parse_args
 
         def parse_strictly(args: list[str]) -> Any:
@@ -29,12 +58,18 @@ class _Strict:
             given, rest, order = parse(args)
             asked = self.get_help_option(ctx)  # type: ignore[attr-defined]
             if not ctx.resilient_parsing and not given.get(asked.name):
-                for parameter in self.params:  # type: ignore[attr-defined]
+                for parameter in self.params:
                     _refuse_empty(parameter, given.get(parameter.name))
             return given, rest, order
 
         parser.parse_args = parse_strictly
         return parser
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options to a help text, in groups."""
+        from sevbuild.cli.help import write_options
+
+        write_options(self, ctx, formatter)
 
 
 class Verb(_Strict, TyperCommand):
@@ -56,6 +91,11 @@ class Verb(_Strict, TyperCommand):
 class Verbs(_Strict, TyperGroup):
     """Hold several verbs."""
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options to a help text, then the verbs."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words up to the verb; where there are none at all, show the help and end with 2."""
         if not args and not ctx.resilient_parsing:
@@ -73,7 +113,7 @@ class Verbs(_Strict, TyperGroup):
         ):
             from sevbuild.cli.usage import unknown_verb
 
-            raise unknown_verb(args[0], list(self.commands))
+            raise unknown_verb(args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 
@@ -88,6 +128,11 @@ class Application(typer.Typer):
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Return what makes a verb of a function."""
         return super().command(name, cls=Verb, **settings)
+
+
+def _set_color(_: object, __: object, when: str | None) -> None:
+    if when is not None:
+        set_color(when)
 
 
 def _refuse_empty(parameter: Any, value: Any) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import (
+    CPU,
     FROZEN,
     LOADERS,
     LOCK_FILE,
     LOCKED,
     LOCKS_ARE_FOR_MANIFESTS,
     MANIFEST_OR_IGVM,
-    MODEL,
     OFFLINE,
     QUIET,
     SETTINGS,
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
         settings: list[str] = SETTINGS,
         loader: list[str] = LOADERS,
         vcpus: int | None = VCPUS,
-        model: str | None = MODEL,
+        cpu: str | None = CPU,
         with_kernel: str | None = WITH_KERNEL,
         with_initrd: str | None = WITH_INITRD,
         with_cmdline: str | None = WITH_CMDLINE,
@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
             "--set is for manifests": settings,
             "--seed is for manifests": seed,
         }
-        given = (loader, vcpus, model, with_kernel, with_initrd, with_cmdline)
+        given = (loader, vcpus, cpu, with_kernel, with_initrd, with_cmdline)
         options = igvm_options(manifest, given, refused)
         if options is not None:
             from sevbuild.cli.foreign import plan_foreign

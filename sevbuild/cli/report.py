@@ -13,6 +13,7 @@ from sevbuild.errors import FaultsError, Notice, SevbuildError
 from sevbuild.text import visible, visible_lines
 
 __all__ = [
+    "COLOR",
     "on_github",
     "print_data",
     "print_digests",
@@ -23,7 +24,14 @@ __all__ = [
     "print_notices",
     "print_text",
     "print_warning",
+    "set_color",
 ]
+
+COLOR = ("auto", "always", "never")
+"""When to colour words of errors, warnings and hints."""
+
+_STYLES = {"error": "1;31", "warning": "1;33", "hint": "1;36"}  # ECMA-48 SGR: bold red, yellow, cyan
+_chosen = ["auto"]
 
 
 def on_github() -> bool:
@@ -66,9 +74,9 @@ def print_error(error: SevbuildError) -> None:
     """Print an error and its hint; the faults of a document a line each, with file and line."""
     if isinstance(error, FaultsError):
         for fault in error.faults:
-            print_message(f"error: {fault}", hint=fault.hint)
+            print_message(str(fault), level="error", hint=fault.hint)
     else:
-        print_message(f"error: {error.message}", details=error.details, hint=error.hint)
+        print_message(error.message, level="error", details=error.details, hint=error.hint)
     if on_github():
         from sevbuild.cli.github import annotate_error
 
@@ -88,7 +96,7 @@ def print_notices(notices: Iterable[Notice], *, quiet: bool) -> None:
     for level in ("note", "warning"):
         for notice in listed:
             if notice.level == level:
-                print_message(f"{notice.where}: {level}: {notice.message}", hint=notice.hint)
+                print_message(notice.message, level=level, where=notice.where, hint=notice.hint)
     if on_github():
         from sevbuild.cli.github import annotate_notices
 
@@ -97,12 +105,34 @@ def print_notices(notices: Iterable[Notice], *, quiet: bool) -> None:
 
 def print_warning(message: str) -> None:
     """Print one warning that belongs to no place in a file."""
-    print_message(f"warning: {message}")
+    print_message(message, level="warning")
 
 
-def print_message(message: str, *, details: Sequence[str] = (), hint: str | None = None) -> None:
-    """Print one line to standard error, and below it its details and a hint, a line each."""
-    lines = [visible(message), *(f"  {visible(detail)}" for detail in details)]
+def print_message(
+    message: str, *, level: str = "", where: str = "", details: Sequence[str] = (), hint: str | None = None
+) -> None:
+    """Print one line to standard error, `WHERE: LEVEL: MESSAGE`, and below it details and a hint, a line each."""
+    head = visible_lines(f"{visible(where)}: ") if where else ""
+    text = visible(message)
+    if level:
+        head += f"{_painted(level)}: "
+    lines = [f"{head}{text}" if head else visible_lines(text)]
+    lines += [visible_lines(f"  {visible(detail)}") for detail in details]
     if hint:
-        lines.append(f"  hint: {visible(hint)}")
-    sys.stderr.write(visible_lines("".join(f"{line}\n" for line in lines)))
+        lines.append(f"  {_painted('hint')}: {visible(hint)}")
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+
+
+def set_color(when: str) -> None:
+    """Have words coloured where standard error is a terminal (`auto`), `always` or `never`; raises SevbuildError."""
+    if when not in COLOR:
+        raise SevbuildError(f"--color {when}: not known here", hint=f"one of {', '.join(COLOR)}")
+    _chosen[:] = [when]
+
+
+def _painted(word: str) -> str:
+    """Return a word in its colour, where colours are wanted (https://no-color.org)."""
+    wanted = _chosen[0] == "always"
+    if _chosen[0] == "auto" and sys.stderr.isatty():
+        wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\x1b[{_STYLES[word]}m{word}\x1b[0m" if wanted and word in _STYLES else word

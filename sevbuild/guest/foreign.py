@@ -233,5 +233,5 @@ def _signature(model: str) -> int:
         hint = (
             suggest(model, CPU_MODELS) or "`sevbuild cpus` lists them; a signature such as 0x00a00f11 will do"
         )
-        raise SevbuildError(f"--model {model}: no CPU model of this name", hint=hint)
+        raise SevbuildError(f"--cpu {model}: no CPU model of this name", hint=hint)
     return signature

@@ -341,7 +341,7 @@ class _Load:
             elif self._request.reset_state is None:
                 raise SevbuildError(
                     f"the file does not describe vCPU {index}: it starts in the reset state of its CPU model",
-                    hint="name it: --model EPYC-Milan",
+                    hint="name it: --cpu EPYC-Milan",
                 )
             else:
                 page, origin, gpa = self._request.reset_state(features), f"reset state {index}", 0

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from sevbuild.cli import VERBS
-from sevbuild.cli.app import build_app
+from sevbuild.cli.app import build_program
 from tests.support.cli import run
 from tests.support.shared import ROOT
 
@@ -23,13 +22,13 @@ EXCEPTIONS = {("recompute", "--cmdline"), ("measure", "--with-cmdline"), ("plan"
 def _parameters(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for parameter in command.params:
         yield path, parameter
-    for name, below in getattr(command, "commands", {}).items():
-        yield from _parameters(below, (*path, name))
+    for name in command.list_commands(None) if hasattr(command, "list_commands") else ():
+        yield from _parameters(command.get_command(None, name), (*path, name))
 
 
 PARAMETERS = [
     (path, parameter)
-    for path, parameter in _parameters(typer.main.get_command(build_app(list(VERBS))))
+    for path, parameter in _parameters(build_program())
     if not getattr(parameter, "is_flag", False)
 ]
 IDS = [" ".join([*path, parameter.opts[0]]) for path, parameter in PARAMETERS]

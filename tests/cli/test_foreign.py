@@ -114,10 +114,10 @@ def test_vcpus_that_the_file_does_not_describe(portable: Path, tmp_path: Path) -
     refused = run("measure", portable, "--loader", "qemu", "--vcpus", "2")
     assert refused.status == 2
     assert "vCPU 1: it starts in the reset state of its CPU model" in refused.err
-    assert "--model" in refused.err
+    assert "--cpu" in refused.err
     found = {}
     for model in ("EPYC-Milan", "0x00a00f11", "EPYC-Genoa"):
-        result = run("measure", portable, "--loader", "qemu", "--vcpus", "2", "--model", model)
+        result = run("measure", portable, "--loader", "qemu", "--vcpus", "2", "--cpu", model)
         found[model] = result.out
     assert found["EPYC-Milan"] == found["0x00a00f11"] != found["EPYC-Genoa"]
     folder = tmp_path / "vmsa"
@@ -128,7 +128,7 @@ def test_vcpus_that_the_file_does_not_describe(portable: Path, tmp_path: Path) -
         "qemu",
         "--vcpus",
         "2",
-        "--model",
+        "--cpu",
         "EPYC-Milan",
         "--dump-vmsa",
         folder,
@@ -147,9 +147,9 @@ def test_vcpus_that_the_file_does_not_describe(portable: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("model", ["EPYC-Milann", "-1", "0x100000000"])
 def test_a_cpu_that_there_is_not(portable: Path, model: str) -> None:
-    result = run("measure", portable, "--vcpus", "2", f"--model={model}")
+    result = run("measure", portable, "--vcpus", "2", f"--cpu={model}")
     assert result.status == 2
-    assert f"--model {model}: no CPU model of this name" in result.err
+    assert f"--cpu {model}: no CPU model of this name" in result.err
 
 
 @pytest.mark.parametrize("count", [0, 4097])

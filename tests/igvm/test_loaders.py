@@ -329,7 +329,7 @@ def test_the_number_of_vcpus() -> None:
     assert caught.value.hint == "--vcpus 2"
     with pytest.raises(SevbuildError, match="vCPU 2: it starts in the reset state") as caught:
         _loaded(data, "qemu", vcpus=3)
-    assert caught.value.hint == "name it: --model EPYC-Milan"
+    assert caught.value.hint == "name it: --cpu EPYC-Milan"
     plan = _loaded(data, "qemu", vcpus=4, reset_state=_reset).plan
     assert [update.origin for update in plan.vmsas] == [
         "vp context 0",
