@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from sevbuild.cli.app import Program, build_program
+from sevbuild.cli.help import GROUPS
 from sevbuild.errors import SevbuildError
 
 __all__ = ["complete", "install_completion", "print_completion"]
@@ -21,6 +22,9 @@ class _Completing(Program):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a verb whose parameters know their values."""
         command = super().get_command(ctx, cmd_name)
+        for verbs in GROUPS.values():
+            if cmd_name in verbs:
+                command.short_help = verbs[cmd_name]
         for below in (command, *getattr(command, "commands", {}).values()):
             for parameter in getattr(below, "params", ()):
                 _teach(cmd_name, parameter)

@@ -54,6 +54,9 @@ class _Strict:
         parse = parser.parse_args
 
         def parse_strictly(args: list[str]) -> Any:
+            if ctx.resilient_parsing and args and args[-1].startswith("-"):
+                # The value of this option is being typed; the arguments before it count.
+                args = args[:-1]
             # Before any of them is read as a number or a choice, whose own complaint would hide this one.
             given, rest, order = parse(args)
             asked = self.get_help_option(ctx)  # type: ignore[attr-defined]

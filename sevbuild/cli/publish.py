@@ -27,6 +27,12 @@ from sevbuild.text import visible
 
 __all__ = ["register"]
 
+FORMATS: Any = typer.Option(
+    [],
+    "--formats",
+    metavar="NAME,NAME...",
+    help="The formats, or `all` that apply; else those of [publish], else all. May be repeated.",
+)
 EXTRA: Any = typer.Option(
     [], "--extra", metavar="FORMAT.KEY=VALUE", help="A value the guest does not determine; @FILE reads it."
 )
@@ -41,13 +47,7 @@ def register(app: typer.Typer) -> None:
         output: str = typer.Option(
             ..., "--output", "-o", metavar="FOLDER", help="The release.", show_default=False
         ),
-        formats: str = typer.Option(
-            "",
-            "--formats",
-            metavar="NAME,NAME...",
-            help="The formats, or `all` that apply; else those of [publish], else all.",
-            show_default=False,
-        ),
+        formats: list[str] = FORMATS,
         extra: list[str] = EXTRA,
         sign: list[str] = SIGN,
         target: list[str] = TARGETS,
@@ -71,10 +71,11 @@ def register(app: typer.Typer) -> None:
         from sevbuild.reference.export.registry import exporter
         from sevbuild.reference.release import make_release
 
-        named = tuple(name.strip() for name in formats.split(",") if name.strip())
-        everything = named == ("all",)
-        for name in () if everything else named:
-            exporter(name)
+        named = tuple(dict.fromkeys(name.strip() for words in formats for name in words.split(",")))
+        everything = "all" in named
+        for name in named:
+            if name != "all":
+                exporter(name)
         given = read_extras(extra)
         keys = read_signing_keys(sign)
         check_release(release, expect)

@@ -13,6 +13,9 @@ from sevbuild.text import encode_text
 
 __all__ = ["register"]
 
+_VCPUS: Any = typer.Option(
+    [], "--vcpus", metavar="N|RANGE", help="In place of its own vCPU counts; may be repeated."
+)
 _CPUS: Any = typer.Option(
     [], "--cpu", metavar="MODEL", help="In place of its own CPU models; may be repeated."
 )
@@ -30,7 +33,7 @@ def register(app: typer.Typer) -> None:
         file: str = typer.Argument(
             ..., metavar="FILE", help="reference-values.json, or an ingredient document of dstack's kind."
         ),
-        vcpus: str = typer.Option("", "--vcpus", metavar="N|RANGE", help="In place of its own vCPU counts."),
+        vcpus: list[str] = _VCPUS,
         cpu: list[str] = _CPUS,
         cmdline: str | None = _CMDLINE,
         cmdline_file: str = typer.Option("", "--cmdline-file", metavar="FILE", help="The same, from a file."),
@@ -55,7 +58,7 @@ def register(app: typer.Typer) -> None:
         from sevbuild.reference.recompute_file import read_request, recompute_document
 
         line = None if cmdline is None else encode_text(cmdline)
-        request = read_request(vcpus, cpu, line, cmdline_file)
+        request = read_request(",".join(vcpus), cpu, line, cmdline_file)
         check_release(release, expect)
         result = recompute_document(*read_document_bytes(file), request, select, profile)
         print_notices([Notice("note", file, note) for note in result.notes], quiet=quiet)
