@@ -83,7 +83,9 @@ known = 0x21
 The name is one of your own, `[a-z0-9][a-z0-9._-]*`: no shipped profile has it, and no other of the manifest, for
 it stands in labels, and a label names one launch digest. The values of a shipped profile never change: a new era
 of hosts gets a new name.
-A register may be a number or one of `vcpu-signature`, `guest-features`, `entry`, `entry-low`, `entry-high`;
+Where something replays a list of launch updates on your hosts, `launch.list-loader = "its name"` says so: then
+`build` and `publish` take guests with `order = "canonical"`. No shipped profile names one; those of IGVM loaders
+need none. A register may be a number or one of `vcpu-signature`, `guest-features`, `entry`, `entry-low`, `entry-high`;
 registers that are not named start as zero. `known` are the feature bits that hosts can set, `newer` (optional) those
 that only hosts after the profile's date can: a manifest that sets one of these is given a note, of any other a
 warning. `sevbuild profiles NAME` prints what follows here.

@@ -17,7 +17,14 @@ from sevbuild.reference.collect import collect_values
 from sevbuild.reference.document import document_text, value_entry
 from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["ArtifactSink", "bundle_values", "reference_bytes", "reference_values", "target_files"]
+__all__ = [
+    "ArtifactSink",
+    "bundle_values",
+    "earlier_reference_bytes",
+    "reference_bytes",
+    "reference_values",
+    "target_files",
+]
 
 ArtifactSink = Callable[[Target, str, Artifact], str]
 """Takes a target, its folder and a file made for it; returns the path that the file has in the bundle."""
@@ -48,6 +55,13 @@ def bundle_values(values: ReferenceValues) -> list[dict[str, Any]]:
 def reference_bytes(values: ReferenceValues) -> bytes:
     """Return the bytes of reference-values.json."""
     return document_text(values).encode()
+
+
+def earlier_reference_bytes(values: ReferenceValues) -> bytes:
+    """Return the bytes as releases wrote them that had no word on what cannot boot."""
+    return reference_bytes(
+        values._replace(values=tuple(value._replace(doubts=None) for value in values.values))
+    )
 
 
 def target_files(

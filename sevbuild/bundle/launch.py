@@ -116,5 +116,9 @@ def _notes(target: Target, *, igvm: bool) -> tuple[str, ...]:
             f"SEV_FEATURES must be {features:#x}: the host sets them, QEMU 10.2 has no option for it"
         )
     if target.variant.order != "profile":
-        notes.append(f"the digest is that of order {target.variant.order}; QEMU launches in its own")
+        loader = target.profile.list_loader
+        who = (
+            "QEMU launches in its own" if loader is None else f"{loader} launches in it, QEMU itself does not"
+        )
+        notes.append(f"the digest is that of order {target.variant.order}; {who}")
     return tuple(notes)

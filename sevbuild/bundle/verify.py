@@ -8,7 +8,13 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from sevbuild.bundle.artifacts import Artifact
-from sevbuild.bundle.contents import bundle_values, reference_bytes, reference_values, target_files
+from sevbuild.bundle.contents import (
+    bundle_values,
+    earlier_reference_bytes,
+    reference_bytes,
+    reference_values,
+    target_files,
+)
 from sevbuild.bundle.document import BundleDocument, FileEntry, InputEntry, sums_text
 from sevbuild.bundle.folder import bundle_folder, find_extra, list_folder, read_document
 from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
@@ -228,7 +234,8 @@ def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDoc
             raise MismatchError(f"{item.target.label}: {DOCUMENT} names other files for it")
         for role, path in paths.items():
             roles.setdefault(path, set()).add(role)
-    if REFERENCE not in files or files[REFERENCE].sha256 != sha256(reference_bytes(reference)).digest():
+    forms = (reference_bytes(reference), earlier_reference_bytes(reference))
+    if REFERENCE not in files or files[REFERENCE].sha256 not in [sha256(data).digest() for data in forms]:
         raise MismatchError(f"{REFERENCE}: not the reference values of what was measured")
     _check_roles(bundle, roles)
     return reference

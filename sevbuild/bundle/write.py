@@ -18,6 +18,7 @@ from sevbuild.bundle.store import Store
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest, Measured
 from sevbuild.guest.inputs import HashedInput, InputWork
+from sevbuild.guest.order import refuse_order
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.targets import Target
 from sevbuild.output.disk import Disk
@@ -48,12 +49,13 @@ def build_bundle(
     Raises SevbuildError.
     """
     disk = Disk() if disk is None else disk
+    chosen = guest.targets if targets is None else targets
+    refuse_order(chosen)
     place = os.path.realpath(output)
     with staging(disk, place, refuse_foreign, patience) as stage:
         keeper = Keeper(disk, stage.folder, inputs, progress, shown=place)
         try:
             store = Store(disk, stage.folder, keeper, inputs)
-            chosen = guest.targets if targets is None else targets
             staged = stage_inputs(guest, chosen, store, firmware=inputs != "none")
             if check is not None:
                 check(staged.measured)

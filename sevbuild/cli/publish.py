@@ -80,7 +80,7 @@ def register(app: typer.Typer) -> None:
         keys = read_signing_keys(sign)
         check_release(release, expect)
         lock = LockOptions(locked, frozen, lock_file, offline)
-        source = load_values(file, settings=settings, targets=target, lock=lock)
+        source = load_values(file, settings=settings, targets=target, lock=lock, publishing=True)
         if expect:
             from sevbuild.cli.expectation import hold_to_expected
 

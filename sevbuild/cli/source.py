@@ -30,10 +30,13 @@ class Source(NamedTuple):
     guest: Guest | None = None
 
 
-def load_values(path: str, *, settings: list[str], targets: list[str], lock: LockOptions) -> Source:
+def load_values(
+    path: str, *, settings: list[str], targets: list[str], lock: LockOptions, publishing: bool = False
+) -> Source:
     """Return the reference values of a manifest or document; `targets` takes those alone that these patterns pick.
 
-    A folder means the document in it; `settings` and `lock` are for manifests.
+    A folder means the document in it; `settings` and `lock` are for manifests. What nothing launches in its
+    order is refused for `publishing`.
     """
     from sevbuild.bundle.published import is_document
 
@@ -41,15 +44,18 @@ def load_values(path: str, *, settings: list[str], targets: list[str], lock: Loc
         if settings:
             raise SevbuildError("--set overrides a manifest; a document is what it is")
         lock.refuse()
-        return _from_document(path, targets=targets)
+        return _from_document(path, targets=targets, publishing=publishing)
     from sevbuild.cli.expectation import target_selection
     from sevbuild.guest.guest import load_guest
+    from sevbuild.guest.order import refuse_order
     from sevbuild.reference.collect import collect_values
     from sevbuild.reference.expected import Run
 
     held = lock.check(path, settings)
     guest = load_guest(path, settings=read_settings(settings), network=lock.network())
     chosen = guest.select(targets)
+    if publishing:
+        refuse_order(chosen)
     measured = guest.measure(chosen)
     values = collect_values(guest, measured)
     held(guest, chosen)
@@ -63,7 +69,7 @@ def load_values(path: str, *, settings: list[str], targets: list[str], lock: Loc
     return Source(document, publish.formats, publish.values, guest.notices, run, guest)
 
 
-def _from_document(path: str, *, targets: Sequence[str]) -> Source:
+def _from_document(path: str, *, targets: Sequence[str], publishing: bool) -> Source:
     from sevbuild.bundle.published import read_consistent_values
     from sevbuild.cli.expectation import values_run
     from sevbuild.manifest.selection import select_labels
@@ -72,4 +78,9 @@ def _from_document(path: str, *, targets: Sequence[str]) -> Source:
     chosen = set(select_labels(targets, [value.label for value in values.values]))
     # A document of several releases has a label once in each.
     taken = values._replace(values=tuple(value for value in values.values if value.label in chosen))
-    return Source(reference_document(taken), None, {}, [], values_run(values, targets))
+    document, notices = reference_document(taken), []
+    if publishing:
+        from sevbuild.reference.orders import check_orders
+
+        notices = check_orders(path, document)
+    return Source(document, None, {}, notices, values_run(values, targets))

@@ -40,11 +40,17 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def values_table(fmt: str, values: Iterable[Mapping[str, Any]]) -> str:
-    """Return the launch digests of a document's values as a `table` or as `markdown`."""
-    header = ("label", "policy", "guest features", "launch digest")
+    """Return the launch digests of a document's values as a `table` or as `markdown`.
+
+    The order has a column where it is another than that of the profile.
+    """
+    values = list(values)
+    ordered = any(value["order"] != "profile" for value in values)
+    header = ("label", *(("order",) if ordered else ()), "policy", "guest features", "launch digest")
     rows = [
         (
             value["label"],
+            *((value["order"],) if ordered else ()),
             f"{value['policy']} ({value['origins']['policy']})",
             "none"
             if value["guest_features"] is None
@@ -55,7 +61,7 @@ def values_table(fmt: str, values: Iterable[Mapping[str, Any]]) -> str:
     ]
     if fmt == "table":
         return text_table(header, rows)
-    return markdown_table(header, [(*row[:3], f"`{row[3]}`") for row in rows])
+    return markdown_table(header, [(*row[:-1], f"`{row[-1]}`") for row in rows])
 
 
 def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:

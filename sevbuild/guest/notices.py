@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sevbuild.errors import Notice
+from sevbuild.guest.order import ORDER_HINT, is_launched
 from sevbuild.image.ovmf import Firmware, section_kind_name
 from sevbuild.launch.policy import SevPolicy, SnpPolicy
 from sevbuild.manifest.model import Variant
@@ -42,14 +43,28 @@ def target_notices(targets: Sequence[Target]) -> list[Notice]:
 
 def target_doubts(target: Target) -> tuple[Doubt, ...]:
     """Return why no guest with a target's launch digest boots as declared, as far as the manifest tells."""
-    kernel, profile = target.variant.kernel, target.profile
-    if kernel is None or not kernel.hashes or profile.direct_boot:
+    reasons = [reason for _, reason, _ in _unbootable(target)]
+    if not reasons:
         return ()
     # Most guests have none, and need nothing of the room it is from.
     from sevbuild.igvm.doubt import Doubt
 
-    reason = f"hosts of profile {profile.name} start no kernel of the tenant's; it is measured as QEMU would"
-    return (Doubt("cannot-boot", reason),)
+    return tuple(Doubt("cannot-boot", reason) for reason in reasons)
+
+
+def _unbootable(target: Target) -> list[tuple[str, str, str | None]]:
+    """Return the key that is to blame, why no guest with the digest boots as declared, and a hint."""
+    kernel, profile = target.variant.kernel, target.profile
+    found: list[tuple[str, str, str | None]] = []
+    if not is_launched(target):
+        reason = f"hosts of profile {profile.name} launch in an order of their own, so none has this digest"
+        found.append(("launch.order", reason, ORDER_HINT))
+    if kernel is not None and kernel.hashes and not profile.direct_boot:
+        reason = (
+            f"hosts of profile {profile.name} start no kernel of the tenant's; it is measured as QEMU would"
+        )
+        found.append(("kernel", reason, None))
+    return found
 
 
 def firmware_notices(variant: Variant, firmware: Firmware, targets: Sequence[Target]) -> list[Notice]:
@@ -120,8 +135,8 @@ def _launch_notices(target: Target) -> list[Notice]:
         message = "the kernel is booted unmeasured: the host can replace kernel, initrd and command line"
         notices.append(Notice("warning", document.where("kernel.hashes"), message))
     notices += [
-        Notice("warning", document.where("kernel"), f"cannot boot: {doubt.reason}")
-        for doubt in target_doubts(target)
+        Notice("warning", document.where(key), f"cannot boot: {reason}", hint)
+        for key, reason, hint in _unbootable(target)
     ]
     return notices
 

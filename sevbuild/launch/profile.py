@@ -88,7 +88,8 @@ class LaunchProfile(NamedTuple):
     `regions` gives, per mode, what is launched before the VMSAs and in which order: `firmware`, `svsm`,
     `sections` (the metadata of the last image named before it), `hash-table`, `hash-page` (the whole page
     with the table). `order` is `listed`, or `canonical` where they are sorted by GPA after all. `loader`
-    names the IGVM loader that replays the launch from a file, None where the host lays it out. Section kinds in
+    names the IGVM loader that replays the launch from a file, None where the host lays it out; `list_loader`
+    another one that replays a list of launch updates, whatever their order. Section kinds in
     `sections_last` follow all others. `page_types` maps section kinds to page types; None refuses. An
     `entry` is an address, `reset-block` or `svsm`. `raw` is the document with its parents merged in,
     `sources` the origin of each value by dotted path, `lineage` the names from the root parent down,
@@ -102,6 +103,7 @@ class LaunchProfile(NamedTuple):
     regions: Mapping[str, tuple[str, ...]]
     order: str
     loader: str | None
+    list_loader: str | None
     sections_last: tuple[str, ...]
     page_types: Mapping[str, PageType | None]
     vmsa_gpa: int
@@ -135,6 +137,11 @@ class LaunchProfile(NamedTuple):
     def page_type(self, kind_name: str) -> PageType | None:
         """Return the page type a section of this kind is launched with, None if the host refuses it."""
         return self.page_types.get(kind_name, self.page_types["unknown"])
+
+    @property
+    def launches_in_canonical_order(self) -> bool:
+        """Tell whether something launches guests in that order; a host that lays them out has its own."""
+        return self.order == "canonical" or self.loader is not None or self.list_loader is not None
 
     def depends_on_cpu(self, mode: str) -> bool:
         """Tell whether the CPU model enters the launch digest, or is only a label."""

@@ -16,7 +16,7 @@ _SAYS_NOTHING = frozenset(
 """Fields that are prose, how the document is written, or what issues the launch; the initial state is taken
 as it is resolved."""
 
-_NEUTRAL = {"order": "listed", "loader": None}
+_NEUTRAL = {"order": "listed", "loader": None, "list_loader": None}
 """Values that a field has where a profile leaves a launch as it was before there was the field."""
 
 

@@ -189,6 +189,7 @@ def _profile(
     direct_boot = launch.boolean("direct-boot")
     order = launch.choice("order", ("listed", "canonical"), required=True) or "listed"
     loader = _loader(launch)
+    list_loader = launch.string("list-loader")
     launch.finish()
     profile = LaunchProfile(
         name=name,
@@ -198,6 +199,7 @@ def _profile(
         regions=regions,
         order=order,
         loader=loader,
+        list_loader=list_loader or None,
         sections_last=sections_last,
         page_types=_page_types(table),
         vmsa_gpa=vmsa_gpa,

@@ -126,7 +126,7 @@ def _launch() -> dict[str, Any]:
                 "The hypervisor: a profile's name or a path to one, or a list.", {"type": "string"}
             ),
             "order": {
-                "description": "`profile`: the order in which the hypervisor launches. `canonical`: data by ascending GPA, then VMSAs by vCPU number, for loaders that replay a list.",
+                "description": "`profile`: the order in which the hypervisor launches. `canonical`: data by ascending GPA, then VMSAs by vCPU number, for loaders that replay a list; for another host it is neither built nor published.",
                 "type": "string",
                 "enum": list(ORDERS),
             },

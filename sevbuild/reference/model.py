@@ -99,6 +99,7 @@ class LaunchValues(NamedTuple):
             # Ingredients name the order of each launch themselves.
             order="listed",
             loader=None,
+            list_loader=None,
             command=LaunchCommand("none", None, {}),
             sections_last=self.sections_last,
             page_types={kind: page_type_named(word) for kind, word in self.page_types.items()},

@@ -19,6 +19,7 @@ from sevbuild.bundle.document import BundleDocument, decode_bundle, encode_bundl
 from sevbuild.errors import SevbuildError
 from tests.bundle.support import build, manifest_of
 from tests.support.cli import run
+from tests.support.firmware import make_firmware
 
 Change = Callable[[dict[str, Any]], object]
 ONE, TWO = "snp/qemu/EPYC-v4/vcpus1", "snp/qemu/EPYC-v4/vcpus2"
@@ -362,3 +363,15 @@ def test_no_bytes_crash_the_decoder(data: bytes) -> None:
 def test_the_document_round_trips(pristine: Path) -> None:
     data = _document(pristine)
     assert encode_bundle(decode_bundle(data, "x")) == data
+
+
+def test_a_bundle_of_a_release_that_built_canonical_order_for_anyone_still_verifies(tmp_path: Path) -> None:
+    """tests/data/canonical-bundle is what e3e929f built of a firmware that is made here, and left out there."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(Path(__file__).resolve().parents[1] / "data" / "canonical-bundle", bundle)
+    (bundle / "inputs").mkdir()
+    sections = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3)]
+    (bundle / "inputs" / "firmware.fd").write_bytes(make_firmware(sections=sections))
+    result = run("verify", bundle)
+    assert (result.status, result.out) == (0, f"{bundle}: consistent (1 target, 8 files)\n"), result.err
+    assert run("build", "-q", bundle / "guest.toml", "-o", tmp_path / "again").status == 2

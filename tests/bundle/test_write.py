@@ -32,7 +32,7 @@ SVSM: dict[str, Any] = {
 GUESTS: dict[str, dict[str, Any]] = {
     "direct boot": {},
     "all modes": {"launch": {"mode": ["sev", "sev-es", "snp"], "profile": ["qemu"], "policy": None}},
-    "canonical": {"launch": {"order": "canonical", "host-data": "11" * 32}},
+    "canonical": {"launch": {"order": "canonical", "profile": "list.toml", "host-data": "11" * 32}},
     "features": {"launch": {"guest-features": 0x21}, "vcpu": {"model": None, "signature": [0x800F12, 7]}},
     "unmeasured kernel": {"kernel": {"hashes": False, "cmdline": "x"}},
     "image in parts": {
@@ -72,6 +72,9 @@ def _guest(folder: Path, name: str) -> Path:
     (folder / "line").write_bytes(b"caf\xe9 {vcpus}\n")
     (folder / "own.toml").write_text(
         'schema = 1\nname = "my-own"\nsummary = "ours"\nas-of = "2026"\nextends = "qemu"\n[launch]\nvmsa-gpa = 0x1000\n'
+    )
+    (folder / "list.toml").write_text(
+        'schema = 1\nname = "listed"\nsummary = "ours"\nas-of = "2026"\nextends = "qemu"\n[launch]\nlist-loader = "ours"\n'
     )
     return manifest_of(folder, **GUESTS[name])
 

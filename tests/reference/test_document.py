@@ -18,6 +18,7 @@ from sevbuild.guest.guest import load_guest
 from sevbuild.reference.collect import collect_values
 from sevbuild.reference.document import document_text, reference_document
 from sevbuild.reference.model import IdBlock, LaunchValues, ReferenceValues
+from sevbuild.reference.orders import check_orders
 from sevbuild.reference.read import is_reference_document, read_reference_values
 from sevbuild.reference.schema import reference_values_schema
 from tests.bundle.support import make_inputs
@@ -371,3 +372,18 @@ def test_a_name_stands_once() -> None:
         read_reference_values("v.json", json.dumps(document).encode())
     assert "$.values[1]: 'snp/qemu/EPYC-Milan/vcpus1' stands here twice" in caught.value.message
     assert "$.profiles[1]: 'qemu' stands here twice" in caught.value.message
+
+
+def test_whether_a_document_tells_that_its_order_is_launched() -> None:
+    values = [
+        {"label": "snp/qemu-igvm/EPYC/vcpus1", "profile": "qemu-igvm", "order": "canonical"},
+        {"label": "snp/qemu/EPYC/vcpus1", "profile": "qemu", "order": "profile"},
+    ]
+    assert check_orders("rv.json", {"values": values}) == []
+    own = {"label": "snp/ours/EPYC/vcpus1", "profile": "ours", "order": "canonical"}
+    (notice,) = check_orders("rv.json", {"values": [*values, own, own]})
+    assert notice.where == "rv.json: snp/ours/EPYC/vcpus1"
+    assert "does not say what replays the list for profile ours" in notice.message
+    values[1]["order"] = "canonical"
+    with pytest.raises(SevbuildError, match="profile qemu names no loader"):
+        check_orders("rv.json", {"values": values})

@@ -1,0 +1,32 @@
+"""Whether what a document publishes can be launched in the order that it was measured in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.manifest.profiles import load_profile, profile_names
+
+__all__ = ["check_orders"]
+
+
+def check_orders(source: str, document: dict[str, Any]) -> list[Notice]:
+    """Return a warning for each profile of whose launches in canonical order the document cannot tell.
+
+    Raises SevbuildError for a shipped profile whose hosts launch in an order of their own: nothing launches
+    what would be published.
+    """
+    canonical: dict[str, str] = {}
+    for value in document["values"]:
+        if value["order"] == "canonical":
+            canonical.setdefault(value["profile"], value["label"])
+    shipped = profile_names() if canonical else []
+    notices = []
+    for name, label in canonical.items():
+        if name not in shipped:
+            message = f"canonical order: the document does not say what replays the list for profile {name}"
+            notices.append(Notice("warning", f"{source}: {label}", message))
+        elif not load_profile(name).launches_in_canonical_order:
+            message = f"canonical order: profile {name} names no loader that replays the list"
+            raise SevbuildError(f"{source}: {label}: {message}", hint='measure again with order = "profile"')
+    return notices
