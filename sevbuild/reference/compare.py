@@ -19,9 +19,9 @@ __all__ = ["compare_values"]
 _NOT_SETTINGS = ("label", "digest", "ingredients", "algorithm", "releases")
 _FOLLOWS = {
     "seed": ("inputs.firmware", "inputs.svsm"),
-    "kernel.sha256": ("inputs.kernel", "inputs.uki"),
-    "kernel.initrd_sha256": ("inputs.initrd", "inputs.uki"),
-    "kernel.cmdline_sha256": ("cmdline", "kernel.cmdline", "inputs.uki"),
+    "kernel.sha256": ("inputs.kernel",),
+    "kernel.initrd_sha256": ("inputs.initrd",),
+    "kernel.cmdline_sha256": ("cmdline", "kernel.cmdline"),
     "kernel.cmdline": ("cmdline",),
 }
 """What is no cause of its own where another value of its differs."""
@@ -128,8 +128,10 @@ class _Side:
             if section != "inputs":
                 yield change
                 continue
-            seeds = (change.old == second["seed"], change.new == first["seed"])
-            level = NOTE if role == "firmware" and any(seeds) else DIFFERENCE
+            # Of a firmware that one side knows by its seed, that is what the other's ingredients say.
+            known = [(change.old, second["seed"]), (change.new, first["seed"])]
+            seeded = role == "firmware" and any(mine == theirs is not None for mine, theirs in known)
+            level = NOTE if seeded else DIFFERENCE
             yield Change(change.what, self._input(role, change.old), other._input(role, change.new), level)
         launch = (self.profiles[first["profile"]], other.profiles[second["profile"]])
         skipped = ("name", "as_of")

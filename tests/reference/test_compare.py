@@ -134,6 +134,16 @@ def test_a_firmware_known_by_its_seed_is_the_firmware(tmp_path: Path) -> None:
     assert not compare_values(whole, lying).same_launch
 
 
+def test_an_input_that_ingredients_do_not_name_is_a_difference(tmp_path: Path) -> None:
+    for mode in ("sev", "snp"):
+        values = _guest(tmp_path, launch={"mode": mode})
+        (entry,) = values.ingredients
+        others = {role: digest for role, digest in entry.inputs.items() if role != "firmware"}
+        nameless = values._replace(ingredients=(entry._replace(inputs=others),))
+        assert not compare_values(nameless, values).same_launch
+        assert not compare_values(values, nameless).same_launch
+
+
 def test_a_template_that_is_not_that_of_the_line_is_a_difference(tmp_path: Path) -> None:
     plain = _guest(tmp_path, kernel={"path": "kernel", "cmdline": "n=2"}, vcpu={"count": 2})
     written = _guest(tmp_path, kernel={"path": "kernel", "cmdline": "n={vcpus}"}, vcpu={"count": 2})
