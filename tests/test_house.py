@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -143,3 +144,24 @@ def test_the_project_names_no_registry_and_no_machine() -> None:
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         assert not [word for word in words if word in text], name
+
+
+ONE_HOME = {
+    r"sys\.stdin\.": {"fs.py"},
+    r"sys\.(stdout|stderr)\.write|\bprint\(|typer\.echo": {
+        "cli/download_progress.py",
+        "cli/github.py",
+        "cli/internal_error.py",
+        "cli/progress.py",
+        "cli/report.py",
+    },
+    r"surrogateescape": {"text.py"},
+    r"os\.fsdecode": {"fs.py"},
+}
+"""What is done in these modules alone: reading standard input, writing to people, taking bytes for text."""
+
+
+@pytest.mark.parametrize("pattern", ONE_HOME)
+def test_each_edge_has_one_home(pattern: str) -> None:
+    homes = {str(path.relative_to(PACKAGE)) for path in MODULES if re.search(pattern, path.read_text())}
+    assert homes == ONE_HOME[pattern]

@@ -48,6 +48,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     status = _ended(lambda: _run(arguments))
     # Data may still wait to be written: that it cannot be is an error of its own.
     unwritten = _ended(_flush)
+    if arguments is None:
+        # The interpreter would look through every object once more before it ends: a tenth of a short run.
+        gc.freeze()
     sys.exit(max(status, unwritten))
 
 

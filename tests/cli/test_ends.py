@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -116,4 +117,6 @@ def test_an_interpreter_that_cannot_be_started_again(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(SystemExit) as ended:
         main()
+    gc.unfreeze()
+    gc.enable()
     assert ended.value.code == 2
