@@ -148,12 +148,13 @@ def test_the_project_names_no_registry_and_no_machine() -> None:
 
 ONE_HOME = {
     r"sys\.stdin\.": {"fs.py"},
-    r"sys\.(stdout|stderr)\.write|\bprint\(|typer\.echo": {
+    r"sys\.stderr|sys\.stdout\.write|\bprint\(|typer\.echo": {
         "cli/download_progress.py",
         "cli/github.py",
         "cli/internal_error.py",
         "cli/progress.py",
         "cli/report.py",
+        "cli/streams.py",
     },
     r"surrogateescape": {"text.py"},
     r"os\.fsdecode": {"fs.py"},
