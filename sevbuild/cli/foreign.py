@@ -20,6 +20,7 @@ class ForeignOptions(NamedTuple):
     """Hold the flags of an IGVM file, as they were given."""
 
     loader: list[str]
+    mode: str | None
     vcpus: int | None
     cpu: str | None
     with_kernel: str | None
@@ -36,7 +37,7 @@ class ForeignOptions(NamedTuple):
 def refuse_foreign_options(options: ForeignOptions) -> None:
     """Raise SevbuildError where flags of an IGVM file come with a manifest."""
     if options.given():
-        hint = "a manifest says it: --set vcpu.count=N, vcpu.model, launch.profile, kernel.path"
+        hint = "a manifest says it: --set vcpu.count=N, vcpu.model, launch.mode, launch.profile, kernel.path"
         raise SevbuildError(f"{options.given()[0]} is for IGVM files", hint=hint)
 
 
@@ -126,7 +127,8 @@ def _launch(options: ForeignOptions) -> tuple[ForeignLaunch, GivenKernel | None]
     elif options.with_initrd is not None or options.with_cmdline is not None:
         raise SevbuildError("--with-initrd and --with-cmdline belong to a kernel", hint="--with-kernel FILE")
     hashes = None if kernel is None else kernel.hashes
-    return ForeignLaunch(options.loader, options.vcpus, options.cpu or "", hashes), kernel
+    mode, cpu = options.mode or "", options.cpu or ""
+    return ForeignLaunch(options.loader, mode, options.vcpus, cpu, hashes), kernel
 
 
 def _measured(

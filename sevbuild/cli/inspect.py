@@ -7,9 +7,11 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import check_format
+from sevbuild.cli.options import FOREIGN_MAGIC, MODE, check_format
 from sevbuild.cli.report import print_data, print_text
 from sevbuild.cli.tables import text_table, values_table
+from sevbuild.errors import SevbuildError
+from sevbuild.fs import file_starts_with
 from sevbuild.json_text import json_text
 from sevbuild.text import visible
 
@@ -29,6 +31,7 @@ def register(app: typer.Typer) -> None:
             help="A firmware, a VMSA, an IGVM file, a bundle or reference values, told apart by content.",
         ),
         fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print it."),
+        mode: str | None = MODE,
         everything: bool = typer.Option(False, "--all", help="Show fields that are zero as well."),
     ) -> None:
         """Show what a firmware, a VMSA, an IGVM file, a bundle or a document of reference values holds.
@@ -36,7 +39,7 @@ def register(app: typer.Typer) -> None:
         A firmware is looked into, an IGVM file shown to every loader. A folder means the bundle or the
         release that it is.
         """
-        description = _describe(file)
+        description = _describe(file, mode or "")
         if check_format(fmt, ("table", "json")) == "json":
             print_data(json_text(description))
         elif description["kind"] == "igvm":
@@ -53,7 +56,9 @@ def register(app: typer.Typer) -> None:
             print_text(_firmware(description))
 
 
-def _describe(path: str) -> dict[str, Any]:
+def _describe(path: str, mode: str) -> dict[str, Any]:
+    if mode and not file_starts_with(path, FOREIGN_MAGIC):
+        raise SevbuildError("--mode is for IGVM files")
     from sevbuild.bundle.published import bundle_at, is_document, read_values
 
     if bundle_at(path) is not None:
@@ -67,7 +72,7 @@ def _describe(path: str) -> dict[str, Any]:
         return {"kind": REFERENCE_KIND, "name": os.path.basename(name), **reference_document(values)}
     from sevbuild.guest.inspection import inspect_file
 
-    return inspect_file(path)
+    return inspect_file(path, mode)
 
 
 def _values(document: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ def igvm_text(file: dict[str, Any]) -> str:
         "pages, in file order", file["regions"], ("gpa", "pages", "type", "flags", "data", "mask")
     )
     contexts = [{**context, **(context["registers"] or {})} for context in file["vp_contexts"]]
-    columns = ("vp_index", "gpa", "cs.base", "rip", "cr0", "efer", "sev_features", "mask")
+    columns = ("vp_index", "platform", "gpa", "cs.base", "rip", "cr0", "efer", "sev_features", "mask")
     text += _section("VP contexts", contexts, columns)
     text += _section(
         "parameter areas", file["parameter_areas"], ("index", "size", "inserted_at", "initial_data")
@@ -40,7 +40,10 @@ def igvm_text(file: dict[str, Any]) -> str:
     text += _section("ID blocks", file["id_blocks"], block)
     text += _section("other headers", file["other"], ("type",))
     same = "one and the same" if file["same_digest"] else "not the same in all"
+    modes, taken = file["modes"], {entry["mode"] for entry in file["loaders"]} - {None}
     text += f"\nlaunch digest by loader: {same}\n"
+    if len(modes) > 1 and taken:
+        text += f"  as {taken.pop()}; the file has platforms for {', '.join(modes)}, and --mode picks one\n"
     rows = [(entry["loader"], entry["digest"] or f"refused: {entry['refused']}") for entry in file["loaders"]]
     text += _indented(text_table(("loader", "digest"), rows))
     text += "\ncan it boot\n"

@@ -16,6 +16,7 @@ from sevbuild.cli.options import (
     LOCKED,
     LOCKS_ARE_FOR_MANIFESTS,
     MANIFEST_OR_IGVM,
+    MODE,
     OFFLINE,
     QUIET,
     RELEASE,
@@ -63,6 +64,7 @@ def register(app: typer.Typer) -> None:
         ),
         lint: bool = typer.Option(False, "--lint", help="Examine the firmware as `check` does."),
         loader: list[str] = LOADERS,
+        mode: str | None = MODE,
         vcpus: int | None = VCPUS,
         cpu: str | None = CPU,
         with_kernel: str | None = WITH_KERNEL,
@@ -88,7 +90,7 @@ def register(app: typer.Typer) -> None:
             "--set is for manifests": settings,
             "--lint is for manifests": lint,
         }
-        given = (loader, vcpus, cpu, with_kernel, with_initrd, with_cmdline)
+        given = (loader, mode, vcpus, cpu, with_kernel, with_initrd, with_cmdline)
         options = igvm_options(manifest, given, refused)
         if options is not None:
             from sevbuild.cli.foreign import measure_foreign

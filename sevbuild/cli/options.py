@@ -31,6 +31,7 @@ __all__ = [
     "MANIFEST",
     "MANIFESTS",
     "MANIFEST_OR_IGVM",
+    "MODE",
     "OFFLINE",
     "QUIET",
     "RELEASE",
@@ -101,6 +102,13 @@ LOADERS: Any = typer.Option(
     "--loader",
     metavar="NAME|all",
     help="Load it as this program does; may be repeated.",
+    rich_help_panel=FOR_IGVM,
+)
+MODE: Any = typer.Option(
+    None,
+    "--mode",
+    metavar="snp|sev-es|sev",
+    help="Of several platforms, launch it as this one.",
     rich_help_panel=FOR_IGVM,
 )
 VCPUS: Any = typer.Option(
@@ -193,7 +201,7 @@ def check_release(release: str, expect: str) -> None:
 
 def igvm_options(
     path: str,
-    given: tuple[list[str], int | None, str | None, str | None, str | None, str | None],
+    given: tuple[list[str], str | None, int | None, str | None, str | None, str | None, str | None],
     refused: Mapping[str, object],
 ) -> ForeignOptions | None:
     """Return what an IGVM file at `path` is launched with, None for a manifest.

@@ -14,6 +14,7 @@ from sevbuild.cli.options import (
     LOCKED,
     LOCKS_ARE_FOR_MANIFESTS,
     MANIFEST_OR_IGVM,
+    MODE,
     OFFLINE,
     QUIET,
     SETTINGS,
@@ -53,6 +54,7 @@ def register(app: typer.Typer) -> None:
         seed: bool = typer.Option(False, "--seed", help="Print only the digest after the firmware alone."),
         settings: list[str] = SETTINGS,
         loader: list[str] = LOADERS,
+        mode: str | None = MODE,
         vcpus: int | None = VCPUS,
         cpu: str | None = CPU,
         with_kernel: str | None = WITH_KERNEL,
@@ -72,7 +74,7 @@ def register(app: typer.Typer) -> None:
             "--set is for manifests": settings,
             "--seed is for manifests": seed,
         }
-        given = (loader, vcpus, cpu, with_kernel, with_initrd, with_cmdline)
+        given = (loader, mode, vcpus, cpu, with_kernel, with_initrd, with_cmdline)
         options = igvm_options(manifest, given, refused)
         if options is not None:
             from sevbuild.cli.foreign import plan_foreign

@@ -12,8 +12,10 @@ from sevbuild.guest.inputs import HashedInput, check_pin
 from sevbuild.igvm.build import igvm_of_plan, parameter_places
 from sevbuild.igvm.file import IgvmFile
 from sevbuild.igvm.load import load
+from sevbuild.igvm.loaded import Loaded
 from sevbuild.igvm.loaders import LOADERS, loader_named
 from sevbuild.igvm.pages import UpdateMaker
+from sevbuild.igvm.platforms import file_modes
 from sevbuild.igvm.reader import read_igvm
 from sevbuild.igvm.source import MemorySource
 from sevbuild.igvm.writer import write_igvm
@@ -23,7 +25,6 @@ from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
-from sevbuild.vcpu.save_area import parse_vmsa
 
 if TYPE_CHECKING:
     from sevbuild.guest.guest import Guest
@@ -40,7 +41,7 @@ class IgvmGuest:
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
         self._files: dict[str, ForeignFile] = {}
-        self._plans: dict[tuple[str, str, int, int, object], LaunchPlan] = {}
+        self._ready: dict[tuple[object, ...], Loaded] = {}
         self._built: dict[str, LaunchPlan] = {}
         self._compared: set[int] = set()
         self._noticed: set[Notice] = set()
@@ -84,7 +85,7 @@ class IgvmGuest:
         """
         if laid_out is None:
             self.check_pin(target.variant)
-            return self._ready_plan(target)
+            return self._loaded(target).plan
         known = self._built.get(target.label)
         if known is not None:
             return known
@@ -104,23 +105,25 @@ class IgvmGuest:
             found += file.notices
         return sorted(set(found))
 
-    def _ready_plan(self, target: Target) -> LaunchPlan:
+    def _loaded(self, target: Target) -> Loaded:
+        """Return what the target's loader makes of its ready file, of the platform that is the target's mode."""
         file = self.file(target.variant)
         hashes = self._guest.kernels.hashes(target)
-        loader = target.profile.loader or ""
-        key = (loader, file.path, target.vcpus, target.cpu.signature, hashes)
-        plan = self._plans.get(key)
-        if plan is None:
-            launch = ForeignLaunch((loader,), target.vcpus, hex(target.cpu.signature), hashes)
-            loaded = file.load(launch)[0][0]
+        loader, mode = target.profile.loader or "", target.mode
+        key = (loader, file.path, mode, target.vcpus, target.cpu.signature, hashes)
+        loaded = self._ready.get(key)
+        if loaded is None:
+            has = file_modes(file.file)
+            if mode not in has:
+                hint = f"launch.mode is one of {', '.join(has)}" if has else None
+                name = target.variant.ready_igvm
+                raise SevbuildError(f"{target.label}: {name} has no platform for mode {mode}", hint=hint)
+            launch = ForeignLaunch((loader,), mode, target.vcpus, hex(target.cpu.signature), hashes)
+            loaded = self._ready[key] = file.load(launch)[0][0]
             for doubt in loaded.doubts:
                 message = f"{doubt.kind.replace('-', ' ')}: {doubt.reason}"
                 self._noticed.add(Notice("warning", target.label, message))
-            plan = self._plans[key] = loaded.plan
-        if plan.mode != target.mode:
-            hint = f'mode = "{plan.mode}"'
-            raise SevbuildError(f"{target.label}: {loader} launches the file as {plan.mode}", hint=hint)
-        return plan
+        return loaded
 
     def _resolve(self, target: Target) -> Target:
         try:
@@ -131,13 +134,13 @@ class IgvmGuest:
             raise
 
     def _with_the_files_values(self, target: Target) -> Target:
-        plan = self._ready_plan(target)
+        loaded = self._loaded(target)
+        plan, features = loaded.plan, loaded.guest_features
         if target.policy_origin == "manifest" and target.policy != plan.policy:
             message = (
                 f"{target.label}: the file's policy is {plan.policy:#x}, the manifest's {target.policy:#x}"
             )
             raise SevbuildError(message, hint="leave launch.policy out, or build the file with it")
-        features = _features(plan)
         given = target.guest_features
         if target.features_origin == "manifest" and given != features:
             have = "none" if features is None else hex(features)
@@ -179,12 +182,3 @@ def _departures(target: Target, file: IgvmFile, maker: UpdateMaker) -> set[Notic
     message = f"with parameters the IGVM file is not portable: its digest in {own} is not that in {', '.join(others)}"
     hint = "without them the firmware asks fw_cfg, and one digest holds everywhere"
     return {Notice("warning", target.variant.document.where("igvm.parameters"), message, hint)}
-
-
-def _features(plan: LaunchPlan) -> int | None:
-    """Return SEV_FEATURES of the first VMSA, None where there is none."""
-    for update in plan.updates:
-        if update.page_type == PageType.VMSA and isinstance(update.data, bytes):
-            features = parse_vmsa(update.data)["sev_features"]
-            return features if isinstance(features, int) else None
-    return None

@@ -7,19 +7,22 @@ from typing import Any
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
 from sevbuild.igvm.describe import describe_igvm
 from sevbuild.igvm.loaders import LOADERS
+from sevbuild.igvm.platforms import file_modes
 
 __all__ = ["inspect_igvm"]
 
 
-def inspect_igvm(path: str) -> dict[str, Any]:
+def inspect_igvm(path: str, mode: str = "") -> dict[str, Any]:
     """Return a JSON-able description of an IGVM file; raises SevbuildError where it is not valid.
 
-    `loaders` has an entry a loader: `digest` is None where it refuses the file, with `refused` saying why;
-    `launches` tells a hypervisor from a tool that only measures. `doubts` say why a guest with that digest may not boot. That is another question than whether
-    `same_digest`, which tells that all loaders that take the file have one and the same.
+    `modes` are those that the file has platforms for, strongest first; `mode` picks one, empty for the
+    strongest that each loader takes. `loaders` has an entry a loader: `digest` is None where it refuses the
+    file, with `refused` saying why; `launches` tells a hypervisor from a tool that only measures. `doubts`
+    say why a guest with that digest may not boot. That is another question than whether `same_digest`,
+    which tells that all loaders that take the file have one and the same.
     """
     file = ForeignFile(path)
-    loaded, refused = file.load(ForeignLaunch())
+    loaded, refused = file.load(ForeignLaunch(mode=mode))
     measured, stopped = file.measure(loaded) if loaded else ([], [])
     entries: dict[str, dict[str, Any]] = {}
     for item in measured:
@@ -46,6 +49,7 @@ def inspect_igvm(path: str) -> dict[str, Any]:
         "size": file.size,
         "sha256": file.sha256().hex(),
         **describe_igvm(file.file),
+        "modes": file_modes(file.file),
         "loaders": [
             {"loader": name, "launches": LOADERS[name].launches, **entries[name]} for name in LOADERS
         ],

@@ -16,15 +16,15 @@ from sevbuild.vcpu.describe import describe_vmsa, looks_like_vmsa
 __all__ = ["inspect_file"]
 
 
-def inspect_file(path: str) -> dict[str, Any]:
+def inspect_file(path: str, mode: str = "") -> dict[str, Any]:
     """Return a JSON-able description of a firmware, a VMSA or an IGVM file; `kind` tells which.
 
-    A firmware's has its lint under `findings`. Raises SevbuildError for a file that is none of these.
+    `mode` picks a platform of an IGVM file, empty for the strongest, and is for no other. A firmware's has its lint under `findings`. Raises SevbuildError for a file that is none of these.
     """
     if file_starts_with(path, b"IGVM"):
         from sevbuild.guest.inspect_igvm import inspect_igvm
 
-        return inspect_igvm(path)
+        return inspect_igvm(path, mode)
     data = read_file(path, FIRMWARE_LIMIT)
     if looks_like_vmsa(data):
         return {"name": os.path.basename(path), **describe_vmsa(data)}

@@ -24,11 +24,11 @@ from sevbuild.igvm.headers import (
     Parameter,
     ParameterArea,
     ParameterInsert,
-    PlatformType,
     RequiredMemory,
     SupportedPlatform,
     VpContext,
 )
+from sevbuild.igvm.platforms import PLATFORM_MODES
 from sevbuild.image.igvm_areas import IgvmArea
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
@@ -37,11 +37,7 @@ from sevbuild.launch.update import LaunchUpdate
 
 __all__ = ["ParameterPlaces", "igvm_of_plan", "parameter_places"]
 
-_PLATFORMS = {
-    "snp": PlatformType.SEV_SNP,
-    "sev-es": PlatformType.SEV_ES,
-    "sev": PlatformType.SEV,
-}
+_PLATFORMS = {mode: kind for kind, mode in PLATFORM_MODES.items()}
 _MASK = 1
 _AREA = 0
 _FOUR_GIB = 1 << 32

@@ -8,6 +8,7 @@ from typing import Any
 from sevbuild.igvm.file import AARCH64, IgvmFile
 from sevbuild.igvm.headers import (
     PAGE_SIZE,
+    VMSA_PLATFORMS,
     CcaPolicy,
     CorimData,
     ErrorRange,
@@ -18,6 +19,7 @@ from sevbuild.igvm.headers import (
     Parameter,
     ParameterArea,
     ParameterInsert,
+    PlatformType,
     RelocatableRegion,
     RequiredMemory,
     SnpIdBlock,
@@ -27,6 +29,7 @@ from sevbuild.igvm.headers import (
     VpContext,
 )
 from sevbuild.igvm.layouts import header_name, header_type
+from sevbuild.igvm.native_context import native_registers
 from sevbuild.igvm.portable import portable_breaches
 from sevbuild.igvm.scan import Item
 from sevbuild.igvm.source import data_bytes, data_size
@@ -42,7 +45,8 @@ _REGISTERS = ("rip", "cr0", "cr3", "cr4", "efer", "rdx", "sev_features")
 def describe_igvm(file: IgvmFile) -> dict[str, Any]:
     """Return a JSON-able description of a file that was read.
 
-    Numbers of 32 and 64 bits are hex strings. `regions` are runs of pages alike, in file order; `other`
+    Numbers of 32 and 64 bits are hex strings. `registers` of a VP context are None where its platform has
+    neither a VMSA nor a native context; only a VMSA has `sev_features`. `regions` are runs of pages alike, in file order; `other`
     are headers of no other list, as they stand. `breaches` are the rules that keep it from having one
     digest in every loader.
     """
@@ -180,15 +184,19 @@ def _rarer(header: Header) -> tuple[str, dict[str, Any]]:
 
 
 def _vp_context(header: VpContext, platforms: dict[int, Any]) -> dict[str, Any]:
+    kind: PlatformType = platforms[header.compatibility_mask]
     entry: dict[str, Any] = {
         "mask": hex(header.compatibility_mask),
+        "platform": kind.name.lower(),
         "vp_index": header.vp_index,
         "gpa": hex(header.gpa),
         "registers": None,
         "sev_features": None,
     }
     page = b"" if header.data is None else data_bytes(header.data)
-    if platforms[header.compatibility_mask].name in ("SEV_SNP", "SEV_ES") and len(page) == VMSA_SIZE:
+    if kind in (PlatformType.NATIVE, PlatformType.SEV):
+        entry["registers"] = {name: hex(value) for name, value in native_registers(page).items()}
+    elif kind in VMSA_PLATFORMS and len(page) == VMSA_SIZE:
         values = parse_vmsa(page)
         registers: dict[str, str] = {}
         for name in _SEGMENTS:

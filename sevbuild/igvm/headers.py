@@ -14,6 +14,7 @@ __all__ = [
     "OPTIONAL_BIT",
     "PAGE_SIZE",
     "PARAMETER_TYPES",
+    "VMSA_PLATFORMS",
     "CcaPolicy",
     "CorimData",
     "ErrorRange",
@@ -92,6 +93,10 @@ class PlatformType(IntEnum):
     SEV = 4
     SEV_ES = 5
     CCA = 6
+
+
+VMSA_PLATFORMS = (PlatformType.SEV_SNP, PlatformType.SEV_ES)
+"""The platforms whose VP contexts are VMSAs; those of NATIVE and SEV are registers in a layout of their own."""
 
 
 class PageDataType(IntEnum):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 from sevbuild.errors import SevbuildError, within
 from sevbuild.igvm.context import measured_context
@@ -11,77 +10,40 @@ from sevbuild.igvm.doubt import Doubt
 from sevbuild.igvm.file import X64, IgvmFile, ReadHeaders
 from sevbuild.igvm.headers import (
     PAGE_SIZE,
+    VMSA_PLATFORMS,
     GuestPolicy,
+    Header,
     HeaderType,
     PageData,
     PageDataType,
     PageFlags,
     ParameterArea,
     ParameterInsert,
-    PlatformType,
     SnpIdBlock,
-    SupportedPlatform,
     UnknownHeader,
     VpContext,
 )
 from sevbuild.igvm.layouts import header_name, header_type
+from sevbuild.igvm.loaded import Loaded, LoadRequest
 from sevbuild.igvm.loaders import Loader
 from sevbuild.igvm.pages import Piece, UpdateMaker
+from sevbuild.igvm.platforms import PLATFORM_MODES, choose_platform
 from sevbuild.igvm.scan import Item
 from sevbuild.igvm.source import data_bytes
-from sevbuild.image.kernel_hashes import KernelHashes, hash_table
+from sevbuild.image.kernel_hashes import hash_table
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.policy import DEFAULT_POLICIES
+from sevbuild.launch.update import LaunchUpdate
 
-__all__ = ["PLATFORM_MODES", "LoadRequest", "Loaded", "load"]
+__all__ = ["load"]
 
-PLATFORM_MODES = {
-    PlatformType.SEV_SNP: "snp",
-    PlatformType.SEV_ES: "sev-es",
-    PlatformType.SEV: "sev",
-}
-"""The mode that each measured platform stands for."""
-
+_U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
 _TYPES = {
     PageDataType.SECRETS: PageType.SECRETS,
     PageDataType.CPUID_DATA: PageType.CPUID,
     PageDataType.CPUID_XF: PageType.CPUID,
 }
-
-
-class LoadRequest(NamedTuple):
-    """Hold what a launch adds to a file.
-
-    `vcpus` is None for as many as the file describes. `reset_state` makes the VMSA of a vCPU that the file
-    does not describe, given SEV_FEATURES; None where no CPU model is known. `kernel_hashes` are those of
-    the kernel that the loader itself is given.
-    """
-
-    vcpus: int | None = None
-    reset_state: Callable[[int], bytes] | None = None
-    kernel_hashes: KernelHashes | None = None
-
-
-class Loaded(NamedTuple):
-    """Hold what a loader made of a file.
-
-    `contexts` is how many VP contexts it took from the file. `policy_given` tells that the file has the
-    policy; else it is the mode's default. `id_blocks` are the launch digests in the file's ID blocks.
-    """
-
-    loader: Loader
-    plan: LaunchPlan
-    vcpus: int
-    contexts: int
-    policy_given: bool
-    id_blocks: tuple[bytes, ...]
-    doubts: tuple[Doubt, ...]
-
-    @property
-    def label(self) -> str:
-        """Return the label of its launch digest; a file has no CPU model."""
-        return f"{self.plan.mode}/{self.loader.name}/-/vcpus{self.vcpus}"
 
 
 def load(file: IgvmFile, loader: Loader, maker: UpdateMaker, request: LoadRequest | None = None) -> Loaded:
@@ -104,10 +66,11 @@ class _Load:
         if request.kernel_hashes is not None and loader.hash_page is None:
             hint = "cloud-hypervisor-kvm does; elsewhere hashes stand in the file or nowhere"
             raise SevbuildError("it writes no kernel hashes of its own", hint=hint)
-        self._platform = self._choose()
+        self._platform = choose_platform(file, loader, request.mode)
         self._mode = PLATFORM_MODES[self._platform.platform_type]
         self._mask = self._platform.compatibility_mask
         self._policy: int | None = None
+        self._kinds = {item.compatibility_mask: item.platform_type for item in file.platforms}
         self._contexts: list[VpContext] = []
         self._id_blocks: list[bytes] = []
         self._areas: dict[int, int] = {}
@@ -125,31 +88,35 @@ class _Load:
             raise SevbuildError("the file has no GUEST_POLICY for its platform")
         if len(self._id_blocks) > 1 and loader.launches:
             raise SevbuildError(f"the file has {len(self._id_blocks)} ID blocks")
-        vcpus, vmsas = self._vcpus()
+        vcpus, last = self._vcpus()
         policy = DEFAULT_POLICIES[self._mode] if self._policy is None else self._policy
-        plan = LaunchPlan(self._mode, policy, None, regions, maker.make(vmsas))
+        plan = LaunchPlan(self._mode, policy, None, regions, maker.make(last))
         if not loader.several_contexts and len(self._contexts) > 1:
             self._doubt("not-established", f"what it makes of {len(self._contexts)} VP contexts")
-        given = self._policy is not None
+        first = self._file.platforms[0]
+        if loader.first_platform and first != self._platform:
+            wanted = self._platform.platform_type.name
+            reason = f"in a debug build, which asserts that {wanted} is the file's first platform"
+            self._doubt("cannot-boot", reason)
         return Loaded(
-            loader, plan, vcpus, len(self._contexts), given, tuple(self._id_blocks), tuple(self._doubts)
+            loader,
+            plan,
+            vcpus,
+            len(self._contexts),
+            plan.vmsas if loader.vmsas_last else self._own(regions),
+            self._policy is not None,
+            tuple(self._id_blocks),
+            tuple(self._doubts),
         )
+
+    def _own(self, regions: Iterable[LaunchUpdate]) -> tuple[LaunchUpdate, ...]:
+        """Return the VMSAs among regions that are those of the platform, by vCPU."""
+        order = {_origin(context): context.vp_index for context in self._contexts}
+        found = [update for update in regions if update.page_type == PageType.VMSA and update.origin in order]
+        return tuple(sorted(found, key=lambda update: order[update.origin]))
 
     def _doubt(self, kind: str, reason: str) -> None:
         self._doubts[Doubt(kind, reason)] = None
-
-    def _choose(self) -> SupportedPlatform:
-        loader = self._loader
-        platforms = self._file.platforms
-        if loader.first_platform:
-            platforms = platforms[:1]
-        by_mode = {PLATFORM_MODES.get(platform.platform_type): platform for platform in platforms}
-        for mode in loader.modes:
-            if mode in by_mode:
-                return by_mode[mode]
-        names = ", ".join(platform.platform_type.name for platform in platforms)
-        first = "first platform is" if loader.first_platform else "platforms are"
-        raise SevbuildError(f"the file's {first} {names}; it takes {', '.join(loader.modes)}")
 
     def _pieces(self) -> Iterator[Piece]:
         """Yield what is launched, in file order, and note everything else."""
@@ -172,11 +139,14 @@ class _Load:
             gpa = self._loader.hash_page or 0
             yield Piece(gpa, PageType.NORMAL, 1, 0, self._hash_page(bytes(PAGE_SIZE)), "kernel hashes")
 
-    def _ours(self, header: PageData | ParameterInsert | SnpIdBlock | GuestPolicy | VpContext) -> bool:
-        return bool(header.compatibility_mask & self._mask)
+    def _ours(self, header: Header) -> bool:
+        """Tell whether a header is for the platform; one without a mask is for all."""
+        return bool(getattr(header, "compatibility_mask", self._mask) & self._mask)
 
     def _check_handled(self, item: Item) -> None:
         kind, handled = header_type(item.header), self._loader.handled
+        if self._loader.filtered and not self._ours(item.header):
+            return
         if isinstance(item.header, UnknownHeader):
             self._doubt(
                 "cannot-boot", "the igvm crate, by which it reads files, refuses unknown optional headers"
@@ -190,23 +160,29 @@ class _Load:
         self._doubt("cannot-boot", f"header {header_name(kind)} stops it")
 
     def _note_policy(self, header: GuestPolicy) -> None:
-        taken = header.policy if self._loader.any_policy else self._ours(header)
-        if self._policy is None and taken:
-            self._policy = header.policy
+        if not self._ours(header):
+            return
+        choice, held = self._loader.policy, self._policy
+        if held is None or choice == "last" or (choice == "nonzero" and not held):
+            # A policy of SEV and SEV-ES has 32 bits, the header's field 64.
+            self._policy = header.policy & (_U64 if self._mode == "snp" else _U32)
 
     def _vp_context(self, header: VpContext) -> Iterator[Piece]:
-        loader = self._loader
-        if not (loader.other_contexts or self._ours(header)) or header.data is None:
-            return
-        if self._mode == "sev" and loader.launches:
+        """Yield the page of a context where it stands, if it is launched there; note those of the platform."""
+        loader, ours = self._loader, self._ours(header)
+        kind = self._kinds[header.compatibility_mask]
+        if ours and self._mode == "sev" and loader.launches:
             raise SevbuildError("a guest of platform SEV has no VP context")
-        self._contexts.append(header)
+        if header.data is None or kind not in VMSA_PLATFORMS or not (ours or loader.other_vmsas):
+            return
+        if ours:
+            self._contexts.append(header)
         if not loader.vmsas_last:
             # An SEV guest has no VMSA; a tool that adds the page all the same adds it as data.
-            kind = PageType.NORMAL if self._mode == "sev" else PageType.VMSA
+            page_type = PageType.NORMAL if self._mode == "sev" else PageType.VMSA
             gpa = header.gpa if loader.vmsa_gpa is None else loader.vmsa_gpa
-            origin = f"vp context {header.vp_index}"
-            yield Piece(gpa, kind, 1, 0, data_bytes(header.data), origin, vp_index=header.vp_index)
+            origin = _origin(header) if ours else f"{PLATFORM_MODES[kind]} {_origin(header)}"
+            yield Piece(gpa, page_type, 1, 0, data_bytes(header.data), origin)
 
     def _insert(self, header: ParameterInsert) -> Iterator[Piece]:
         if not self._ours(header):
@@ -231,7 +207,11 @@ class _Load:
         if header.flags & PageFlags.IS_2MB_PAGE:
             per_page = loader.huge_pages if not item.data_offset else 1 if loader.huge_data else None
             if per_page is None:
-                raise SevbuildError(f"header {item.place.number}: what it makes of a 2 MiB page is not known")
+                # Who knows the empty ones and not these stops at them: igvmmeasure asserts 2 MiB of data.
+                what = "a 2 MiB page with 4 KiB of data stops it"
+                if loader.huge_pages is None:
+                    what = "what it makes of a 2 MiB page is not known"
+                raise SevbuildError(f"header {item.place.number}: {what}")
             pages *= per_page
         likeness = (
             int(header.flags),
@@ -249,13 +229,10 @@ class _Load:
             yield from self._with_hashes(piece, header, area)
 
     def _with_hashes(self, piece: Piece, header: PageData, area: int) -> Iterator[Piece]:
-        """Yield a run of pages with the kernel hashes written into one of them."""
+        """Yield a run of pages with the kernel hashes written into one, which then is of type normal."""
         before = (area - piece.gpa) // PAGE_SIZE
-        if piece.page_type not in (PageType.NORMAL, PageType.ZERO):
-            reason = (
-                f"the page at {area:#x} is of type {piece.page_type.label}: the hashes would not be measured"
-            )
-            raise SevbuildError(reason)
+        if piece.page_type == PageType.CPUID:
+            raise SevbuildError(f"the page at {area:#x} is of type cpuid: it writes no hashes into that")
         step = PAGE_SIZE if piece.offset else 0
         page = bytes(PAGE_SIZE)
         if isinstance(header.data, tuple):
@@ -334,7 +311,7 @@ class _Load:
             context = contexts.get(index)
             if context is not None and context.data is not None:
                 page, features = measured_context(context, self._loader, self._mode, features)
-                origin = f"vp context {index}"
+                origin = _origin(context)
                 gpa = context.gpa
             elif not self._loader.reset_state:
                 raise SevbuildError(f"the file does not describe vCPU {index}: how it starts is not known")
@@ -347,6 +324,10 @@ class _Load:
                 page, origin, gpa = self._request.reset_state(features), f"reset state {index}", 0
             gpa = gpa if self._loader.vmsa_gpa is None else self._loader.vmsa_gpa
             yield Piece(gpa, PageType.VMSA, 1, 0, page, origin)
+
+
+def _origin(context: VpContext) -> str:
+    return f"vp context {context.vp_index}"
 
 
 def _buffered(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -25,19 +25,20 @@ class Loader(NamedTuple):
 
     `modes`: what it launches or measures, strongest first.
     `launches`: it starts guests; else it only measures files.
-    `first_platform`: it takes the file's first platform, which must be of one of its modes; else the
-    strongest of its modes that the file has.
+    `filtered`: its reader leaves out the headers of other platforms; else it meets them all.
+    `first_platform`: a debug build stops where the file's first platform is another than the one it takes.
     `needs_policy`: it refuses a platform without GUEST_POLICY.
-    `any_policy`: it takes the first policy that is not zero, whatever its mask.
+    `policy`: which GUEST_POLICY of its platform it takes: the `first`, the first `nonzero` or the `last`.
     `zero_page`: the type of a normal page without data.
     `shared_launched`: it takes a shared page for a private one; else it leaves it out.
     `insert_pages`: how many pages of an inserted parameter area are launched, None for all.
     `huge_pages`: how many 4 KiB pages an empty page with the 2 MiB flag is, None where that is not known.
-    `huge_data`: it takes such a page with data for one of 4 KiB; else that is not known.
+    `huge_data`: it takes such a page with data for one of 4 KiB; else it stops, or `huge_pages` is None too.
     `order`: `file`, `gpa` (stable, VMSAs included) or `buffered` (pages wait until their run ends, other
     directives act at once).
     `vmsas_last`: one VMSA a vCPU after everything else, in the order of vCPUs; else in their places.
-    `other_contexts`: it takes the contexts of all platforms.
+    `other_vmsas`: it takes the VMSAs of every platform that has them, SNP and SEV-ES, in every mode. A context
+    that is no VMSA (NATIVE, SEV) no loader takes.
     `vmsa_gpa`: where VMSAs are measured, None for where the file says.
     `vmsa_gpa_checked`: it refuses a context at any other place.
     `vmsa_fields`: the registers it takes from a context, and it refuses one with others set; None for all.
@@ -57,9 +58,10 @@ class Loader(NamedTuple):
     source: str
     modes: tuple[str, ...] = ("snp",)
     launches: bool = True
+    filtered: bool = False
     first_platform: bool = False
     needs_policy: bool = False
-    any_policy: bool = False
+    policy: str = "first"
     zero_page: PageType = PageType.NORMAL
     shared_launched: bool = True
     insert_pages: int | None = None
@@ -67,7 +69,7 @@ class Loader(NamedTuple):
     huge_data: bool = False
     order: str = "file"
     vmsas_last: bool = False
-    other_contexts: bool = False
+    other_vmsas: bool = False
     vmsa_gpa: int | None = None
     vmsa_gpa_checked: bool = False
     vmsa_fields: frozenset[str] | None = None
@@ -101,7 +103,7 @@ _IGVMMEASURE = Loader(
     launches=False,
     insert_pages=1,
     huge_pages=512,
-    other_contexts=True,
+    other_vmsas=True,
     sev_zero_pages=False,
     sev_unmeasured=True,
 )
@@ -156,6 +158,7 @@ _QEMU = Loader(
     "QEMU with KVM",
     "QEMU 10.2.50 (2026-02) backends/igvm.c, target/i386/sev.c, target/i386/igvm.c",
     modes=("snp", "sev-es", "sev"),
+    policy="last",
     order="buffered",
     vmsas_last=True,
     vmsa_gpa=KVM_VMSA_GPA,
@@ -202,8 +205,9 @@ _CLOUD_HYPERVISOR_KVM = Loader(
     "cloud-hypervisor-kvm",
     "Cloud Hypervisor with KVM",
     _CLOUD_HYPERVISOR_SOURCE,
+    filtered=True,
     first_platform=True,
-    any_policy=True,
+    policy="nonzero",
     zero_page=PageType.ZERO,
     vmsas_last=True,
     vmsa_gpa=KVM_VMSA_GPA,
@@ -216,8 +220,9 @@ _CLOUD_HYPERVISOR_MSHV = Loader(
     "cloud-hypervisor-mshv",
     "Cloud Hypervisor with Microsoft's hypervisor",
     _CLOUD_HYPERVISOR_SOURCE,
+    filtered=True,
     first_platform=True,
-    any_policy=True,
+    policy="nonzero",
     insert_pages=1,
     order="gpa",
     handled=_CLOUD_HYPERVISOR_HANDLED,

@@ -75,7 +75,7 @@ class Piece(NamedTuple):
 
     Contents are `page`, or lie at `offset` of the file, or are zeros. `number` is the header's, and
     `follows` are the header number and the likeness that a next piece must have to be buffered with this
-    one. `vp_index` counts for VMSAs.
+    one.
     """
 
     gpa: int
@@ -86,7 +86,6 @@ class Piece(NamedTuple):
     origin: str
     number: int = -1
     likeness: tuple[int, ...] = ()
-    vp_index: int = -1
 
 
 class UpdateMaker:

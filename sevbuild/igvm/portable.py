@@ -9,18 +9,19 @@ from sevbuild.igvm.context import measured_context
 from sevbuild.igvm.file import IgvmFile
 from sevbuild.igvm.headers import (
     PAGE_SIZE,
+    VMSA_PLATFORMS,
     HeaderType,
     PageData,
     PageDataType,
     PageFlags,
     ParameterArea,
     ParameterInsert,
-    PlatformType,
     SupportedPlatform,
     VpContext,
 )
 from sevbuild.igvm.layouts import header_name, header_type
 from sevbuild.igvm.loaders import KVM_VMSA_GPA, LOADERS
+from sevbuild.igvm.platforms import PLATFORM_MODES
 from sevbuild.igvm.scan import Item
 from sevbuild.igvm.source import data_bytes
 
@@ -33,7 +34,6 @@ _RANKS: dict[int, int] = {
     HeaderType.PAGE_DATA: 2,
     HeaderType.VP_CONTEXT: 3,
 }
-_VMSA_MODES = {PlatformType.SEV_SNP: "snp", PlatformType.SEV_ES: "sev-es"}
 _HANDLED = frozenset.intersection(
     *(loader.handled for loader in LOADERS.values() if loader.handled is not None)
 )
@@ -48,16 +48,18 @@ class Breach(NamedTuple):
 
 
 class _Check:
-    def __init__(self, platforms: list[SupportedPlatform]) -> None:
+    """Hold one measured platform against the rules; it sees the headers that are for it, in file order."""
+
+    def __init__(self, platform: SupportedPlatform) -> None:
         self.breaches: dict[str, Breach] = {}
-        self.platforms = {platform.compatibility_mask: platform.platform_type for platform in platforms}
-        self.sev = bool({PlatformType.SEV, PlatformType.SEV_ES} & set(self.platforms.values()))
+        self.platform = platform
+        self.mode = PLATFORM_MODES[platform.platform_type]
         self.rank = 0
         self.next_gpa = 0
         self.first_page: int | None = None
         self.inserts: list[tuple[int, int, int]] = []
         self.areas: dict[int, int] = {}
-        self.contexts: dict[int, list[int]] = {}
+        self.contexts: list[int] = []
         self.features = 0
 
     def breach(self, key: str, rule: str, reason: str, number: int) -> None:
@@ -71,8 +73,6 @@ class _Check:
             reason = f"{header_name(kind)} stands after headers that should follow it"
             self.breach(f"order {rank}", "order", reason, number)
         self.rank = max(rank, self.rank)
-        if kind not in _HANDLED and kind != HeaderType.SUPPORTED_PLATFORM:
-            self.breach("handled", "directives", f"{header_name(kind)} stops a loader", number)
         if isinstance(header, PageData):
             self.pages(header, item)
         elif isinstance(header, ParameterArea):
@@ -98,24 +98,19 @@ class _Check:
         if header.data is None and header.data_type == PageDataType.NORMAL and not flags:
             reason = "a page of zeros has no data: loaders differ in its page type"
             self.breach("zero", "zero pages", reason, number)
-
         if header.data_type == PageDataType.CPUID_XF:
             self.breach("xf", "directives", "a page of type CPUID_XF stops a loader", number)
-        if self.sev and flags & PageFlags.UNMEASURED:
+        if self.mode != "snp" and flags & PageFlags.UNMEASURED:
             reason = "an unmeasured page: in SEV and SEV-ES only igvmmeasure adds it"
             self.breach("unmeasured", "page flags", reason, number)
 
     def context(self, header: VpContext, number: int) -> None:
-        seen = self.contexts.setdefault(header.compatibility_mask, [])
-        if header.vp_index != len(seen):
-            reason = f"VP context {header.vp_index} is number {len(seen)} of its platform"
+        if header.vp_index != len(self.contexts):
+            reason = f"VP context {header.vp_index} is number {len(self.contexts)} of its platform"
             self.breach("contexts", "VP contexts", reason, number)
-        seen.append(header.vp_index)
-        if len(self.contexts) > 1:
-            reason = "contexts of several platforms: igvmmeasure adds them all"
-            self.breach("platforms", "platforms", reason, number)
-        mode = _VMSA_MODES.get(self.platforms[header.compatibility_mask])
-        if mode is None or header.data is None:
+        self.contexts.append(header.vp_index)
+        if self.mode == "sev":
+            self.breach("sev", "VP contexts", "a guest of platform SEV has none: QEMU refuses it", number)
             return
         if header.gpa != KVM_VMSA_GPA:
             reason = (
@@ -124,11 +119,11 @@ class _Check:
             self.breach("gpa", "VP contexts", reason, number)
             return
         try:
-            page, self.features = measured_context(header, LOADERS["qemu"], mode, self.features)
+            page, self.features = measured_context(header, LOADERS["qemu"], self.mode, self.features)
         except SevbuildError as error:
             self.breach("context", "VP contexts", f"{error.message}: QEMU refuses it", number)
         else:
-            if page != data_bytes(header.data):
+            if header.data is not None and page != data_bytes(header.data):
                 reason = f"QEMU measures other registers than VP context {header.vp_index} has"
                 self.breach("registers", "VP contexts", reason, number)
 
@@ -143,14 +138,33 @@ class _Check:
 
 
 def portable_breaches(file: IgvmFile) -> list[Breach]:
-    """Return where a file that was read breaks the rules, by header; none means one digest everywhere."""
-    platforms = file.platforms
-    check = _Check(platforms)
+    """Return where a file that was read breaks the rules, by header; none means one digest everywhere.
+
+    Of several platforms each is held against the rules by itself: a loader takes one of them.
+    """
+    checks = [_Check(platform) for platform in file.platforms if platform.platform_type in PLATFORM_MODES]
+    found: dict[str, Breach] = {}
+    if not checks:
+        found["none"] = Breach("platforms", "the file has no platform that is measured here", 0)
+    vmsas: dict[int, int] = {}
     for item in file.items():
-        check.header(item)
-    check.finish()
-    kinds = [platform.platform_type for platform in platforms]
-    if PlatformType.SEV_SNP in kinds[1:]:
-        reason = f"the first platform is {kinds[0].name}, and some loaders take no other"
-        check.breach("first", "platforms", reason, 0)
-    return sorted(check.breaches.values(), key=lambda breach: (breach.header, breach.rule))
+        header, number = item.header, item.place.number
+        kind, mask = header_type(header), getattr(header, "compatibility_mask", None)
+        if kind not in _HANDLED and kind != HeaderType.SUPPORTED_PLATFORM:
+            # Whatever platform it is for: QEMU meets every header.
+            found.setdefault("handled", Breach("directives", f"{header_name(kind)} stops a loader", number))
+        for check in checks:
+            ours = check.platform.compatibility_mask
+            if mask is None or mask & ours:
+                check.header(item)
+                if isinstance(header, VpContext) and check.platform.platform_type in VMSA_PLATFORMS:
+                    vmsas.setdefault(ours, number)
+    if len(vmsas) > 1:
+        reason = "VMSAs of several platforms: igvmmeasure adds them all, in every mode"
+        found["vmsas"] = Breach("platforms", reason, max(vmsas.values()))
+    for check in checks:
+        check.finish()
+        for key, breach in check.breaches.items():
+            # What several platforms break is said once, where it is broken first.
+            found[key] = min(found.get(key, breach), breach, key=lambda breach: breach.header)
+    return sorted(found.values(), key=lambda breach: (breach.header, breach.rule))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from sevbuild.igvm.headers import (
     PAGE_SIZE,
+    VMSA_PLATFORMS,
     CcaPolicy,
     CorimData,
     ErrorRange,
@@ -38,6 +39,7 @@ from sevbuild.igvm.layouts import (
     header_name,
     header_type,
 )
+from sevbuild.igvm.native_context import NATIVE_CONTEXT_SIZE
 from sevbuild.igvm.scan import IgvmError, Item, Place
 from sevbuild.igvm.source import data_bytes, data_size
 
@@ -47,9 +49,8 @@ _KINDS_LIMIT = 32
 _AREA_LIMIT = 1 << 32  # sizes and offsets of a file are u32: no more contents can stand in one
 _U64 = 1 << 64
 _HUGE_PAGE = 2 << 20
-_NATIVE_CONTEXT = 0xE8  # IgvmNativeVpContextX64; the rest of its page is zero
+_NO_REGISTERS = 4  # a count of zero, and nothing after it
 _NO_BOUNDARY = (PlatformType.NATIVE, PlatformType.VSM_ISOLATION)
-_VMSA_PLATFORMS = (PlatformType.SEV_SNP, PlatformType.SEV_ES)
 _PARAMETER_BYTES = {HeaderType.VP_COUNT_PARAMETER: 4, HeaderType.ENVIRONMENT_INFO_PARAMETER: 4}
 
 
@@ -316,11 +317,15 @@ class Rules:
         if header.data is None:
             self._refuse(header, place, "it has no data")
         self._within(header, place, item.data_offset, data_size(header.data))
-        if kind in _VMSA_PLATFORMS:
+        if kind == PlatformType.VSM_ISOLATION and data_size(header.data) == _NO_REGISTERS:
+            self._refuse(header, place, "it has no registers")
+        if kind in VMSA_PLATFORMS:
             self._aligned(header, place, PAGE_SIZE, "gpa")
         elif header.gpa:
             self._refuse(header, place, f"a context of platform {kind.name} has no GPA")
-        if kind in (PlatformType.NATIVE, PlatformType.SEV) and any(data_bytes(header.data)[_NATIVE_CONTEXT:]):
+        if kind in (PlatformType.NATIVE, PlatformType.SEV) and any(
+            data_bytes(header.data)[NATIVE_CONTEXT_SIZE:]
+        ):
             self._refuse(header, place, "bytes after the native context are set")
         if header.reserved:
             self._warnings.add("reserved bytes of VP_CONTEXT are set", place)

@@ -18,7 +18,10 @@ from sevbuild.igvm.headers import (
     PageData,
     PageDataType,
     PageFlags,
+    PlatformType,
+    SupportedPlatform,
     UnknownHeader,
+    VpContext,
 )
 from sevbuild.igvm.layouts import (
     content_size,
@@ -35,6 +38,7 @@ _PAGE = Struct("<IIQIIIHH")  # a TLV header of PAGE_DATA and its content
 _PAGE_LENGTH = 24
 _FLAGS = 7
 _UNKNOWN_LIMIT = 16 << 20
+_COUNT, _REGISTER = 4, 32  # VbsVpContextHeader, a u32, and VbsVpContextRegister (microsoft/igvm igvm_defs)
 
 
 class Place(NamedTuple):
@@ -73,6 +77,7 @@ def scan_headers(source: ByteSource, start: int, end: int) -> Iterator[Item]:
     """
     index, at = 0, start
     window, base = b"", start
+    vsm: set[int] = set()
     while at < end:
         if at - base + PAGE_SIZE > len(window) and base + len(window) < end:
             base, window = at, source.read(at, min(_WINDOW, end - at))
@@ -103,7 +108,8 @@ def scan_headers(source: ByteSource, start: int, end: int) -> Iterator[Item]:
         body = window[local + _TLV.size : local + step]
         if len(body) < step - _TLV.size:
             body = source.read(at + _TLV.size, step - _TLV.size)
-        yield _single(source, number, body[:length], body[length:], place)
+        item = _single(source, number, body[:length], body[length:], place)
+        yield _sized(source, item, vsm)
         index += 1
         at += step
 
@@ -130,6 +136,24 @@ def _single(source: ByteSource, number: int, content: bytes, padding: bytes, pla
     except ValueError as error:
         raise IgvmError(header_name(number), place, str(error)) from None
     return Item(place, header, 1, found)
+
+
+def _sized(source: ByteSource, item: Item, vsm: set[int]) -> Item:
+    """Return an item with the size that the data of its VP context has.
+
+    `vsm` collects the masks of VSM platforms: their contexts are as many registers as they count, with no
+    padding after them. Every other context is a page.
+    """
+    header = item.header
+    if isinstance(header, SupportedPlatform) and header.platform_type == PlatformType.VSM_ISOLATION:
+        vsm.add(header.compatibility_mask)
+    if not isinstance(header, VpContext) or header.compatibility_mask not in vsm or not item.data_offset:
+        return item
+    count = 0
+    if item.data_offset + _COUNT <= source.size:
+        count = int.from_bytes(source.read(item.data_offset, _COUNT), "little")
+    data = DataRange(source, item.data_offset, _COUNT + _REGISTER * count)
+    return item._replace(header=header._replace(data=data))
 
 
 def _page_run(source: ByteSource, window: bytes, local: int, place: Place) -> Item:

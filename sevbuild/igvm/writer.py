@@ -18,6 +18,7 @@ from sevbuild.igvm.headers import (
     Header,
     PageData,
     ParameterArea,
+    PlatformType,
     UnknownHeader,
     VpContext,
 )
@@ -71,8 +72,15 @@ def write_igvm(file: IgvmFile) -> bytes:
     start = fixed_size + len(gap)
     data = _FileData(start + size)
     section = bytearray()
+    vsm = [
+        platform.compatibility_mask
+        for platform in file.platforms
+        if platform.platform_type == PlatformType.VSM_ISOLATION
+    ]
     for index, header in enumerate(file.headers):
-        section += _encode(header, data, Place(index, start + len(section)))
+        # A context of registers has its own length; what any other platform has is a page.
+        page = not (isinstance(header, VpContext) and header.compatibility_mask in vsm)
+        section += _encode(header, data, Place(index, start + len(section)), page=page)
     if data.end >= _U32:
         raise IgvmError("file data", None, f"{data.end} bytes; a file has less than 4 GiB")
     extension = b""
@@ -91,7 +99,7 @@ def _step(header: Header) -> int:
     return _TLV.size + ((size or 0) + 7 & ~7)
 
 
-def _encode(header: Header, data: _FileData, place: Place) -> bytes:
+def _encode(header: Header, data: _FileData, place: Place, *, page: bool) -> bytes:
     name = header_name(header_type(header))
     offset = size = 0
     padding = b""
@@ -101,7 +109,7 @@ def _encode(header: Header, data: _FileData, place: Place) -> bytes:
         room = size
         if isinstance(header, ParameterArea):
             room = header.number_of_bytes
-        elif not isinstance(header, CorimData):
+        elif page and not isinstance(header, CorimData):
             room = PAGE_SIZE
         if size > room:
             raise IgvmError(name, place, f"{size} bytes of data; it holds {room}")

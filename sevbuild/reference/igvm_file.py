@@ -12,12 +12,9 @@ from sevbuild.guest.foreign import (
     ForeignMeasured,
     GivenKernel,
 )
-from sevbuild.igvm.load import Loaded
+from sevbuild.igvm.loaded import Loaded
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
-from sevbuild.launch.page_type import PageType
-from sevbuild.launch.region_data import chunks
 from sevbuild.reference.model import NO_CPU, Input, ReferenceValues, Value
-from sevbuild.vcpu.save_area import parse_vmsa
 
 __all__ = ["file_value", "file_values", "measure_again"]
 
@@ -45,10 +42,7 @@ def file_value(
 ) -> Value:
     """Return the value of one loader; `signature` and `kernel` are in it where the loader took them."""
     loaded, plan = item.loaded, item.plan
-    vmsas = [update for update in plan.updates if update.page_type == PageType.VMSA]
-    features = None
-    if vmsas and vmsas[0].data is not None:
-        features = parse_vmsa(b"".join(chunks(vmsas[0].data)))["sev_features"]
+    vmsas, features = loaded.vmsas, loaded.guest_features
     gpas = sorted({update.gpa for update in vmsas}) if plan.mode == "snp" else []
     hashes = any(update.origin == "kernel hashes" for update in plan.regions)
     reset = any(update.origin.startswith("reset state") for update in vmsas)
@@ -59,7 +53,7 @@ def file_value(
         cpu=NO_CPU,
         signature=signature if reset else None,
         vcpus=loaded.vcpus,
-        guest_features=features if isinstance(features, int) else None,
+        guest_features=features,
         policy=plan.policy,
         kernel_hashes=hashes,
         cmdline=_text(kernel.cmdline) if hashes and kernel is not None else None,
@@ -107,6 +101,7 @@ def measure_again(values: ReferenceValues, file: ForeignFile) -> ReferenceValues
 def _load(values: ReferenceValues, value: Value, file: ForeignFile) -> Loaded:
     launch = ForeignLaunch(
         loaders=(value.profile,),
+        mode=value.mode,
         vcpus=value.vcpus if 1 <= value.vcpus <= MAX_VCPUS else None,
         model="" if value.signature is None else hex(value.signature),
         kernel_hashes=_hashes(values, value) if value.kernel_hashes else None,

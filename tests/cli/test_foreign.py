@@ -191,6 +191,7 @@ def test_flags_of_the_other_kind(portable: Path, tmp_path: Path) -> None:
         assert result.status == 2
         assert "--vcpus is for IGVM files" in result.err
         assert "vcpu.count" in result.err
+        assert "--mode is for IGVM files" in run(verb, hello, "--mode", "snp").err
     assert run("measure", tmp_path / "missing", "--loader", "qemu").status == 2
 
 
@@ -202,6 +203,38 @@ def test_a_file_that_is_not_valid(portable: Path) -> None:
         result = run(verb, portable)
         assert result.status == 2
         assert "guest.toml: fixed header at 0x14: the checksum is" in result.err
+
+
+def test_a_file_of_several_platforms(tmp_path: Path) -> None:
+    platforms = [
+        SupportedPlatform(4, 0, PlatformType.SEV_ES),
+        SNP,
+        SupportedPlatform(8, 0, PlatformType.NATIVE),
+    ]
+    contexts: list[Header] = [BSP, VpContext(0xFFFFFFFFF000, 4, build_vmsa({"rip": 0xFFF0}), 0)]
+    pages: list[Header] = [PageData(0x1000, 15, b"\1"), PageData(0x2000, 4, b"\2")]
+    path = _file(tmp_path, *platforms, POLICY, GuestPolicy(5, 4), *pages, *contexts)
+    strongest = run("measure", path, "--loader", "qemu")
+    assert "platforms for snp, sev-es: each loader takes the strongest it knows" in strongest.err
+    assert "--mode snp|sev-es picks one" in strongest.err
+    assert run("measure", path, "--loader", "qemu", "--mode", "snp") == strongest._replace(err="")
+    weaker = run("measure", path, "--mode", "sev-es", "-f", "json")
+    values = {value["profile"]: value for value in json.loads(weaker.out)["values"]}
+    assert sorted(values) == ["igvmmeasure", "igvmmeasure-native-zero", "qemu"]
+    assert {value["mode"] for value in values.values()} == {"sev-es"}
+    assert values["qemu"]["policy"] == "0x5"
+    assert "cloud-hypervisor-kvm: note: takes no such file: it takes snp, not sev-es" in weaker.err
+    published = tmp_path / "values.json"
+    published.write_text(weaker.out)
+    assert run("verify", published, "--against", path).status == 0
+    text = run("inspect", path, "--mode", "sev-es").out
+    assert "as sev-es; the file has platforms for snp, sev-es, and --mode picks one" in text
+    assert "refused: it takes snp, not sev-es" in text
+    for mode, reason in (("sev", "it has snp, sev-es"), ("sev-spn", "one of snp, sev-es, sev")):
+        result = run("measure", path, "--mode", mode)
+        assert result.status == 2
+        assert f"--mode {mode}: " in result.err
+        assert reason in result.err
 
 
 def test_a_file_that_nobody_takes(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from sevbuild.igvm.headers import (
     SupportedPlatform,
     VpContext,
 )
-from sevbuild.igvm.load import LoadRequest, load
+from sevbuild.igvm.load import load
+from sevbuild.igvm.loaded import LoadRequest
 from sevbuild.igvm.loaders import LOADERS
 from sevbuild.igvm.pages import UpdateMaker
 from sevbuild.igvm.portable import portable_breaches
@@ -249,7 +250,7 @@ def test_a_ready_file_brings_its_policy(tmp_path: Path) -> None:
     for launch, message in (
         ({"policy": 0x30000}, "the file's policy is 0xb0000, the manifest's 0x30000"),
         ({"guest-features": 0x21}, "the file's guest features are 0x1"),
-        ({"mode": "sev-es"}, "launches the file as snp"),
+        ({"mode": "sev-es"}, "ready.igvm has no platform for mode sev-es"),
     ):
         with pytest.raises(SevbuildError, match=message):
             guest_of(tmp_path, launch={"profile": "qemu-igvm", **launch}, **tables)

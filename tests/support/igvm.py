@@ -133,6 +133,9 @@ def _vp_context(draw: st.DrawFn, platform: SupportedPlatform, gpa: int) -> Heade
     if kind == PlatformType.TDX:
         return None
     page = (_chunk(draw) or bytes(4096))[:64].ljust(4096, b"\0")
+    if kind == PlatformType.VSM_ISOLATION:
+        count = draw(st.integers(1, 3))
+        page = count.to_bytes(4, "little") + _bytes(draw, 32 * count)
     padding = draw(st.sampled_from([bytes(4), b"0000"]))
     where = gpa if kind in VMSA_PLATFORMS else 0
     return VpContext(where, platform.compatibility_mask, page, draw(_U16), 0, padding)
