@@ -87,12 +87,15 @@ def _pairs(measured: Sequence[ForeignMeasured]) -> list[tuple[str, str]]:
 
 
 def _selection(options: ForeignOptions, patterns: Sequence[str]) -> Selection:
-    """Return what `--loader`, `--vcpus` and `--target` narrow a run to."""
+    """Return what `--loader`, `--mode`, `--vcpus` and `--target` narrow a run to."""
     wanted: dict[str, list[str]] = {}
     flags = [f"--target {pattern}" for pattern in patterns]
     if options.loader and "all" not in options.loader:
         wanted["profile"] = options.loader
         flags += [f"--loader {name}" for name in options.loader]
+    if options.mode is not None:
+        wanted["mode"] = [options.mode]
+        flags.append(f"--mode {options.mode}")
     if options.vcpus is not None:
         wanted["vcpus"] = [str(options.vcpus)]
         flags.append(f"--vcpus {options.vcpus}")

@@ -227,6 +227,12 @@ def test_a_file_of_several_platforms(tmp_path: Path) -> None:
     published = tmp_path / "values.json"
     published.write_text(weaker.out)
     assert run("verify", published, "--against", path).status == 0
+    both = tmp_path / "both.json"
+    (tmp_path / "snp.json").write_text(run("measure", path, "-f", "json").out)
+    assert run("merge", published, tmp_path / "snp.json", "-o", both).status == 0
+    for mode in ("snp", "sev-es"):
+        assert run("measure", path, "--mode", mode, "--expect", both).status == 0
+    assert run("measure", path, "--expect", both).status == 1
     text = run("inspect", path, "--mode", "sev-es").out
     assert "as sev-es; the file has platforms for snp, sev-es, and --mode picks one" in text
     assert "refused: it takes snp, not sev-es" in text
