@@ -6,6 +6,7 @@ import typer
 
 from sevbuild.cli.options import check_format
 from sevbuild.cli.report import print_line
+from sevbuild.errors import SevbuildError
 
 __all__ = ["register"]
 
@@ -18,7 +19,9 @@ def register(app: typer.Typer) -> None:
         old: str = typer.Argument(
             ..., metavar="OLD", help="reference-values.json, release or bundle as it was."
         ),
-        new: str = typer.Argument(..., metavar="NEW", help="The same as it is."),
+        new: str = typer.Argument(
+            "", metavar="[NEW]", help="The same as it is; absent, OLD has both releases.", show_default=False
+        ),
         release: str = typer.Option(
             "", "--release", metavar="OLD[..NEW]", help="Of a document of several releases, these."
         ),
@@ -34,8 +37,11 @@ def register(app: typer.Typer) -> None:
         from sevbuild.reference.releases import at_release
 
         check_format(fmt, ("table", "json"))
-        sides = [read_values(path)[1] for path in (old, new)]
         before, _, after = release.partition("..")
+        if not new and not (before and after):
+            hint = "`--release OLD..NEW` names two releases of one document"
+            raise SevbuildError("diff needs NEW", hint=hint)
+        sides = [read_values(path)[1] for path in (old, new or old)]
         wanted = (before, after or before)
         comparison = compare_values(
             *(at_release(side, version or side.version) for side, version in zip(sides, wanted, strict=True))
