@@ -136,8 +136,8 @@ def test_ranges_of_releases(tmp_path: Path) -> None:
     same = run("diff", tmp_path / "all.json", tmp_path / "all.json", "--release", "1.0..1.1")
     assert run("diff", "--release", "1.0..1.1", tmp_path / "all.json") == same
     for words in ([], ["--release", "1.0"], ["--release", "1.0.."], ["--release", "..1.1"]):
-        alone = run("diff", tmp_path / "all.json", *words)
-        assert (alone.status, "diff needs NEW" in alone.err) == (2, True)
+        one_side = run("diff", tmp_path / "all.json", *words)
+        assert (one_side.status, "diff needs NEW" in one_side.err) == (2, True)
     assert same.out == "guest.version: 1.0 -> 1.1\n2 targets: 2 equal\nsame launch values\n"
     absent = run("diff", tmp_path / "all.json", one, "--release", "9..1.0")
     assert "has no release '9'" in absent.err
