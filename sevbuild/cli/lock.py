@@ -6,7 +6,7 @@ import typer
 
 from sevbuild.cli.options import DEFAULT_MANIFEST, MANIFESTS, OFFLINE, SETTINGS, network, read_settings
 from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
-from sevbuild.cli.report import print_data, print_error
+from sevbuild.cli.report import print_data, print_error, print_notices
 from sevbuild.errors import SevbuildError
 
 __all__ = ["register"]
@@ -75,6 +75,7 @@ def _lock(
     guest.check_inputs()
     if held is not None:
         held(guest, guest.targets, everything=True)
+        print_notices(held.unheld(guest.targets), quiet=False)
     elif path == "-":
         print_data(lock_text(guest))
     else:

@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from sevbuild import __version__
-from sevbuild.errors import MismatchError, SevbuildError
+from sevbuild.errors import MismatchError, Notice, SevbuildError
 from sevbuild.fs import read_text
 from sevbuild.guest.guest import Guest
 from sevbuild.guest.lock_changes import lock_changes
+from sevbuild.guest.unheld import unheld_settings
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.lock import Lock, LockedInput, decode_lock, encode_lock
@@ -50,6 +51,7 @@ class LockCheck:
         self, manifest: str, *, path: str = "", settings: Sequence[str] = (), frozen: bool = False
     ) -> None:
         self.path = path or lock_path(manifest)
+        self._settings = tuple(settings)
         words = ["sevbuild", "lock", manifest]
         words += ["-o", path] if path else []
         for setting in settings:
@@ -77,6 +79,12 @@ class LockCheck:
             details += [f"and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else []
             message = f"{self.path} is stale, {len(changes)} changes:"
             raise MismatchError(message, hint=self._refresh, details=details)
+        guest.notices.extend(self.unheld(targets))
+
+    def unheld(self, targets: Sequence[Target]) -> list[Notice]:
+        """Return a warning for each setting that the lock does not hold these targets to."""
+        labels = all(target.label in self._lock.cmdlines for target in targets)
+        return unheld_settings(self._settings, self.path, labels=labels)
 
 
 def resolve_lock(guest: Guest, targets: Sequence[Target], *, everything: bool = False) -> Lock:

@@ -80,8 +80,10 @@ class Document:
         return self.source, nearest(self._lines, path), path
 
     def where(self, path: str) -> str:
-        """Return `guest.toml:12` for the value at decoded `path`."""
-        source, line, _ = self.place(path)
+        """Return `guest.toml:12` for the value at decoded `path`, `--set vcpu.count` for one that was set."""
+        source, line, path = self.place(path)
+        if source == "--set":
+            return f"--set {path}"
         return source if line is None else f"{source}:{line}"
 
     def fault(self, path: str, message: str, hint: str | None = None) -> None:

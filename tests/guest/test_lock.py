@@ -17,6 +17,7 @@ from sevbuild.errors import FaultsError
 from sevbuild.guest import inputs
 from sevbuild.guest.guest import load_guest
 from sevbuild.guest.locking import resolve_lock
+from sevbuild.guest.unheld import unheld_settings
 from sevbuild.manifest.lock import ROLES, Lock, LockedInput, decode_lock, encode_lock
 from sevbuild.manifest.profile_digest import profile_digest
 from sevbuild.manifest.profiles import load_profile, profile_names
@@ -515,3 +516,31 @@ def test_inputs_by_url_are_bundled_and_published(folder: Path, server: Server, i
     published = run("publish", "-q", path, "-o", folder / "release")
     assert published.status == 0, published.err
     assert server.url not in (folder / "release" / "reference-values.json").read_text()
+
+
+def test_what_settings_a_lock_holds() -> None:
+    held = [
+        "firmware.path=x",
+        "matrix[3].firmware.url=x",
+        "kernel.cmdlines.debug=x",
+        "initrd.path[0]=x",
+        "variables.x=1",
+        "vcpu.signature=1",
+        "launch.profile=ec2",
+    ]
+    assert unheld_settings(held, "guest.lock", labels=False) == []
+    unheld = ["vcpu.count=1", "launch.mode=snp", "matrix[0].launch.policy=1", "kernel={}", "launch.policy=1"]
+    found = unheld_settings([*unheld, "launch.policy=2"], "guest.lock", labels=False)
+    assert [notice.where for notice in found] == [f"--set {setting.partition('=')[0]}" for setting in unheld]
+    assert len(unheld_settings(unheld, "guest.lock", labels=True)) == 3
+
+
+def test_a_count_that_labels_hold_is_no_gap(tmp_path: Path) -> None:
+    (tmp_path / "OVMF.fd").write_bytes(make_firmware(size=0x4000, sections=SECTIONS))
+    (tmp_path / "kernel").write_bytes(b"kernel")
+    kernel = {"path": "kernel", "hashes": False}
+    manifest = write_manifest(tmp_path, firmware={"path": "OVMF.fd"}, kernel=kernel)
+    assert run("lock", manifest, "--set", "vcpu.count=2").status == 0
+    result = run("measure", "--locked", manifest, "--set", "vcpu.count=2")
+    assert (result.status, "--set" in result.err) == (0, False)
+    assert run("measure", "--locked", manifest, "--set", "vcpu.count=3").status == 1

@@ -1,0 +1,65 @@
+"""What `--set` changes and no lock holds: policy, features, counts, and whatever else the manifest itself says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sevbuild.errors import Notice
+from sevbuild.manifest.settings import Step, path_steps
+
+__all__ = ["unheld_settings"]
+
+_HELD = (
+    "launch.profile",
+    "firmware.path",
+    "firmware.url",
+    "firmware.seed",
+    "firmware.sha256",
+    "igvm.path",
+    "igvm.sha256",
+    "svsm.path",
+    "svsm.url",
+    "svsm.sha256",
+    "svsm.vars-path",
+    "kernel.path",
+    "kernel.url",
+    "kernel.uki",
+    "kernel.uki-as",
+    "kernel.sha256",
+    "kernel.cmdline",
+    "kernel.cmdline-file",
+    "kernel.cmdlines",
+    "initrd",
+    "variables",
+    "vcpu.model",
+    "vcpu.signature",
+    "vcpu.family",
+    "vcpu.model-number",
+    "vcpu.stepping",
+)
+"""Keys whose values a lock has, or the digest of what they lead to."""
+
+_IN_LABELS = ("launch.mode", "vcpu.count")
+"""Keys whose values stand in the labels of command lines, of which a lock has those that are measured."""
+
+
+def unheld_settings(settings: Iterable[str], lock: str, *, labels: bool) -> list[Notice]:
+    """Return a warning for each `PATH=VALUE` that a run with the lock at `lock` passes whatever it is.
+
+    `labels` tells whether the lock has the label of every target.
+    """
+    held = [key.split(".") for key in _HELD + (_IN_LABELS if labels else ())]
+    found: dict[Notice, None] = {}
+    for setting in settings:
+        path = setting.partition("=")[0].strip()
+        names = _names(path_steps(path))
+        if not any(names[: len(key)] == key for key in held):
+            message = f"{lock} does not hold it: a run with this lock passes whatever it is set to"
+            found[Notice("warning", f"--set {path}", message, "--expect holds what it leads to")] = None
+    return list(found)
+
+
+def _names(steps: Sequence[Step]) -> list[str]:
+    """Return the keys on the way, within an entry of the matrix where they lead into one."""
+    within = steps[2:] if len(steps) > 2 and steps[0] == "matrix" else steps
+    return [step for step in within if isinstance(step, str)]
