@@ -53,6 +53,11 @@ def register(app: typer.Typer) -> None:
         frozen: bool = FROZEN,
         lock_file: str = LOCK_FILE,
         offline: bool = OFFLINE,
+        changed: bool = typer.Option(
+            False,
+            "--changed",
+            help="The arguments are files that changed: check the manifests among them, and those that name one.",
+        ),
         strict: bool = typer.Option(False, "--strict", help="Take warnings for errors: exit 2."),
         fmt: str = typer.Option(
             "text", "--format", "-f", metavar="|".join(FORMATS), help="How to print what was found."
@@ -66,8 +71,13 @@ def register(app: typer.Typer) -> None:
         """
         check_format(fmt, FORMATS)
         manifests = manifest or [DEFAULT_MANIFEST]
-        if len(manifests) > 1 and lock_file:
+        if lock_file and (changed or len(manifests) > 1):
             raise SevbuildError("--lock names the lock of one manifest", hint="--locked takes each one's own")
+        if changed:
+            from sevbuild.cli.changed import concerned_manifests
+
+            values = read_settings(settings)
+            manifests = concerned_manifests(manifest or [], values, locked=locked, quiet=quiet)
         lock = LockOptions(locked, frozen, lock_file, offline)
         checked = [_check(path, settings, lock) for path in manifests]
         status = 0

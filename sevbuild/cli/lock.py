@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Write size and SHA-256 of every input, command lines, CPU signatures and profiles to guest.lock.
 
-        `measure`, `plan`, `check` and `build` are held to it by --locked. Each manifest has a lock of its
+        Whatever measures a manifest is held to it by --locked. Each manifest has a lock of its
         own, and each is tried; the highest exit code counts.
         """
         from sevbuild.guest.locking import lock_path

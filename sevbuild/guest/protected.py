@@ -7,19 +7,13 @@ import stat
 from collections.abc import Iterable
 
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import read_text
-from sevbuild.guest.declared import declared_files
 from sevbuild.guest.guest import Guest
 from sevbuild.guest.locking import lock_path
-from sevbuild.manifest.document import parse_toml
-from sevbuild.manifest.path_keys import is_profile_path
-from sevbuild.manifest.profiles import profile_files
-from sevbuild.manifest.url_keys import is_url
+from sevbuild.guest.manifest_files import document_kind, named_files
 
 __all__ = ["Protected"]
 
-_MANIFEST_TABLES = ("guest", "launch", "firmware", "igvm", "matrix")
-_LARGEST_MANIFEST = 16 << 20
+_LARGEST_DOCUMENT = 16 << 20
 
 
 class Protected:
@@ -42,13 +36,8 @@ class Protected:
         """Know a manifest, and the inputs and profiles that it names."""
         if manifest != "-":
             self.add("the manifest", [manifest])
-        for variant in guest.manifest.variants:
-            for declared in declared_files(variant):
-                if not is_url(declared.path):
-                    self.add(f"an input of the guest, {declared.key}", [guest.reader.resolve(declared.path)])
-            for name in filter(is_profile_path, variant.profiles):
-                files = profile_files(name, guest.manifest.directory)
-                self.add(f"a profile of the guest, {name} or what it extends", files)
+        for what, path in named_files(guest):
+            self.add(what, [path])
 
     def add_lock(self, manifest: str, path: str = "") -> None:
         """Know the lock at `path`, without one that of a manifest."""
@@ -63,22 +52,7 @@ class Protected:
             except (OSError, ValueError):
                 continue
             what = self._known.get((status.st_dev, status.st_ino))
-            if what is None and stat.S_ISREG(status.st_mode) and _is_manifest(path, status.st_size):
-                what = "a manifest"
+            if what is None and stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST_DOCUMENT:
+                what = document_kind(path)
             if what is not None:
                 raise SevbuildError(f"{path} is {what}: it is not replaced", hint=hint)
-
-
-def _is_manifest(path: str, size: int) -> bool:
-    if size > _LARGEST_MANIFEST:
-        return False
-    try:
-        text = read_text(path)
-    except SevbuildError:
-        return False
-    try:
-        raw = parse_toml(text, path)
-    except SevbuildError:
-        # One that is being edited is still somebody's.
-        return path.endswith(".toml")
-    return any(table in raw for table in _MANIFEST_TABLES)

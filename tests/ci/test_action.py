@@ -106,6 +106,35 @@ def test_build(runner: Runner, digest: str) -> None:
     assert (runner.workspace / step.outputs["bundle"] / "SHA256SUMS").exists()
 
 
+def test_the_gates_reach_every_step(runner: Runner) -> None:
+    """Each step has the inputs that are gates, and the program is called with what they say, word for word."""
+    program = runner.temp / "sevbuild" / "bin" / "sevbuild"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    inputs = {
+        "set": "a=b c\n\nd=$(touch pwned)",
+        "expect": "-x y",
+        "lock": "my lock",
+        "locked": "true",
+        "frozen": "true",
+        "offline": "true",
+    }
+    held = ["--set=a=b c", "--set=d=$(touch pwned)", "--expect=-x y", "--lock=my lock"]
+    held += ["--locked", "--frozen", "--offline"]
+    for name, more in (
+        ("measure", []),
+        ("publish", ["--quiet", "--output=release"]),
+        ("build", ["--quiet", "--output=b b"]),
+    ):
+        step = runner.step(name, bundle="b b", **inputs)
+        assert step.out.splitlines() == [name, *held, *more, "--", "guest.toml"]
+        step = runner.step(name, bundle="b b")
+        assert step.out.splitlines() == [name, *more, "--", "guest.toml"]
+    for name in ("frozen", "offline", "lock"):
+        step = runner.step("publish", **{name: ""})
+        assert (step.status, step.out) == (2, "")
+    assert not list(runner.workspace.rglob("pwned"))
+
+
 def test_outputs_come_from_the_steps_that_set_them(runner: Runner) -> None:
     for name, output in runner.action["outputs"].items():
         step, _, key = output["value"].removeprefix("${{ steps.").removesuffix(" }}").partition(".outputs.")

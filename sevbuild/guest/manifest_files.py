@@ -1,0 +1,54 @@
+"""What files a manifest rests on, and which files are manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sevbuild.errors import SevbuildError
+from sevbuild.fs import read_text
+from sevbuild.guest.declared import declared_files
+from sevbuild.guest.guest import Guest
+from sevbuild.manifest.document import parse_toml
+from sevbuild.manifest.path_keys import is_profile_path
+from sevbuild.manifest.profiles import profile_files
+from sevbuild.manifest.url_keys import is_url
+
+__all__ = ["MANIFEST", "PROFILE", "document_kind", "named_files"]
+
+MANIFEST, PROFILE = "a manifest", "a profile"
+
+_MANIFEST_TABLES = ("guest", "launch", "firmware", "igvm", "matrix")
+
+
+def named_files(guest: Guest) -> Iterator[tuple[str, str]]:
+    """Yield what a manifest names, and the path of each file, as this process can open it.
+
+    That is its inputs, and the profiles that are files with all that they extend.
+    """
+    for variant in guest.manifest.variants:
+        for declared in declared_files(variant):
+            if not is_url(declared.path):
+                yield f"an input of the guest, {declared.key}", guest.reader.resolve(declared.path)
+        for name in filter(is_profile_path, variant.profiles):
+            for path in profile_files(name, guest.manifest.directory):
+                yield f"a profile of the guest, {name} or what it extends", path
+
+
+def document_kind(path: str) -> str | None:
+    """Return what a TOML document is for us, MANIFEST or PROFILE, by its tables; None for any other file.
+
+    One that is no TOML is taken for a manifest if its name is that of a TOML document: it is being edited.
+    """
+    try:
+        text = read_text(path)
+    except SevbuildError:
+        return None
+    try:
+        raw = parse_toml(text, path)
+    except SevbuildError:
+        return MANIFEST if path.endswith(".toml") else None
+    if "guest" not in raw and "as-of" in raw:
+        return PROFILE
+    # A lock has a schema version as well, and says what wrote it.
+    versioned = isinstance(raw.get("schema"), int) and "sevbuild" not in raw
+    return MANIFEST if versioned or any(table in raw for table in _MANIFEST_TABLES) else None
