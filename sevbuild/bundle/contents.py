@@ -21,6 +21,7 @@ __all__ = [
     "ArtifactSink",
     "bundle_values",
     "earlier_reference_bytes",
+    "measured_records",
     "reference_bytes",
     "reference_values",
     "target_files",
@@ -34,17 +35,22 @@ def reference_values(
     guest: Guest, measured: Sequence[Measured], inputs: Sequence[InputEntry]
 ) -> ReferenceValues:
     """Return what `measure --format json` prints, with the inputs as the publisher named them."""
-    records = [
+    records = measured_records(inputs)
+    published = {
+        entry.seed: entry.sha256 for entry in inputs if entry.seed is not None and entry.sha256 is not None
+    }
+    return collect_values(guest, measured, records=records, published=published)
+
+
+def measured_records(inputs: Sequence[InputEntry]) -> list[InputRecord]:
+    """Return the inputs that enter a digest, as the reference values of the bundle have them."""
+    return [
         InputRecord(entry.role, entry.name, entry.size, "sha256", entry.sha256)
         if entry.sha256 is not None
         else InputRecord(entry.role, entry.name, entry.size, "seed", entry.seed or b"")
         for entry in inputs
         if entry.measured
     ]
-    published = {
-        entry.seed: entry.sha256 for entry in inputs if entry.seed is not None and entry.sha256 is not None
-    }
-    return collect_values(guest, measured, records=records, published=published)
 
 
 def bundle_values(values: ReferenceValues) -> list[dict[str, Any]]:

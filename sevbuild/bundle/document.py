@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple, NoReturn
 
 from sevbuild.bundle.layout import DOCUMENT, SUMS, is_safe_path
@@ -17,6 +18,7 @@ __all__ = [
     "BundleDocument",
     "FileEntry",
     "InputEntry",
+    "all_files",
     "decode_bundle",
     "encode_bundle",
     "sums_text",
@@ -102,6 +104,13 @@ def _encode_input(entry: InputEntry) -> dict[str, Any]:
 def sums_text(files: Sequence[FileEntry]) -> str:
     """Return the contents of SHA256SUMS, for `sha256sum -c`."""
     return "".join(f"{entry.sha256.hex()}  {entry.path}\n" for entry in sorted(files))
+
+
+def all_files(bundle: BundleDocument, data: bytes) -> list[FileEntry]:
+    """Return every file of a bundle in the order of their paths; `data` are the bytes of its bundle.json."""
+    files = [*bundle.files, FileEntry(DOCUMENT, "bundle", len(data), sha256(data).digest())]
+    sums = sums_text(files).encode()
+    return sorted([*files, FileEntry(SUMS, "sums", len(sums), sha256(sums).digest())])
 
 
 def decode_bundle(data: bytes, source: str) -> BundleDocument:

@@ -15,11 +15,13 @@ from sevbuild.cli.options import (
     OFFLINE,
     QUIET,
     RELEASE,
+    RESULT_FORMAT,
     SETTINGS,
     TARGETS,
     LockOptions,
     check_release,
     read_settings,
+    wants_json,
 )
 from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_digests, print_notices
@@ -46,6 +48,7 @@ def register(app: typer.Typer) -> None:
         frozen: bool = FROZEN,
         lock_file: str = LOCK_FILE,
         offline: bool = OFFLINE,
+        fmt: str = RESULT_FORMAT,
         no_copy: bool = typer.Option(False, "--no-copy", help="Name inputs by their digests alone."),
         quiet: bool = QUIET,
     ) -> None:
@@ -59,6 +62,7 @@ def register(app: typer.Typer) -> None:
         from sevbuild.errors import SevbuildError
         from sevbuild.guest.lint import lint_guest
 
+        as_json = wants_json(fmt)
         if link and no_copy:
             raise SevbuildError("--link and --no-copy exclude each other")
         inputs = "link" if link else "none" if no_copy else "copy"
@@ -92,7 +96,12 @@ def register(app: typer.Typer) -> None:
         guest.notices.extend(lint_guest(guest))
         print_notices(guest.notices, quiet=quiet)
         print_wrote_folder(output, quiet=quiet)
-        print_digests([(entry["label"], entry["digest"]) for entry in bundle.targets])
+        if as_json:
+            from sevbuild.cli.results import print_built
+
+            print_built(bundle, output, guest.notices)
+        else:
+            print_digests([(entry["label"], entry["digest"]) for entry in bundle.targets])
         if on_github():
             from sevbuild.cli.github import report_values
 

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 import typer
 
-from sevbuild.cli.options import DEFAULT_MANIFEST, MANIFESTS, OFFLINE, SETTINGS, network, read_settings
+from sevbuild.cli.options import (
+    DEFAULT_MANIFEST,
+    MANIFESTS,
+    OFFLINE,
+    RESULT_FORMAT,
+    SETTINGS,
+    network,
+    read_settings,
+    wants_json,
+)
 from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
 from sevbuild.cli.report import print_data, print_error, print_notices
 from sevbuild.errors import SevbuildError
 
+if TYPE_CHECKING:
+    from sevbuild.guest.guest import Guest
+    from sevbuild.manifest.lock import Lock, LockedInput
+
 __all__ = ["register"]
+
+_SHA256 = 32
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +48,7 @@ def register(app: typer.Typer) -> None:
         force: bool = FORCE,
         settings: list[str] = SETTINGS,
         offline: bool = OFFLINE,
+        fmt: str = RESULT_FORMAT,
     ) -> None:
         """Write size and SHA-256 of every input, command lines, CPU signatures and profiles to guest.lock.
 
@@ -38,36 +57,90 @@ def register(app: typer.Typer) -> None:
         """
         from sevbuild.guest.locking import lock_path
 
+        as_json = wants_json(fmt)
+        if as_json and output == "-":
+            raise SevbuildError(
+                "-o - prints the lock itself", hint="--format json goes with a lock in a file"
+            )
         if force:
             refuse_force("-" if check else output or DEFAULT_MANIFEST)
         manifests = manifest or [DEFAULT_MANIFEST]
-        if len(manifests) == 1:
-            _lock(manifests[0], output, settings, check=check, force=force, offline=offline)
-            return
-        if output:
+        if len(manifests) > 1 and output:
             raise SevbuildError("--output names the lock of one manifest", hint="each has its own beside it")
         paths: dict[str, str] = {}
-        for name in manifests:
+        for name in manifests if len(manifests) > 1 else ():
             path = lock_path(name)
             if path in paths:
                 raise SevbuildError(f"{paths[path]} and {name} have one lock, {path}")
             paths[path] = name
-        status = 0
-        for name in manifests:
-            try:
-                _lock(name, "", settings, check=check, force=force, offline=offline)
-            except SevbuildError as error:
-                print_error(error)
-                status = max(status, error.exit_code)
+        done = [
+            _attempt(name, output, settings, check=check, force=force, offline=offline) for name in manifests
+        ]
+        if as_json:
+            _print(done)
+        status = max(item.exit_code for item in done)
         if status:
             raise typer.Exit(status)
 
 
+class _Locked(NamedTuple):
+    """Hold what became of one manifest's lock; `lock` is None where `error` says why there is none."""
+
+    manifest: str
+    exit_code: int
+    error: str | None = None
+    guest: Guest | None = None
+    lock: Lock | None = None
+    written: Mapping[str, bytes] = {}
+
+
+def _print(done: Sequence[_Locked]) -> None:
+    """Print as JSON what became of each manifest."""
+    from sevbuild.json_text import json_text
+    from sevbuild.reference.results import RESULT_SCHEMA, result_entry, written_files
+
+    entries = []
+    for item in done:
+        entry: dict[str, Any] = {"manifest": item.manifest, "exit_code": item.exit_code, "error": item.error}
+        if item.guest is None or item.lock is None:
+            entries.append(entry | result_entry(None))
+            continue
+        manifest = item.guest.manifest
+        guest = {"name": manifest.name, "version": manifest.version}
+        inputs = [_input(record) for record in item.lock.inputs]
+        files = written_files(item.written)
+        entries.append(entry | result_entry(guest, written=files, inputs=inputs, notices=item.guest.notices))
+    print_data(json_text({"schema": RESULT_SCHEMA, "manifests": entries}))
+
+
+def _input(record: LockedInput) -> dict[str, Any]:
+    """Return an input of a lock as reference values write it; `part` is that of an image taken in parts."""
+    entry: dict[str, Any] = {"role": record.role, "name": record.name}
+    if record.part:
+        entry["part"] = record.part
+    if record.size is not None:
+        entry["size"] = record.size
+    if record.digest is not None:
+        entry["sha256" if len(record.digest) == _SHA256 else "seed"] = record.digest.hex()
+    return entry
+
+
+def _attempt(
+    manifest: str, output: str, settings: list[str], *, check: bool, force: bool, offline: bool
+) -> _Locked:
+    try:
+        return _lock(manifest, output, settings, check=check, force=force, offline=offline)
+    except SevbuildError as error:
+        print_error(error)
+        return _Locked(manifest, error.exit_code, str(error))
+
+
 def _lock(
     manifest: str, output: str, settings: list[str], *, check: bool, force: bool, offline: bool
-) -> None:
+) -> _Locked:
     from sevbuild.guest.guest import load_guest
-    from sevbuild.guest.locking import LockCheck, lock_path, lock_text
+    from sevbuild.guest.locking import LockCheck, lock_path, resolve_lock
+    from sevbuild.manifest.lock import encode_lock
 
     held = LockCheck(manifest, path=output, settings=settings) if check else None
     path = output or lock_path(manifest)
@@ -76,9 +149,12 @@ def _lock(
     if held is not None:
         held(guest, guest.targets, everything=True)
         print_notices(held.unheld(guest.targets), quiet=False)
-    elif path == "-":
-        print_data(lock_text(guest))
-    else:
+    lock = resolve_lock(guest, guest.targets, everything=True)
+    files = {} if check else {path: encode_lock(lock).encode()}
+    if path == "-" and not check:
+        print_data(files[path])
+    elif not check:
         protected = protect(given=settings)
         protected.add_guest(manifest, guest)
-        write_outputs({path: lock_text(guest).encode()}, protected, force=force)
+        write_outputs(files, protected, force=force)
+    return _Locked(manifest, 0, None, guest, lock, files)

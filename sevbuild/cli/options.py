@@ -35,6 +35,7 @@ __all__ = [
     "OFFLINE",
     "QUIET",
     "RELEASE",
+    "RESULT_FORMAT",
     "SETTINGS",
     "TARGETS",
     "VALUES_SOURCE",
@@ -48,6 +49,7 @@ __all__ = [
     "igvm_options",
     "network",
     "read_settings",
+    "wants_json",
 ]
 
 FOR_IGVM = "For an IGVM file"
@@ -153,6 +155,10 @@ OFFLINE: Any = typer.Option(
 QUIET: Any = typer.Option(
     False, "--quiet", "-q", help="Print no notes and no warnings.", rich_help_panel=COMMON
 )
+RESULT_FORMAT: Any = typer.Option(
+    "text", "--format", "-f", metavar="text|json", help="How to print what was done."
+)
+
 
 LOCKS_ARE_FOR_MANIFESTS = "--locked, --frozen, --lock and --offline are for manifests"
 
@@ -191,6 +197,11 @@ def check_format(value: str, known: tuple[str, ...], *, flag: str = "--format") 
     if value not in known:
         raise SevbuildError(f"{flag} {value}: not known here", hint=f"one of {', '.join(known)}")
     return value
+
+
+def wants_json(fmt: str) -> bool:
+    """Return whether a `--format text|json` is `json`; raises SevbuildError for any other word."""
+    return check_format(fmt, ("text", "json")) == "json"
 
 
 def check_release(release: str, expect: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import typer
@@ -14,11 +15,13 @@ from sevbuild.cli.options import (
     OFFLINE,
     QUIET,
     RELEASE,
+    RESULT_FORMAT,
     SETTINGS,
     TARGETS,
     VALUES_SOURCE,
     LockOptions,
     check_release,
+    wants_json,
 )
 from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_notices, print_text
@@ -58,6 +61,7 @@ def register(app: typer.Typer) -> None:
         frozen: bool = FROZEN,
         lock_file: str = LOCK_FILE,
         offline: bool = OFFLINE,
+        fmt: str = RESULT_FORMAT,
         quiet: bool = QUIET,
     ) -> None:
         """Write a release: reference values, every format that applies, release notes, SHA256SUMS.
@@ -71,6 +75,7 @@ def register(app: typer.Typer) -> None:
         from sevbuild.reference.export.registry import exporter
         from sevbuild.reference.release import make_release
 
+        as_json = wants_json(fmt)
         named = tuple(dict.fromkeys(name.strip() for words in formats for name in words.split(",")))
         everything = "all" in named
         for name in named:
@@ -94,7 +99,24 @@ def register(app: typer.Typer) -> None:
         print_notices([*source.notices, *made.notices], quiet=quiet)
         write_release(output, made.files, patience=patience())
         print_wrote_folder(output, quiet=quiet)
-        print_text("".join(f"{visible(name)}\n" for name in sorted(made.files)))
+        if as_json:
+            from sevbuild.cli.results import print_result
+            from sevbuild.reference.results import result_entry, written_files
+
+            document = source.document
+            print_result(
+                result_entry(
+                    document["guest"],
+                    written=written_files(
+                        {os.path.join(output, name): made.files[name] for name in made.files}
+                    ),
+                    inputs=document["inputs"],
+                    values=document["values"],
+                    notices=[*source.notices, *made.notices],
+                )
+            )
+        else:
+            print_text("".join(f"{visible(name)}\n" for name in sorted(made.files)))
         if on_github():
             from sevbuild.cli.github import report_values
             from sevbuild.reference.export.text import guest_title

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import EXPECT, QUIET, RELEASE, check_release
+from sevbuild.cli.options import EXPECT, QUIET, RELEASE, RESULT_FORMAT, check_release, wants_json
 from sevbuild.cli.report import print_digests, print_notices, print_warning
 from sevbuild.errors import Notice
 from sevbuild.text import encode_text
@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
         ),
         expect: str = EXPECT,
         release: str = RELEASE,
+        fmt: str = RESULT_FORMAT,
         quiet: bool = QUIET,
     ) -> None:
         """Compute launch digests from ingredients alone, without any file they stand for.
@@ -57,14 +58,20 @@ def register(app: typer.Typer) -> None:
         from sevbuild.bundle.published import read_document_bytes
         from sevbuild.reference.recompute_file import read_request, recompute_document
 
+        as_json = wants_json(fmt)
         line = None if cmdline is None else encode_text(cmdline)
         request = read_request(",".join(vcpus), cpu, line, cmdline_file)
         check_release(release, expect)
         result = recompute_document(*read_document_bytes(file), request, select, profile)
-        print_notices([Notice("note", file, note) for note in result.notes], quiet=quiet)
-        for item in result.recomputed:
-            if item.published not in (None, item.digest):
-                print_warning(f"{item.label}: the document itself says {(item.published or b'').hex()}")
+        notes = [Notice("note", file, note) for note in result.notes]
+        warnings = [
+            Notice("warning", item.label, f"the document itself says {item.published.hex()}")
+            for item in result.recomputed
+            if item.published is not None and item.published != item.digest
+        ]
+        print_notices(notes, quiet=quiet)
+        for notice in warnings:
+            print_warning(f"{notice.where}: {notice.message}")
         pairs = [(item.label, item.digest.hex()) for item in result.recomputed]
         if expect:
             from sevbuild.cli.expectation import hold_to_expected
@@ -72,4 +79,9 @@ def register(app: typer.Typer) -> None:
 
             run = recomputed_run(result, request, select)
             hold_to_expected(expect, run, release=release, quiet=quiet)
-        print_digests(pairs)
+        if as_json:
+            from sevbuild.cli.results import print_recomputed
+
+            print_recomputed(result, [*notes, *warnings])
+        else:
+            print_digests(pairs)

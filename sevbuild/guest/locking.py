@@ -15,12 +15,12 @@ from sevbuild.guest.lock_changes import lock_changes
 from sevbuild.guest.unheld import unheld_settings
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.launch.profile import LaunchProfile
-from sevbuild.manifest.lock import Lock, LockedInput, decode_lock, encode_lock
+from sevbuild.manifest.lock import Lock, LockedInput, decode_lock
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.profile_digest import profile_digest
 from sevbuild.manifest.targets import Target
 
-__all__ = ["LockCheck", "lock_path", "lock_text", "resolve_lock"]
+__all__ = ["LockCheck", "lock_path", "resolve_lock"]
 
 _SHOWN = 20
 
@@ -33,11 +33,6 @@ def lock_path(manifest: str) -> str:
             hint="--lock names one for --locked; `lock -o FILE` writes one, `lock -o -` prints it",
         )
     return os.path.splitext(manifest)[0] + ".lock"
-
-
-def lock_text(guest: Guest) -> str:
-    """Return the lock of a guest as its document; every input is read."""
-    return encode_lock(resolve_lock(guest, guest.targets, everything=True))
 
 
 class LockCheck:

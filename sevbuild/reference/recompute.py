@@ -49,13 +49,15 @@ class Request(NamedTuple):
 class Recomputed(NamedTuple):
     """Hold one recomputed launch digest, and what the document says of the same target, if anything.
 
-    `value` is the target as a value of its own, in a document of one release; `label` names the releases too.
+    `value` is the target as a value of its own, in a document of one release; `label` names the releases too,
+    which are those of the value that it was computed from.
     """
 
     label: str
     digest: bytes
     published: bytes | None
     value: Value
+    releases: tuple[Span, ...] = ()
 
 
 class Recomputer:
@@ -182,7 +184,9 @@ def recompute_values(
                     digest=digest,
                     releases=(),
                 )
-                found[key] = Recomputed(label + _suffix(value.releases), digest, published, made)
+                found[key] = Recomputed(
+                    label + _suffix(value.releases), digest, published, made, value.releases
+                )
     return list(found.values())
 
 

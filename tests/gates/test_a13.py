@@ -124,7 +124,8 @@ def test_nothing_checked_is_no_pass(tmp_path: Path, mode: str) -> None:
         path = tmp_path / "values.json"
         path.write_text(run("measure", "-q", tmp_path / "a.igvm", "-f", "json").out)
     elif mode == "canonical":
-        path = _document(tmp_path, launch={"order": "canonical"})
+        # As a loader of IGVM files replays it.
+        path = _document(tmp_path, launch={"profile": "qemu-igvm"})
     else:
         path = _document(tmp_path, mode=mode)
     count = len(json.loads(path.read_text())["values"])
