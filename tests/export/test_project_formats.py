@@ -138,6 +138,16 @@ def test_secretvm_computes_with_one_signature() -> None:
     )
     of["values"][0]["guest_features"] = "0x21"
     assert _warnings("dstack", of)[1].endswith("no match for snp/qemu/EPYC-v4/vcpus1/plain")
+    # A single record is dstack's, for which the signature is no matter: a note.
+    of["values"] = of["values"][:1]
+    assert exporter("dstack").notes(of, ExportOptions()) == _secretvm_alone("snp/qemu/EPYC-v4/vcpus1/plain")
+    assert exporter("dstack").notes(document("hardware"), ExportOptions()) == []
+
+
+def _secretvm_alone(label: str) -> list[str]:
+    return [
+        f"SecretVM computes with CPU signature 0x800f12 and guest features 0x1 alone: no match for {label}"
+    ]
 
 
 def test_hyperbeam_computes_with_32_vcpus_of_one_model() -> None:

@@ -45,11 +45,20 @@ class Dstack(Exporter):
                 return f"{value['label']}: {reason}"
         return None
 
+    def notes(self, document: Document, options: ExportOptions) -> list[str]:
+        """Return what SecretVM, which reads a list of such records, would make of a single one."""
+        values = values_of(document, self.modes)
+        found = super().notes(document, options)
+        return found + _secretvm_differs(values) if len(values) == 1 else found
+
     def warnings(self, document: Document, options: ExportOptions) -> list[str]:
         """Return what dstack, which reads an object, or SecretVM, which reads a list, refuses of the records."""
         del options
         values = values_of(document, self.modes)
-        return _refused_by_secretvm(values) if len(values) > 1 else _refused_by_dstack(values[0])
+        if len(values) == 1:
+            return _refused_by_dstack(values[0])
+        about = f"a list is for SecretVM; dstack takes one target, with {_ROOTFS_HASH} in its command line"
+        return [about, *_secretvm_differs(values)]
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return `measurement.snp.json`; sections stay in launch order."""
@@ -72,18 +81,15 @@ def _refused_by_dstack(value: dict[str, Any]) -> list[str]:
     return found
 
 
-def _refused_by_secretvm(values: list[dict[str, Any]]) -> list[str]:
-    """Return that dstack reads no list, and what SecretVM computes otherwise (secretvm-verify 32e020b)."""
-    found = [f"a list is for SecretVM; dstack takes one target, with {_ROOTFS_HASH} in its command line"]
+def _secretvm_differs(values: list[dict[str, Any]]) -> list[str]:
+    """Return which targets SecretVM computes another digest for (secretvm-verify 32e020b, workload.py)."""
     other = [
         value["label"]
         for value in values
         if number(value["signature"]) != _SECRETVM_SIGNATURE or value["guest_features"] != "0x1"
     ]
-    if other:
-        fixed = f"CPU signature {_SECRETVM_SIGNATURE:#x} and guest features 0x1"
-        found.append(f"SecretVM computes with {fixed} alone: no match for {some_of(other)}")
-    return found
+    fixed = f"CPU signature {_SECRETVM_SIGNATURE:#x} and guest features 0x1"
+    return [f"SecretVM computes with {fixed} alone: no match for {some_of(other)}"] if other else []
 
 
 def _beyond_its_bounds(document: Document, value: dict[str, Any]) -> str | None:
