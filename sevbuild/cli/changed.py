@@ -10,9 +10,11 @@ from typing import Any
 
 from sevbuild.cli.report import print_notices
 from sevbuild.errors import Notice, SevbuildError
+from sevbuild.fs import native_path
 from sevbuild.guest.guest import load_guest
 from sevbuild.guest.locking import lock_path
 from sevbuild.guest.manifest_files import MANIFEST, document_kind, named_files
+from sevbuild.text import decode_text
 
 __all__ = ["concerned_manifests"]
 
@@ -83,11 +85,11 @@ def _is_manifest(path: str) -> bool:
     """Tell whether a file is a manifest, by its name or its tables; if it is no TOML, by its lines."""
     if os.path.basename(path) == _USUAL_NAME:
         return True
-    telling = re.compile(_TELLING.replace("[[:space:]]", r"[ \t]"))
+    telling = re.compile(_TELLING.replace("[[:space:]]", r"[ \t]").encode())
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as lines:
+        with open(path, "rb") as lines:
             # Not the whole of a file that is something else, and has one line.
-            if not any(telling.match(line) for line in iter(lambda: lines.readline(1 << 16), "")):
+            if not any(telling.match(line) for line in iter(lambda: lines.readline(1 << 16), b"")):
                 return False
     except OSError:
         return False
@@ -117,4 +119,4 @@ def _git(*arguments: str, cwd: str | None = None) -> list[str]:
         return []
     separator = b"\n" if arguments[0] == "rev-parse" else b"\0"
     printed = ended.stdout if ended.returncode == 0 else b""
-    return [os.fsdecode(part) for part in printed.split(separator) if part]
+    return [native_path(decode_text(part)) for part in printed.split(separator) if part]
