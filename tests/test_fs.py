@@ -10,7 +10,6 @@ import pytest
 
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import hash_files, hash_range, read_file, read_range, read_text
-from sevbuild.output.file import write_file
 
 
 def test_reading_is_bounded(tmp_path: Path) -> None:
@@ -74,21 +73,3 @@ def test_hashing_streams(tmp_path: Path) -> None:
     assert read_range(paths[2], 1, 100) == parts[2][1:]
     with pytest.raises(SevbuildError, match="ends 1 bytes before its part does"):
         hash_range(paths[2], 1, 3)
-
-
-def test_a_written_file_is_complete_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "out"
-    write_file(str(path), b"one")
-    write_file(str(path), b"two")
-    assert path.read_bytes() == b"two"
-
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(SevbuildError, match=r"cannot write .*out: No space left on device"):
-        write_file(str(path), b"three")
-    assert path.read_bytes() == b"two"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
-    with pytest.raises(SevbuildError, match="cannot write"):
-        write_file(str(tmp_path / "no" / "out"), b"")

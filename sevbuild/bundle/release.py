@@ -75,7 +75,8 @@ class _Replaceable:
             if hash_files([os.path.join(folder, name)])[0].hexdigest() != listed[name]:
                 raise _foreign(f"{shown}: {name} is not what {CHECKSUMS} there lists")
         if DOCUMENT_NAME not in found:
-            raise _foreign(f"{shown}: holds {found[0]}, and no {DOCUMENT_NAME} that would make it a release")
+            first = next((name for name in found if name != CHECKSUMS), CHECKSUMS)
+            raise _foreign(f"{shown}: holds {first}, and no {DOCUMENT_NAME} that would make it a release")
         self._read(os.path.join(folder, DOCUMENT_NAME), listed[DOCUMENT_NAME], shown)
 
     def _read(self, path: str, digest: str, shown: str) -> None:

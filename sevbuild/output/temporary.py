@@ -42,7 +42,11 @@ def new_folder(disk: Disk, place: str) -> Temporary:
 
     def create(path: str) -> int:
         disk.make_private_folder(path)
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            # A run that clears up took it for a leftover.
+            raise FileExistsError(path) from error
 
     return _new(create, place)
 
@@ -98,6 +102,10 @@ def _new(create: Callable[[str], int], place: str) -> Temporary:
             descriptor = create(path)
         except FileExistsError:
             continue
+        except OSError as error:
+            # The name that a message can do something with.
+            error.filename = place
+            raise
         # A run that clears up may have met it before it was locked.
         if lock(descriptor, path) in ("ours", "unknown"):
             return Temporary(path, descriptor)

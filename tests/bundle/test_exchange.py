@@ -27,7 +27,10 @@ KILLS = 50
 
 
 class FailingDisk(Disk):
-    """Fail at step number `at`, counted from 0, or at it and every later one; `kinds` remembers the steps."""
+    """Fail at step number `at`, counted from 0, or at it and every later one; `kinds` remembers the steps.
+
+    What brings files to the device is a step that does nothing: no test pulls the plug.
+    """
 
     def __init__(self, at: int = -1, *, onward: bool = False, exchange: bool = True) -> None:
         self.kinds: list[str] = []
@@ -51,7 +54,7 @@ class FailingDisk(Disk):
                 raise OSError(5, "injected")
             if name == "exchange" and not self._exchange:
                 return False
-            return method(*arguments)
+            return None if name in ("sync_one", "flush") else method(*arguments)
 
         return step
 
@@ -83,7 +86,7 @@ def test_a_failure_at_any_step_leaves_old_or_new(tmp_path: Path, *, exchange: bo
     assert ("rename" in counting.kinds) == (not exchange)
     outcomes = set()
     for at in range(len(counting.kinds)):
-        build(manifest, dist)
+        build(manifest, dist, disk=FailingDisk())
         assert contents(dist) == old
         # Removing what was exchanged may fail without a word: the new bundle is in place.
         with contextlib.suppress(SevbuildError):
@@ -99,7 +102,7 @@ def test_a_failure_at_any_step_leaves_old_or_new(tmp_path: Path, *, exchange: bo
             os.rename(left, dist)
         outcomes.add("old" if contents(dist) == old else "new")
         assert contents(dist) in (old, new), counting.kinds[at]
-        build(manifest, dist)
+        build(manifest, dist, disk=FailingDisk())
         assert _leftovers(tmp_path) == []
     assert outcomes == {"old", "new"}
 
@@ -115,7 +118,7 @@ def test_a_failure_of_a_first_build_leaves_nothing_or_all(tmp_path: Path, *, onw
         with pytest.raises(SevbuildError, match="injected"):
             build(manifest, place, disk=FailingDisk(at, onward=onward))
         assert not place.exists() or contents(place) == whole
-        build(manifest, place)
+        build(manifest, place, disk=FailingDisk())
     assert _leftovers(tmp_path) == []
 
 
@@ -168,6 +171,71 @@ def test_kill_at_random_moments(tmp_path: Path, how: str) -> None:
     build(manifests[0], dist)
     assert contents(dist) == whole[0]
     assert _leftovers(dist.parent) == []
+
+
+class _Late(Disk):
+    """Have somebody do something to the place just before a step."""
+
+    def __init__(self, what: Callable[[], object], *, exchange: bool) -> None:
+        self._what = what
+        self._exchange = exchange
+
+    def exchange(self, first: str, second: str) -> bool:
+        self._do()
+        return self._exchange and super().exchange(first, second)
+
+    def rename(self, source: str, path: str) -> None:
+        self._do()
+        super().rename(source, path)
+
+    def _do(self) -> None:
+        what, self._what = self._what, lambda: None
+        what()
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_what_came_into_a_folder_since_it_was_checked_is_not_removed(
+    tmp_path: Path, *, exchange: bool
+) -> None:
+    manifest = manifest_of(tmp_path)
+    dist = tmp_path / "dist"
+    build(manifest, dist)
+
+    def put() -> None:
+        (dist / "mine").write_text("mine")
+
+    with pytest.raises(SevbuildError, match=rf"{dist} holds mine, which is not the bundle's"):
+        build(manifest, dist, disk=_Late(put, exchange=exchange))
+    assert (dist / "mine").read_text() == "mine"
+    assert _leftovers(tmp_path) == []
+    (dist / "mine").unlink()
+    verify_bundle(str(dist))
+
+
+def test_a_free_place_that_another_run_takes_is_exchanged(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path)
+    build(manifest, tmp_path / "other")
+
+    def take() -> None:
+        (tmp_path / "other").rename(tmp_path / "dist")
+
+    build(manifest, tmp_path / "dist", disk=_Late(take, exchange=True))
+    verify_bundle(str(tmp_path / "dist"))
+    assert _leftovers(tmp_path) == []
+
+
+def test_what_a_kill_left_aside_is_removed_once_something_is_in_its_place(tmp_path: Path) -> None:
+    """Unless it is not ours, whatever it is called."""
+    manifest = manifest_of(tmp_path)
+    dist = tmp_path / "dist"
+    build(manifest, dist)
+    dist.rename(tmp_path / f".dist.sevbuild-old-{'a' * 16}")
+    (tmp_path / f".dist.sevbuild-old-{'b' * 16}").mkdir()
+    (tmp_path / f".dist.sevbuild-old-{'b' * 16}" / "mine").touch()
+    assert interrupted(str(dist)) == str(tmp_path / f".dist.sevbuild-old-{'a' * 16}")
+    build(manifest, dist)
+    assert interrupted(str(dist)) is None
+    assert _leftovers(tmp_path) == [f".dist.sevbuild-old-{'b' * 16}"]
 
 
 def test_a_run_leaves_the_folder_of_another_alone(tmp_path: Path) -> None:
