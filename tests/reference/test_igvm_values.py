@@ -14,6 +14,7 @@ from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, given_kernel
 from sevbuild.igvm.file import IgvmFile
 from sevbuild.igvm.writer import write_igvm
+from sevbuild.reference.consistency import check_consistent
 from sevbuild.reference.document import document_text, reference_document
 from sevbuild.reference.igvm_file import file_values, measure_again
 from sevbuild.reference.model import ReferenceValues
@@ -54,6 +55,7 @@ def test_what_is_written_is_read(place: Path, file: IgvmFile) -> None:
     assert not list(Draft7Validator(reference_values_schema()).iter_errors(json.loads(text)))
     assert read_reference_values("drawn", text.encode()) == values
     assert measure_again(values, ForeignFile(str(path))) == values
+    check_consistent("drawn", values)
 
 
 def test_documents_of_one_file_add_up(tmp_path: Path) -> None:
