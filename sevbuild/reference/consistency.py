@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from sevbuild.errors import MismatchError, Notice, SevbuildError
 from sevbuild.igvm.loaders import LOADERS
-from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST
+from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, cmdline_digest
 from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.launch.profile import MODES
+from sevbuild.manifest.document import NAME_REST
 from sevbuild.manifest.profiles import load_profile, profile_names
 from sevbuild.manifest.template import Template, parse_template, target_values
 from sevbuild.reference.changes import Change, Comparison, TargetChange
@@ -130,7 +130,8 @@ class _Checker:
     ) -> Iterator[tuple[str, str | None, str | None]]:
         """Yield settings as the value has them, and as its ingredients give them."""
         # A merge names the profiles of a release after it.
-        yield "profile", value.profile, entry.profile.partition("@")[0]
+        base = entry.profile.partition("@")[0]
+        yield "profile", value.profile, base if value.profile == base else entry.profile
         yield "mode", value.mode, entry.mode
         yield "order", value.order, entry.order
         yield "kernel_hashes", str(value.kernel_hashes).lower(), str(entry.kernel is not None).lower()
@@ -143,13 +144,24 @@ class _Checker:
             template = self._templates.get(text) or self._templates.setdefault(text, parse_template(text))
             filled = template.fill(target_values(value.cpu, value.signature or 0, value.vcpus))
             yield "cmdline", value.cmdline, filled
+        elif entry.kernel is not None and not _may_be_line(value.cmdline, entry.kernel.cmdline_sha256):
+            yield "cmdline", value.cmdline, "another one"
+
+
+def _may_be_line(text: str | None, digest: bytes | None) -> bool:
+    """Tell whether a value's command line may be the one with this SHA-256, which is not UTF-8."""
+    if text is None:
+        return False
+    # Bytes that are none stand as escapes, which somebody may also have written as such.
+    return digest is None or "\\x" in text or cmdline_digest(text.encode()) == digest
 
 
 def _of_itself(value: Value) -> Iterator[Change]:
     """Yield what within one value contradicts the rest of it."""
     own = f"{value.mode}/{value.profile}/{value.cpu}/vcpus{value.vcpus}"
     # A fifth part names the command line.
-    if not re.fullmatch(re.escape(own) + r"(/[a-z0-9._-]+)?", value.label):
+    start, _, variant = value.label.partition(f"{own}/")
+    if value.label != own and (start or not variant or not set(variant) <= NAME_REST):
         yield Change("label", value.label, own)
     known = CPU_MODELS.get(value.cpu)
     signature = None if value.signature is None else f"0x{value.signature:08x}"

@@ -222,3 +222,13 @@ def test_what_the_document_cannot_tell_another_one_can(tmp_path: Path) -> None:
     assert run("verify", path, "--against", path).status == 0
     other.write_text(document_text(_first(values, digest=b"x" * 32)))
     assert run("verify", path, "--against", other).status == 1
+
+
+def test_a_line_that_is_not_utf_8_is_held_to_its_digest(tmp_path: Path) -> None:
+    (tmp_path / "line").write_bytes(b"quiet \xff")
+    values = _values(tmp_path, kernel={"path": "vmlinuz", "cmdline-file": "line"})
+    assert (values.values[0].cmdline, values.ingredients[0].kernel[2:3]) == ("quiet \\xff", (None,))  # type: ignore[index]
+    assert _changes(values) == []
+    assert _changes(_first(values, cmdline=None)) == ["cmdline"]
+    # Text without such bytes has one reading.
+    assert _changes(_first(values, cmdline="quiet")) == ["cmdline"]
