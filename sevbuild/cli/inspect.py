@@ -18,6 +18,8 @@ from sevbuild.text import visible
 __all__ = ["register"]
 
 REFERENCE_KIND = "reference-values"
+_KEYS = {"kernel": "kernel.path", "uki": "kernel.uki", "initrd": "initrd.path"}
+"""Which key of a manifest names a file of each role."""
 
 
 def register(app: typer.Typer) -> None:
@@ -28,16 +30,17 @@ def register(app: typer.Typer) -> None:
         file: str = typer.Argument(
             ...,
             metavar="FILE",
-            help="A firmware, a VMSA, an IGVM file, a bundle or reference values, told apart by content.",
+            help="A firmware, a kernel, an image, an initrd, a VMSA, an IGVM file, a bundle or reference values, "
+            "told apart by content.",
         ),
         fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print it."),
         mode: str | None = MODE,
         everything: bool = typer.Option(False, "--all", help="Show fields that are zero as well."),
     ) -> None:
-        """Show what a firmware, a VMSA, an IGVM file, a bundle or a document of reference values holds.
+        """Show what a file is that a guest is made of, launched from or published in, and what it holds.
 
-        A firmware is looked into, an IGVM file shown to every loader. A folder means the bundle or the
-        release that it is.
+        A firmware is looked into, an IGVM file shown to every loader, an image taken apart. A folder means
+        the bundle or the release that it is.
         """
         description = _describe(file, mode or "")
         if check_format(fmt, ("table", "json")) == "json":
@@ -52,6 +55,8 @@ def register(app: typer.Typer) -> None:
             print_text(_bundle(description))
         elif description["kind"] == "vmsa":
             print_text(_vmsa(description, everything=everything))
+        elif "roles" in description:
+            print_text(_input(description))
         else:
             print_text(_firmware(description))
 
@@ -73,6 +78,21 @@ def _describe(path: str, mode: str) -> dict[str, Any]:
     from sevbuild.guest.inspection import inspect_file
 
     return inspect_file(path, mode)
+
+
+def _input(file: dict[str, Any]) -> str:
+    facts = [("size", f"{file['size']} bytes"), ("sha256", file["sha256"])]
+    facts.append(("goes under", " or ".join(_KEYS[role] for role in file["roles"])))
+    for name, part in (file.get("parts") or {}).items():
+        facts.append((f".{name}", f"{part['size']} bytes at {part['offset']}" if part else "none"))
+    if "other_sections" in file:
+        facts.append(("further", ", ".join(file["other_sections"]) or "none"))
+    if file.get("cmdline") is not None:
+        facts.append(("command line", file["cmdline"]))
+    if "unusable" in file:
+        facts.append(("parts", f"cannot be used: {file['unusable']}"))
+    text = f"{visible(file['name'])}: {file['description']}\n"
+    return text + "".join(f"  {name:<14}{visible(value)}\n" for name, value in facts)
 
 
 def _values(document: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.errors import Notice, SevbuildError, within
-from sevbuild.fs import read_standard_text, read_text
+from sevbuild.fs import is_regular, read_range, read_standard_text, read_text
 from sevbuild.guest.declared import SVSM_LIMIT, refuse_missing
 from sevbuild.guest.downloads import declared_downloads
 from sevbuild.guest.inputs import InputReader, Network, check_pin
@@ -247,5 +247,26 @@ def load_guest(
             import shlex
 
             error.hint = f"`sevbuild init {shlex.quote(path)}` writes one to start from"
+        _refuse_stranger(path)
         raise
-    return Guest(decode_manifest(text, path, directory=directory, settings=settings), network)
+    try:
+        return Guest(decode_manifest(text, path, directory=directory, settings=settings), network)
+    except SevbuildError:
+        # An archive can begin with letters alone, and is no TOML.
+        _refuse_stranger(path)
+        raise
+
+
+def _refuse_stranger(path: str) -> None:
+    """Raise SevbuildError where a file that could not be read as a manifest is known to be another thing."""
+    if not is_regular(path):
+        return
+    from sevbuild.image.kind import HEAD_SIZE, KINDS, another_thing, kind_of
+
+    head = read_range(path, 0, HEAD_SIZE)
+    thing = another_thing(head)
+    if thing is not None:
+        hint = "a manifest names it under one of its keys; `sevbuild inspect` shows what is in it"
+        if kind_of(head) == KINDS["igvm"]:
+            hint = "`measure`, `plan` and `inspect` take one as it is; a manifest names it under igvm.path"
+        raise SevbuildError(f"{path} is {thing}, not a manifest", hint=hint)

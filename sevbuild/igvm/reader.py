@@ -13,6 +13,7 @@ from sevbuild.igvm.headers import PAGE_SIZE
 from sevbuild.igvm.rules import Rules, Warnings
 from sevbuild.igvm.scan import IgvmError, scan_headers
 from sevbuild.igvm.source import ByteSource, DataRange
+from sevbuild.image.kind import HEAD_SIZE, kind_of
 
 __all__ = ["MAGIC", "read_igvm"]
 
@@ -35,7 +36,10 @@ def read_igvm(source: ByteSource) -> IgvmFile:
     fixed = source.read(0, _FIXED.size)
     magic, version, start, size, total, checksum = _FIXED.unpack(fixed)
     if magic != MAGIC:
-        raise _bad(0, f"the file starts with {magic.hex()}, not with IGVM")
+        kind = kind_of(source.read(0, min(source.size, HEAD_SIZE)))
+        error = _bad(0, f"the file starts with {magic.hex()}, not with IGVM")
+        error.hint = None if kind is None else f"it is {kind.phrase}"
+        raise error
     header_size = FIXED_HEADER_SIZES.get(version)
     if header_size is None:
         raise _bad(4, f"format version {version}, known are 1 and 2")

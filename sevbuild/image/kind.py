@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct, error
 from typing import NamedTuple
 
-__all__ = ["HEAD_SIZE", "KINDS", "FileKind", "kind_of"]
+__all__ = ["HEAD_SIZE", "KINDS", "FileKind", "another_thing", "kind_of"]
 
 HEAD_SIZE = 32 << 10
 """How many bytes from the start of a file tell its kind: a PE image's headers are the longest."""
@@ -80,6 +80,15 @@ def kind_of(head: bytes) -> FileKind | None:
         return KINDS["empty"]
     head = head[:HEAD_SIZE]
     return KINDS.get(_image_name(head) or _marked_name(head) or _text_name(head))
+
+
+def another_thing(head: bytes) -> str | None:
+    """Return what a file is that could not be read as text, as an error says it; None where it may be text.
+
+    An empty file and a text document are what such a reader expects, and it says more of them itself.
+    """
+    kind = kind_of(head)
+    return None if kind in (None, KINDS["empty"], KINDS["document"]) else kind.phrase
 
 
 def _image_name(head: bytes) -> str:

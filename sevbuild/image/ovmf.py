@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
 from sevbuild.image.guid import format_guid
+from sevbuild.image.kind import HEAD_SIZE, kind_of
 
 __all__ = [
     "SECTION_KINDS",
@@ -132,7 +133,8 @@ def parse_firmware(data: bytes) -> Firmware:
     """
     size = len(data)
     if not size or size % _PAGE:
-        hint = "a firmware is launched in pages of 4096 bytes"
+        kind = kind_of(data[:HEAD_SIZE]) if size else None
+        hint = "a firmware is launched in pages of 4096 bytes" if kind is None else f"it is {kind.phrase}"
         raise SevbuildError(f"{size} bytes are no firmware: not a positive multiple of 4096", hint=hint)
     if size > LARGEST:
         raise SevbuildError(f"{size} bytes are no firmware: more than {LARGEST}")

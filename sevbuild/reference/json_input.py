@@ -45,10 +45,13 @@ def parse_json(source: str, data: bytes) -> Any:
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeDecodeError:
-        raise SevbuildError(f"{source}: not UTF-8 text") from None
+        raise SevbuildError(f"{source}: {_other(data) or 'not UTF-8 text'}") from None
     except UnicodeEncodeError:
         raise SevbuildError(f"{source}: a string has half a surrogate pair") from None
     except json.JSONDecodeError as error:
+        # An archive can begin with letters alone.
+        if other := _other(data):
+            raise SevbuildError(f"{source}: {other}") from None
         reason = f"{error.msg[:1].lower()}{error.msg[1:]}"
         raise SevbuildError(f"{source}:{error.lineno}: not valid JSON: {reason}") from None
     except RecursionError:
@@ -80,3 +83,10 @@ def _no_float(text: str) -> Any:
 def _short(error: ValueError) -> str:
     # Python's own refusal of a number with thousands of digits names a function of Python's.
     return str(error) if isinstance(error, _RefusedError) else "a number has too many digits"
+
+
+def _other(data: bytes) -> str | None:
+    from sevbuild.image.kind import HEAD_SIZE, another_thing
+
+    thing = another_thing(data[:HEAD_SIZE])
+    return thing and f"{thing}, no JSON document"

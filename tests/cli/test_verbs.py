@@ -206,10 +206,10 @@ def test_inspect_shows_a_vmsa(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"MZ" + bytes(100), "an EFI image"),
+        (b"MZ" + bytes(100), "no firmware"),
         (b"IGVM" + bytes(100), "format version 0, known are 1 and 2"),
-        (b"text", "no firmware"),
-        (b"", "no firmware"),
+        (b"text", "a text document"),
+        (b"", "an empty file"),
     ],
 )
 def test_inspect_says_what_a_file_is_not(tmp_path: Path, data: bytes, message: str) -> None:

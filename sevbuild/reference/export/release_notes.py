@@ -38,8 +38,8 @@ _SEV = "An SEV or SEV-ES host reports an HMAC over the launch digest, with the k
 class Group(NamedTuple):
     """Hold targets that differ in their vCPU count alone.
 
-    `title` is their label, with `vcpusN` where there are several; `facts` is what they share; `rows` are
-    counts in words and digests.
+    `title` is their label, with `vcpusN` where there are several; `facts` is what they share, with what speaks
+    against their booting; `rows` are counts in words and digests.
     """
 
     title: str
@@ -100,6 +100,9 @@ def _groups(document: Document) -> tuple[Group, ...]:
     for value in document["values"]:
         title = re.sub(r"/vcpus[0-9]+(?=/|$)", "/vcpusN", value["label"])
         facts = f"policy {value['policy']}, guest features {value['guest_features'] or 'none'}"
+        facts += "".join(
+            f"; {doubt['kind'].replace('-', ' ')}: {doubt['reason']}" for doubt in value.get("doubts") or ()
+        )
         found.setdefault((title, _releases(value), facts), []).append(value)
     groups = []
     for (title, releases, facts), values in found.items():
