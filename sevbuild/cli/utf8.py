@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from sevbuild.errors import SevbuildError
 
@@ -30,8 +31,19 @@ def restart_in_utf8() -> None:
             hint="set PYTHONUTF8=1, or a UTF-8 locale",
         )
     try:
-        os.execv(  # noqa: S606 - its own interpreter
-            sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
-        )
-    except OSError as error:
-        raise SevbuildError(f"cannot start {sys.executable}: {error.strerror or error}") from None
+        words = [os.fsencode(sys.executable), b"-X", b"utf8", *_own_words()]
+        os.execv(sys.executable, words)  # noqa: S606 - its own interpreter
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        hint = "set PYTHONUTF8=1, or a UTF-8 locale"
+        raise SevbuildError(f"cannot start {sys.executable} again: {reason}", hint=hint) from None
+
+
+def _own_words() -> list[bytes]:
+    """Return the words that this interpreter was started with, without its own name."""
+    # What Python has decoded cannot be encoded again in every encoding of several bytes: EUC-JP, Big5.
+    with suppress(OSError), open("/proc/self/cmdline", "rb") as stream:
+        words = stream.read().split(b"\0")[:-1]
+        if len(words) == len(sys.orig_argv):
+            return words[1:]
+    return [os.fsencode(word) for word in sys.orig_argv[1:]]
