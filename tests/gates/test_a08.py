@@ -36,7 +36,7 @@ def locales(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Environment]:
     # The second takes several bytes for one character, and some for none.
     for name in ("de_DE.ISO-8859-1", "ja_JP.EUC-JP"):
         language, _, charmap = name.partition(".")
-        command = [*tool("localedef"), "-i", language, "-f", charmap, folder / name]
+        command = [*tool("localedef"), "-i", language, "-f", charmap, str(folder / name)]
         made = subprocess.run(command, check=False, capture_output=True, text=True)
         require((folder / name).is_dir(), f"the locale {name} ({made.stderr.strip()})")
         found[name] = {**found["C"], "LC_ALL": name, "LOCPATH": str(folder)}
