@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
     def publish(
         file: str = VALUES_SOURCE,
         output: str = typer.Option(
-            ..., "--output", "-o", metavar="FOLDER", help="The release.", show_default=False
+            ..., "--output", "-o", metavar="DIR", help="The release.", show_default=False
         ),
         formats: list[str] = FORMATS,
         extra: list[str] = EXTRA,
