@@ -34,6 +34,10 @@ _LARGEST = 4 << 30
 """More than the sections of thousands of firmwares have; it keeps a document from costing minutes."""
 
 
+_MOST_VMSAS = 1 << 26
+"""Minutes of work: all counts of vCPUs for a thousand CPUs, each count with a command line of its own."""
+
+
 class UncheckableError(SevbuildError):
     """Report that ingredients tell no digest, which is not to say that a digest is wrong."""
 
@@ -69,6 +73,8 @@ class Recomputer:
         self._tree = LaunchTree()
         self._seeds: dict[str, FirmwareSeed] = {}
         self._launched = 0
+        self._vmsas: dict[tuple[object, ...], int] = {}
+        self._vmsa_count = 0
 
     def digest(
         self,
@@ -96,10 +102,20 @@ class Recomputer:
         hashes = None
         if entry.kernel is not None:
             hashes = KernelHashes(entry.kernel.kernel, entry.kernel.initrd, cmdline or b"")
+        self._check_vmsas((entry.name, cmdline, cpu.signature, guest_features), vcpus)
         profile = self._profiles[entry.profile]
         shape = LaunchShape(entry.mode, profile, entry.order, policy, vcpus, cpu.signature, guest_features)
         plan = self._planner.plan(GuestInputs(firmware, entry.svsm, hashes), shape)
         return self._tree.digest(plan._replace(vmsas=plan.vmsas[vmsas_known:]))
+
+    def _check_vmsas(self, launch: tuple[object, ...], vcpus: int) -> None:
+        """Count the VMSAs that have not been launched for a smaller count already."""
+        known = self._vmsas.get(launch, 0)
+        if vcpus > known:
+            self._vmsas[launch] = vcpus
+            self._vmsa_count += vcpus - known
+        if self._vmsa_count > _MOST_VMSAS:
+            raise UncheckableError(f"the vCPUs of the document are more than {_MOST_VMSAS} together")
 
     def _check_size(self, entry: Ingredients) -> None:
         sections = entry.svsm.sections if entry.svsm is not None else entry.metadata.sections or ()

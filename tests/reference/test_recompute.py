@@ -379,6 +379,19 @@ def test_sections_without_end_are_refused(tmp_path: Path) -> None:
     assert "snp/qemu: the sections have more than 0x100000000 bytes together" in result.err
 
 
+def test_vcpus_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = json.loads((ROOT / "guests/hello/reference-values.json").read_text())
+    path = tmp_path / "values.json"
+    path.write_text(json.dumps(document))
+    monkeypatch.setattr("sevbuild.reference.recompute._MOST_VMSAS", 10)
+    # A smaller count is part of a larger one's chain, another CPU is not.
+    assert run("recompute", path, "--vcpus", "1-10").status == 0
+    for words in (["--vcpus", "11"], ["--vcpus", "6", "--cpu", "EPYC-Milan", "--cpu", "EPYC-Genoa"]):
+        result = run("recompute", path, *words)
+        assert (result.status, result.out) == (2, "")
+        assert "the vCPUs of the document are more than 10 together" in result.err
+
+
 def test_other_switches_of_a_selection(tmp_path: Path) -> None:
     record = {**RECORD, "debug": False, "note": None}
     path = _file(tmp_path, [record, record | {"debug": True}])
