@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sevbuild.igvm.headers import Header, PageData, SupportedPlatform
+from sevbuild.igvm.headers import Header, PageData, SupportedPlatform, UnknownHeader
 from sevbuild.igvm.scan import Item, Place, read_item_data, scan_headers
 from sevbuild.igvm.source import ByteSource, Data
 
@@ -61,12 +61,13 @@ class IgvmFile(NamedTuple):
 
     @property
     def platforms(self) -> list[SupportedPlatform]:
-        """Return the platforms, in file order; they come before all other headers."""
+        """Return the platforms, in file order; only headers of unknown types may stand among them."""
         found = []
         for item in self.items():
-            if not isinstance(item.header, SupportedPlatform):
+            if isinstance(item.header, SupportedPlatform):
+                found.append(item.header)
+            elif not isinstance(item.header, UnknownHeader):
                 break
-            found.append(item.header)
         return found
 
     def items(self) -> Iterator[Item]:

@@ -19,6 +19,7 @@ from sevbuild.igvm.headers import (
     PageData,
     PlatformType,
     SupportedPlatform,
+    UnknownHeader,
     VpContext,
 )
 from sevbuild.igvm.load import load
@@ -125,6 +126,12 @@ def test_vcpus_are_counted_and_ordered_by_the_platform() -> None:
     assert [update.origin for update in loaded.vmsas] == ["vp context 0", "vp context 1"]
     assert loaded.guest_features == 0x21
     assert _of("igvmmeasure", "sev-es", *headers).vcpus == 3
+
+
+def test_a_platform_after_a_header_of_an_unknown_type() -> None:
+    file = _file(NATIVE, UnknownHeader(0x80000002, b""), SNP, *POLICIES, PAGE, SNP_VP, NATIVE_VP)
+    assert [platform.platform_type.name for platform in file.platforms] == ["NATIVE", "SEV_SNP"]
+    assert [entry["platform"] for entry in describe_igvm(file)["vp_contexts"]] == ["sev_snp", "native"]
 
 
 def test_a_sev_policy_has_32_bits() -> None:

@@ -254,8 +254,23 @@ def sample_files() -> tuple[bytes, ...]:
         UnknownHeader(0x80000350, b"12345"),
         RequiredMemory(0, 1, 0x4000),
     ]
+    platforms: list[Header] = [
+        SupportedPlatform(2, 0, PlatformType.NATIVE),
+        UnknownHeader(0x80000002, b""),
+        SupportedPlatform(4, 0, PlatformType.VSM_ISOLATION),
+        SupportedPlatform(8, 0, PlatformType.SEV_ES),
+        SupportedPlatform(16, 0, PlatformType.SEV),
+        *start,
+    ]
+    contexts: list[Header] = [
+        VpContext(0, 2, b"\1" * 0xE8, 0),
+        VpContext(0, 4, (2).to_bytes(4, "little") + b"\2" * 64, 0),
+        VpContext(0xFFFFFFFFF000, 8, vmsa, 0),
+        VpContext(0, 16, b"\3" * 0xE8, 0),
+    ]
     files = (
         IgvmFile(1, [*start, *area, *pages, *last]),
         IgvmFile(2, [*start, *last[:1], *area, *pages]),
+        IgvmFile(2, [*platforms, GuestPolicy(5, 24), PageData(0x1000, 31, b"\1"), *contexts]),
     )
     return tuple(write_igvm(file) for file in files)
