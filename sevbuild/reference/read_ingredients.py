@@ -155,7 +155,7 @@ def _state(table: Reader, *, layers: bool = False) -> Mapping[str, Any]:
 
 
 def _symbol(table: Reader, key: str, words: Any, high: int) -> int | str:
-    text = table.string(key)
+    text = table.name(key)
     if text in words:
         return text
     return (hex_number(table.table, key, text, high) or 0) if text else 0

@@ -50,7 +50,7 @@ class Reader:
     def name(self, key: str) -> str:
         """Return a string that is not empty."""
         text = self.string(key)
-        if not text and self.has(key):
+        if self.has(key) and self.any(key) == "":
             self.fault(key, "must not be empty")
         return text
 
@@ -70,7 +70,7 @@ class Reader:
 
     def hex(self, key: str, size: int) -> bytes:
         """Return `size` bytes of lower-case hexadecimal digits."""
-        text = self.string(key)
+        text = self.name(key)
         if not text:
             return b""
         if text != text.lower() or text.startswith("0x"):
@@ -79,7 +79,7 @@ class Reader:
 
     def number(self, key: str, high: int) -> int:
         """Return a number within `0..high` that is written as a hex string."""
-        text = self.string(key)
+        text = self.name(key)
         return (hex_number(self.table, key, text, high) or 0) if text else 0
 
     def nullable(self, key: str, read: Callable[[str], T]) -> T | None:

@@ -61,7 +61,24 @@ def _more(document: Document) -> str:
     return json.dumps(document)
 
 
-@pytest.mark.parametrize("change", [_twice, _nameless, _later, _doubled, _more])
+def _no_number(document: Document) -> str:
+    document["profiles"][0]["initial_state"]["gdtr"]["base"] = ""
+    return json.dumps(document)
+
+
+def _no_signature(document: Document) -> str:
+    document["values"][0]["signature"] = ""
+    return json.dumps(document)
+
+
+def _no_seed(document: Document) -> str:
+    document["ingredients"][0]["seed"] = ""
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    "change", [_twice, _nameless, _later, _doubled, _more, _no_number, _no_signature, _no_seed]
+)
 def test_a_document_that_can_be_read_in_two_ways_is_compared_in_none(
     tmp_path: Path, change: Callable[[Document], str]
 ) -> None:
