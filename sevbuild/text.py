@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["as_utf8", "decode_text", "encode_text", "visible", "visible_json", "visible_lines"]
+__all__ = [
+    "as_utf8",
+    "decode_text",
+    "encode_text",
+    "visible",
+    "visible_json",
+    "visible_lines",
+    "visible_toml",
+]
 
 # An explicit table, since what `str.isprintable` says depends on the Unicode version of the interpreter.
 # Unicode 16 UnicodeData.txt: control characters, those that format without being seen (soft hyphen, zero
@@ -70,6 +78,21 @@ def visible_json(text: str) -> str:
     import re
 
     return re.sub(f"(?!\n)[{_HIDDEN}]", _escape_json, text)
+
+
+def visible_toml(text: str) -> str:
+    r"""Return the text of a TOML string that says the same, with TOML's escapes for what JSON has escapes for."""
+    text = text.replace(_RUNNER, r"#\u0023[")
+    if text.isascii() and "\x7f" not in text:
+        return text
+    import re
+
+    return re.sub(f"(?!\n)[{_HIDDEN}]", _escape_toml, text)
+
+
+def _escape_toml(match: object) -> str:
+    code = ord(match[0])  # type: ignore[index]
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _escape_json(match: object) -> str:

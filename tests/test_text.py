@@ -6,11 +6,12 @@ import json
 import unicodedata
 
 import pytest
+import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sevbuild.json_text import json_bytes
-from sevbuild.text import decode_text, encode_text, visible, visible_json, visible_lines
+from sevbuild.text import decode_text, encode_text, visible, visible_json, visible_lines, visible_toml
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 TEXT = st.text(st.characters() | st.sampled_from("\0\n\r\t\x1b\x7f\x9b\u2028\ufeff\udc80:#[" + BIDI))
@@ -68,3 +69,12 @@ def test_escapes(text: str, shown: str) -> None:
 def test_json_escapes() -> None:
     assert visible_json('"\x9b\u202e\U000e0041\udc80"') == r'"\u009b\u202e\udb40\udc41\udc80"'
     assert json.loads(visible_json('"\U000e0041"')) == "\U000e0041"
+
+
+@given(TEXT)
+def test_a_toml_string_says_the_same(text: str) -> None:
+    text = "".join(char for char in text if not "\ud800" <= char <= "\udfff")
+    written = visible_toml(json.dumps(text, ensure_ascii=False))
+    assert tomli.loads(f"x = {written}")["x"] == text
+    assert not [char for char in written if char in BIDI or unicodedata.category(char) == "Cc"]
+    assert "##[" not in written

@@ -10,6 +10,7 @@ from sevbuild.image.ovmf import Metadata, section_kind_name
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.model import Machine, Manifest, Variant
 from sevbuild.manifest.template import Template
+from sevbuild.text import visible_toml
 from sevbuild.vcpu.models import CPU_MODELS
 
 __all__ = ["Placed", "VariantFiles", "resolved_manifest", "resolved_profile"]
@@ -205,4 +206,4 @@ def _value(value: Any) -> str:
         return "[" + ", ".join(_value(entry) for entry in value) + "]"
     if isinstance(value, _Hex):
         return hex(value)
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return visible_toml(json.dumps(value, ensure_ascii=False))

@@ -10,6 +10,7 @@ from sevbuild.errors import Fault, FaultsError, SevbuildError
 from sevbuild.manifest.document import Document, Table, check_hex, check_integer, check_type, parse_toml
 from sevbuild.manifest.targets import MAX_TARGETS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
+from sevbuild.text import visible_toml
 
 __all__ = ["LOCK_SCHEMA", "Lock", "LockedInput", "decode_lock", "encode_lock"]
 
@@ -211,4 +212,4 @@ def _string(text: str) -> str:
         f"\\u{ord(char):04X}" if char < " " or char == "\x7f" else f"\\{char}" if char in '"\\' else char
         for char in text
     )
-    return f'"{"".join(escaped)}"'
+    return visible_toml(f'"{"".join(escaped)}"')

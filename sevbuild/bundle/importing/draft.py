@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from sevbuild.errors import SevbuildError
-from sevbuild.text import visible
+from sevbuild.text import visible, visible_toml
 
 __all__ = ["Draft", "manifest_text", "placeholder_free"]
 
@@ -97,4 +97,4 @@ def _toml(key: str, value: Any) -> str:
     if any(0xD800 <= ord(char) <= 0xDFFF for char in text):
         hint = "put the bytes into a file and name it with cmdline-file"
         raise SevbuildError(f"{key or 'an argument'}: not UTF-8, so no manifest can hold it", hint=hint)
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return visible_toml(json.dumps(text, ensure_ascii=False))
