@@ -73,6 +73,19 @@ def test_release_notes_show_what_they_are_made_of(tmp_path: Path, field: str) ->
         assert not ACTS.search(result.out + result.err)
 
 
+def test_no_export_shows_a_label_that_acts(tmp_path: Path) -> None:
+    shutil.copy(HELLO / "hello.fd", tmp_path / "hello.fd")
+    manifest = write_manifest(tmp_path, firmware={"path": "hello.fd"}, launch={"mode": "sev", "policy": 1})
+    values = tmp_path / "sev.json"
+    values.write_text(run("measure", "-q", manifest, "-f", "json").out)
+    document: Any = json.loads(values.read_text())
+    document["values"][0]["label"] = HOSTILE
+    values.write_text(json.dumps(document))
+    for name in ("sevctl", "virt-qemu-sev-validate", "hex", "in-toto"):
+        result = run("export", values, "-f", name)
+        assert not ACTS.search(result.out + result.err), name
+
+
 def test_errors_name_files_without_their_names_acting(tmp_path: Path) -> None:
     folder = tmp_path / HOSTILE.replace("/", "")
     folder.mkdir()

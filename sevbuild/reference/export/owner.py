@@ -7,16 +7,18 @@ from typing import Any
 
 from sevbuild.reference.export.interface import Document
 from sevbuild.reference.export.text import guest_title, shell_word
-from sevbuild.text import visible
+from sevbuild.text import visible, visible_lines
 
-__all__ = ["owner_script", "repeated_labels"]
+__all__ = ["owner_script", "unfit_labels"]
 
 
-def repeated_labels(values: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return why a script cannot tell targets apart: one that is called by label holds one release."""
-    if len({value["label"] for value in values}) == len(values):
-        return None
-    return "the document is of several releases, and a label does not say which"
+def unfit_labels(values: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return why a script that is called by label cannot be: a label stands twice, or would act on a terminal."""
+    labels = {value["label"] for value in values}
+    if len(labels) < len(values):
+        return "the document is of several releases, and a label does not say which"
+    odd = next((label for label in labels if visible_lines(visible(label)) != label), None)
+    return None if odd is None else f"no script can name the target {odd!r}"
 
 
 def owner_script(
@@ -40,7 +42,7 @@ def owner_script(
     lines += [
         "*)",
         '    echo "no target of this guest: ${1-}; the labels are:" >&2',
-        *(f"    echo {shell_word('  ' + visible(label))} >&2" for label, _ in cases),
+        *(f"    echo {shell_word('  ' + label)} >&2" for label, _ in cases),
         "    exit 2",
         "    ;;",
         "esac",

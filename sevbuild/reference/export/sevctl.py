@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 
 from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
-from sevbuild.reference.export.owner import owner_script, repeated_labels
+from sevbuild.reference.export.owner import owner_script, unfit_labels
 
 __all__ = ["EXPORTER"]
 
@@ -33,7 +33,7 @@ class Sevctl(Exporter):
 
     def refusal(self, document: Document) -> str | None:
         """Return why there is no such script."""
-        return super().refusal(document) or repeated_labels(values_of(document, self.modes))
+        return super().refusal(document) or unfit_labels(values_of(document, self.modes))
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return `sevctl.sh`; what a session and a host determine are its variables."""

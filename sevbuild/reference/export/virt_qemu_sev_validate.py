@@ -6,7 +6,7 @@ from typing import Any
 
 from sevbuild.reference.export.ingredients import inputs_of
 from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
-from sevbuild.reference.export.owner import owner_script, repeated_labels
+from sevbuild.reference.export.owner import owner_script, unfit_labels
 from sevbuild.reference.export.text import number, shell_word
 from sevbuild.vcpu.models import decode_signature
 
@@ -39,7 +39,7 @@ class VirtQemuSevValidate(Exporter):
 
     def refusal(self, document: Document) -> str | None:
         """Return why the tool cannot check this guest."""
-        reason = super().refusal(document) or repeated_labels(values_of(document, self.modes))
+        reason = super().refusal(document) or unfit_labels(values_of(document, self.modes))
         if reason is not None:
             return reason
         for value in values_of(document, self.modes):
