@@ -45,8 +45,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     status = _ended(lambda: _run(arguments))
     # Data may still wait to be written: that it cannot be is an error of its own.
     unwritten = _ended(lambda: sys.stdout.flush() or 0)
-    if arguments is None:
+    if arguments is None and "lief" not in sys.modules:
         # The interpreter would look through every object once more before it ends: a tenth of a short run.
+        # What lief is made of counts what was not taken apart then, and complains.
         gc.freeze()
     sys.exit(max(status, unwritten))
 

@@ -14,6 +14,7 @@ import pytest
 from tests.support.cli import run
 from tests.support.firmware import make_firmware
 from tests.support.guests import write_manifest
+from tests.support.pe import make_uki
 from tests.support.shared import ROOT
 
 HELLO = ROOT / "guests" / "hello" / "guest.toml"
@@ -80,6 +81,18 @@ def test_where_to_report_comes_from_the_package(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(metadata, "metadata", missing)
     assert run("measure", HELLO).err.endswith(" to its maintainers, as docs/security.md says\n")
+
+
+def test_the_end_of_a_run_is_silent(tmp_path: Path) -> None:
+    image = make_uki([(".linux", b"k" * 600), (".initrd", b"i" * 600), (".cmdline", b"quiet\0")])
+    (tmp_path / "image.efi").write_bytes(image)
+    (tmp_path / "OVMF.fd").write_bytes(make_firmware(hash_table=(0x810C00, 0x400)))
+    kernel = {"uki": "image.efi", "uki-as": "parts"}
+    manifest = write_manifest(tmp_path, firmware={"path": "OVMF.fd"}, kernel=kernel, launch={"mode": "sev"})
+    for path in (HELLO, manifest):
+        command = [sys.executable, "-m", "sevbuild", "measure", "-q", str(path)]
+        result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        assert result.stderr == ""
 
 
 def test_a_pipe_that_does_not_block_is_written_whole() -> None:
