@@ -72,7 +72,7 @@ def run_program(arguments: list[str]) -> int:
 
         return complete()
     if arguments[:1] == ["help"]:
-        arguments = [*arguments[1:], "--help"]
+        arguments = [*(word for word in arguments if word != "help"), "--help"]
     program = build_program()
     # The base of usage errors is public in neither click's vendored nor its separate form.
     complaint = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")

@@ -63,8 +63,8 @@ MANIFEST: Any = typer.Argument(
 MANIFESTS: Any = typer.Argument(
     None,  # older releases of click refuse a default where any number is taken
     metavar="[MANIFEST]...",
-    help="The manifests; - is standard input.",
-    show_default=DEFAULT_MANIFEST,
+    help=f"The manifests; - is standard input.  [default: {DEFAULT_MANIFEST}]",
+    show_default=False,
 )
 MANIFEST_OR_IGVM: Any = typer.Argument(
     DEFAULT_MANIFEST,

@@ -68,6 +68,10 @@ class _Strict:
         parser.parse_args = parse_strictly
         return parser
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line: what must be given stands bare, as in its list of arguments."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]  # type: ignore[misc]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options to a help text, in groups."""
         from sevbuild.cli.help import write_options

@@ -120,6 +120,9 @@ def print_message(
     lines += [visible_lines(f"  {visible(detail)}") for detail in details]
     if hint:
         lines.append(f"  {_painted('hint')}: {visible(hint)}")
+    if sys.stderr.isatty() and sys.stdout.isatty():
+        # Whoever looks at both reads them in the order in which they were said.
+        sys.stdout.flush()
     sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 

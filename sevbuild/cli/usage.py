@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,4 +125,5 @@ def _help_hint(verb: str) -> str:
 
 
 def _plain(message: str) -> str:
-    return f"{message[:1].lower()}{message[1:]}".removesuffix(".")
+    plain = f"{message[:1].lower()}{message[1:]}".removesuffix(".")
+    return re.sub(r"is not a valid int(eger)?\b", "is not a whole number", plain)

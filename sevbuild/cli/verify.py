@@ -221,9 +221,10 @@ def _verify_alone(
 ) -> None:
     """Print how the values of a document compare with the rest of it; raises typer.Exit(1) where any is not right.
 
-    `alone` tells that nothing else is compared: then no digest computed again is a SevbuildError.
+    `alone` tells that nothing else is compared: then no digest computed again is a SevbuildError. Otherwise
+    what is compared next is the answer, and a document that agrees with itself is told of in one line.
     """
-    from sevbuild.cli.comparison import print_comparison
+    from sevbuild.cli.comparison import comparison_lines, print_comparison
     from sevbuild.cli.expectation import WORDS, target_selection
     from sevbuild.manifest.selection import select_labels
     from sevbuild.reference.consistency import UNCHECKED, profile_notices, verify_alone
@@ -233,8 +234,12 @@ def _verify_alone(
     comparison = verify_alone(narrow_values(values, target_selection(patterns)))
     words = {**WORDS, UNCHECKED: "not checked"}
     print_notices(profile_notices(source, values), quiet=quiet)
-    print_comparison(comparison, words=words, fmt=fmt)
     found = {target.status for target in comparison.targets}
+    if alone or fmt == "json" or "changed" in found:
+        print_comparison(comparison, words=words, fmt=fmt)
+    else:
+        total = comparison_lines(comparison, words, notes=True)[-1]
+        print_line(f"{source}: consistent ({total})")
     if "changed" in found:
         raise typer.Exit(1)
     if alone and "equal" not in found:

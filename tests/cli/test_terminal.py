@@ -38,6 +38,16 @@ def test_warnings_are_coloured_where_they_stand(tmp_path: Path) -> None:
     assert ": \x1b[1;33mwarning\x1b[0m: " in shown
 
 
+def test_what_is_said_stands_in_its_order(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    assert run("build", HELLO, "-o", bundle).status == 0
+    status, shown = on_terminal("verify", bundle, "--against", "ab" * 48)
+    assert status == 1
+    first, second = shown.splitlines()[:2]
+    assert first == f"{bundle}: consistent (1 target, 8 files)"
+    assert second.startswith(ERROR) or ": note: " in second
+
+
 @pytest.mark.parametrize(
     ("words", "environment", "coloured"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sevbuild.cli import VERBS
 from tests.support.cli import run
 from tests.support.shared import ROOT
 
@@ -34,7 +35,7 @@ HELLO = str(ROOT / "guests" / "hello" / "guest.toml")
         (["measure", "--json"], "no such option: --json", "it is --format json"),
         (["build", "--out", "x"], "no such option: --out", "it is --output"),
         (["measure", HELLO, "--expect"], "--expect: its value is missing", "`sevbuild measure -h`"),
-        (["measure", HELLO, "--vcpus", "two"], "--vcpus: 'two' is not a valid int", "`sevbuild measure -h`"),
+        (["measure", HELLO, "--vcpus", "two"], "--vcpus: 'two' is not a whole number", "`sevbuild measure -h`"),
         (["verify", "a", "b"], "one argument too many: 'b'", "`sevbuild verify a --against b`"),
         (["verify", "a", "b"], "one argument too many: 'b'", "`sevbuild diff`"),
         (["measure", HELLO, "b"], "one argument too many: 'b'", "`sevbuild measure -h`"),
@@ -48,6 +49,31 @@ def test_mistakes_lead_on(words: list[str], message: str, hint: str) -> None:
     assert first.startswith(f"error: {message}")
     assert second.startswith("  hint: ")
     assert hint in second
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("verify", "BUNDLE|FILE"),
+        ("inspect", "FILE"),
+        ("merge", "OLD... NEW"),
+        ("diff", "OLD [NEW]"),
+        ("measure", "[MANIFEST]"),
+    ],
+)
+def test_usage_is_written_as_people_write_it(verb: str, words: str) -> None:
+    assert run("help", verb).out.splitlines()[0] == f"Usage: sevbuild {verb} [OPTIONS] {words}"
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_no_help_has_brackets_that_mean_nothing(verb: str) -> None:
+    text = run("help", verb).out
+    assert not set("{}") & set(text)
+    assert "default: (" not in text
+
+
+def test_help_of_help_is_the_help() -> None:
+    assert run("help", "help") == run("help") == run("--help")
 
 
 def test_a_verb_without_words_shows_its_help() -> None:
