@@ -67,13 +67,14 @@ def read_file(path: str, limit: int) -> bytes:
             size = os.fstat(stream.fileno()).st_size
             if size > limit:
                 raise SevbuildError(f"{path}: {size} bytes are more than the {limit} this can be")
-            data = stream.read(size) if size else b""
             # A pipe has no size, and a file may grow; whatever is there counts up to the limit.
-            while chunk := stream.read(_BUFFER):
-                data += chunk
-                if len(data) > limit:
+            pieces, have = [], 0
+            while piece := stream.read(max(size - have, _BUFFER)):
+                pieces.append(piece)
+                have += len(piece)
+                if have > limit:
                     raise SevbuildError(f"{path}: more than the {limit} bytes this can be")
-            return data
+            return b"".join(pieces)
     except OSError as error:
         raise file_error("read", path, error) from None
 

@@ -44,10 +44,7 @@ def stage_inputs(guest: Guest, targets: Sequence[Target], store: Store, *, firmw
             store.expect(guest, role, source)
     measured = guest.measure(targets)
     stage = _Stage(guest, store, firmware=firmware)
-    resolved = [
-        (variant, stage.variant(variant, next(target for target in targets if target.variant is variant)))
-        for variant in variants
-    ]
+    resolved = [(variant, stage.variant(variant, guest.targets_of(variant)[0])) for variant in variants]
     text = resolved_manifest(guest.manifest, resolved)
     store.write(MANIFEST, "manifest", text.encode())
     return Staged(measured, text, stage.inputs(targets))
@@ -93,7 +90,7 @@ class _Stage:
         if "vars" in sources and self._guest.reader.hashed(*sources["vars"]).size != vars_size:
             raise SevbuildError(f"{sources['vars'][0][0]}: changed while it was read")
         templates = self._templates(variant, target)
-        targets = [target for target in self._guest.targets if target.variant is variant]
+        targets = self._guest.targets_of(variant)
         return VariantFiles(
             firmware=firmware,
             igvm=placed.get("igvm"),
@@ -138,7 +135,7 @@ class _Stage:
         if isinstance(firmware, FirmwareSeed):
             return firmware.seed, firmware.metadata
         # A seed is an SNP digest, of a launch that begins with the firmware's pages alone.
-        targets = [target for target in self._guest.targets if target.variant is variant]
+        targets = self._guest.targets_of(variant)
         replaceable = variant.svsm is None and all(
             (target.mode, target.order) == ("snp", "profile") for target in targets
         )
@@ -184,7 +181,7 @@ class _Stage:
     def _profile_names(self, variant: Variant) -> tuple[str, ...]:
         """Return the names of the variant's profiles, those given by path written into the bundle."""
         profiles: dict[int, LaunchProfile] = {
-            id(target.profile): target.profile for target in self._guest.targets if target.variant is variant
+            id(target.profile): target.profile for target in self._guest.targets_of(variant)
         }
         names = []
         for name, profile in zip(variant.profiles, profiles.values(), strict=True):

@@ -57,6 +57,7 @@ class Guest:
         self.notices: list[Notice] = target_notices(self.targets)
         self._planner = Planner()
         self._tree = LaunchTree()
+        self._of: dict[int, list[Target]] = {}
         self._firmware: dict[int, Firmware | FirmwareSeed] = {}
         self._svsm: dict[int, Svsm | None] = {}
         self._seen_notices: set[Notice] = set()
@@ -90,6 +91,13 @@ class Guest:
         by_label = {target.label: target for target in self.targets}
         return [by_label[label] for label in select_labels(patterns, by_label)]
 
+    def targets_of(self, variant: Variant) -> Sequence[Target]:
+        """Return the targets of a variant, in their order."""
+        if not self._of:
+            for target in self.targets:
+                self._of.setdefault(id(target.variant), []).append(target)
+        return self._of.get(id(variant), ())
+
     def firmware(self, variant: Variant) -> Firmware | FirmwareSeed:
         """Return the firmware of a variant, checked against its pin."""
         found = self._firmware.get(id(variant))
@@ -101,9 +109,7 @@ class Guest:
                 found = FirmwareSeed(declared.seed, declared.metadata)
             else:
                 found = self._reader.firmware(declared.path, declared.sha256)
-                self._notice(
-                    firmware_notices(variant, found, [t for t in self.targets if t.variant is variant])
-                )
+                self._notice(firmware_notices(variant, found, self.targets_of(variant)))
             self._firmware[id(variant)] = found
         return found
 
@@ -182,14 +188,11 @@ class Guest:
         variants = {id(target.variant): target.variant for target in targets}
         self._start(list(variants.values()))
         firmware_first = [t for t in targets if t.order == "profile" and t.variant.firmware.path is not None]
-        for mode, variant in {
-            (t.mode == "snp", id(t.variant)): (t.mode, t.variant) for t in firmware_first
-        }.values():
-            firmware = self.firmware(variant)
+        for target in {(t.mode == "snp", id(t.variant)): t for t in firmware_first}.values():
+            firmware = self.firmware(target.variant)
             if isinstance(firmware, Firmware):
-                policy = next(t.policy for t in targets if t.variant is variant and t.mode == mode)
                 update = self._planner.firmware_update(firmware)
-                self._tree.prime(LaunchPlan(mode, policy, None, (update,), ()))
+                self._tree.prime(LaunchPlan(target.mode, target.policy, None, (update,), ()))
         self._kernels.check_names(self.manifest.variants)
 
     def _start(self, variants: Sequence[Variant]) -> None:

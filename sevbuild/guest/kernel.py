@@ -34,6 +34,7 @@ class KernelReader:
         self._parts: dict[str, _PartRanges] = {}
         self._lines: dict[str, bytes] = {}
         self._templates: dict[tuple[int, str], Template] = {}
+        self._names_checked = False
         self._digests: dict[tuple[int, str], KernelHashes] = {}
 
     def sources(self, variant: Variant) -> dict[str, tuple[tuple[str, ...], Range | None]]:
@@ -152,7 +153,9 @@ class KernelReader:
         return self.template(variant, target.cmdline).bind(variant.variables)
 
     def check_names(self, variants: Sequence[Variant]) -> None:
-        """Note unknown placeholders and unused variables as faults of the manifest, and raise them."""
+        """Note unknown placeholders and unused variables as faults of the manifest, and raise them; once a run."""
+        if self._names_checked:
+            return
         used: set[str] = set()
         for variant in variants:
             for cmdline in variant.kernel.cmdlines if variant.kernel else ():
@@ -169,6 +172,7 @@ class KernelReader:
                     variant.document.fault(f"variables.{name}", "no command line uses it")
         for variant in variants:
             variant.document.raise_faults()
+        self._names_checked = True
 
     def template(self, variant: Variant, cmdline: Cmdline) -> Template:
         """Return a declared command line, read from its file where it has one."""

@@ -64,7 +64,7 @@ def _firmware_findings(guest: Guest, variant: Variant) -> Iterator[Notice]:
     firmware = guest.firmware(variant)
     if not isinstance(firmware, Firmware):
         return
-    targets = [target for target in guest.targets if target.variant is variant]
+    targets = guest.targets_of(variant)
     topics = {"image"}
     if any(target.mode == "snp" for target in targets):
         topics |= {"snp", "sections"}

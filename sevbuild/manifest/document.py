@@ -60,12 +60,14 @@ class Document:
         self.text = text
         self.faults: list[Fault] = []
         self._aliases = aliases or {}
-        self._lines: dict[str, int] | None = None
+        # Filled when the first place is asked for, and shared by all views: a matrix can have thousands.
+        self._lines: dict[str, int] = {}
 
     def aliased(self, aliases: Mapping[str, str]) -> Document:
         """Return a view of the document that collects into the same faults under other paths."""
         twin = Document(self.source, self.text, aliases=aliases)
         twin.faults = self.faults
+        twin._lines = self._lines
         return twin
 
     def place(self, path: str) -> tuple[str, int | None, str]:
@@ -75,8 +77,8 @@ class Document:
             return "--set", None, path.removeprefix("--set ")
         from sevbuild.manifest.locate import locate, nearest
 
-        if self._lines is None:
-            self._lines = locate(self.text)
+        if not self._lines:
+            self._lines.update(locate(self.text))
         return self.source, nearest(self._lines, path), path
 
     def where(self, path: str) -> str:
@@ -116,7 +118,7 @@ class Table:
         self.path = path
         self._absent = absent
         self._raw = raw
-        self._asked: list[str] = []
+        self._asked: dict[str, None] = {}
 
     def at(self, key: str) -> str:
         """Return the dotted path of `key` in this table."""
@@ -128,7 +130,7 @@ class Table:
 
     def names(self) -> list[str]:
         """Return the keys present, marking them all as known."""
-        self._asked.extend(self._raw)
+        self._asked.update(dict.fromkeys(self._raw))
         return list(self._raw)
 
     def fault(self, key: str, message: str, hint: str | None = None) -> None:
@@ -138,7 +140,7 @@ class Table:
 
     def any(self, key: str) -> Any:
         """Return the value of `key` whatever its type, or None."""
-        self._asked.append(key)
+        self._asked[key] = None
         return self._raw.get(key)
 
     def string(self, key: str, *, required: bool = False) -> str | None:
@@ -177,7 +179,7 @@ class Table:
 
         `decode(path, value)` returns None for what it found at fault; such entries are dropped.
         """
-        self._asked.append(key)
+        self._asked[key] = None
         if key not in self._raw:
             return None
         value = self._raw[key]
@@ -197,7 +199,7 @@ class Table:
                 self.fault(key, "unknown key", suggest(key, self._asked))
 
     def _typed(self, key: str, kind: type, *, required: bool = False) -> Any:
-        self._asked.append(key)
+        self._asked[key] = None
         if key not in self._raw:
             if required:
                 self.fault(key, f"missing: {_TYPE_NAMES[kind]} is required")

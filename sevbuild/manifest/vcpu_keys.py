@@ -28,14 +28,15 @@ def decode_counts(vcpu: Table) -> tuple[int, ...]:
     entries = value if isinstance(value, list) else [value]
     if not entries:
         vcpu.fault("count", "must not be empty")
-    counts: list[int] = []
+    counts: set[int] = set()
     for index, entry in enumerate(entries):
         at = f"{path}[{index}]" if isinstance(value, list) else path
         found = _range(document, at, entry) if isinstance(entry, str) else _one(document, at, entry)
-        if set(found) & set(counts):
-            document.fault(at, f"gives {min(set(found) & set(counts))} again")
-        counts += found
-    return tuple(sorted(set(counts)))
+        again = counts.intersection(found)
+        if again:
+            document.fault(at, f"gives {min(again)} again")
+        counts.update(found)
+    return tuple(sorted(counts))
 
 
 def decode_cpus(vcpu: Table) -> tuple[Cpu, ...]:
