@@ -45,7 +45,7 @@ def igvm_text(file: dict[str, Any]) -> str:
     if len(modes) > 1 and taken:
         text += f"  as {taken.pop()}; the file has platforms for {', '.join(modes)}, and --mode picks one\n"
     rows = [(entry["loader"], entry["digest"] or f"refused: {entry['refused']}") for entry in file["loaders"]]
-    text += _indented(text_table(("loader", "digest"), rows))
+    text += text_table(("loader", "digest"), rows, indent=2)
     text += "\ncan it boot\n"
     for entry in file["loaders"]:
         if entry["digest"] is not None and entry["launches"]:
@@ -63,7 +63,7 @@ def _section(title: str, entries: list[dict[str, Any]], columns: tuple[str, ...]
         return ""
     header = ("header", *(column.replace("_", " ") for column in columns))
     rows = [(str(entry["header"]), *(_cell(entry.get(column)) for column in columns)) for entry in entries]
-    return f"\n{title}\n" + _indented(text_table(header, rows))
+    return f"\n{title}\n" + text_table(header, rows, indent=2)
 
 
 def _cell(value: Any) -> str:
@@ -72,7 +72,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value) or "-"
     return "-" if value is None else str(value)
-
-
-def _indented(table: str) -> str:
-    return "".join(f"  {line}\n" for line in table.splitlines())

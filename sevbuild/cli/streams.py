@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import TextIO
 
 from sevbuild.errors import SevbuildError
 
@@ -19,12 +20,23 @@ def prepare_streams() -> None:
     """Have standard output and error end as this module says, and be UTF-8 in every locale."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _occupy_closed()
-    # A test, or a program that calls this one, may have put something of its own in place.
-    if sys.stdout is None or (type(sys.stdout) is TextIOWrapper and sys.stdout.fileno() == 1):
+    if _is_descriptor(sys.stdout, 1):
         sys.stdout = _wrapped(_Output(1, "wb", closefd=False), "utf-8", line_buffering=False)
-    if sys.stderr is None or (type(sys.stderr) is TextIOWrapper and sys.stderr.fileno() == 2):
+    elif isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
+    if _is_descriptor(sys.stderr, 2):
         encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
         sys.stderr = _wrapped(_Messages(2, "wb", closefd=False), encoding, line_buffering=True)
+
+
+def _is_descriptor(stream: TextIO | None, descriptor: int) -> bool:
+    """Tell whether a stream is the interpreter's own, and none that a caller has put in its place."""
+    if stream is None:
+        return True
+    try:
+        return type(stream) is TextIOWrapper and stream.fileno() == descriptor
+    except OSError:  # one in memory
+        return False
 
 
 def _wrapped(raw: FileIO, encoding: str, *, line_buffering: bool) -> TextIOWrapper:

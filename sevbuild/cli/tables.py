@@ -14,8 +14,8 @@ _GAP = 2
 _LEAST = 8
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return aligned columns under a header; the last column is not padded.
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, indent: int = 0) -> str:
+    """Return aligned columns under a header, so far indented; the last column is not padded.
 
     Where standard output is a terminal, the table fits it: see `_fitted`. Elsewhere it is as wide as its
     cells, a line a row.
@@ -25,10 +25,11 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if sys.stdout.isatty():
         import shutil
 
-        columns = shutil.get_terminal_size().columns
+        columns = shutil.get_terminal_size().columns - indent
         if sum(widths) + _GAP * (len(widths) - 1) > columns:
-            return _fitted(lines, widths, columns)
-    return "".join(f"{_joined(line, widths)}\n" for line in lines)
+            fitted = _fitted(lines, widths, columns)
+            return "".join(f"{' ' * indent}{line}\n" for line in fitted.splitlines())
+    return "".join(f"{' ' * indent}{_joined(line, widths)}\n" for line in lines)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

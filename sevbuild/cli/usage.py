@@ -51,6 +51,10 @@ _OTHER_NAMES = {
 }
 
 
+_SAME = {"--append": "--cmdline", "--model": "--cpu", "--smp": "--vcpus", "--vcpu-type": "--cpu"}
+"""What verbs without a manifest have under another name."""
+
+
 def usage_error(error: Any, arguments: Sequence[str]) -> SevbuildError:
     """Return what the parser complains of as an error of ours; `error` is click's."""
     kind = type(error).__name__
@@ -108,6 +112,8 @@ def _no_such_option(error: Any, verb: str, arguments: Sequence[str]) -> Sevbuild
         hint += "; `sevbuild import -- COMMAND...` makes one of a command"
     elif long in _OTHER_NAMES:
         hint = f"it is {_OTHER_NAMES[long]}"
+    elif _SAME.get(long) in options:
+        hint = f"it is {_SAME[long]} here"
     else:
         hint = suggest(long, options) or _help_hint(verb)
     return SevbuildError(f"no such option: {name}", hint=hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import subprocess
 import sys
@@ -133,3 +134,17 @@ def test_an_interpreter_that_cannot_be_started_again(monkeypatch: pytest.MonkeyP
     gc.unfreeze()
     gc.enable()
     assert ended.value.code == 2
+
+
+def test_streams_of_a_caller_stay_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sevbuild.cli import main
+
+    out = io.BytesIO()
+    stream = io.TextIOWrapper(out, encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(SystemExit) as ended:
+        main(["measure", "-q", str(HELLO), "-f", "json", "--set", "guest.version=größe €"])
+    gc.enable()
+    assert ended.value.code == 0
+    assert sys.stdout is stream
+    assert "größe €".encode() in out.getvalue()

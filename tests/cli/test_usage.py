@@ -32,6 +32,7 @@ HELLO = str(ROOT / "guests" / "hello" / "guest.toml")
         (["publish", "--mode", "x"], "no such option: --mode", "--set launch.mode=snp"),
         # A verb that has no --set is not told of it.
         (["schema", "--append", "x"], "no such option: --append", "`sevbuild schema -h`"),
+        (["recompute", "--append", "x"], "no such option: --append", "it is --cmdline here"),
         (["measure", "--json"], "no such option: --json", "it is --format json"),
         (["build", "--out", "x"], "no such option: --out", "it is --output"),
         (["measure", HELLO, "--expect"], "--expect: its value is missing", "`sevbuild measure -h`"),
