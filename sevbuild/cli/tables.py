@@ -28,8 +28,8 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, indent: 
         columns = shutil.get_terminal_size().columns - indent
         if sum(widths) + _GAP * (len(widths) - 1) > columns:
             fitted = _fitted(lines, widths, columns)
-            return "".join(f"{' ' * indent}{line}\n" for line in fitted.splitlines())
-    return "".join(f"{' ' * indent}{_joined(line, widths)}\n" for line in lines)
+            return "".join(f"{' ' * indent}{line}".rstrip() + "\n" for line in fitted.splitlines())
+    return "".join(f"{' ' * indent}{_joined(line, widths)}".rstrip() + "\n" for line in lines)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
