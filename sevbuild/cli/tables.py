@@ -77,7 +77,7 @@ def _fitted(lines: list[list[str]], widths: list[int], columns: int) -> str:
     stands below its row instead, whole where a line holds it: so it can be copied.
     """
     word = max((len(part) for line in lines for part in line[-1].split()), default=0)
-    if 2 * word <= columns:
+    if 2 * word <= columns or len(widths) == 1:
         return _wrapped(lines, _narrowed(lines, widths, columns))
     narrow = _narrowed([line[:-1] for line in lines], widths[:-1], columns)
     text = ""
