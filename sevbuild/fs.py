@@ -108,7 +108,9 @@ def _utf8(name: str, data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise SevbuildError(f"{name}:{line}: not UTF-8 text") from None
+        utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        hint = "it begins as UTF-16 does: save it as UTF-8" if utf16 else None
+        raise SevbuildError(f"{name}:{line}: not UTF-8 text", hint=hint) from None
 
 
 def native_path(text: str) -> str:

@@ -246,11 +246,8 @@ def load_guest(
     try:
         text = read_text(path)
     except SevbuildError as error:
-        if error.hint is None and not os.path.exists(path):
-            import shlex
-
-            error.hint = f"`sevbuild init {shlex.quote(path)}` writes one to start from"
         _refuse_stranger(path)
+        error.hint = error.hint or _reading_hint(path)
         raise
     try:
         return Guest(decode_manifest(text, path, directory=directory, settings=settings), network)
@@ -258,6 +255,18 @@ def load_guest(
         # An archive can begin with letters alone, and is no TOML.
         _refuse_stranger(path)
         raise
+
+
+def _reading_hint(path: str) -> str:
+    """Return what to do where nothing at a path could be read as a manifest."""
+    import shlex
+
+    if not os.path.exists(path):
+        return f"`sevbuild init {shlex.quote(path)}` writes one to start from"
+    if not os.path.isdir(path):
+        return "a manifest is TOML; `sevbuild inspect` says what else it knows"
+    inside = os.path.join(path, "guest.toml")
+    return "a manifest is a file" + (f", such as {inside}" if os.path.isfile(inside) else "")
 
 
 def _refuse_stranger(path: str) -> None:

@@ -18,7 +18,7 @@ from sevbuild.manifest.document import (
     check_word,
     parse_toml,
 )
-from sevbuild.manifest.launch_keys import decode_features, decode_policies
+from sevbuild.manifest.launch_keys import check_mode, decode_features, decode_policies
 from sevbuild.manifest.machine_keys import decode_machine
 from sevbuild.manifest.model import (
     Cmdline,
@@ -51,7 +51,14 @@ def decode_manifest(
     `settings` maps dotted TOML paths to values that override the text (`--set`), in all entries of a matrix.
     """
     given = read_paths(settings or {})
-    raw, aliases = apply_settings(parse_toml(text, source), given)
+    tables = parse_toml(text, source)
+    if "guest" not in tables:
+        from sevbuild.manifest.hints import kin_of
+
+        kin = kin_of(tables)
+        if kin is not None:
+            raise FaultsError([Fault(source, None, "", *kin)])
+    raw, aliases = apply_settings(tables, given)
     document = Document(source, text, aliases=aliases)
     top = Table(document, raw)
     schema = top.integer("schema", 0, _U32, required=True)
@@ -84,7 +91,7 @@ def decode_manifest(
 def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
     document = top.document
     launch = top.section("launch")
-    modes = launch.items("mode", lambda path, value: check_word(document, path, value, MODES))
+    modes = launch.items("mode", lambda path, value: check_mode(document, path, value))
     if modes is None:
         launch.fault("mode", f"missing: one of {', '.join(MODES)}, or a list of them")
     profiles = launch.items("profile", lambda path, value: _profile(document, path, value))

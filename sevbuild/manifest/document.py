@@ -27,11 +27,16 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     """Return the tables of a TOML text; a syntax error is a FaultsError with its line."""
     import tomli
 
+    if text.startswith("\ufeff"):
+        hint = "save it as UTF-8 without one"
+        raise FaultsError([Fault(source, 1, "", "not valid TOML: begins with a byte-order mark", hint)])
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         message = f"not valid TOML: {error.msg[:1].lower()}{error.msg[1:]} (column {error.colno})"
-        raise FaultsError([Fault(source, error.lineno, "", message)]) from None
+        json = "it begins as JSON does; `verify`, `diff`, `export` and `publish` read reference values"
+        begun = json if text.lstrip().startswith("{") else None
+        raise FaultsError([Fault(source, error.lineno, "", message, begun)]) from None
     except RecursionError:
         raise FaultsError([Fault(source, None, "", "not valid TOML: nested too deeply")]) from None
     except ValueError:
@@ -45,8 +50,9 @@ def suggest(word: str, known: Iterable[str], *, say: str = "did you mean {}?") -
     """Return a hint that names the known word nearest to `word`, or None."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return say.format(near[0]) if near else None
+    by_letters = {name.lower(): name for name in known}
+    near = get_close_matches(word.lower(), by_letters, n=1, cutoff=0.6)
+    return say.format(by_letters[near[0]]) if near else None
 
 
 class Document:
@@ -196,7 +202,9 @@ class Table:
         """Note every key that nobody asked for as unknown."""
         for key in self._raw:
             if key not in self._asked:
-                self.fault(key, "unknown key", suggest(key, self._asked))
+                from sevbuild.manifest.hints import key_hint
+
+                self.fault(key, "unknown key", key_hint(self.path, key, self._asked))
 
     def _typed(self, key: str, kind: type, *, required: bool = False) -> Any:
         self._asked[key] = None
@@ -212,7 +220,9 @@ def check_type(document: Document, path: str, value: Any, kind: type) -> Any:
     if isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
         return value
     got = _TYPE_NAMES.get(type(value), "a date or time")
-    document.fault(path, f"must be {_TYPE_NAMES[kind]}, got {got}")
+    from sevbuild.manifest.hints import type_hint
+
+    document.fault(path, f"must be {_TYPE_NAMES[kind]}, got {got}", type_hint(value, kind))
     return None
 
 
@@ -268,5 +278,8 @@ def parse_hex(text: str, size: int) -> bytes:
     """Return the `size` bytes of a hexadecimal string; upper case and a `0x` prefix are accepted."""
     digits = text.lower().removeprefix("0x")
     if len(digits) != 2 * size or not set(digits) <= set("0123456789abcdef"):
-        raise SevbuildError(f"must be {2 * size} hexadecimal digits, got {text[:120]!r}")
+        from sevbuild.manifest.hints import digits_hint
+
+        message = f"must be {2 * size} hexadecimal digits, got {text[:120]!r}"
+        raise SevbuildError(message, hint=digits_hint(text))
     return bytes.fromhex(digits)

@@ -10,7 +10,7 @@ from sevbuild.launch.profile import MODES
 from sevbuild.manifest.document import Document, Table, check_integer, check_word
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
-__all__ = ["decode_features", "decode_policies"]
+__all__ = ["check_mode", "decode_features", "decode_policies"]
 
 _U64 = (1 << 64) - 1
 
@@ -28,7 +28,11 @@ def decode_policies(launch: Table, modes: tuple[str, ...]) -> dict[str, int]:
             checked = SnpPolicy(policy) if mode == "snp" else SevPolicy(policy)
             reason = checked.fault(mode)
             if reason is not None:
-                launch.document.fault(path, *reason)
+                from sevbuild.manifest.hints import policy_hint
+
+                message, hint = reason
+                meant = policy_hint(policy, mode) if isinstance(entry, int) else None
+                launch.document.fault(path, message, meant or hint)
     return found
 
 
@@ -57,7 +61,7 @@ def _by_mode(launch: Table, key: str, value: Any, modes: tuple[str, ...]) -> lis
     # `sev` names both a mode and a policy bit; bits are booleans.
     bits = isinstance(value, Mapping) and any(isinstance(entry, bool) for entry in value.values())
     if isinstance(value, Mapping) and not bits and set(value) & set(MODES):
-        known = [mode for mode in value if check_word(document, f"{path}.{mode}", mode, MODES)]
+        known = [mode for mode in value if check_mode(document, f"{path}.{mode}", mode)]
         for mode in known:
             if modes and mode not in modes:
                 document.fault(f"{path}.{mode}", f"{mode} is not among the modes of launch.mode")
@@ -69,6 +73,16 @@ def _by_mode(launch: Table, key: str, value: Any, modes: tuple[str, ...]) -> lis
         )
         return []
     return [(mode, path, value) for mode in modes]
+
+
+def check_mode(document: Document, path: str, value: Any) -> str | None:
+    """Return `value` if it is a mode, else None with a fault that names the one it may be meant for."""
+    if isinstance(value, str) and value not in MODES:
+        from sevbuild.manifest.hints import mode_hint
+
+        document.fault(path, f"{value!r} is not known here", mode_hint(value))
+        return None
+    return check_word(document, path, value, MODES)
 
 
 def _policy(document: Document, path: str, value: Any, mode: str) -> int | None:

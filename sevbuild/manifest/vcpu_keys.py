@@ -95,7 +95,10 @@ def _one(document: Document, path: str, value: Any) -> list[int]:
 def _range(document: Document, path: str, value: str) -> list[int]:
     low, dash, high = value.partition("-")
     if not (dash and all(part.isascii() and part.isdigit() and len(part) < 6 for part in (low, high))):
-        document.fault(path, f'must be a number or a range like "1-64", got {value!r}')
+        from sevbuild.manifest.hints import type_hint
+
+        message = f'must be a number or a range like "1-64", got {value!r}'
+        document.fault(path, message, type_hint(value, int))
         return []
     first, last = int(low), int(high)
     if not 1 <= first <= last <= MAX_VCPUS:
