@@ -105,10 +105,15 @@ def read_expected(text: str, flag: str = "--expect") -> Expected:
     if digest is not None:
         return Expected(flag, digest=digest)
     if not os.path.lexists(text) and bundle_at(text) is None:
-        digits = text.strip().lower().removeprefix("0x").removeprefix("sha384:").removeprefix("sha256:")
-        if digits and set(digits) <= set("0123456789abcdef"):
-            hint = "a launch digest has 96 hexadecimal digits, of SEV and SEV-ES 64"
+        before, colon, digits = text.strip().lower().removeprefix("0x").rpartition(":")
+        if digits and set(digits) <= set("0123456789abcdef") and before in ("", "sha256", "sha384"):
+            from sevbuild.manifest.hints import digits_hint
+
             message = f"{flag} {text[:100]}: no such file, and {len(digits)} digits are no launch digest"
+            hint = "a launch digest has 96 hexadecimal digits, of SEV and SEV-ES 64"
+            if colon and parse_digest(digits) is not None:
+                message = f"{flag} {text[:110]}: no such file, and no launch digest"
+                hint = digits_hint(text) or hint
             raise SevbuildError(message, hint=hint)
     name, data = read_document_bytes(text)
     return parse_expected(name, data)

@@ -13,17 +13,23 @@ from sevbuild.manifest.publish_keys import decode_format_values
 __all__ = ["read_extra", "read_extras"]
 
 
-def read_extra(name: str, pairs: list[str]) -> dict[str, Any]:
-    """Return the values of `KEY=VALUE` pairs for one format, checked as its table in a manifest is."""
+def read_extra(name: str, pairs: list[str], prefix: str = "") -> dict[str, Any]:
+    """Return the values of `KEY=VALUE` pairs for one format, checked as its table in a manifest is.
+
+    `prefix` stands before each pair where it was given, and does so in errors.
+    """
     known = {key.name: key for key in FORMATS[name]}
     raw: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals:
-            raise SevbuildError(f"--extra {pair}: not of the form KEY=VALUE")
+            raise SevbuildError(f"--extra {prefix}{pair}: not of the form {prefix}KEY=VALUE")
         if key not in known:
-            hint = suggest(key, known) or f"it takes {', '.join(known) or 'none'}"
-            raise SevbuildError(f"--extra {key}: format {name} takes no such value", hint=hint)
+            hint = (
+                suggest(key, known, say=f"did you mean {prefix}{{}}?")
+                or f"it takes {', '.join(known) or 'none'}"
+            )
+            raise SevbuildError(f"--extra {prefix}{key}: format {name} takes no such value", hint=hint)
         if text.startswith("@"):
             text = read_text(text[1:])
             text = text if key == "config" else text.strip()
@@ -41,10 +47,12 @@ def read_extras(pairs: list[str]) -> dict[str, dict[str, Any]]:
         path = pair.partition("=")[0]
         name, dot, _ = path.partition(".")
         if not dot or name not in FORMATS:
-            hint = suggest(name, FORMATS) or "such as --extra rvps.name=VALUE"
+            takers = [known for known, keys in FORMATS.items() if path in {key.name for key in keys}]
+            example = f"{takers[0]}.{path}" if takers else "rvps.name"
+            hint = suggest(name, FORMATS) or f"such as --extra {example}=VALUE"
             raise SevbuildError(f"--extra {pair}: not of the form FORMAT.KEY=VALUE", hint=hint)
         split.setdefault(name, []).append(pair[len(name) + 1 :])
-    return {name: read_extra(name, own) for name, own in split.items()}
+    return {name: read_extra(name, own, f"{name}.") for name, own in split.items()}
 
 
 def _typed(key: FormatKey, text: str) -> Any:

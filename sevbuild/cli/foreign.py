@@ -37,8 +37,10 @@ class ForeignOptions(NamedTuple):
 def refuse_foreign_options(options: ForeignOptions) -> None:
     """Raise SevbuildError where flags of an IGVM file come with a manifest."""
     if options.given():
-        hint = "a manifest says it: --set vcpu.count=N, vcpu.model, launch.mode, launch.profile, kernel.path"
-        raise SevbuildError(f"{options.given()[0]} is for IGVM files", hint=hint)
+        from sevbuild.cli.usage import setting_hint
+
+        flag = options.given()[0]
+        raise SevbuildError(f"{flag} is for IGVM files", hint=setting_hint(flag))
 
 
 def measure_foreign(

@@ -26,6 +26,7 @@ from sevbuild.cli.options import (
 from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_notices, print_text
 from sevbuild.cli.signing import SIGN, read_signing_keys
+from sevbuild.errors import SevbuildError
 from sevbuild.text import visible
 
 __all__ = ["register"]
@@ -72,9 +73,14 @@ def register(app: typer.Typer) -> None:
         from sevbuild.bundle.release import write_release
         from sevbuild.cli.extra import read_extras
         from sevbuild.cli.source import load_values
+        from sevbuild.manifest.formats import FORMATS as KEYS
         from sevbuild.reference.export.registry import exporter
         from sevbuild.reference.release import make_release
 
+        if fmt in KEYS:
+            raise SevbuildError(
+                f"--format {fmt}: not known here", hint=f"formats of a release: --formats {fmt}"
+            )
         as_json = wants_json(fmt)
         named = tuple(dict.fromkeys(name.strip() for words in formats for name in words.split(",")))
         everything = "all" in named

@@ -8,7 +8,7 @@ from typing import Any
 
 from sevbuild.errors import SevbuildError
 
-__all__ = ["unexpected_arguments", "unknown_verb", "usage_error"]
+__all__ = ["setting_hint", "unexpected_arguments", "unknown_verb", "usage_error"]
 
 _SETTINGS = {
     "--append": "kernel.cmdline=TEXT",
@@ -19,6 +19,7 @@ _SETTINGS = {
     "--host-data": "launch.host-data=HEX",
     "--initrd": "initrd.path=FILE",
     "--kernel": "kernel.path=FILE",
+    "--loader": "launch.profile=NAME",
     "--mode": "launch.mode=snp",
     "--model": "vcpu.model=NAME",
     "--order": "launch.order=canonical",
@@ -38,6 +39,9 @@ _SETTINGS = {
     "--vmm-type": "launch.profile=NAME",
     "--vars-file": "svsm.vars-path=FILE",
     "--vars-size": "svsm.vars-size=N",
+    "--with-cmdline": "kernel.cmdline=TEXT",
+    "--with-initrd": "initrd.path=FILE",
+    "--with-kernel": "kernel.path=FILE",
 }
 """What other tools have as a flag, sev-snp-measure and QEMU above all, and a manifest has as a key."""
 
@@ -84,6 +88,11 @@ def unexpected_arguments(context: Any, words: list[str]) -> SevbuildError:
     return SevbuildError(f"one argument too many: {words[0]!r}", hint=hint)
 
 
+def setting_hint(flag: str) -> str:
+    """Return the hint that a manifest has a key for what a flag of `_SETTINGS` says."""
+    return f"a manifest says it: --set {_SETTINGS[flag]}"
+
+
 def unknown_verb(name: str, known: list[str]) -> SevbuildError:
     """Return the error of a verb that is not there."""
     from sevbuild.manifest.document import suggest
@@ -108,8 +117,7 @@ def _no_such_option(error: Any, verb: str, arguments: Sequence[str]) -> Sevbuild
         if not getattr(parameter, "hidden", False)
     ]
     if long in _SETTINGS and "--set" in options:
-        hint = f"a manifest says it: --set {_SETTINGS[long]}"
-        hint += "; `sevbuild import -- COMMAND...` makes one of a command"
+        hint = f"{setting_hint(long)}; `sevbuild import -- COMMAND...` makes one of a command"
     elif long in _OTHER_NAMES:
         hint = f"it is {_OTHER_NAMES[long]}"
     elif _SAME.get(long) in options:

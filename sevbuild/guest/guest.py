@@ -280,5 +280,8 @@ def _refuse_stranger(path: str) -> None:
     if thing is not None:
         hint = "a manifest names it under one of its keys; `sevbuild inspect` shows what is in it"
         if kind_of(head) == KINDS["igvm"]:
-            hint = "`measure`, `plan` and `inspect` take one as it is; a manifest names it under igvm.path"
+            hint = (
+                "`measure`, `plan` and `inspect` take one as it is, `measure -f json` makes reference values of it; "
+                "a manifest names it under igvm.path"
+            )
         raise SevbuildError(f"{path} is {thing}, not a manifest", hint=hint)

@@ -34,9 +34,9 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         message = f"not valid TOML: {error.msg[:1].lower()}{error.msg[1:]} (column {error.colno})"
-        json = "it begins as JSON does; `verify`, `diff`, `export` and `publish` read reference values"
-        begun = json if text.lstrip().startswith("{") else None
-        raise FaultsError([Fault(source, error.lineno, "", message, begun)]) from None
+        from sevbuild.manifest.hints import toml_hint
+
+        raise FaultsError([Fault(source, error.lineno, "", message, toml_hint(text))]) from None
     except RecursionError:
         raise FaultsError([Fault(source, None, "", "not valid TOML: nested too deeply")]) from None
     except ValueError:

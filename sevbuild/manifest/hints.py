@@ -10,7 +10,16 @@ from sevbuild.launch.policy import SevPolicy, SnpPolicy
 from sevbuild.launch.profile import MODES
 from sevbuild.manifest.document import suggest
 
-__all__ = ["digits_hint", "key_hint", "kin_of", "mode_hint", "policy_hint", "type_hint"]
+__all__ = [
+    "digits_hint",
+    "json_hint",
+    "key_hint",
+    "kin_of",
+    "mode_hint",
+    "policy_hint",
+    "toml_hint",
+    "type_hint",
+]
 
 _FILE = dict.fromkeys(("file", "image", "filename"), "path") | dict.fromkeys(("digest", "hash"), "sha256")
 _MEANT = {
@@ -125,4 +134,26 @@ def kin_of(raw: Collection[str]) -> tuple[str, str] | None:
         return "is a lock, not a manifest", "the manifest is beside it; --lock takes a lock"
     if "page-types" in raw or "extends" in raw:
         return "is a profile, not a manifest", 'a manifest names it: profile = "./its-name.toml"'
+    return None
+
+
+def toml_hint(text: str) -> str | None:
+    """Return what a text may be that is not TOML, as a manifest is."""
+    start = text.lstrip()[:2]
+    if start[:1] == "{":
+        return "it begins as JSON does; `verify`, `diff`, `export` and `publish` read reference values"
+    if start[:1] == "<" or start == "#!":
+        return "`sevbuild import` makes a manifest of a libvirt domain or of a script"
+    return None
+
+
+def json_hint(text: str) -> str | None:
+    """Return what a text may be that is not JSON, as a document of ours is."""
+    if text.startswith("\ufeff"):
+        return "save it as UTF-8 without a byte-order mark"
+    if any(line.startswith(("[guest]", "[launch]", "schema =")) for line in text.splitlines()):
+        return (
+            "it reads as a manifest: `sevbuild measure -f json` makes reference values of one, "
+            "`sevbuild verify FILE --against MANIFEST` holds published ones to it"
+        )
     return None

@@ -45,15 +45,19 @@ def parse_json(source: str, data: bytes) -> Any:
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeDecodeError:
-        raise SevbuildError(f"{source}: {_other(data) or 'not UTF-8 text'}") from None
+        raise _other(source, data) or SevbuildError(f"{source}: not UTF-8 text") from None
     except UnicodeEncodeError:
         raise SevbuildError(f"{source}: a string has half a surrogate pair") from None
     except json.JSONDecodeError as error:
         # An archive can begin with letters alone.
-        if other := _other(data):
-            raise SevbuildError(f"{source}: {other}") from None
-        reason = f"{error.msg[:1].lower()}{error.msg[1:]}"
-        raise SevbuildError(f"{source}:{error.lineno}: not valid JSON: {reason}") from None
+        if other := _other(source, data):
+            raise other from None
+        from sevbuild.manifest.hints import json_hint
+
+        # What follows in brackets is for whoever calls Python's decoder.
+        reason = f"{error.msg[:1].lower()}{error.msg[1:]}".partition(" (")[0]
+        message = f"{source}:{error.lineno}: not valid JSON: {reason}"
+        raise SevbuildError(message, hint=json_hint(error.doc)) from None
     except RecursionError:
         raise SevbuildError(f"{source}: not valid JSON: nested too deeply") from None
     except ValueError as error:
@@ -85,8 +89,11 @@ def _short(error: ValueError) -> str:
     return str(error) if isinstance(error, _RefusedError) else "a number has too many digits"
 
 
-def _other(data: bytes) -> str | None:
-    from sevbuild.image.kind import HEAD_SIZE, another_thing
+def _other(source: str, data: bytes) -> SevbuildError | None:
+    from sevbuild.image.kind import HEAD_SIZE, KINDS, another_thing, kind_of
 
-    thing = another_thing(data[:HEAD_SIZE])
-    return thing and f"{thing}, no JSON document"
+    head = data[:HEAD_SIZE]
+    thing = another_thing(head)
+    igvm = kind_of(head) == KINDS["igvm"]
+    hint = "`sevbuild measure -f json` makes reference values of one" if igvm else None
+    return SevbuildError(f"{source}: {thing}, no JSON document", hint=hint) if thing else None

@@ -49,7 +49,7 @@ def make_release(
         if formats is not None and not wanted and name != "markdown":
             continue
         found = exporter(name)
-        options = ExportOptions(values.get(name, {}), keys.of(name) if found.signs else None)
+        options = ExportOptions(values.get(name, {}), keys.of(name) if found.signs else None, f"{name}.")
         reason = None if wanted else _not_applicable(name, document, options)
         if reason is not None:
             reasons[name] = reason

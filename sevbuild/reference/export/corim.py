@@ -50,7 +50,7 @@ class Corim(Exporter):
         extra = options.extra
         class_id = oid(extra.get("class-id", BY_CHIP))
         if options.key is not None and "signer-name" not in extra:
-            hint = "give --extra signer-name=VALUE, or signer-name under [publish.corim]"
+            hint = f"give {options.flag('signer-name')}, or signer-name under [publish.corim]"
             raise SevbuildError("a signed CoRIM needs signer-name: who signs it", hint=hint)
         launches: dict[str, list[dict[str, Any]]] = {}
         for value in values_of(document, self.modes):

@@ -22,11 +22,17 @@ Document = Mapping[str, Any]
 class ExportOptions(NamedTuple):
     """Hold what a publisher gives: values by key (`--extra`, `[publish.FORMAT]`), and a private key.
 
-    `key` is for the formats that can be signed.
+    `key` is for the formats that can be signed. `prefix` stands before a key in `--extra`, where several
+    formats are written.
     """
 
     extra: Mapping[str, Any] = {}
     key: SigningKey | None = None
+    prefix: str = ""
+
+    def flag(self, key: str, value: str = "VALUE") -> str:
+        """Return the flag that gives a value, as hints show it."""
+        return f"--extra {self.prefix}{key}={value}"
 
 
 class Exporter(Protocol):

@@ -41,7 +41,7 @@ def render(name: str, document: Mapping[str, Any], options: ExportOptions) -> di
         raise SevbuildError(f"format {name} does not apply: {reason}")
     missing = found.missing(document, options)
     if missing:
-        hint = f"give --extra {missing[0]}=VALUE, or the key under [publish.{name}]; nothing is invented"
+        hint = f"give {options.flag(missing[0])}, or the key under [publish.{name}]; nothing is invented"
         raise SevbuildError(
             f"format {name} needs what the guest does not determine: {', '.join(missing)}", hint=hint
         )

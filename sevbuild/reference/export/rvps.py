@@ -17,6 +17,7 @@ __all__ = ["EXPORTER"]
 _MESSAGE_VERSION = "0.1.0"
 _DEFAULT_NAME = "snp_launch_measurement"
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./")
+_EXAMPLE = "2027-01-01T00:00:00Z"
 _CONFIG_MAP_KEYS = ("config-map", "namespace")
 _DNS_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 
@@ -50,7 +51,7 @@ class Rvps(Exporter):
         if any(SnpPolicy(number(value["policy"])) >> SNP_POLICY_BITS["debug"] & 1 for value in values):
             found.append("a target's policy allows debugging, which Trustee's default policy refuses")
         if "expiration" not in options.extra:
-            found.append("no ConfigMap without an expiration (--extra expiration=2027-01-01T00:00:00Z)")
+            found.append(f"no ConfigMap without an expiration ({options.flag('expiration', _EXAMPLE)})")
         return found
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
@@ -70,7 +71,7 @@ class Rvps(Exporter):
         if "expiration" in extra:
             files["rvps-configmap.yaml"] = _config_map(payload, extra)
         elif given := [key for key in _CONFIG_MAP_KEYS if key in extra]:
-            hint = "such as --extra expiration=2027-01-01T00:00:00Z; no clock is read"
+            hint = f"such as {options.flag('expiration', _EXAMPLE)}; no clock is read"
             raise SevbuildError(f"rvps: {given[0]} is of a ConfigMap, which needs expiration", hint=hint)
         return files
 
@@ -97,7 +98,7 @@ def _config_map(payload: dict[str, Any], extra: Any) -> bytes:
     """Return the operator's ConfigMap: a JSON object of base64 values in a YAML block."""
     expiration = extra["expiration"]
     if not _is_time(expiration):
-        raise SevbuildError(f"rvps: {expiration!r} is no expiration", hint="write it as 2027-01-01T00:00:00Z")
+        raise SevbuildError(f"rvps: {expiration!r} is no expiration", hint=f"write it as {_EXAMPLE}")
     names = [
         extra.get("config-map", "rvps-reference-values"),
         extra.get("namespace", "trustee-operator-system"),
