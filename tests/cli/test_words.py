@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @given(words=command_lines())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_every_command_line_ends_as_a_run_may(folder: Path, words: list[str]) -> None:
     assert folder.is_dir()
     result = run(*words)
