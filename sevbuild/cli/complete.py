@@ -15,6 +15,9 @@ SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 _VARIABLE = "_SEVBUILD_COMPLETE"
 
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./_-")
+"""What a completed value is made of: shells evaluate what they are given, and a document may be anybody's."""
+
 
 class _Completing(Program):
     """Hold the verbs, with what completes the values of their options."""
@@ -91,9 +94,10 @@ def _teach(verb: str, parameter: Any) -> None:
             incomplete.rpartition(",") if "," in (parameter.metavar or "") else ("", "", incomplete)
         )
         try:
-            return [f"{before}{comma}{value}" for value in values(context) if value.startswith(last)]
+            fitting = [value for value in values(context) if value.startswith(last)]
         except SevbuildError:
             return []
+        return [f"{before}{comma}{value}" for value in fitting if set(value) <= _PLAIN]
 
     parameter._custom_shell_complete = completed  # noqa: SLF001 - typer's own way takes time at every start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -75,6 +76,26 @@ def complete(monkeypatch: pytest.MonkeyPatch) -> object:
 def test_values_are_completed(complete: object, line: str, values: list[str]) -> None:
     assert callable(complete)
     assert complete(f"sevbuild {line}") == values
+
+
+def test_no_shell_is_given_what_it_would_evaluate(complete: object, tmp_path: Path) -> None:
+    assert callable(complete)
+    document = json.loads(VALUES.read_text())
+    value = document["values"][0]
+    labels = [
+        "snp/a",
+        "snp/$(touch x)",
+        "snp/`x`",
+        "snp/'",
+        'snp/"',
+        "snp/;x",
+        "snp/\\",
+        "snp/a b",
+        "snp/\x1b",
+    ]
+    document["values"] = [{**value, "label": label} for label in labels]
+    (tmp_path / "values.json").write_text(json.dumps(document))
+    assert complete(f"sevbuild export {tmp_path / 'values.json'} --target ") == ["snp/a"]
 
 
 @pytest.mark.parametrize(
