@@ -81,7 +81,8 @@ def test_every_input_that_is_missing_has_its_line(on_github: Path) -> None:
 def test_errors_that_begin_with_a_place(on_github: Path) -> None:
     (on_github / "guest.toml").write_bytes(b"schema = 1\n\xff\n")
     ((name, where, message),) = commands(run("check", "guest.toml"))
-    assert (name, where, message) == ("error", {"file": "guest.toml", "line": "2"}, "not UTF-8 text")
+    assert (name, where) == ("error", {"file": "guest.toml", "line": "2"})
+    assert message.splitlines()[0] == "not UTF-8 text"
 
 
 def test_a_file_outside_the_workspace_keeps_its_path(
