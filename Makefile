@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test e2e lint types check docs bench fuzz gates-at clean
+.PHONY: demo test e2e lint types check docs bench fuzz gates-at torture clean
 
 demo: $(STAMP)
 	@echo "# the launch plan of guests/hello, and its launch digest:"
@@ -54,6 +54,13 @@ fuzz: $(STAMP)
 REV ?= e3e929f
 gates-at: $(STAMP)
 	$(BIN)/python tools/gates_at.py $(REV)
+
+# A thousand kills of runs that write, and two hundred runs at once: make torture KILLS=1000 RUNS=200 SEED=1
+KILLS ?= 1000
+RUNS ?= 200
+SEED ?= 1
+torture: $(STAMP)
+	$(BIN)/python tools/torture.py --kills $(KILLS) --runs $(RUNS) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) .venv-bench .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist build

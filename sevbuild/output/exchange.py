@@ -19,6 +19,7 @@ from sevbuild.output.temporary import (
     Temporary,
     clear_aside,
     clear_new,
+    discard_aside,
     found_aside,
     name_aside,
     new_folder,
@@ -42,6 +43,7 @@ class Staging:
         self._patience = patience
         self._temporary: Temporary | None = new_folder(disk, place)
         self.folder = self._temporary.path
+        self._aside: set[str] = set()
 
     def shown(self, path: str) -> str:
         """Return a path in the folder as it will be called."""
@@ -65,7 +67,7 @@ class Staging:
                 # The new folder is in place: what cannot be removed now, the next run removes.
                 if old is not None:
                     with contextlib.suppress(OSError):
-                        self._disk.remove(old)
+                        self._remove(old)
             clear_aside(self._disk, self._place, self._is_old)
             return
         raise SevbuildError(f"{self._place}: other runs keep taking its place")
@@ -74,8 +76,14 @@ class Staging:
         """Remove the folder unless it was published."""
         if self._temporary is not None:
             with contextlib.suppress(OSError):
-                self._disk.remove(self.folder)
+                self._remove(self.folder)
             self._let_go()
+
+    def _remove(self, folder: str) -> None:
+        if folder in self._aside:
+            discard_aside(self._disk, folder, self._place)
+        else:
+            self._disk.remove(folder)
 
     def _take_free_place(self) -> bool:
         try:
@@ -92,6 +100,7 @@ class Staging:
             old = self.folder
         else:
             old = name_aside(self._place)
+            self._aside.add(old)
             self._disk.rename(self._place, old)
             try:
                 self._disk.rename(self.folder, self._place)

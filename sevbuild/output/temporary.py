@@ -18,7 +18,16 @@ from typing import NamedTuple
 from sevbuild.output.disk import Disk
 from sevbuild.output.locks import lock, unlock
 
-__all__ = ["Temporary", "clear_aside", "clear_new", "found_aside", "name_aside", "new_file", "new_folder"]
+__all__ = [
+    "Temporary",
+    "clear_aside",
+    "clear_new",
+    "discard_aside",
+    "found_aside",
+    "name_aside",
+    "new_file",
+    "new_folder",
+]
 
 _LONGEST = 180
 _DIGITS = 16
@@ -63,23 +72,28 @@ def found_aside(place: str) -> list[str]:
 
 def clear_new(disk: Disk, place: str) -> None:
     """Remove what killed runs left in the making; what is in use, or another user's, stays."""
-    _clear(disk, _beside(place, "new"), lambda _: None)
-
-
-def clear_aside(disk: Disk, place: str, check: Callable[[str], object]) -> None:
-    """Remove what killed runs left aside; what `check` raises OSError for stays."""
-    _clear(disk, found_aside(place), check)
-
-
-def _clear(disk: Disk, paths: list[str], check: Callable[[str], object]) -> None:
-    for path in paths:
+    for path in _beside(place, "new"):
         # Whatever cannot be removed is in nobody's way.
         with contextlib.suppress(OSError), _claimed(path) as mode:
-            check(path)
             if stat.S_ISDIR(mode):
                 disk.remove(path)
             elif stat.S_ISREG(mode):
                 disk.unlink(path)
+
+
+def clear_aside(disk: Disk, place: str, check: Callable[[str], object]) -> None:
+    """Remove what killed runs left aside; what `check` raises OSError for stays."""
+    for path in found_aside(place):
+        with contextlib.suppress(OSError), _claimed(path):
+            check(path)
+            discard_aside(disk, path, place)
+
+
+def discard_aside(disk: Disk, path: str, place: str) -> None:
+    """Remove a folder that was set aside; it is never there in part under that name."""
+    doomed = _name(place, "new")
+    disk.rename(path, doomed)
+    disk.remove(doomed)
 
 
 @contextlib.contextmanager
