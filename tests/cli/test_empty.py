@@ -10,6 +10,7 @@ import pytest
 
 from sevbuild.cli import VERBS
 from sevbuild.cli.app import build_program
+from sevbuild.cli.parser import EMPTY_VALUES, OLD_SPELLINGS
 from tests.support.cli import run
 from tests.support.shared import ROOT
 
@@ -56,6 +57,7 @@ def test_an_empty_value_is_refused(path: tuple[str, ...], parameter: Any) -> Non
 def test_the_exceptions_are_all_there() -> None:
     known = {(path[0], name) for path, parameter in PARAMETERS for name in parameter.opts if path}
     assert known >= EXCEPTIONS
+    assert {name for _, name in EXCEPTIONS} == set(EMPTY_VALUES) == {"--cmdline", "--with-cmdline"}
 
 
 @pytest.mark.parametrize("value", [",", " ", "hex,", ",hex", "hex,,rvps"])
@@ -86,3 +88,9 @@ def test_the_words_of_a_command_are_its_own(tmp_path: Path) -> None:
 def test_an_empty_value_of_a_key_is_one() -> None:
     assert run("measure", "-q", HELLO, "--set", "guest.version=").status == 0
     assert ": empty" not in run("export", "-q", HELLO, "-f", "rvps", "--extra", "name=").err
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_SPELLINGS.items())
+def test_an_old_spelling_is_no_way_around(old: str, new: str) -> None:
+    result = run("measure", HELLO, old, "")
+    assert (result.status, result.err.splitlines()[0]) == (2, f"error: {new}: empty")
