@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sevbuild.cli.report import print_data, print_text
 from sevbuild.errors import Notice
 from sevbuild.json_text import json_text
-from sevbuild.reference.changes import NOTE, Change, Comparison, TargetChange
+from sevbuild.reference.changes import NOTE, Change, Comparison, TargetChange, said
 from sevbuild.text import visible
 
 __all__ = ["comparison_lines", "comparison_notices", "print_comparison"]
@@ -93,4 +93,4 @@ def _status(target: TargetChange, *, notes: bool) -> str:
 def _line(change: Change, form: str) -> str:
     if change.old is None and change.new is None:
         return change.what
-    return form.format(what=change.what, old=change.old or "none", new=change.new or "none")
+    return form.format(what=change.what, old=said(change.old), new=said(change.new))

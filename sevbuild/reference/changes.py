@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["DIFFERENCE", "NOTE", "Change", "Comparison", "TargetChange", "changed", "leaves"]
+__all__ = ["DIFFERENCE", "NOTE", "Change", "Comparison", "TargetChange", "changed", "leaves", "said"]
 
 DIFFERENCE = "difference"
 """What is launched differs, or would."""
@@ -26,6 +26,11 @@ class Change(NamedTuple):
     old: str | None
     new: str | None
     level: str = DIFFERENCE
+
+
+def said(text: str | None) -> str:
+    """Return how one side of a change is said: an empty command line is a value, and not none."""
+    return "none" if text is None else text or "empty"
 
 
 class TargetChange(NamedTuple):

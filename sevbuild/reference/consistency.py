@@ -12,7 +12,7 @@ from sevbuild.launch.profile import MODES
 from sevbuild.manifest.document import NAME_REST
 from sevbuild.manifest.profiles import load_profile, profile_names
 from sevbuild.manifest.template import Template, parse_template, target_values
-from sevbuild.reference.changes import Change, Comparison, TargetChange
+from sevbuild.reference.changes import Change, Comparison, TargetChange, said
 from sevbuild.reference.model import Ingredients, LaunchValues, ReferenceValues, Value
 from sevbuild.reference.recompute import NO_INGREDIENTS, Recomputer, UncheckableError, own_digest, why_not
 from sevbuild.vcpu.models import CPU_MODELS
@@ -73,8 +73,7 @@ def profile_notices(source: str, values: ReferenceValues) -> list[Notice]:
 def _said(change: Change) -> str:
     if change.old is None and change.new is None:
         return change.what
-    old, new = ("none" if text is None else text or "empty" for text in (change.old, change.new))
-    return f"{change.what} is {old}, the rest of the document gives {new}"
+    return f"{change.what} is {said(change.old)}, the rest of the document gives {said(change.new)}"
 
 
 class _Checker:
@@ -144,6 +143,9 @@ class _Checker:
             template = self._templates.get(text) or self._templates.setdefault(text, parse_template(text))
             filled = template.fill(target_values(value.cpu, value.signature or 0, value.vcpus))
             yield "cmdline", value.cmdline, filled
+            if entry.kernel.cmdline_sha256 is not None:
+                digest = cmdline_digest(filled.encode())
+                yield "kernel.cmdline_sha256", entry.kernel.cmdline_sha256.hex(), digest.hex()
         elif entry.kernel is not None and not _may_be_line(value.cmdline, entry.kernel.cmdline_sha256):
             yield "cmdline", value.cmdline, "another one"
 

@@ -109,6 +109,17 @@ def test_a_value_whose_digest_nothing_tells_can_contradict_too(tmp_path: Path, e
     _refused(tmp_path, path, document["values"][0]["label"])
 
 
+@pytest.mark.parametrize("mode", ["sev", "sev-es"])
+def test_the_digest_of_a_line_is_held_to_the_line_where_no_digest_is_computed(
+    tmp_path: Path, mode: str
+) -> None:
+    path = _document(tmp_path, mode=mode, kernel={"path": "kernel", "cmdline": "quiet"})
+    document = json.loads(path.read_text())
+    document["ingredients"][0]["kernel"]["cmdline_sha256"] = "00" * 32
+    path.write_text(json.dumps(document))
+    _refused(tmp_path, path, document["values"][0]["label"])
+
+
 @pytest.mark.parametrize("mode", ["sev", "sev-es", "canonical", "igvm"])
 def test_nothing_checked_is_no_pass(tmp_path: Path, mode: str) -> None:
     """`verify` ends with 2 where no digest was computed; nothing that passes the document on refuses it."""

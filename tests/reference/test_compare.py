@@ -15,7 +15,7 @@ from sevbuild.cli.expectation import WORDS
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import load_guest
 from sevbuild.manifest.selection import patterns_for, select_labels
-from sevbuild.reference.changes import DIFFERENCE, NOTE, Change
+from sevbuild.reference.changes import DIFFERENCE, NOTE, Change, said
 from sevbuild.reference.collect import collect_values
 from sevbuild.reference.compare import compare_values
 from sevbuild.reference.document import document_text
@@ -355,3 +355,7 @@ def test_no_file_of_digests_crashes(data: bytes) -> None:
     except SevbuildError:
         return
     assert found.digest is not None or found.digests or found.values is not None
+
+
+def test_an_empty_command_line_is_said_to_be_one() -> None:
+    assert [said(text) for text in (None, "", "quiet")] == ["none", "empty", "quiet"]
