@@ -43,6 +43,8 @@ def register(app: typer.Typer) -> None:
         the bundle or the release that it is.
         """
         description = _describe(file, mode or "")
+        if everything and (description["kind"], fmt) != ("vmsa", "table"):
+            raise SevbuildError("--all is for the table of a VMSA: nothing else is left out")
         if check_format(fmt, ("table", "json")) == "json":
             print_data(json_text(description))
         elif description["kind"] == "igvm":

@@ -195,6 +195,8 @@ def test_inspect_shows_a_vmsa(tmp_path: Path) -> None:
     assert "rip" in result.out
     assert "\nrsp " not in result.out
     assert "\nrsp " in run("inspect", tmp_path / "vmsa0.bin", "--all").out
+    for words in ((HELLO / "hello.fd",), (tmp_path / "vmsa0.bin", "-f", "json")):
+        assert run("inspect", *words, "--all").status == 2
     document = json.loads(run("inspect", tmp_path / "vmsa0.bin", "-f", "json").out)
     assert document["sev_features"] == ["snp-active"]
     page = bytearray((tmp_path / "vmsa0.bin").read_bytes())
