@@ -147,6 +147,9 @@ def _measured(
     if not measured:
         reasons = [f"{item.loader}: {item.reason}" for item in (*refused, *stopped)]
         raise SevbuildError(f"{file.path}: no loader takes this file:", details=reasons)
+    if launch.model and not any(item.takes_signature for item in measured):
+        hint = "leave it out; --vcpus N starts more vCPUs than the file describes, where a loader does"
+        raise SevbuildError(f"--cpu {launch.model}: no vCPU starts as it, the file describes them", hint=hint)
     file.note(measured, [*refused, *stopped])
     print_notices(file.notices, quiet=quiet)
     return measured

@@ -89,6 +89,11 @@ class ForeignMeasured(NamedTuple):
         """Return the launch plan."""
         return self.loaded.plan
 
+    @property
+    def takes_signature(self) -> bool:
+        """Tell whether a vCPU starts in the reset state of a CPU model, for the file does not describe it."""
+        return any(update.origin.startswith("reset state") for update in self.loaded.vmsas)
+
 
 class ForeignFile:
     """Hold one IGVM file for one run; its pages are read when they are hashed, and not kept."""

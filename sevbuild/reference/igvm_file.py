@@ -45,13 +45,12 @@ def file_value(
     vmsas, features = loaded.vmsas, loaded.guest_features
     gpas = sorted({update.gpa for update in vmsas}) if plan.mode == "snp" else []
     hashes = any(update.origin == "kernel hashes" for update in plan.regions)
-    reset = any(update.origin.startswith("reset state") for update in vmsas)
     return Value(
         label=item.label,
         mode=plan.mode,
         profile=loaded.loader.name,
         cpu=NO_CPU,
-        signature=signature if reset else None,
+        signature=signature if item.takes_signature else None,
         vcpus=loaded.vcpus,
         guest_features=features,
         policy=plan.policy,

@@ -110,6 +110,14 @@ def test_the_plan(portable: Path) -> None:
     assert run("plan", portable, "--vcpus", "3", "--loader", "qemu").status == 2
 
 
+def test_a_cpu_that_no_vcpu_starts_as_is_refused(portable: Path) -> None:
+    """The file describes its vCPU: a --cpu that is read and ignored would look like a check of it."""
+    for verb in ("measure", "plan"):
+        result = run(verb, portable, "--cpu", "EPYC-Genoa", *(("--target", "qemu") if verb == "plan" else ()))
+        assert (result.status, result.out) == (2, ""), result
+        assert "--cpu EPYC-Genoa: no vCPU starts as it" in result.err
+
+
 def test_vcpus_that_the_file_does_not_describe(portable: Path, tmp_path: Path) -> None:
     refused = run("measure", portable, "--loader", "qemu", "--vcpus", "2")
     assert refused.status == 2

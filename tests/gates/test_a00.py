@@ -195,7 +195,7 @@ def test_igvm_files_of_others(tmp_path: Path) -> None:
             result = run("measure", "-q", path, "-f", "json", *flags)
             if result.status:
                 # Some loaders write no hashes, and some files have no room for them.
-                assert "no loader takes this file" in result.err
+                assert "no loader takes this file" in result.err or "no vCPU starts as it" in result.err
                 continue
             document = tmp_path / f"{path.stem}-{number}.json"
             document.write_text(result.out)
