@@ -127,9 +127,10 @@ def policy_hint(value: int, mode: str) -> str | None:
 
 
 def kin_of(raw: Collection[str]) -> tuple[str, str] | None:
-    """Return which other document of ours has these keys, and what to do with it; None for what may be a manifest."""
-    if "guest" in raw:
-        return None
+    """Return which other document of ours has these keys, and what to do with it; None for what may be a manifest.
+
+    No other has a guest, so one that does is a manifest.
+    """
     if "sevbuild" in raw and "input" in raw:
         return "is a lock, not a manifest", "the manifest is beside it; --lock takes a lock"
     if "page-types" in raw or "extends" in raw:

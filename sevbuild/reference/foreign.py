@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, within
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.image.ovmf import Area, Metadata, Section
 from sevbuild.launch.policy import DEFAULT_POLICIES
@@ -311,11 +311,8 @@ def _cpu(table: Table, key: str, name: str | None) -> Cpu:
             f"{table.document.source}: $.{table.at(key)} is missing: which CPU is it?",
             hint="give it with --cpu",
         )
-    try:
+    with within(f"{table.document.source}: $.{table.at(key)}"):
         return cpu_named(name)
-    except SevbuildError as error:
-        message = f"{table.document.source}: $.{table.at(key)}: {error.message}"
-        raise SevbuildError(message, hint=error.hint) from None
 
 
 def _ignored(record: Mapping[str, Any], known: tuple[str, ...]) -> list[str]:

@@ -346,6 +346,25 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         },
         "firmware.sha256: pins a file; there is none here",
     ),
+    ({"igvm": {"parameters": True, "sha256": SHA}}, "igvm.sha256: pins a file; there is none here"),
+    (
+        {"igvm": {"parameters": True}, "svsm": {"path": "s", "vars-size": 0}},
+        "svsm: goes not with [igvm]: a file brings an SVSM of its own",
+    ),
+    (
+        {"launch": {"order": "canonical"}, "igvm": {"path": "f"}, "firmware": None},
+        "launch.order: goes not with igvm.path: a loader follows the order of the ready file",
+    ),
+    (
+        {"launch": {"mode": ["snp", "sev"], "policy": {"abi": "1.55"}}},
+        "launch.policy: one value cannot serve several modes",
+    ),
+    ({"igvm": {"path": "https://h/f"}, "firmware": None}, "igvm.path: is a URL, not the path of a file"),
+    (
+        {"launch": {"profile": "~/mine.toml"}},
+        "launch.profile: '~/mine.toml' begins with ~, which is not expanded",
+    ),
+    ({"kernel": {"path": "k"}, "initrd": {"path": ["i", ""]}}, "initrd.path[1]: must be the path of a file"),
     ({"firmware": {"sha256": "xyz"}}, "firmware.sha256: must be 64 hexadecimal digits, got 'xyz'"),
     ({"svsm": {"vars-size": 4096}}, "svsm.path: missing: a string is required"),
     (

@@ -1,0 +1,50 @@
+"""Errors say where they came through, and stay what they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sevbuild.errors import Fault, FaultsError, MismatchError, SevbuildError, within
+from sevbuild.guest.inputs import InputReader
+from sevbuild.launch.status import LaunchError, Status
+
+
+def test_a_place_is_added_and_all_else_stays() -> None:
+    refused = LaunchError("SNP_LAUNCH_UPDATE", Status.INVALID_LEN, "0 bytes", hint="none")
+    for error in (refused, MismatchError("differs", hint="put it back", details=["one", "two"])):
+        with pytest.raises(type(error)) as caught, within("outer"), within("inner"):
+            raise error
+        found = caught.value
+        assert found is not error
+        assert found.message == f"outer: inner: {error.message}"
+        assert str(found).startswith(found.message)
+        assert (found.hint, found.details, found.exit_code) == (error.hint, error.details, error.exit_code)
+        assert error.message.startswith(("SNP_LAUNCH_UPDATE", "differs"))
+    with pytest.raises(LaunchError) as refusal, within("target"):
+        raise refused
+    assert (refusal.value.status, refusal.value.command) == (Status.INVALID_LEN, "SNP_LAUNCH_UPDATE")
+
+
+def test_faults_say_their_own_place() -> None:
+    faults = FaultsError([Fault("guest.toml", 3, "vcpu.count", "is wrong")])
+    with pytest.raises(FaultsError) as caught, within("snp/qemu/EPYC/vcpus1"):
+        raise faults
+    assert str(caught.value) == "guest.toml:3: vcpu.count: is wrong"
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(ValueError, match="bug"), within("target"):
+        raise ValueError("bug")
+
+
+def test_an_error_that_is_kept_is_said_alike_each_time(tmp_path: Path) -> None:
+    reader = InputReader(str(tmp_path))
+    said = []
+    for _ in range(2):
+        with pytest.raises(SevbuildError) as caught, within("target"):
+            reader.hashed(["absent"])
+        said.append(caught.value.message)
+    assert said[0] == said[1]
+    assert said[0].count("target") == 1
