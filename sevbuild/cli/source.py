@@ -78,9 +78,8 @@ def _from_document(path: str, *, targets: Sequence[str], publishing: bool) -> So
     chosen = set(select_labels(targets, [value.label for value in values.values]))
     # A document of several releases has a label once in each.
     taken = values._replace(values=tuple(value for value in values.values if value.label in chosen))
-    document, notices = reference_document(taken), []
-    if publishing:
-        from sevbuild.reference.orders import check_orders
+    from sevbuild.reference.orders import check_orders
 
-        notices = check_orders(path, document)
+    document = reference_document(taken)
+    notices = check_orders(path, document, publishing=publishing)
     return Source(document, None, {}, notices, values_run(values, targets))

@@ -10,11 +10,11 @@ from sevbuild.manifest.profiles import load_profile, profile_names
 __all__ = ["check_orders"]
 
 
-def check_orders(source: str, document: dict[str, Any]) -> list[Notice]:
+def check_orders(source: str, document: dict[str, Any], *, publishing: bool) -> list[Notice]:
     """Return a warning for each profile of whose launches in canonical order the document cannot tell.
 
-    Raises SevbuildError for a shipped profile whose hosts launch in an order of their own: nothing launches
-    what would be published.
+    A shipped profile whose hosts launch in an order of their own is a warning too; where the document is
+    about to be published, raises SevbuildError: nothing launches what would be.
     """
     canonical: dict[str, str] = {}
     for value in document["values"]:
@@ -28,5 +28,8 @@ def check_orders(source: str, document: dict[str, Any]) -> list[Notice]:
             notices.append(Notice("warning", f"{source}: {label}", message))
         elif not load_profile(name).launches_in_canonical_order:
             message = f"canonical order: profile {name} names no loader that replays the list"
-            raise SevbuildError(f"{source}: {label}: {message}", hint='measure again with order = "profile"')
+            hint = 'measure again with order = "profile"'
+            if publishing:
+                raise SevbuildError(f"{source}: {label}: {message}", hint=hint)
+            notices.append(Notice("warning", f"{source}: {label}", message, hint))
     return notices

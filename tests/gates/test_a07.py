@@ -37,6 +37,17 @@ def test_a_document_of_such_values_is_not_published_either(tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_export_of_such_values_warns(tmp_path: Path) -> None:
+    """Also from a document: the digests go to a verifier, and no host has them."""
+    manifest, document = _manifest(tmp_path), tmp_path / "values.json"
+    document.write_text(run("measure", "-q", "-f", "json", manifest).out)
+    for file, why in ((manifest, "so none has this digest"), (document, "names no loader that replays it")):
+        result = run("export", file, "-f", "hex")
+        assert result.status == 0
+        assert "warning: " in result.err, result.err
+        assert why in result.err.replace("the list", "it"), result.err
+
+
 def test_a_profile_of_ones_own_must_name_a_loader_that_replays_the_list(tmp_path: Path) -> None:
     profile = 'schema = 1\nname = "ours"\nextends = "qemu"\nsummary = "ours"\nas-of = "2026"\n'
     (tmp_path / "ours.toml").write_text(profile)

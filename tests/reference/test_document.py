@@ -379,11 +379,11 @@ def test_whether_a_document_tells_that_its_order_is_launched() -> None:
         {"label": "snp/qemu-igvm/EPYC/vcpus1", "profile": "qemu-igvm", "order": "canonical"},
         {"label": "snp/qemu/EPYC/vcpus1", "profile": "qemu", "order": "profile"},
     ]
-    assert check_orders("rv.json", {"values": values}) == []
+    assert check_orders("rv.json", {"values": values}, publishing=True) == []
     own = {"label": "snp/ours/EPYC/vcpus1", "profile": "ours", "order": "canonical"}
-    (notice,) = check_orders("rv.json", {"values": [*values, own, own]})
+    (notice,) = check_orders("rv.json", {"values": [*values, own, own]}, publishing=True)
     assert notice.where == "rv.json: snp/ours/EPYC/vcpus1"
     assert "does not say what replays the list for profile ours" in notice.message
     values[1]["order"] = "canonical"
     with pytest.raises(SevbuildError, match="profile qemu names no loader"):
-        check_orders("rv.json", {"values": values})
+        check_orders("rv.json", {"values": values}, publishing=True)
