@@ -37,7 +37,8 @@ def register(app: typer.Typer) -> None:
         """Write the manifest of a guest from a QEMU command line, a libvirt domain or a sev-snp-measure command.
 
         A FILE may be a shell script, /proc/PID/cmdline, a JSON array of arguments or a domain's XML. What
-        the source does not say is noted in the manifest and on standard error.
+        the source does not say is noted in the manifest and on standard error; what cannot be known has no
+        value, and the manifest is incomplete until it is given one.
         """
         from sevbuild.bundle.importing.source import SOURCE_LIMIT, import_data, import_words, write_draft
         from sevbuild.fs import read_file, read_standard_input
@@ -53,7 +54,11 @@ def register(app: typer.Typer) -> None:
         else:
             draft, named = import_data(read_file(words[0], SOURCE_LIMIT)), os.path.basename(words[0])
         text = write_draft(draft, source=named, directory=os.path.dirname(output))
-        print_notices([Notice("note", key or named, note) for key, note in draft.notes], quiet=quiet)
+        notices = [Notice("note", key or named, note) for key, note in draft.notes]
+        for key, reasons in draft.unknown.items():
+            hint = f"the manifest is incomplete without it: --set {key}=VALUE, or write it there"
+            notices += [Notice("warning", key, f"UNKNOWN: {reason}", hint) for reason in reasons]
+        print_notices(notices, quiet=quiet)
         if not output or output == "-":
             print_data(text)
             return

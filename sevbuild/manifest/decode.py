@@ -74,7 +74,14 @@ def decode_manifest(
         # Documents that no reader takes would be written of it.
         guest.fault("version", "is not UTF-8 text")
     guest.finish()
-    variants = [_variant(Table(view, tables), tables) for view, tables in overlays(document, top, raw, given)]
+    laid = overlays(document, top, raw, given)
+    if "UNKNOWN:" in text:
+        from sevbuild.manifest.incomplete import note_incomplete
+
+        # What is lacking would only be found at fault again, and its place is known here.
+        note_incomplete(document, raw, [tables for _, tables in laid])
+        document.raise_faults()
+    variants = [_variant(Table(view, tables), tables) for view, tables in laid]
     publish = None
     if top.has("publish"):
         # Few runs publish, and the formats' keys are many.

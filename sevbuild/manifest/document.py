@@ -99,6 +99,10 @@ class Document:
         source, line, path = self.place(path)
         self.faults.append(Fault(source, line, path, message, hint))
 
+    def fault_at(self, line: int, path: str, message: str, hint: str | None = None) -> None:
+        """Note one fault at a line of its own, of a `path` that nothing stands at."""
+        self.faults.append(Fault(self.source, line, path, message, hint))
+
     def raise_faults(self) -> None:
         """Raise a FaultsError if any fault was noted."""
         if self.faults:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.qemu_options import FLAGS, global_property, properties
 
-__all__ = ["EXTRA_HINT", "EXTRA_OPTIONS", "EXTRA_RULES", "OWN_OPTIONS", "refusal", "refused_arguments"]
+__all__ = [
+    "EXTRA_HINT",
+    "EXTRA_OPTIONS",
+    "EXTRA_RULES",
+    "MACHINE_PROPERTIES",
+    "OWN_OPTIONS",
+    "refusal",
+    "refused_arguments",
+]
 
 EXTRA_HINT = "launch.sh hands its own arguments on to QEMU: give it there, where nothing is claimed"
 
@@ -46,6 +54,9 @@ _DEVICES = re.compile(
 )
 """Types of devices that are plugged in: no CPU, no loader of memory, no flash (`-device help` lists them)."""
 
+_SHOWN = 200
+"""Characters of a value that a complaint repeats."""
+
 _BOARD = ("ICH9-LPC", "PIIX4_PM", "kvm-pit", "mc146818rtc", "mch", "q35-pcihost", "isa-fdc")
 """Devices of the board itself whose properties management software sets with `-global`."""
 
@@ -59,7 +70,7 @@ _OBJECTS = re.compile(
 _DRIVES = ("floppy", "ide", "none", "scsi", "virtio")
 """Where a `-drive` may be attached: not to the flash that firmware is launched from."""
 
-_MACHINE = frozenset(
+MACHINE_PROPERTIES = frozenset(
     [
         "acpi", "aux-ram-share", "bus-lock-ratelimit", "cxl", "default-bus-bypass-iommu", "dump-guest-core",
         "fd-bootchk", "graphics", "hmat", "hpet", "i8042", "kernel-irqchip", "max-ram-below-4g", "mem-merge", "nvdimm",
@@ -87,9 +98,7 @@ def refused_arguments(arguments: Sequence[str]) -> Iterator[tuple[int, str]]:
                 return
             value = arguments[at]
             at += 1
-        complaint = refusal(option, word if not word.startswith("-") else value)
-        if word.startswith("-") and not option:
-            complaint = f"{word} is no option of QEMU"
+        complaint = refusal(option, value if option else word)
         if complaint is not None:
             yield start, complaint
 
@@ -99,17 +108,20 @@ def refusal(option: str, value: str | None) -> str | None:
 
     An option "" is an argument that is none: the image of a disk.
     """
+    if not option and (value or "").startswith("-"):
+        return f"{value} is no option of QEMU"
     if option in OWN_OPTIONS:
         return f"-{option} stands elsewhere: launch commands write it from the target"
     rule = EXTRA_RULES.get(option)
     if rule is None:
+        said = f"-{option}" if value is None else f"-{option} {value[:_SHOWN]}"
         known = not option or option in EXTRA_OPTIONS
-        return None if known else f"-{option} is not known to leave what is measured alone"
+        return None if known else f"{said} is not known to leave what is measured alone"
     try:
         found = rule(value or "")
     except SevbuildError as error:
         found = error.message
-    return None if found is None else f"-{option} {value}: {found}"
+    return None if found is None else f"-{option} {(value or '')[:_SHOWN]}: {found}"
 
 
 def _device(value: str) -> str | None:
@@ -139,7 +151,7 @@ def _drive(value: str) -> str | None:
 
 
 def _machine(value: str) -> str | None:
-    foreign = [name for name in properties(value, "type") if name not in _MACHINE]
+    foreign = [name for name in properties(value, "type") if name not in MACHINE_PROPERTIES]
     if not foreign:
         return None
     return f"{foreign[0]} of the machine is not known to leave what is measured alone"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-__all__ = ["locate", "nearest"]
+__all__ = ["comments", "locate", "nearest"]
 
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _DEEPEST = 100
@@ -21,6 +21,14 @@ def locate(text: str) -> dict[str, int]:
     with suppress(_Lost):
         scanner.document()
     return scanner.found
+
+
+def comments(text: str) -> list[tuple[str, int, str]]:
+    """Return the table, line and text of every comment; text that is not TOML gives those before it is not."""
+    scanner = _Scanner(text)
+    with suppress(_Lost):
+        scanner.document()
+    return scanner.comments
 
 
 def nearest(lines: Mapping[str, int], path: str) -> int | None:
@@ -42,18 +50,19 @@ class _Scanner:
 
     def __init__(self, text: str) -> None:
         self.found: dict[str, int] = {}
+        self.comments: list[tuple[str, int, str]] = []
+        self._table = ""
         self._text = text
         self._at = 0
         self._line = 1
         self._counts: dict[str, int] = {}
 
     def document(self) -> None:
-        prefix = ""
         while self._skip(newlines=True):
             if self._peek() == "[":
-                prefix = self._header()
+                self._table = self._header()
             else:
-                self._pair(prefix)
+                self._pair(self._table)
             self._skip(newlines=False)
             if self._peek() not in ("", "\n"):
                 raise _Lost
@@ -177,7 +186,9 @@ class _Scanner:
             char = text[self._at]
             if char == "#":
                 end = text.find("\n", self._at)
-                self._at = len(text) if end < 0 else end
+                end = len(text) if end < 0 else end
+                self.comments.append((self._table, self._line, text[self._at : end]))
+                self._at = end
             elif char in " \t\r":
                 self._at += 1
             elif char == "\n" and newlines:

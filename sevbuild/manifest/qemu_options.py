@@ -118,7 +118,7 @@ def _of_json(value: str) -> dict[str, str]:
     import json
 
     try:
-        document = json.loads(value)
+        document = json.loads(value, strict=False)
     except (ValueError, RecursionError):
         raise SevbuildError(f"not valid JSON: {value[:120]!r}") from None
     return dict(_flattened(document)) if isinstance(document, dict) else {}

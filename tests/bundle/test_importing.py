@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from sevbuild.bundle.commands import libvirt_xml, qemu_arguments, qemu_json, shell_script
 from sevbuild.bundle.importing.draft import Draft
 from sevbuild.bundle.importing.source import import_data, import_words, write_draft
-from sevbuild.bundle.importing.words import shell_commands
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
 from sevbuild.manifest.decode import decode_manifest
@@ -38,7 +37,8 @@ def tables(draft: Draft) -> dict[str, Any]:
 
 
 def notes(draft: Draft) -> str:
-    return "\n".join(f"{key}: {note}" for key, note in draft.notes)
+    unknown = [(key, f"UNKNOWN: {why}") for key, reasons in draft.unknown.items() for why in reasons]
+    return "\n".join(f"{key}: {note}" for key, note in [*draft.notes, *unknown])
 
 
 def test_a_command_line() -> None:
@@ -84,7 +84,8 @@ def test_a_command_line() -> None:
 )
 def test_each_option(more: list[str], key: str, value: Any) -> None:
     table, _, name = key.partition(".")
-    assert tables(import_words([*SNP, *more]))[table][name] == value
+    without = [word for word in SNP if word not in ("-smp", "4,maxcpus=8")]
+    assert tables(import_words([*(without if "-smp" in more else SNP), *more]))[table][name] == value
 
 
 @pytest.mark.parametrize(
@@ -98,9 +99,10 @@ def test_each_option(more: list[str], key: str, value: Any) -> None:
 )  # fmt: skip
 def test_each_technology(guest: str, launch: dict[str, Any]) -> None:
     words = ["qemu-kvm", "-machine", "q35,confidential-guest-support=sev0", "-object", guest, "-cpu", "EPYC"]
-    found = tables(import_words(words))
+    draft = import_words(words)
+    found = tables(draft)
     assert found["launch"] == launch
-    assert found["firmware"] == {"path": "OVMF.fd"}
+    assert draft.unknown["firmware.path"] == ["the command line names no firmware"]
 
 
 @pytest.mark.parametrize(
@@ -151,20 +153,151 @@ def test_nothing_is_passed_over_in_silence() -> None:
         assert note in said, note
     none = import_words(["qemu-system-x86_64", "-kernel", "k"])
     assert "UNKNOWN: the command line has no sev-guest" in notes(none)
-    assert tables(none)["kernel"]["hashes"] is False
+    assert "kernel.hashes: UNKNOWN: there is no guest object" in notes(none)
+
+
+OWN = [word for word in SNP if word not in ("-bios", "OVMF.fd")]
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "why"),
+    [
+        ([*OWN, "-drive", "if=pflash,file=a.qcow2"], "firmware.path", "flash a.qcow2 is not measured as the file is"),
+        ([*OWN, "-drive", "if=pflash,file=a,format=qcow2"], "firmware.path", "with qcow2"),
+        ([*OWN, "-blockdev", "node-name=f,driver=qcow2,file.filename=a", "-machine", "pflash0=f"], "firmware.path", "with qcow2"),
+        ([*OWN, "-blockdev", "node-name=f,driver=raw,offset=4096,file.filename=a", "-machine", "pflash0=f"], "firmware.path", "with offset"),
+        ([*OWN, "-blockdev", "node-name=f,driver=raw,file=f", "-machine", "pflash0=f"], "firmware.path", "pflash0=f names no file"),
+        ([*OWN], "firmware.path", "names no firmware"),
+        ([*SNP, "-object", "tdx-guest,id=t", "-machine", "confidential-guest-support=t"], "launch.mode", "is a tdx-guest"),
+        ([*SNP, "-machine", "confidential-guest-support=t"], "launch.mode", "names no object"),
+        (["qemu-kvm", "-accel", "tcg", *SNP[7:], *SNP[3:5]], "launch.mode", "with accelerator tcg"),
+        (["qemu-kvm", "-machine", "accel=tcg:whpx", *SNP[7:], *SNP[3:5]], "launch.mode", "with accelerator tcg"),
+        ([*SNP, "-object", "igvm-cfg,id=i"], "igvm.path", "names no IGVM file"),
+        ([*SNP, "-object", "sev-snp-guest,id=s,tsc-frequency=1", "-machine", "confidential-guest-support=s"], "launch.guest-features", "tsc-frequency=1"),
+    ],
+)  # fmt: skip
+def test_what_is_left_open(words: list[str], key: str, why: str) -> None:
+    draft = import_words(words)
+    assert why in "; ".join(draft.unknown[key])
+    text = write_draft(draft, source="x")
+    assert f"# {key.partition('.')[2]} = ... # UNKNOWN: " in text
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "why"),
+    [
+        ("-machine q35,confidential-guest-support=$S", "launch.mode", "confidential-guest-support=$S: $S is not"),
+        ("-object sev-guest,id=sev1,policy=$P -machine confidential-guest-support=sev1", "launch.mode", "whether it is sev or sev-es"),
+        ("-object sev-guest,id=s,legacy-vm-type=$L -machine confidential-guest-support=s", "launch.profile", "legacy-vm-type=$L"),
+        ("-object sev-snp-guest,id=s,host-data=$H -machine confidential-guest-support=s", "launch.host-data", "host-data=$H"),
+        ("-object sev-snp-guest,id=s,kernel-hashes=$K -machine confidential-guest-support=s", "kernel.hashes", "kernel-hashes=$K"),
+        ("-object sev-snp-guest,id=s,cbitpos=$C -machine confidential-guest-support=s", "machine.cbitpos", "cbitpos=$C"),
+        ("-object sev-snp-guest,id=s,$MORE -machine confidential-guest-support=s", "machine.extra-args", "may have any property"),
+        ("-object $OBJECT", "machine.extra-args", "-object $OBJECT may have any property: $OBJECT is not"),
+        ("-machine $MACHINE", "machine.extra-args", "may have any property"),
+        ("-drive $DISK", "machine.extra-args", "may have any property"),
+        ("-drive if=pflash,unit=$U,file=x", "firmware.path", "a flash of unit $U"),
+        ("-$X y", "machine.extra-args", "-$X y may be any option"),
+        ("-smp 2,$MORE", "vcpu.count", "-smp $MORE may say any number"),
+        ("-smp sockets=$N -machine smp.cpus=$N", "vcpu.count", "-smp cpus=$N"),
+        ("-cpu EPYC,$MORE", "vcpu.model", "-cpu $MORE may say any number"),
+        ("-cpu EPYC,stepping=$N", "vcpu.model", "-cpu stepping=$N"),
+        ("-global EPYC-x86_64-cpu.$N=1", "machine.extra-args", "may have any property"),
+        ("-m $MEM", "machine.memory", "-m $MEM"),
+        ("-object '{\"qom-type\":\"sev-snp-guest\",\"id\":\"s2\",\"policy\":'$P', \"x\":\"'$Y'\"}' -machine confidential-guest-support=s2", "launch.policy", "policy=$P"),
+        ("-device loader,file=$X", "machine.extra-args", "-device loader,file=$X: a device"),
+    ],
+)  # fmt: skip
+def test_what_a_shell_would_say_is_left_open(command: str, key: str, why: str) -> None:
+    text = " ".join(f"'{word}'" for word in SNP) + f" {command}\n"
+    draft = import_data(text.encode())
+    assert why in "; ".join(draft.unknown[key])
+    assert f"# {key.partition('.')[2]} = ... # UNKNOWN: " in write_draft(draft, source="x")
+
+
+@pytest.mark.parametrize(
+    ("more", "note"),
+    [
+        (["-gdb", "tcp::1"], "-gdb tcp::1 is of the process on its host"),
+        (["-L", "/dir"], "QEMU looks for files without a path in /dir too"),
+        (["-s"], "-s is of the process"),
+        (["-m", "1G,slots=2,maxmem=4G"], "plugged later"),
+        (["-smp", "cores=2"], "topology"),
+        (
+            ["-object", "memory-backend-file,id=m,size=1G", "-machine", "memory-backend=m"],
+            "its backend is not kept",
+        ),
+        (["-machine", "pc"], "machine type pc is not measured"),
+        (["-accel", "kvm,dirty-ring-size=1"], "-accel kvm,dirty-ring-size=1 is not kept"),
+        (["-shim", "s.efi"], "-shim s.efi is not measured"),
+        (["-object", "igvm-cfg,id=i,file=x"], "launches no firmware of its own"),
+        (["-global", "EPYC-v4-x86_64-cpu.pmu=off"], "EPYC-v4-x86_64-cpu.pmu=off"),
+    ],
+)
+def test_what_is_not_kept_is_said(more: list[str], note: str) -> None:
+    draft = import_words([*SNP, *more])
+    assert note in notes(draft)
+    assert not draft.unknown
+    assert note in write_draft(draft, source="x")
+
+
+def test_what_is_written_anew_takes_its_parts_along() -> None:
+    more = [
+        "-blockdev", "driver=file,filename=c.fd,node-name=a", "-blockdev", "driver=raw,file=a,node-name=b",
+        "-blockdev", "driver=file,filename=v.fd,node-name=v", "-machine", "pflash0=b,pflash1=v,memory-encryption=sev0",
+        "-object", "memory-backend-memfd,id=m,size=1G", "-object", "memory-backend-ram,id=n,size=1G", "-machine",
+        "memory-backend=m,vmport=off,usb=a,,b",
+    ]  # fmt: skip
+    without = [word for word in OWN if not word.startswith("pc-q35")]
+    without.remove("-machine")
+    draft = import_words([*without, *more])
+    found = tables(draft)
+    assert found["firmware"]["path"] == "c.fd"
+    assert found["machine"]["extra-args"] == [
+        "-object", "memory-backend-ram,id=n,size=1G", "-machine", "vmport=off,usb=a,,b",
+    ]  # fmt: skip
+    assert "variable store" in notes(draft)
+
+
+def test_the_first_command_counts_and_others_are_told() -> None:
+    line = " ".join(f"'{word}'" for word in SNP)
+    text = (
+        f"qemu-system-x86_64 -version\napt install qemu-system-x86_64\nsudo -E {line} -smp 2\n{line} -smp 3\n"
+    )
+    draft = import_data(text.encode())
+    assert tables(draft)["vcpu"]["count"] == 2
+    assert "the command of line 3 is taken; there are more, on line 4" in notes(draft)
+    named = import_data(f'"$QEMU" {line.partition(" ")[2]}'.encode())
+    assert "the program is $QEMU, taken for QEMU" in notes(named)
+    with pytest.raises(SevbuildError, match="there is no command"):
+        import_data(b"$X -a b; grep -r qemu-system-x86_64 .")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["ls", "-l"], "neither QEMU's nor"),
+        ([], "neither QEMU's nor"),
         (["qemu-system-x86_64", "-kernel"], "its value is missing"),
         ([*SNP, "-smp", "many"], "not a number"),
         ([*SNP, "-smp", "0x10000"], "no guest has"),
         ([*SNP, "-m", "lots"], "not a size"),
         ([*SNP, "-m", "1K"], "not a multiple"),
         ([*SNP, "-cpu", "EPYC,family=999"], "family"),
-        ([*SNP, "-cpu", "EPYC,family=-1"], "out of range"),
+        ([*SNP, "-cpu", "EPYC,family=-1"], "not a number"),
+        ([*SNP, "-cpu", "EPYC,family=0x10000000000000000"], "out of range"),
+        ([*SNP, "-cpu", "EPYC,family=09"], "not a number"),
+        (["qemu-kvm", "a\0b"], "has a NUL"),
+        (
+            [
+                *SNP[:-2],
+                "-object",
+                "sev-guest,id=sev1,kernel-hashes=maybe",
+                "-machine",
+                "confidential-guest-support=sev1",
+            ],
+            "neither on nor off",
+        ),
         (["qemu-kvm", "-object", "{"], "not valid JSON"),
         (["qemu-kvm", "-object", "sev-snp-guest,host-data=?"], "no base64"),
         (["qemu-kvm", "-object", "sev-snp-guest,legacy-vm-type=off"], "no profile launches"),
@@ -189,33 +322,12 @@ def test_every_shape_of_a_document() -> None:
     ):
         assert tables(import_data(data)) == expected
     draft = import_data(b'qemu-kvm -bios "$OVMF/x.fd" -kernel $(ls) -cpu EPYC -append "${A-b} \\$c"')
-    assert "UNKNOWN: $OVMF is left" in notes(draft)
-    assert "UNKNOWN: $(ls) is left" in notes(draft)
+    assert "firmware.path: UNKNOWN: $OVMF/x.fd: $OVMF is not assigned" in notes(draft)
+    assert "kernel.path: UNKNOWN: $(ls): $(ls) is what the shell" in notes(draft)
+    assert "kernel.cmdline: UNKNOWN: ${A-b} $c: ${A-b} is what" in notes(draft)
     for data in (b"", b"echo hello\n", b"[1]", b"[", b"{}"):
         with pytest.raises(SevbuildError, match="there is no command"):
             import_data(data)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("a 'b c'\"d $e\\\"\"f\\ g # h", [["a", 'b cd $e"f g']]),
-        ("a;b&&c|d\ne", [["a"], ["b"], ["c"], ["d"], ["e"]]),
-        ("a '' \"\" b#c $", [["a", "", "", "b#c", "$"]]),
-        ('${A:-x y} "${B:-z}" ${C}', [["x y", "z", "${C}"]]),
-        ('"$@" $* a"$@"', [["a"]]),
-        ('a\\\nb "c\\\nd"', [["ab", "cd"]]),
-        ("${unclosed $(also", [["${unclosed", "$(also"]]),
-    ],
-)  # fmt: skip
-def test_shell_words(text: str, words: list[list[str]]) -> None:
-    assert shell_commands(text)[0] == words
-
-
-@pytest.mark.parametrize("text", ["'", '"', 'a "b', "x 'y\n"])
-def test_a_quote_must_end(text: str) -> None:
-    with pytest.raises(SevbuildError, match="does not end"):
-        shell_commands(text)
 
 
 @settings(max_examples=150, deadline=None)
@@ -254,12 +366,44 @@ def test_a_libvirt_domain() -> None:
         "libvirt chooses the firmware",
         "nvram",
         "disks, networks",
-        "-cpu host depends",
+        "-cpu host-passthrough depends",
         "plugged later",
     ):
         assert note in said
     status = f"<domstatus>{DOMAIN}</domstatus>"
     assert tables(import_data(status.encode())) == found
+
+
+def test_every_part_of_a_domain_is_read_or_named() -> None:
+    text = """<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+      <vcpu>4</vcpu><vcpus><vcpu id='0' enabled='yes'/><vcpu id='1' enabled='no'/><vcpu id='2'/></vcpus>
+      <os><type machine='pc-q35-9.0'>hvm</type><loader type='pflash' format='qcow2'>/a,b.qcow2</loader>
+        <kernel>/k</kernel><shim>/s</shim><dtb>/d</dtb><igvm file='x'/></os>
+      <cpu><model>EPYC</model><feature name='svm' policy='disable'/><feature name='x2apic'/><feature name='y' policy='optional'/></cpu>
+      <launchSecurity type='sev' authorKey='no'><policy>0x5</policy><cbitpos/><vmsa>x</vmsa></launchSecurity>
+      <qemu:commandline><qemu:env name='A'/><qemu:arg value='-S'/></qemu:commandline><qemu:override/>
+    </domain>"""
+    draft = import_data(text.encode())
+    found = tables(draft)
+    assert found["vcpu"] == {"count": 2, "model": "EPYC"}
+    assert found["launch"]["mode"] == "sev-es"
+    assert found["machine"]["extra-args"] == ["-S"]
+    assert "flash /a,b.qcow2 is not measured as the file is, with qcow2" in notes(draft)
+    for note in (
+        "<igvm> of <os> is not read", "<vmsa> of <launchSecurity> is not read", "environment", "qemu:override of the domain",
+        "may fall back to another CPU", "svm=off, x2apic=on", "-shim /s", "-dtb /d is not measured", "pc-q35-9.0",
+        "author-key-enabled",
+    ):  # fmt: skip
+        assert note in notes(draft), note
+    for cpu, name in (
+        ("mode='host-model'", "host-model"),
+        ("mode='maximum'", "maximum"),
+        ("match='minimum'", "host-model"),
+    ):
+        other = import_data(text.replace("<cpu>", f"<cpu {cpu}>").encode())
+        assert f"-cpu {name} depends on the host" in other.unknown["vcpu.model"][0]
+    emulated = import_data(text.replace("type='kvm' ", "type='qemu' ").encode())
+    assert "with accelerator qemu" in emulated.unknown["launch.mode"][0]
 
 
 @pytest.mark.parametrize(
@@ -437,7 +581,8 @@ def test_the_svsm_and_what_that_tool_does_not_say() -> None:
             assert note in notes(draft)
     sev = peer("--mode", "sev", "--ovmf", "o")
     assert tables(sev)["vcpu"] == {"count": 1, "model": "EPYC-v4"}
-    assert notes(sev).count("UNKNOWN") == 2
+    assert notes(sev).count("no digest of this mode has it") == 2
+    assert not sev.unknown
     by_number = peer(
         "--mode=seves", "--vcpus=1", "--vcpu-family=25", "--vcpu-model=1", "--vcpu-stepping=1", "--ovmf=o"
     )
@@ -467,3 +612,37 @@ def test_the_svsm_and_what_that_tool_does_not_say() -> None:
 def test_a_measuring_command_that_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(SevbuildError, match=message):
         write_draft(peer(*words), source="x")
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "why"),
+    [
+        ("--vcpus $N --vcpu-type EPYC", "vcpu.count", "$N: $N is not assigned"),
+        ("--vcpus 1 --vcpu-type $T", "vcpu.model", "$T: $T is not"),
+        ("--vcpus 1 --vcpu-sig $T", "vcpu.model", "the CPU's numbers are $T"),
+        (
+            "--vcpus 1 --vcpu-family $F --vcpu-model 1 --vcpu-stepping 1",
+            "vcpu.model",
+            "the CPU's numbers are $F",
+        ),
+        ("--vcpus 1 --vcpu-type EPYC --vmm-type $V", "launch.profile", "$V: $V is not"),
+        ("--vcpus 1 --vcpu-type EPYC --guest-features $G", "launch.guest-features", "$G: $G is not"),
+        ("--vcpus 1 --vcpu-type EPYC --kernel $K --append $A", "kernel.cmdline", "$A: $A is not"),
+        ("--vcpus 1 --vcpu-type EPYC --snp-ovmf-hash $H --ovmf $O", "firmware.path", "--ovmf $O: $O is not"),
+    ],
+)
+def test_a_measuring_command_in_a_script(command: str, key: str, why: str) -> None:
+    draft = import_data(f"OVMF=o.fd\nsev-snp-measure --mode snp --ovmf $OVMF {command}\n".encode())
+    assert why in draft.unknown[key][0]
+    assert f"# {key.partition('.')[2]} = ... # UNKNOWN: " in write_draft(draft, source="x")
+    with pytest.raises(SevbuildError, match="--mode "):
+        import_data(b"sev-snp-measure --mode $MODE --ovmf x")
+
+
+def test_what_is_wrong_is_said_with_its_line_and_as_it_is_written() -> None:
+    for text, message in (
+        ("qemu-kvm -smp x\n", "line 1: -smp cpus: not a number: 'x'"),
+        ("\nqemu-kvm -$X", "line 2: -\\$X is the last"),
+    ):
+        with pytest.raises(SevbuildError, match=message):
+            import_data(text.encode())

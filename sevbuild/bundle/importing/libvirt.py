@@ -30,6 +30,13 @@ _PROPERTIES = {
 }
 
 
+_OS = (
+    "acpi", "bios", "boot", "bootmenu", "cmdline", "dtb", "firmware", "initrd", "kernel", "loader", "nvram", "shim",
+    "smbios", "type",
+)  # fmt: skip
+"""Elements of <os> that are read, or that tell the firmware what is not measured."""
+
+
 class _Element:
     """Hold one element: its name without prefix, attributes, text and children."""
 
@@ -65,13 +72,20 @@ def domain_arguments(data: bytes) -> tuple[list[str], list[str]]:
     if domain.name != "domain":
         raise SevbuildError(f"the document is a <{domain.name[:40]}>, not a libvirt <domain>")
     notes: list[str] = []
-    arguments = list(_boot(domain, notes))
-    arguments += _hardware(domain)
-    arguments += _security(domain)
+    arguments = ["-accel", domain.attributes.get("type", "kvm")]
+    arguments += _boot(domain, notes)
+    arguments += _hardware(domain, notes)
+    arguments += _security(domain, notes)
     if any(child.name in ("disk", "interface", "hostdev") for child in _children(domain, "devices")):
         notes.append("disks, networks and other devices of the domain are not in the manifest")
-    for child in _direct(domain, f"{_QEMU} commandline"):
-        arguments += [arg.attributes.get("value", "") for arg in _direct(child, f"{_QEMU} arg")]
+    # libvirt puts these after its own, where QEMU lets them change what came before.
+    for child in domain.children:
+        if child.name == f"{_QEMU} commandline":
+            arguments += [arg.attributes.get("value", "") for arg in _direct(child, f"{_QEMU} arg")]
+            if _direct(child, f"{_QEMU} env"):
+                notes.append("the environment that the domain gives QEMU is not in the manifest")
+        elif child.name.startswith(f"{_QEMU} "):
+            notes.append(f"qemu:{child.name.removeprefix(f'{_QEMU} ')} of the domain is not in the manifest")
     return arguments, notes
 
 
@@ -91,41 +105,75 @@ def _boot(domain: _Element, notes: list[str]) -> Iterator[str]:
     os_element = domain.find("os")
     if os_element is None:
         return
-    loader = (os_element.value("loader") or "").strip()
-    if loader:
-        yield from ("-bios", loader)
+    kind = os_element.find("type")
+    if kind is not None and kind.attributes.get("machine"):
+        yield from ("-machine", kind.attributes["machine"].replace(",", ",,"))
+    yield from _firmware(os_element, notes)
+    for child in os_element.children:
+        path = "".join(child.text)
+        if child.name in ("kernel", "initrd", "dtb", "shim") and path.strip():
+            yield from (f"-{child.name}", path.strip())
+        elif child.name == "cmdline" and path:
+            yield from ("-append", path)
+        elif child.name not in _OS:
+            notes.append(f"<{child.name}> of <os> is not read, and not in the manifest")
+
+
+def _firmware(os_element: _Element, notes: list[str]) -> Iterator[str]:
+    loader = os_element.find("loader")
+    path = "" if loader is None else "".join(loader.text).strip()
+    if loader is not None and path and loader.attributes.get("type") == "pflash":
+        form = loader.attributes.get("format", "raw")
+        yield from ("-drive", f"if=pflash,unit=0,format={form},file={path.replace(',', ',,')}")
+    elif path:
+        yield from ("-bios", path)
     elif os_element.attributes.get("firmware"):
         notes.append(
             "libvirt chooses the firmware of this domain: `virsh dumpxml` of it running names the file"
         )
     if os_element.find("nvram") is not None:
         notes.append("the variable store (nvram) is not measured, and not in the manifest")
-    for role in ("kernel", "initrd", "dtb"):
-        path = (os_element.value(role) or "").strip()
-        if path:
-            yield from (f"-{role}", path)
-    cmdline = os_element.value("cmdline")
-    if cmdline:
-        yield from ("-append", cmdline)
 
 
-def _hardware(domain: _Element) -> Iterator[str]:
+def _hardware(domain: _Element, notes: list[str]) -> Iterator[str]:
     vcpu = domain.find("vcpu")
     if vcpu is not None:
         count = "".join(vcpu.text).strip()
         current = vcpu.attributes.get("current", count)
+        single = [child for child in _children(domain, "vcpus") if child.name == "vcpu"]
+        if single:
+            current = str(sum(child.attributes.get("enabled") != "no" for child in single))
         yield from ("-smp", current if current == count else f"{current},maxcpus={count}")
     memory = domain.find("memory")
     if memory is not None:
         yield from ("-m", _memory("".join(memory.text).strip(), memory.attributes.get("unit", "KiB")))
     cpu = domain.find("cpu")
     if cpu is not None:
-        mode = cpu.attributes.get("mode", "custom")
-        model = (cpu.value("model") or "").strip()
-        yield from ("-cpu", model if mode == "custom" and model else "host")
+        yield from ("-cpu", _cpu(cpu, notes))
 
 
-def _security(domain: _Element) -> Iterator[str]:
+def _cpu(cpu: _Element, notes: list[str]) -> str:
+    """Return what QEMU's `-cpu` would say; a mode of libvirt for a CPU that it chooses on each host."""
+    mode = cpu.attributes.get("mode", "custom")
+    model = cpu.find("model")
+    name = "" if model is None else "".join(model.text).strip()
+    if mode != "custom":
+        return mode
+    if cpu.attributes.get("match") == "minimum":
+        notes.append("a <cpu> with match='minimum' becomes the host's model")
+        return "host-model"
+    if model is not None and model.attributes.get("fallback", "allow") == "allow":
+        notes.append(f"libvirt may fall back to another CPU where the host has no {name}")
+    features = [child for child in cpu.children if child.name == "feature"]
+    policies = {"force": "on", "require": "on", "disable": "off", "forbid": "off"}
+    return name + "".join(
+        f",{child.attributes.get('name', '')}={policies[policy]}"
+        for child in features
+        if (policy := child.attributes.get("policy", "require")) in policies
+    )
+
+
+def _security(domain: _Element, notes: list[str]) -> Iterator[str]:
     security = domain.find("launchSecurity")
     if security is None:
         return
@@ -134,13 +182,15 @@ def _security(domain: _Element) -> Iterator[str]:
     if kind not in known:
         raise SevbuildError(f"launchSecurity is {kind[:40]!r}: not of a kind that sevbuild measures")
     found: dict[str, object] = {"qom-type": known[kind], "id": "lsec0"}
-    for name, given in _PROPERTIES.items():
-        value = (security.value(name) or "").strip()
-        if value:
-            found[given] = value
-    hashes = security.attributes.get("kernelHashes")
-    if hashes is not None:
-        found["kernel-hashes"] = hashes == "yes"
+    for child in security.children:
+        value = "".join(child.text).strip()
+        if child.name not in _PROPERTIES:
+            notes.append(f"<{child.name}> of <launchSecurity> is not read, and not in the manifest")
+        elif value:
+            found[_PROPERTIES[child.name]] = value
+    for name, given in (("kernelHashes", "kernel-hashes"), ("authorKey", "author-key-enabled")):
+        if name in security.attributes:
+            found[given] = security.attributes[name] == "yes"
     yield from ("-object", json.dumps(found), "-machine", "confidential-guest-support=lsec0")
 
 

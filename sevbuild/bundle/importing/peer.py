@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sevbuild.bundle.importing.draft import Draft, placeholder_free
+from sevbuild.bundle.importing.unknown import is_known, reasons, spelled
 from sevbuild.bundle.launch import BASE_MODEL
 from sevbuild.errors import SevbuildError
 from sevbuild.vcpu.models import CPU_MODELS, cpu_signature
@@ -23,28 +24,41 @@ class _Parser(argparse.ArgumentParser):
         raise SevbuildError(f"sev-snp-measure: {message}")
 
 
-def _number(text: str) -> int:
-    return int(text, 0)
+class _Known(tuple[str, ...]):
+    """Choose one of some words; what is not known may be any of them."""
+
+    __slots__ = ()
+
+    def __contains__(self, word: object) -> bool:
+        return super().__contains__(word) or (isinstance(word, str) and not is_known(word))
+
+
+def _number(text: str) -> int | str:
+    return int(text, 0) if is_known(text) else text
+
+
+def _decimal(text: str) -> int | str:
+    return int(text) if is_known(text) else text
 
 
 def _parser() -> _Parser:
     """Return a parser of every option of sev-snp-measure 0.0.13, abbreviations included."""
     parser = _Parser(prog="sev-snp-measure", add_help=False)
     parser.add_argument("-v", "--verbose", action="store_true")
-    parser.add_argument("--mode", choices=list(_MODES), required=True)
-    parser.add_argument("--vcpus", type=int)
-    parser.add_argument("--vcpu-type", choices=list(CPU_MODELS))
+    parser.add_argument("--mode", choices=_Known(_MODES), required=True)
+    parser.add_argument("--vcpus", type=_decimal)
+    parser.add_argument("--vcpu-type", choices=_Known(CPU_MODELS))
     parser.add_argument("--vcpu-sig", type=_number)
     for name in ("family", "model", "stepping"):
-        parser.add_argument(f"--vcpu-{name}", type=int)
-    parser.add_argument("--vmm-type", choices=list(_PROFILES), default="QEMU")
+        parser.add_argument(f"--vcpu-{name}", type=_decimal)
+    parser.add_argument("--vmm-type", choices=_Known(_PROFILES), default="QEMU")
     parser.add_argument("--ovmf", required=True)
     for name in ("kernel", "initrd", "append", "snp-ovmf-hash", "svsm", "vars-file"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--guest-features", type=_number)
     parser.add_argument("--output-format", choices=["hex", "base64"], default="hex")
     parser.add_argument("--dump-vmsa", action="store_true")
-    parser.add_argument("--vars-size", type=int)
+    parser.add_argument("--vars-size", type=_decimal)
     return parser
 
 
@@ -55,6 +69,11 @@ def read_measure_command(arguments: Sequence[str]) -> Draft:
     note says so. Raises SevbuildError for what the tool itself refuses, and for targets that cannot exist.
     """
     parsed = _parser().parse_args(list(arguments))
+    if not is_known(parsed.mode):
+        hint = "the mode says what all the rest means: write it into the text"
+        raise SevbuildError(
+            f"sev-snp-measure: --mode {spelled(parsed.mode)}: {reasons(parsed.mode)}", hint=hint
+        )
     mode, draft = _MODES[parsed.mode], Draft()
     draft.name_guest("imported")
     draft.note("a measuring command does not name the guest", "guest.name")
@@ -78,14 +97,14 @@ def read_measure_command(arguments: Sequence[str]) -> Draft:
 
 
 def _profile(parsed: argparse.Namespace, mode: str, draft: Draft) -> None:
-    profile, note = _PROFILES[parsed.vmm_type], None
+    profile, note = _PROFILES.get(parsed.vmm_type, parsed.vmm_type), None
     if parsed.mode == "snp:svsm":
         profile = "svsm-qemu"
         note = "that tool's digests of an SVSM lack the FPU control word since 0.0.9; hardware's are computed"
     elif mode == "sev-es" and profile == "qemu":
         profile = "qemu-es-init2"
         note = "that tool has the FPU state of legacy-vm-type=off; QEMU's default is profile qemu"
-    elif mode != "snp" and profile != "qemu":
+    elif mode != "snp" and profile != "qemu" and is_known(profile):
         raise SevbuildError(f"sev-snp-measure: --vmm-type {parsed.vmm_type} launches no {mode} guests")
     draft.set("launch.profile", profile, note)
 
@@ -109,6 +128,12 @@ def _firmware(parsed: argparse.Namespace, draft: Draft) -> None:
     from sevbuild.fs import read_file
     from sevbuild.image.ovmf import parse_firmware
 
+    if not is_known(parsed.ovmf):
+        draft.leave("firmware.path", f"--ovmf {spelled(parsed.ovmf)}: {reasons(parsed.ovmf)}")
+        draft.note(
+            f"--snp-ovmf-hash {parsed.snp_ovmf_hash} would stand for it, with its metadata", "firmware.path"
+        )
+        return
     metadata = parse_firmware(read_file(parsed.ovmf, FIRMWARE_LIMIT)).metadata
     draft.set("firmware.seed", parsed.snp_ovmf_hash, f"the metadata is that of {parsed.ovmf}")
     table: dict[str, object] = {
@@ -139,15 +164,18 @@ def _vcpu(parsed: argparse.Namespace, mode: str, draft: Draft) -> None:
     needed = mode != "sev" and parsed.mode != "snp:ovmf-hash"
     if parsed.vcpus is None and needed:
         raise SevbuildError(f"sev-snp-measure: missing --vcpus N in guest mode {parsed.mode!r}")
-    unknown = "UNKNOWN: the command does not say it"
-    unmeasured = " and no digest of this mode has it"
+    unmeasured = "the command does not say it, and no digest of this mode has it"
     draft.set(
         "vcpu.count",
         1 if parsed.vcpus is None else parsed.vcpus,
-        unknown + unmeasured if parsed.vcpus is None else None,
+        unmeasured if parsed.vcpus is None else None,
     )
     numbers = [parsed.vcpu_family, parsed.vcpu_model, parsed.vcpu_stepping]
-    if parsed.vcpu_family:
+    unread = [value for value in (*numbers, parsed.vcpu_sig) if isinstance(value, str)]
+    if unread:
+        why = f"the CPU's numbers are {spelled(unread[0])}: {reasons(unread[0])}"
+        draft.leave("vcpu.model", why)
+    elif parsed.vcpu_family:
         if None in numbers:
             raise SevbuildError("sev-snp-measure: --vcpu-family needs --vcpu-model and --vcpu-stepping")
         draft.set("vcpu.signature", cpu_signature(*numbers))
@@ -160,4 +188,4 @@ def _vcpu(parsed: argparse.Namespace, mode: str, draft: Draft) -> None:
             f"sev-snp-measure: missing --vcpu-type or --vcpu-sig or --vcpu-family in mode {parsed.mode!r}"
         )
     else:
-        draft.set("vcpu.model", BASE_MODEL, unknown + unmeasured)
+        draft.set("vcpu.model", BASE_MODEL, unmeasured)

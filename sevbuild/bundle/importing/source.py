@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sevbuild.bundle.importing.draft import Draft, manifest_text
 from sevbuild.bundle.importing.qemu import read_qemu
-from sevbuild.bundle.importing.words import shell_commands
+from sevbuild.bundle.importing.script import Run, runs
+from sevbuild.bundle.importing.unknown import is_known, reasons, spelled
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.targets import expand
@@ -19,33 +20,30 @@ __all__ = ["SOURCE_LIMIT", "import_data", "import_words", "write_draft"]
 SOURCE_LIMIT = 16 << 20
 
 _MEASURE = ("sev-snp-measure", "sev-snp-measure.py")
+_WRAPPERS = frozenset(
+    [
+        "builtin", "chroot", "chrt", "command", "doas", "env", "exec", "ionice", "nice", "nohup", "numactl", "prlimit",
+        "python", "python3", "runuser", "setsid", "stdbuf", "strace", "su", "sudo", "systemd-run", "taskset", "timeout",
+    ]
+)  # fmt: skip
+"""Programs that run the command among their arguments."""
 
+_ASKED = frozenset(["-h", "-help", "--help", "-version", "--version"])
+_TELLING = frozenset(["bios", "kernel", "machine", "M", "object"])
 
-def starts_qemu(words: Sequence[str]) -> int | None:
-    """Return the index after QEMU's program name in a command's words, None where there is none."""
-    for index, word in enumerate(words):
-        name = os.path.basename(word)
-        if name.startswith("-"):
-            return None
-        if name.startswith("qemu-system-") or name in ("qemu-kvm", "kvm"):
-            return index + 1
-    return None
+Reader = Callable[[Sequence[str]], Draft]
 
 
 def import_words(words: Sequence[str]) -> Draft:
     """Return the manifest of the guest that a command's words launch or measure."""
-    for index, word in enumerate(words):
-        if os.path.basename(word) in _MEASURE:
-            from sevbuild.bundle.importing.peer import read_measure_command
-
-            return read_measure_command(words[index + 1 :])
-    start = starts_qemu(words)
-    if start is not None:
-        return read_qemu(words[start:])
-    if words and words[0].startswith("-"):
-        return read_qemu(words)
-    hint = "such as qemu-system-x86_64 ... or sev-snp-measure ..."
-    raise SevbuildError("the command is neither QEMU's nor sev-snp-measure's", hint=hint)
+    if any("\0" in word for word in words):
+        raise SevbuildError("an argument has a NUL in it: no program is given one")
+    found = _program(words, range(len(words))) if words else None
+    if found is None:
+        hint = "such as qemu-system-x86_64 ... or sev-snp-measure ..."
+        raise SevbuildError("the command is neither QEMU's nor sev-snp-measure's", hint=hint)
+    reader, start = found
+    return reader(words[start:])
 
 
 def import_data(data: bytes) -> Draft:
@@ -61,27 +59,63 @@ def import_data(data: bytes) -> Draft:
         return import_words(decode_text(data).removesuffix("\0").split("\0"))
     if start == b"[" and (words := _json_words(data)) is not None:
         return import_words(words)
-    commands, unknown = shell_commands(decode_text(data))
-    for command in commands:
-        words = command[1:] if command[0] == "exec" and len(command) > 1 else command
-        if (
-            starts_qemu(words) is not None
-            or words[0].startswith("-")
-            or any(os.path.basename(word) in _MEASURE for word in words)
-        ):
-            draft = import_words(words)
-            for expansion in dict.fromkeys(unknown):
-                if any(expansion in word for word in words):
-                    draft.note(f"UNKNOWN: {expansion} is left as the shell text writes it")
-            return draft
-    raise SevbuildError("there is no command of QEMU or sev-snp-measure, and no libvirt domain")
+    return _script(decode_text(data))
 
 
 def write_draft(draft: Draft, *, source: str, directory: str = "") -> str:
     """Return the manifest of a draft; raises SevbuildError where it could not be launched."""
-    text = manifest_text(draft, source=source, directory=directory)
-    expand(decode_manifest(text, "the imported manifest", directory=directory or "."))
-    return text
+    whole = manifest_text(draft, source=source, directory=directory, stand_ins=True)
+    expand(decode_manifest(whole, "the imported manifest", directory=directory or "."))
+    return manifest_text(draft, source=source, directory=directory)
+
+
+def _program(words: Sequence[str], places: Sequence[int]) -> tuple[Reader, int] | None:
+    """Return who reads a command, and the index after the program's name; it stands at one of `places`."""
+    if words[0].startswith("-"):
+        return read_qemu, 0
+    for at in places:
+        name = os.path.basename(words[at])
+        if name in _MEASURE:
+            from sevbuild.bundle.importing.peer import read_measure_command
+
+            return read_measure_command, at + 1
+        if name.startswith("qemu-system-") or name == "qemu-kvm" or (name == "kvm" and not at):
+            return read_qemu, at + 1
+    return None
+
+
+def _script(text: str) -> Draft:
+    """Return the manifest of the first command of a shell text that launches or measures a guest."""
+    found = [(run, *program) for run in runs(text) if (program := _program_of(run)) is not None]
+    if not found:
+        raise SevbuildError("there is no command of QEMU or sev-snp-measure, and no libvirt domain")
+    (run, reader, start), *others = found
+    try:
+        draft = reader(run.words[start:])
+    except SevbuildError as error:
+        hint = None if error.hint is None else spelled(error.hint)
+        raise SevbuildError(spelled(error.message), hint=hint).within(f"line {run.line}") from None
+    for note in run.notes:
+        draft.note(note)
+    if start and not is_known(run.words[start - 1]):
+        name = run.words[start - 1]
+        draft.note(f"the program is {spelled(name)}, taken for QEMU: {reasons(name)}")
+    if others:
+        lines = ", ".join(str(other.line) for other, *_ in others)
+        draft.note(f"the command of line {run.line} is taken; there are more, on line {lines}")
+    return draft
+
+
+def _program_of(run: Run) -> tuple[Reader, int] | None:
+    words = run.words
+    if not words or _ASKED & set(words[1:3]):
+        return None
+    wrapped = os.path.basename(words[0]) in _WRAPPERS
+    found = _program(words, range(len(words)) if wrapped else [0])
+    options = {word.lstrip("-") for word in words[1:] if word.startswith("-")}
+    if found is None and not is_known(words[0]) and _TELLING & options:
+        return read_qemu, 1
+    return found
 
 
 def _domain(data: bytes) -> Draft:
