@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.manifest.document import Document, Table, check_type, suggest
-from sevbuild.manifest.settings import Step, decoded_path, overridden, path_steps
+
+if TYPE_CHECKING:
+    from sevbuild.manifest.settings import Step
 
 __all__ = ["TABLES", "Setting", "apply_settings", "overlays", "read_paths"]
 
@@ -24,15 +26,24 @@ class Setting(NamedTuple):
 
 def read_paths(settings: Mapping[str, Any]) -> list[Setting]:
     """Return settings by dotted path with their steps; raises SevbuildError for what is no path."""
+    if not settings:
+        # As most runs have it, which need not know how paths are read.
+        return []
+    from sevbuild.manifest.settings import path_steps
+
     return [Setting(path, path_steps(path), value) for path, value in settings.items()]
 
 
 def apply_settings(
-    raw: Mapping[str, Any], settings: Iterable[Setting]
+    raw: Mapping[str, Any], settings: Sequence[Setting]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a manifest's tables with all settings in them, and where the values stand that are theirs."""
     tables: Any = raw
-    aliases = {}
+    aliases: dict[str, str] = {}
+    if not settings:
+        return tables, aliases
+    from sevbuild.manifest.settings import decoded_path, overridden
+
     for path, steps, value in settings:
         tables = overridden(tables, steps, value, path)
         aliases[decoded_path(steps)] = f"--set {path}"
@@ -64,8 +75,7 @@ def overlays(
             continue
         tables, places = _laid_over(document, path, entry, raw)
         for setting in (*of_all, *of_one.get(index, ())):
-            tables = overridden(tables, setting.steps, setting.value, setting.path)
-            _put(places, setting)
+            tables = _put(tables, places, setting)
         found.append((document.aliased(places), tables))
     return found
 
@@ -88,9 +98,13 @@ def _laid_over(
     return tables, places
 
 
-def _put(places: dict[str, str], setting: Setting) -> None:
-    """Have a setting's place stand for all that is below it."""
+def _put(tables: dict[str, Any], places: dict[str, str], setting: Setting) -> dict[str, Any]:
+    """Return tables with a setting in them, whose place then stands for all that is below it."""
+    from sevbuild.manifest.settings import decoded_path, overridden
+
     at = decoded_path(setting.steps)
     for path in [path for path in places if path.startswith((f"{at}.", f"{at}["))]:
         del places[path]
     places[at] = f"--set {setting.path}"
+    found: dict[str, Any] = overridden(tables, setting.steps, setting.value, setting.path)
+    return found
