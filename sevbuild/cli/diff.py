@@ -6,7 +6,7 @@ import typer
 
 from sevbuild.cli.options import check_format
 from sevbuild.cli.report import print_line
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, within
 
 __all__ = ["register"]
 
@@ -37,15 +37,19 @@ def register(app: typer.Typer) -> None:
         from sevbuild.reference.releases import at_release
 
         check_format(fmt, ("table", "json"))
-        before, _, after = release.partition("..")
+        before, dots, after = release.partition("..")
         if not new and not (before and after):
             hint = "`--release OLD..NEW` names two releases of one document"
             raise SevbuildError("diff needs NEW", hint=hint)
-        sides = [read_values(path)[1] for path in (old, new or old)]
-        wanted = (before, after or before)
-        comparison = compare_values(
-            *(at_release(side, version or side.version) for side, version in zip(sides, wanted, strict=True))
-        )
+        documents = [read_values(path) for path in (old, new or old)]
+        merged = any(values.releases for _, values in documents)
+        sides = []
+        for (source, values), version in zip(documents, (before, after or before), strict=True):
+            # One version for both is that of the document that has several; the other one has its own.
+            own = merged and not dots and not values.releases
+            with within(source):
+                sides.append(at_release(values, values.version if own or not version else version))
+        comparison = compare_values(*sides)
         print_comparison(comparison, words={"alike": "same launch"}, fmt=fmt)
         if not comparison.equal:
             if comparison.same_launch and fmt != "json":

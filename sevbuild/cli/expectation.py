@@ -104,7 +104,8 @@ def _note(expected: Expected, run: Run, comparison: Comparison, *, quiet: bool) 
 def _hint(comparison: Comparison, run: Run) -> str | None:
     """Return the flags that would take what both sides have, or where to look for what differs."""
     both = [target.label for target in comparison.targets if None not in (target.old, target.new)]
-    if 0 < len(both) < len(comparison.targets) and run.has_targets:
+    differ = any(target.status == "changed" for target in comparison.targets)
+    if 0 < len(both) < len(comparison.targets) and run.has_targets and not differ:
         import shlex
 
         from sevbuild.manifest.selection import patterns_for

@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
         if force:
             refuse_force(output)
         if len(files) < 2:
-            raise SevbuildError("one document is merged with nothing", hint="sevbuild merge OLD... NEW")
+            raise SevbuildError(
+                "merge needs two documents or more", hint="`sevbuild merge OLD... NEW`, the oldest first"
+            )
         text = document_text(merge_values([read_consistent_values(path) for path in files]))
         if output:
             write_outputs({output: text.encode()}, protect(documents=map(document_path, files)), force=force)

@@ -112,6 +112,22 @@ def test_publish_notes_its_own_syntax(tmp_path: Path) -> None:
     assert "(--extra expiration=" in exported.err
 
 
+def test_a_part_is_offered_only_where_it_would_match(tmp_path: Path) -> None:
+    path = tmp_path / "guest.toml"
+    path.write_text(MANIFEST.replace("count = 1", "count = [1, 2]"))
+    (tmp_path / "hello.fd").write_bytes((HELLO / "hello.fd").read_bytes())
+    assert run("publish", path, "-o", tmp_path / "release").status == 0
+    part = run("measure", path, "--set", "vcpu.count=2", "--expect", tmp_path / "release")
+    assert (part.status, part.err.splitlines()[-1].partition(": ")[2]) == (
+        1,
+        "--set does not narrow what is expected, this does: --target vcpus2",
+    )
+    other = ["--set", "vcpu.count=2", "--set", "launch.policy=0xb0000"]
+    differs = run("measure", path, *other, "--expect", tmp_path / "release")
+    assert differs.status == 1
+    assert "--target" not in differs.err
+
+
 def _told(folder: Path, words: Sequence[str], message: str, hint: str | None) -> None:
     """Check that a command ends with 2, printed nothing, and has an error with this hint right below it."""
     result = run(*words)

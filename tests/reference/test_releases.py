@@ -140,7 +140,14 @@ def test_ranges_of_releases(tmp_path: Path) -> None:
         assert (one_side.status, "diff needs NEW" in one_side.err) == (2, True)
     assert same.out == "guest.version: 1.0 -> 1.1\n2 targets: 2 equal\nsame launch values\n"
     absent = run("diff", tmp_path / "all.json", one, "--release", "9..1.0")
+    assert absent.err.startswith(f"error: {tmp_path / 'all.json'}: ")
     assert "has no release '9'" in absent.err
+    # The one that is of one release alone is taken as it is.
+    assert run("diff", one, tmp_path / "all.json", "--release", "1.1") == same
+    assert run("diff", tmp_path / "all.json", one, "--release", "1.1").out.startswith(
+        "guest.version: 1.1 -> 1.0\n"
+    )
+    assert run("diff", one, one, "--release", "1.1").status == 2
     lines = run("recompute", tmp_path / "all.json", "--select", "release=1.2").out.splitlines()
     assert [line.partition("vcpus")[2] for line in lines] == ["1  (1.2)", "2  (1.2)"]
     lines = run("recompute", tmp_path / "all.json", "--select", "vcpus=1").out.splitlines()
@@ -177,7 +184,7 @@ def test_contradictions_are_errors(tmp_path: Path) -> None:
     assert "release 1.0 has two settings of" in run("merge", one, policy).err
     other = _release(tmp_path, "2.0", guest={"name": "other", "version": "2.0"})
     assert "reference values of other, the others are of test" in run("merge", one, other).err
-    assert "one document is merged with nothing" in run("merge", one).err
+    assert "merge needs two documents or more" in run("merge", one).err
 
 
 @pytest.mark.parametrize(
