@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -14,19 +14,14 @@ from sevbuild.cache import Cache, Part, cache_directory
 from sevbuild.environment import positive_number
 from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.output.locks import Patience
+from sevbuild.progress import Meter, Progress, metering
 
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH
 
     from sevbuild.https import Reply
 
-__all__ = ["Meter", "Progress", "discard", "fetch"]
-
-Meter = Callable[[int, "int | None"], None]
-"""Takes the bytes there are and, where it is known, how many there will be."""
-
-Progress = Callable[[str], AbstractContextManager[Meter]]
-"""Shows the download of a URL for as long as it takes."""
+__all__ = ["discard", "fetch"]
 
 TIMEOUT = 30.0
 _BUFFER = 256 * 1024
@@ -78,7 +73,7 @@ def _download(
     url: str, digest: bytes, limit: int, seconds: float, cache: Cache, progress: Progress | None
 ) -> None:
     part = cache.part(digest.hex())
-    with (progress or (lambda _: nullcontext(_unseen)))(url) as meter:
+    with metering(progress, url) as meter:
         transfer = _Transfer(url, part, limit, seconds, meter)
         try:
             found = transfer.go_on(digest)
@@ -124,10 +119,6 @@ def _appending(part: Part) -> Iterator[Callable[[bytes], None]]:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _unseen(have: int, total: int | None) -> None:
-    """Show nothing."""
 
 
 class _Transfer:

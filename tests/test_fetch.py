@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import socket
@@ -19,7 +18,6 @@ from typing import Any
 import pytest
 
 from sevbuild.cache import Cache, cache_directory
-from sevbuild.cli.download_progress import show_progress
 from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.fetch import fetch
 from sevbuild.output.locks import Patience
@@ -484,8 +482,8 @@ def test_progress_is_told(server: Server) -> None:
     seen: list[tuple[int, int | None]] = []
 
     @contextmanager
-    def progress(url: str) -> Iterator[Callable[[int, int | None], None]]:
-        assert url == f"{server.url}/file"
+    def progress(name: str, *, unit: str = "bytes") -> Iterator[Callable[[int, int | None], None]]:
+        assert (name, unit) == (f"{server.url}/file", "bytes")
         yield lambda have, total: seen.append((have, total))
 
     assert _fetch(server, progress=progress) == DATA
@@ -535,25 +533,6 @@ def test_notes_of_a_part_that_are_damaged(server: Server, text: str) -> None:
     server.behave = None
     assert _fetch(server) == DATA
     assert "Range" not in server.requests[-1][1]
-
-
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_progress_is_shown_on_terminals_alone(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
-    stream = _Terminal() if terminal else io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    with show_progress("https://h/a/OVMF.fd?token=x") as draw:
-        draw(1_500_000, 3_000_000)
-        draw(2_000_000, 3_000_000)
-    with show_progress("https://h/") as draw:
-        draw(1_500_000, None)
-    erase = "\r\x1b[K"
-    shown = f"{erase}OVMF.fd: 1.5 of 3.0 MB, 50 %{erase}{erase}https://h/: 1.5 MB{erase}"
-    assert stream.getvalue() == (shown if terminal else "")
 
 
 def test_the_platforms_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ ORDER = [
     "fs",
     "json_text",
     "text",
+    "progress",
     "environment",
     "errors",
 ]
@@ -149,7 +150,6 @@ def test_the_project_names_no_registry_and_no_machine() -> None:
 ONE_HOME = {
     r"sys\.stdin\.": {"fs.py"},
     r"sys\.stderr|sys\.stdout\.write|\bprint\(|typer\.echo": {
-        "cli/download_progress.py",
         "cli/github.py",
         "cli/internal_error.py",
         "cli/progress.py",

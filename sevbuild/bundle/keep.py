@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
 from sevbuild.errors import SevbuildError, file_error
-from sevbuild.fs import hash_files, hash_range
-from sevbuild.guest.inputs import HashedInput, InputWork, Range
+from sevbuild.guest.inputs import HashedInput, InputWork, Range, read_hashed
 from sevbuild.output.disk import Disk
+from sevbuild.progress import Progress
 
-__all__ = ["Keeper", "Progress"]
-
-Progress = Callable[[str, int], None]
-"""Told of what is read, and how many more bytes of it were."""
+__all__ = ["Keeper"]
 
 
 class Keeper:
     """Write inputs into a folder; `mode` is `copy`, `link` or `none` (hash only).
 
-    Files are read in threads of the guest's reader. `cancel` ends them early. Messages call the folder
-    `shown`: it grows under a name that it will not keep.
+    Files are read in threads of the guest's reader; `progress` shows how far. `cancel` ends them early.
+    Messages call the folder `shown`: it grows under a name that it will not keep.
     """
 
     def __init__(
@@ -96,17 +93,12 @@ class Keeper:
                 raise SevbuildError(f"{label}: not read to its end")
             if descriptor >= 0:
                 self._disk.append(descriptor, piece)
-            if self._progress is not None:
-                self._progress(label, len(piece))
 
         try:
-            state, size = (
-                hash_files(paths, write, each=each) if part is None else hash_range(paths[0], *part, write)
-            )
+            return read_hashed(paths, part, each, self._progress, write)
         finally:
             if descriptor >= 0:
                 self._disk.close(descriptor)
-        return HashedInput(state.digest(), size)
 
     def _linked(self, source: str, path: str) -> bool:
         for step in (self._disk.clone, self._disk.link):

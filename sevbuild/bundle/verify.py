@@ -20,9 +20,9 @@ from sevbuild.bundle.folder import bundle_folder, find_extra, list_folder, read_
 from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
 from sevbuild.bundle.write import primed_guest
 from sevbuild.errors import MismatchError, SevbuildError
-from sevbuild.fs import hash_files, read_file, read_text
+from sevbuild.fs import read_file, read_text
 from sevbuild.guest.guest import Guest, Measured
-from sevbuild.guest.inputs import FIRMWARE_LIMIT, HashedInput
+from sevbuild.guest.inputs import FIRMWARE_LIMIT, HashedInput, read_hashed
 from sevbuild.guest.records import input_records, launched_as
 from sevbuild.image.ovmf import parse_firmware
 from sevbuild.launch.plan import LaunchPlan
@@ -33,6 +33,7 @@ from sevbuild.manifest.model import Manifest
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
 from sevbuild.measure.tree import LaunchTree
+from sevbuild.progress import Progress
 from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["Verified", "verify_bundle"]
@@ -50,7 +51,7 @@ class Verified(NamedTuple):
     absent: list[InputEntry]
 
 
-def verify_bundle(path: str) -> Verified:
+def verify_bundle(path: str, *, progress: Progress | None = None) -> Verified:
     """Return a bundle found consistent; `path` is its folder or its bundle.json.
 
     Raises MismatchError naming the first file and target that differ, SevbuildError for what is no bundle
@@ -59,7 +60,7 @@ def verify_bundle(path: str) -> Verified:
     folder = bundle_folder(path)
     listing = list_folder(folder)
     bundle, data = read_document(folder)
-    hashed = _check_files(folder, listing, bundle, data)
+    hashed = _check_files(folder, listing, bundle, data, progress)
     _check_manifest(folder, bundle)
     guest = primed_guest(read_text(os.path.join(folder, MANIFEST)), folder, hashed)
     targets = _select(guest, bundle)
@@ -72,7 +73,11 @@ def verify_bundle(path: str) -> Verified:
 
 
 def _check_files(
-    folder: str, listing: Mapping[str, int], bundle: BundleDocument, data: bytes
+    folder: str,
+    listing: Mapping[str, int],
+    bundle: BundleDocument,
+    data: bytes,
+    progress: Progress | None,
 ) -> dict[str, HashedInput]:
     """Compare every file with its entry and return the digests of all, by path."""
     sums = sums_text([*bundle.files, FileEntry(DOCUMENT, "bundle", len(data), sha256(data).digest())])
@@ -95,10 +100,11 @@ def _check_files(
             raise _differs(bundle, path, "is missing")
         if listing[path] != size:
             raise _differs(bundle, path, f"has {listing[path]} bytes, {DOCUMENT} says {size}")
-        state, count = hash_files([os.path.join(folder, path)])
-        if state.digest() != digest:
-            raise _differs(bundle, path, f"sha256 is {state.hexdigest()}, {DOCUMENT} says {digest.hex()}")
-        hashed[path] = HashedInput(digest, count)
+        hashed[path] = found_file = read_hashed([os.path.join(folder, path)], progress=progress)
+        if found_file.sha256 != digest:
+            raise _differs(
+                bundle, path, f"sha256 is {found_file.sha256.hex()}, {DOCUMENT} says {digest.hex()}"
+            )
     return hashed
 
 

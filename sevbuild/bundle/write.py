@@ -11,7 +11,7 @@ from sevbuild.bundle.artifacts import Artifact
 from sevbuild.bundle.contents import bundle_values, reference_bytes, reference_values, target_files
 from sevbuild.bundle.document import DOCUMENT_LIMIT, BundleDocument, FileEntry, encode_bundle, sums_text
 from sevbuild.bundle.folder import refuse_foreign
-from sevbuild.bundle.keep import Keeper, Progress
+from sevbuild.bundle.keep import Keeper
 from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
 from sevbuild.bundle.stage import Staged, stage_inputs
 from sevbuild.bundle.store import Store
@@ -24,6 +24,7 @@ from sevbuild.manifest.targets import Target
 from sevbuild.output.disk import Disk
 from sevbuild.output.exchange import staging
 from sevbuild.output.locks import Patience
+from sevbuild.progress import Progress, metering
 
 __all__ = ["INPUT_MODES", "build_bundle", "primed_guest"]
 
@@ -38,7 +39,6 @@ def build_bundle(
     targets: Sequence[Target] | None = None,
     inputs: str = "copy",
     disk: Disk | None = None,
-    progress: Progress | None = None,
     check: Callable[[Sequence[Measured]], object] | None = None,
     patience: Patience | None = None,
 ) -> BundleDocument:
@@ -53,13 +53,13 @@ def build_bundle(
     refuse_order(chosen)
     place = os.path.realpath(output)
     with staging(disk, place, refuse_foreign, patience) as stage:
-        keeper = Keeper(disk, stage.folder, inputs, progress, shown=place)
+        keeper = Keeper(disk, stage.folder, inputs, guest.reader.progress, shown=place)
         try:
             store = Store(disk, stage.folder, keeper, inputs)
             staged = stage_inputs(guest, chosen, store, firmware=inputs != "none")
             if check is not None:
                 check(staged.measured)
-            bundle = _describe(staged, store, stage.folder)
+            bundle = _describe(staged, store, stage.folder, guest.reader.progress)
             data = encode_bundle(bundle)
             if len(data) > DOCUMENT_LIMIT:
                 hint = "build fewer targets into each bundle, with --target or a manifest of their own"
@@ -90,7 +90,7 @@ def _known(hashed: HashedInput) -> InputWork:
     return lambda _paths, _part, _each: hashed
 
 
-def _describe(staged: Staged, store: Store, folder: str) -> BundleDocument:
+def _describe(staged: Staged, store: Store, folder: str, progress: Progress | None) -> BundleDocument:
     """Write what is made for the targets, from the bundle's own manifest, and return bundle.json."""
     guest = primed_guest(staged.manifest, folder, store.hashed())
     labels = [item.target.label for item in staged.measured]
@@ -114,8 +114,10 @@ def _describe(staged: Staged, store: Store, folder: str) -> BundleDocument:
     reference = reference_values(guest, measured, staged.inputs)
     entries: list[dict[str, Any]] = []
     files = target_files(guest, measured, staged.inputs, sink)
-    for value, (_, paths) in zip(bundle_values(reference), files, strict=True):
-        entries.append({**value, "files": paths})
+    with metering(progress, "bundle", unit="targets") as meter:
+        for value, (_, paths) in zip(bundle_values(reference), files, strict=True):
+            entries.append({**value, "files": paths})
+            meter(len(entries), len(measured))
     store.write(REFERENCE, "reference_values", reference_bytes(reference))
     listed: list[FileEntry] = sorted(store.files.values())
     manifest = guest.manifest

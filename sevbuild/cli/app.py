@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import typer
@@ -90,6 +91,10 @@ def run_program(arguments: list[str]) -> int:
         from sevbuild.cli.usage import usage_error
 
         raise usage_error(error, arguments) from None
+    finally:
+        # Threads may still read what is no longer wanted; their progress is over.
+        if (line := sys.modules.get("sevbuild.cli.progress")) is not None:
+            line.end_line()
     return 0
 
 

@@ -58,7 +58,6 @@ def register(app: typer.Typer) -> None:
         that is there is exchanged for the new one, anything else is left alone.
         """
         from sevbuild.bundle.write import build_bundle
-        from sevbuild.cli.progress import ProgressLine
         from sevbuild.errors import SevbuildError
         from sevbuild.guest.lint import lint_guest
 
@@ -79,19 +78,7 @@ def register(app: typer.Typer) -> None:
 
                 hold_to_expected(expect, guest_run(guest, measured, target), release=release, quiet=quiet)
 
-        progress = ProgressLine()
-        try:
-            bundle = build_bundle(
-                guest,
-                output,
-                targets=targets,
-                inputs=inputs,
-                progress=progress,
-                check=check,
-                patience=patience(),
-            )
-        finally:
-            progress.finish()
+        bundle = build_bundle(guest, output, targets=targets, inputs=inputs, check=check, patience=patience())
         # What is shipped is looked into: it costs a fifth of a second, once a release.
         guest.notices.extend(lint_guest(guest))
         print_notices(guest.notices, quiet=quiet)

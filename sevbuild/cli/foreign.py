@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from sevbuild.cli.report import print_data, print_digests, print_notices, print_text
+from sevbuild.cli.report import print_data, print_digests, print_notices, print_text, shown_progress
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, ForeignMeasured, GivenKernel, given_kernel
 from sevbuild.manifest.selection import select_labels
@@ -53,7 +53,7 @@ def measure_foreign(
     quiet: bool,
 ) -> None:
     """Print the launch digests of an IGVM file; `act` is called with them, and with what to compare, before."""
-    file = ForeignFile(path)
+    file = ForeignFile(path, shown_progress())
     launch, kernel = _launch(options)
     measured = _measured(file, launch, targets, quiet=quiet)
 
@@ -112,7 +112,7 @@ def plan_foreign(
     from sevbuild.reference.document import value_entry
     from sevbuild.reference.igvm_file import file_value
 
-    file = ForeignFile(path)
+    file = ForeignFile(path, shown_progress())
     documents = []
     for item in _measured(file, _launch(options)[0], targets, quiet=quiet):
         value = value_entry(file_value(item))
@@ -128,7 +128,9 @@ def _launch(options: ForeignOptions) -> tuple[ForeignLaunch, GivenKernel | None]
     kernel = None
     if options.with_kernel is not None:
         # The host hashes the empty line where it is given none.
-        kernel = given_kernel(options.with_kernel, options.with_initrd, options.with_cmdline or "")
+        kernel = given_kernel(
+            options.with_kernel, options.with_initrd, options.with_cmdline or "", shown_progress()
+        )
     elif options.with_initrd is not None or options.with_cmdline is not None:
         raise SevbuildError("--with-initrd and --with-cmdline belong to a kernel", hint="--with-kernel FILE")
     hashes = None if kernel is None else kernel.hashes

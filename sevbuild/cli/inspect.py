@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import FOREIGN_MAGIC, MODE, check_format
-from sevbuild.cli.report import print_data, print_text
+from sevbuild.cli.report import print_data, print_text, shown_progress
 from sevbuild.cli.tables import text_table, values_table
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import file_starts_with
@@ -79,7 +79,7 @@ def _describe(path: str, mode: str) -> dict[str, Any]:
         return {"kind": REFERENCE_KIND, "name": os.path.basename(name), **reference_document(values)}
     from sevbuild.guest.inspection import inspect_file
 
-    return inspect_file(path, mode)
+    return inspect_file(path, mode, shown_progress())
 
 
 def _input(file: dict[str, Any]) -> str:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from sevbuild.cli.parser import COMMON
-from sevbuild.cli.report import print_message
+from sevbuild.cli.report import print_message, shown_progress
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import file_starts_with, read_text
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from sevbuild.cli.foreign import ForeignOptions
     from sevbuild.guest.inputs import Network
 
@@ -264,10 +262,4 @@ def network(offline: bool) -> Network:
     """Return whether inputs may be fetched, with the progress on standard error."""
     from sevbuild.guest.inputs import Network
 
-    return Network(offline, _progress, print_message)
-
-
-def _progress(url: str) -> AbstractContextManager[Callable[[int, int | None], None]]:
-    from sevbuild.cli.download_progress import show_progress
-
-    return show_progress(url)
+    return Network(offline, shown_progress(), print_message)

@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from sevbuild.errors import FaultsError, Notice, SevbuildError
 from sevbuild.text import visible, visible_lines
+
+if TYPE_CHECKING:
+    from sevbuild.progress import Progress
 
 __all__ = [
     "COLOR",
@@ -25,6 +29,7 @@ __all__ = [
     "print_text",
     "print_warning",
     "set_color",
+    "shown_progress",
 ]
 
 COLOR = ("auto", "always", "never")
@@ -120,10 +125,21 @@ def print_message(
     lines += [visible_lines(f"  {visible(detail)}") for detail in details]
     if hint:
         lines.append(f"  {_painted('hint')}: {visible(hint)}")
+    if (line := sys.modules.get("sevbuild.cli.progress")) is not None:
+        line.clear_line()
     if sys.stderr.isatty() and sys.stdout.isatty():
         # Whoever looks at both reads them in the order in which they were said.
         sys.stdout.flush()
     sys.stderr.write("".join(f"{line}\n" for line in lines))
+
+
+def shown_progress() -> Progress | None:
+    """Return what shows how far long work is; None where standard error is no terminal that could."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return None
+    from sevbuild.cli.progress import show_progress
+
+    return show_progress
 
 
 def set_color(when: str) -> None:

@@ -19,7 +19,7 @@ from sevbuild.cli.options import (
     check_format,
     read_settings,
 )
-from sevbuild.cli.report import print_line, print_notices
+from sevbuild.cli.report import print_line, print_notices, shown_progress
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.fs import file_starts_with
 
@@ -103,7 +103,7 @@ def _verify_bundle(
 ) -> None:
     from sevbuild.bundle.verify import verify_bundle
 
-    verified = verify_bundle(bundle)
+    verified = verify_bundle(bundle, progress=shown_progress())
     print_notices(
         [
             Notice("note", bundle, f"{entry.file} ({entry.role} {entry.name}) is absent")

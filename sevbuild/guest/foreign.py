@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 from sevbuild.errors import Notice, SevbuildError, within
-from sevbuild.fs import FileSource, hash_files
+from sevbuild.fs import FileSource
+from sevbuild.guest.inputs import read_hashed
 from sevbuild.guest.page_workers import PageWorkers
 from sevbuild.guest.records import InputRecord, file_name
 from sevbuild.igvm.doubt import Doubt
@@ -21,6 +23,7 @@ from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdl
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.update import LaunchUpdate
 from sevbuild.measure.tree import LaunchTree
+from sevbuild.progress import Progress
 from sevbuild.text import encode_text
 from sevbuild.vcpu.models import CPU_MODELS
 
@@ -98,14 +101,15 @@ class ForeignMeasured(NamedTuple):
 class ForeignFile:
     """Hold one IGVM file for one run; its pages are read when they are hashed, and not kept."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, progress: Progress | None = None) -> None:
         self.path = path
+        self._progress = progress
         self._source = FileSource(path)
         with within(path):
             self.file = read_igvm(self._source)
         self.notices = [Notice("warning", path, line) for line in self.file.warnings]
         self._maker = UpdateMaker(self._source)
-        self._hasher = PageWorkers()
+        self._hasher = PageWorkers(None if progress is None else partial(progress, path))
         self._tree = LaunchTree(self._hasher)
 
     @property
@@ -120,7 +124,7 @@ class ForeignFile:
 
     def sha256(self) -> bytes:
         """Return the SHA-256 of the file."""
-        return hash_files([self.path])[0].digest()
+        return read_hashed([self.path], progress=self._progress).sha256
 
     def load(self, launch: ForeignLaunch) -> tuple[list[Loaded], list[Refused]]:
         """Return what loaders make of the file, and who refuses it."""
@@ -226,13 +230,15 @@ class _ResetState:
         return initial_vmsa(state, entry=entry, signature=self._signature, guest_features=features)
 
 
-def given_kernel(kernel: str, initrd: str | None, cmdline: str) -> GivenKernel:
+def given_kernel(
+    kernel: str, initrd: str | None, cmdline: str, progress: Progress | None = None
+) -> GivenKernel:
     """Return what a kernel, an initrd where there is one, and a command line come to."""
     records = tuple(
-        InputRecord(role, file_name(path), size, "sha256", state.digest())
+        InputRecord(role, file_name(path), hashed.size, "sha256", hashed.sha256)
         for role, path in (("kernel", kernel), ("initrd", initrd))
         if path is not None
-        for state, size in [hash_files([path])]
+        for hashed in [read_hashed([path], progress=progress)]
     )
     digests = {record.role: record.digest for record in records}
     command = encode_text(cmdline)

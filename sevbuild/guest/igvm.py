@@ -75,7 +75,9 @@ class IgvmGuest:
             raise SevbuildError("the manifest names no IGVM file")
         found = self._files.get(path)
         if found is None:
-            found = self._files[path] = ForeignFile(self._guest.reader.resolve(path))
+            found = self._files[path] = ForeignFile(
+                self._guest.reader.resolve(path), self._guest.reader.progress
+            )
         return found
 
     def plan(self, target: Target, laid_out: LaunchPlan | None) -> LaunchPlan:

@@ -12,7 +12,7 @@ from sevbuild.fs import file_size, hash_files, hash_range, is_regular, path_from
 from sevbuild.image.ovmf import Firmware, parse_firmware
 
 if TYPE_CHECKING:
-    from sevbuild.fetch import Progress
+    from sevbuild.progress import Progress
 
 __all__ = [
     "CMDLINE_LIMIT",
@@ -25,6 +25,7 @@ __all__ = [
     "Range",
     "check_pin",
     "firmware_digest",
+    "read_hashed",
 ]
 
 FIRMWARE_LIMIT = 256 << 20
@@ -43,7 +44,10 @@ class Download(NamedTuple):
 
 
 class Network(NamedTuple):
-    """Say whether inputs may be fetched, who shows how far that is, and who is told of waiting for others."""
+    """Say whether inputs may be fetched, and who is told of waiting for others that fetch them.
+
+    `progress` shows how far fetching and hashing are.
+    """
 
     offline: bool = False
     progress: Progress | None = None
@@ -95,6 +99,11 @@ class InputReader:
         self._digests: dict[str, bytes] = {}
         self._pending: dict[Job, _Pending] = {}
         self._works: dict[Job, InputWork] = {}
+
+    @property
+    def progress(self) -> Progress | None:
+        """Return who shows how far the reading of inputs is."""
+        return self._network.progress
 
     def resolve(self, path: str) -> str:
         """Return a manifest's path, or the cached file of its URL, as this process can open it."""
@@ -225,13 +234,47 @@ class InputReader:
 
     def _work(self, job: Job, pending: _Pending) -> None:
         try:
-            pending.result = self._works.get(job, _hash)(*job, pending.each)
+            pending.result = self._works.get(job, self._hash)(*job, pending.each)
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             pending.error = error
 
+    def _hash(self, paths: Sequence[str], part: Range | None, each: list[bytes] | None) -> HashedInput:
+        return read_hashed(paths, part, each, self.progress)
 
-def _hash(paths: Sequence[str], part: Range | None, each: list[bytes] | None) -> HashedInput:
-    state, size = hash_files(paths, each=each) if part is None else hash_range(paths[0], *part)
+
+def read_hashed(
+    paths: Sequence[str],
+    part: Range | None = None,
+    each: list[bytes] | None = None,
+    progress: Progress | None = None,
+    write: Callable[[memoryview], object] | None = None,
+) -> HashedInput:
+    """Return SHA-256 and size of files one after the other, or of one range of a file, read from end to end.
+
+    `progress` shows how far that is; `write` is given each piece, and the SHA-256 of every single file is
+    added to `each`.
+    """
+    if progress is None:
+        return _hashed(paths, part, each, write)
+    from sevbuild.progress import counting
+
+    with counting(progress, paths, None if part is None else part[1]) as count:
+
+        def take(piece: memoryview) -> None:
+            if write is not None:
+                write(piece)
+            count(piece)
+
+        return _hashed(paths, part, each, take)
+
+
+def _hashed(
+    paths: Sequence[str],
+    part: Range | None,
+    each: list[bytes] | None,
+    write: Callable[[memoryview], object] | None,
+) -> HashedInput:
+    state, size = hash_files(paths, write, each=each) if part is None else hash_range(paths[0], *part, write)
     return HashedInput(state.digest(), size)
 
 

@@ -8,11 +8,12 @@ from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
 from sevbuild.igvm.describe import describe_igvm
 from sevbuild.igvm.loaders import LOADERS
 from sevbuild.igvm.platforms import file_modes
+from sevbuild.progress import Progress
 
 __all__ = ["inspect_igvm"]
 
 
-def inspect_igvm(path: str, mode: str = "") -> dict[str, Any]:
+def inspect_igvm(path: str, mode: str = "", progress: Progress | None = None) -> dict[str, Any]:
     """Return a JSON-able description of an IGVM file; raises SevbuildError where it is not valid.
 
     `modes` are those that the file has platforms for, strongest first; `mode` picks one, empty for the
@@ -21,7 +22,7 @@ def inspect_igvm(path: str, mode: str = "") -> dict[str, Any]:
     say why a guest with that digest may not boot. That is another question than whether `same_digest`,
     which tells that all loaders that take the file have one and the same.
     """
-    file = ForeignFile(path)
+    file = ForeignFile(path, progress)
     loaded, refused = file.load(ForeignLaunch(mode=mode))
     measured, stopped = file.measure(loaded) if loaded else ([], [])
     entries: dict[str, dict[str, Any]] = {}

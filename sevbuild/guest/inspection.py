@@ -6,12 +6,13 @@ import os
 from typing import Any
 
 from sevbuild.errors import SevbuildError, within
-from sevbuild.fs import hash_files, is_regular, read_file, read_range
-from sevbuild.guest.inputs import FIRMWARE_LIMIT
+from sevbuild.fs import is_regular, read_file, read_range
+from sevbuild.guest.inputs import FIRMWARE_LIMIT, read_hashed
 from sevbuild.image.kind import HEAD_SIZE, KINDS, FileKind, kind_of
 from sevbuild.image.lint import describe_firmware, lint_firmware
 from sevbuild.image.ovmf import parse_firmware
 from sevbuild.image.verifier import kernel_hash_verifier
+from sevbuild.progress import Progress
 from sevbuild.text import decode_text
 from sevbuild.vcpu.describe import describe_vmsa, looks_like_vmsa
 from sevbuild.vcpu.save_area import VMSA_SIZE
@@ -19,7 +20,7 @@ from sevbuild.vcpu.save_area import VMSA_SIZE
 __all__ = ["inspect_file"]
 
 
-def inspect_file(path: str, mode: str = "") -> dict[str, Any]:
+def inspect_file(path: str, mode: str = "", progress: Progress | None = None) -> dict[str, Any]:
     """Return a JSON-able description of what a guest is made of, or its VMSA; `kind` tells which.
 
     `mode` picks a platform of an IGVM file, empty for the strongest, and is for no other. A firmware has its
@@ -30,9 +31,9 @@ def inspect_file(path: str, mode: str = "") -> dict[str, Any]:
     if kind == KINDS["igvm"]:
         from sevbuild.guest.inspect_igvm import inspect_igvm
 
-        return inspect_igvm(path, mode)
+        return inspect_igvm(path, mode, progress)
     if kind is not None and not _at_the_end(path, kind):
-        return _describe_input(path, kind)
+        return _describe_input(path, kind, progress)
     data = read_file(path, FIRMWARE_LIMIT)
     if looks_like_vmsa(data):
         return {"name": os.path.basename(path), **describe_vmsa(data)}
@@ -60,18 +61,18 @@ def _at_the_end(path: str, kind: FileKind) -> bool:
         return False
 
 
-def _describe_input(path: str, kind: FileKind) -> dict[str, Any]:
+def _describe_input(path: str, kind: FileKind, progress: Progress | None) -> dict[str, Any]:
     if not kind.roles:
         shown = "firmware, kernels, images, initrds, IGVM files, VMSAs, bundles and reference values"
         raise SevbuildError(f"{path} is {kind.phrase}", hint=f"inspect shows {shown}")
-    digest, size = hash_files([path])
+    digest, size = read_hashed([path], progress=progress)
     entry: dict[str, Any] = {
         "name": os.path.basename(path),
         "kind": kind.name,
         "description": kind.phrase,
         "roles": sorted(kind.roles),
         "size": size,
-        "sha256": digest.hexdigest(),
+        "sha256": digest.hex(),
     }
     if kind == KINDS["uki"]:
         entry |= _parts(path, size)

@@ -10,12 +10,14 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 
 from sevbuild.launch.page_digest import PageHasher
 from sevbuild.launch.page_type import PAGE_SIZE, PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.region_data import Contents, RegionData
+from sevbuild.progress import Meter
 
 __all__ = ["PageWorkers", "usable_cpus"]
 
@@ -38,13 +40,17 @@ class PageWorkers(PageHasher):
     """Hash page contents as its base does; what it was told to expect is hashed ahead, in order.
 
     `close` leaves no process behind. Where processes cannot help, or one fails, pages are
-    hashed here; the digests are the same.
+    hashed here; the digests are the same. `show` gives what shows how many bytes of them are hashed.
     """
 
-    __slots__ = ("_expected", "_pipes", "_processes")
+    __slots__ = ("_done", "_expected", "_meter", "_pipes", "_processes", "_show", "_shown", "_total")
 
-    def __init__(self) -> None:
+    def __init__(self, show: Callable[[], AbstractContextManager[Meter]] | None = None) -> None:
         super().__init__()
+        self._show = show
+        self._shown = ExitStack()
+        self._meter: Meter | None = None
+        self._done, self._total = 0, 0
         self._expected: deque[tuple[Block, int]] = deque()
         self._pipes: list[int] = []
         self._processes: list[int] = []
@@ -58,6 +64,7 @@ class PageWorkers(PageHasher):
             os.waitpid(process, 0)
         self._pipes, self._processes = [], []
         self._expected.clear()
+        self._shown.close()
 
     def start(self, plans: Sequence[LaunchPlan], workers: int | None = None) -> None:
         """Begin to hash the pages of SNP plans in the order in which their replay will ask for them.
@@ -67,6 +74,9 @@ class PageWorkers(PageHasher):
         blocks = _blocks(plans)
         count = usable_cpus() if workers is None else workers
         pages = sum(last - first for _, first, last in blocks)
+        if self._show is not None and pages:
+            self._meter = self._shown.enter_context(self._show())
+            self._done, self._total = 0, pages * PAGE_SIZE
         # A fork copies one thread alone, and whatever locks the others hold.
         if count < 2 or pages < _WORTH_PAGES or not hasattr(os, "fork") or threading.active_count() > 1:
             return
@@ -81,6 +91,13 @@ class PageWorkers(PageHasher):
         self._expected.extend((block, index % count) for index, block in enumerate(blocks))
 
     def _hash(self, data: Contents, first: int, last: int) -> list[bytes]:
+        digests = self._hash_pages(data, first, last)
+        if self._meter is not None and not isinstance(data, bytes | memoryview):
+            self._done += (last - first) * PAGE_SIZE
+            self._meter(self._done, self._total)
+        return digests
+
+    def _hash_pages(self, data: Contents, first: int, last: int) -> list[bytes]:
         if self._expected:
             (expected, begin, end), worker = self._expected[0]
             if data is expected and (first, last) == (begin, end):

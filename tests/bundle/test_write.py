@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -15,7 +14,6 @@ import pytest
 
 from sevbuild.bundle.layout import is_safe_path, target_folders
 from sevbuild.bundle.verify import verify_bundle
-from sevbuild.cli.progress import ProgressLine
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import load_guest
 from sevbuild.output.disk import Disk
@@ -334,21 +332,3 @@ def test_memory_does_not_grow_with_the_initrd(tmp_path: Path) -> None:
             result = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
             peaks.append(int(result.stdout.splitlines()[-1]))
     assert max(peaks[2:]) - min(peaks[:2]) < 20 << 10
-
-
-def test_progress_is_for_terminals_and_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
-        monkeypatch.setattr(sys, "stderr", stream)
-        line = ProgressLine()
-        line("initrd", 1 << 20)
-        assert stream.getvalue() == ""
-        monkeypatch.setattr(line, "_next", 0.0)
-        line("initrd", 2 << 20)
-        assert ("initrd 3 MiB" in stream.getvalue()) == shown
-        line.finish()
-        assert stream.getvalue().endswith("\x1b[K") == shown
-        line("initrd", 1)
