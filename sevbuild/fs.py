@@ -44,7 +44,7 @@ def path_from(directory: str, path: str) -> str:
     """
     at = os.path.join(directory, native_path(path))
     short = os.path.normpath(at)
-    if ".." not in at.split("/") and not at.endswith("/"):
+    if ".." not in at.split("/") and not at.endswith(("/", "/.")):
         return short
     try:
         return short if os.path.samestat(os.stat(short), os.stat(at)) else at

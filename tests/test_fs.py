@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import hash_files, hash_range, read_file, read_range, read_text
+from sevbuild.fs import hash_files, hash_range, path_from, read_file, read_range, read_text
 
 
 def test_reading_is_bounded(tmp_path: Path) -> None:
@@ -73,3 +73,11 @@ def test_hashing_streams(tmp_path: Path) -> None:
     assert read_range(paths[2], 1, 100) == parts[2][1:]
     with pytest.raises(SevbuildError, match="ends 1 bytes before its part does"):
         hash_range(paths[2], 1, 3)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    for name in ("file/", "file/.", "file/./"):
+        with pytest.raises(SevbuildError, match="Not a directory"):
+            read_file(path_from(str(tmp_path), name), 10)
+    assert read_file(path_from(str(tmp_path), "./file"), 10) == b"x"

@@ -113,7 +113,7 @@ def _hint(comparison: Comparison, run: Run) -> str | None:
         patterns = patterns_for(both, [target.label for target in comparison.targets])
         flags = " ".join(f"--target {shlex.quote(pattern)}" for pattern in patterns[:_MOST_FLAGS])
         more = f" and so on, {len(patterns)} in all" if len(patterns) > _MOST_FLAGS else ""
-        return f"--set does not narrow what is expected, this does: {flags}{more}"
+        return f"to hold a part alone to it: {flags}{more}; --set narrows nothing"
     changes = {change.what for target in comparison.targets for change in target.changes}
     if changes & {"launch digest", "nothing but the digest"}:
         return "`sevbuild plan` shows what is launched, step by step"

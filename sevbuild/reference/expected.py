@@ -95,7 +95,7 @@ def compare_expected(expected: Expected, run: Run, release: str = "") -> Compari
         raise SevbuildError(f"{expected.source}: no document of several releases, to take --release of")
     for label, count in Counter(label for label, _ in run.digests).items():
         if count > 1:
-            hint = "narrow the run, such as with --select, so that a label names one digest"
+            hint = "take one of them: --release of a document, --select in recompute"
             raise SevbuildError(f"{label}: {count} digests have this label", hint=hint)
     if expected.digest is not None:
         if len(run.digests) != 1:

@@ -120,7 +120,7 @@ def test_a_part_is_offered_only_where_it_would_match(tmp_path: Path) -> None:
     part = run("measure", path, "--set", "vcpu.count=2", "--expect", tmp_path / "release")
     assert (part.status, part.err.splitlines()[-1].partition(": ")[2]) == (
         1,
-        "--set does not narrow what is expected, this does: --target vcpus2",
+        "to hold a part alone to it: --target vcpus2; --set narrows nothing",
     )
     other = ["--set", "vcpu.count=2", "--set", "launch.policy=0xb0000"]
     differs = run("measure", path, *other, "--expect", tmp_path / "release")
