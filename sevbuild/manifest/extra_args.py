@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from sevbuild.errors import SevbuildError
-from sevbuild.manifest.qemu_options import FLAGS, global_property, properties
+from sevbuild.manifest.qemu_options import FLAGS, global_property, machine_properties, properties
 
 __all__ = [
     "EXTRA_HINT",
@@ -151,7 +151,7 @@ def _drive(value: str) -> str | None:
 
 
 def _machine(value: str) -> str | None:
-    foreign = [name for name in properties(value, "type") if name not in MACHINE_PROPERTIES]
+    foreign = [name for name in machine_properties(value) if name not in MACHINE_PROPERTIES]
     if not foreign:
         return None
     return f"{foreign[0]} of the machine is not known to leave what is measured alone"

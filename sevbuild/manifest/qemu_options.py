@@ -8,7 +8,7 @@ from typing import Any
 
 from sevbuild.errors import SevbuildError
 
-__all__ = ["FLAGS", "global_property", "properties", "qemu_pairs"]
+__all__ = ["FLAGS", "global_property", "machine_properties", "properties", "qemu_pairs"]
 
 FLAGS = frozenset(
     [
@@ -94,6 +94,11 @@ def properties(value: str, implied: str = "") -> dict[str, str]:
         if name:
             found[name] = text.replace(",,", ",")
     return found
+
+
+def machine_properties(value: str) -> dict[str, str]:
+    """Return the properties that `-machine` sets; QEMU takes `_` in their names for `-` (system/vl.c)."""
+    return {name.replace("_", "-"): text for name, text in properties(value, "type").items()}
 
 
 def global_property(value: str) -> tuple[str, str]:

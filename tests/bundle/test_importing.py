@@ -259,6 +259,35 @@ def test_what_is_written_anew_takes_its_parts_along() -> None:
     assert "variable store" in notes(draft)
 
 
+KATA = [
+    "/opt/kata/bin/qemu-system-x86_64", "-name", "sandbox-1,debug-threads=on", "-machine",
+    "q35,accel=kvm,kernel_irqchip=split,confidential-guest-support=snp", "-cpu", "EPYC-v4,", "-qmp", "unix:fd=3,server=on,wait=off",
+    "-m", "2048M", "-device", "pcie-pci-bridge,bus=rp-pci-bridge-0,id=pci-bridge-0", "-device", "virtio-serial-pci,id=serial0",
+    "-device", "virtconsole,chardev=charconsole0,id=console0", "-chardev", "socket,id=charconsole0,path=/run/x,server=on,wait=off",
+    "-drive", "id=image-1,file=/i.img,aio=threads,format=raw,if=none,readonly=on", "-object",
+    "sev-snp-guest,id=snp,cbitpos=51,reduced-phys-bits=1,kernel-hashes=on,policy=196608", "-object",
+    "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0", "-device",
+    "vhost-vsock-pci,vhostfd=4,id=vsock-1,guest-cid=77", "-netdev", "tap,id=n0,vhost=on,vhostfds=5,fds=6", "-device",
+    "driver=virtio-net-pci,netdev=n0,mac=2a:00:00:00:00:01,mq=on,vectors=4", "-rtc", "base=utc,driftfix=slew,clock=host",
+    "-global", "kvm-pit.lost_tick_policy=discard", "-vga", "none", "-no-user-config", "-nodefaults", "-nographic", "--no-reboot",
+    "-object", "memory-backend-ram,id=dimm1,size=2048M", "-kernel", "/vmlinuz", "-append", 'x dm-mod.create="y z" w', "-bios",
+    "/AMDSEV.fd", "-smp", "2,cores=1,threads=1,sockets=2", "-pidfile", "/run/pid", "-sandbox", "on,obsolete=deny",
+]  # fmt: skip
+
+
+def test_the_process_of_a_kata_guest() -> None:
+    draft = import_data("".join(f"{word}\0" for word in KATA).encode())
+    assert not draft.unknown
+    found = tables(draft)
+    assert found["launch"] == {"mode": "snp", "profile": "qemu", "policy": 0x30000}
+    assert found["kernel"] == {"path": "/vmlinuz", "cmdline": 'x dm-mod.create="y z" w'}
+    assert found["firmware"]["path"] == "/AMDSEV.fd"
+    assert found["vcpu"] == {"count": 2, "model": "EPYC-v4"}
+    extra = found["machine"]["extra-args"]
+    assert extra[:2] == ["-machine", "kernel-irqchip=split"]
+    assert {"-qmp", "-netdev", "-drive", "-rtc", "-global", "-sandbox"} <= set(extra)
+
+
 def test_the_first_command_counts_and_others_are_told() -> None:
     line = " ".join(f"'{word}'" for word in SNP)
     text = (

@@ -39,6 +39,7 @@ _OPTIONS = st.one_of(
     st.tuples(st.just("-smp"), st.tuples(_COUNT, _COUNT).map(lambda pair: f"{pair[0]},maxcpus={pair[1]}")),
     st.tuples(st.just("-smp"), st.tuples(_COUNT, _COUNT).map(lambda pair: f"sockets={pair[0]},cores={pair[1]}")),
     st.tuples(st.just("-machine"), _COUNT.map("smp.cpus={}".format)),
+    st.tuples(st.just("-machine"), st.sampled_from(["dump_guest_core=off", "mem-merge=off,x_oem_id=a"])),
     st.tuples(st.just("-name"), st.just("-kernel")),
 )  # fmt: skip
 

@@ -186,6 +186,19 @@ def test_contrast_holds_one_vcpu_and_the_reset_address() -> None:
     assert exporter("contrast").notes(single, ExportOptions()) == []
 
 
+def test_contrast_computes_with_the_cpu_of_the_product() -> None:
+    of = document("matrix")
+    single = [value for value in of["values"] if value["vcpus"] == 1]
+    for product, signature, count in (("Milan", "0x00a00f11", 2), ("Genoa", "0x00a10f10", 4)):
+        found = exporter("contrast").warnings(of, ExportOptions({"product-name": product}))
+        others = [value for value in single if value["signature"] != signature]
+        assert len(found) == len(others) == count
+        for warning, value in zip(found, others, strict=True):
+            assert f"EPYC-{product} ({signature})" in warning
+            assert value["label"] in warning
+    assert exporter("contrast").warnings(of, ExportOptions()) == []
+
+
 def test_contrast_is_refused_what_it_cannot_extend() -> None:
     with pytest.raises(SevbuildError, match="'Turin' is not known"):
         rendered("contrast", document("matrix"), product_name="Turin")

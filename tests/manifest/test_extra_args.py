@@ -28,7 +28,7 @@ ALLOWED = [
     ["disk.img"],
     [""],
     ["-machine", "vmport=off,usb=off,dump-guest-core=off,smm=off"],
-    ["-M", "acpi=on"],
+    ["-M", "acpi=on,kernel_irqchip=split"],
     ["-device", "pcie-root-port,port=0x10,chassis=1,id=pci.1"],
     ["-device", json.dumps({"driver": "virtio-net-pci", "netdev": "n", "id": "net0"})],
     ["-device", "driver=vfio-pci,host=01:00.0"],

@@ -8,7 +8,7 @@ from sevbuild.bundle.importing.unknown import is_known, quoted_marks, reasons, s
 from sevbuild.bundle.qemu import CONSOLE, escaped
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.extra_args import EXTRA_RULES, MACHINE_PROPERTIES, refusal
-from sevbuild.manifest.qemu_options import global_property, properties, qemu_pairs
+from sevbuild.manifest.qemu_options import global_property, machine_properties, properties, qemu_pairs
 
 __all__ = ["GUEST_OBJECTS", "CommandLine"]
 
@@ -161,7 +161,7 @@ class CommandLine:
 
     def _take_machine(self, value: str) -> None:
         kept = []
-        for name, text in properties(value, "type").items():
+        for name, text in machine_properties(value).items():
             if name == "accel":
                 self.accelerators += text.split(":")
             elif name in MACHINE_PROPERTIES:

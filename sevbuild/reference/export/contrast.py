@@ -9,10 +9,13 @@ from sevbuild.launch.policy import SNP_POLICY_BITS
 from sevbuild.reference.export.ingredients import ingredients_of
 from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
 from sevbuild.reference.export.text import json_bytes, number
+from sevbuild.vcpu.models import CPU_MODELS
 
 __all__ = ["EXPORTER"]
 
-_PRODUCTS = ("Milan", "Genoa")
+_PRODUCTS = {"Milan": "EPYC-Milan", "Genoa": "EPYC-Genoa"}
+"""The CPU that Contrast gives the guest on each product, and extends digests with (internal/snp/vcpu_types.go)."""
+
 _POLICY_NAMES = {
     "SMT": "smt",
     "MigrateMA": "migrate-ma",
@@ -55,12 +58,26 @@ class Contrast(Exporter):
             return []
         return [f"holds {taken} of {total} targets, those of profile qemu and one vCPU, which it extends"]
 
+    def warnings(self, document: Document, options: ExportOptions) -> list[str]:
+        """Return which targets have another CPU than Contrast computes with."""
+        product = str(options.extra.get("product-name"))
+        if product not in _PRODUCTS:
+            return []
+        model = _PRODUCTS[product]
+        signature = CPU_MODELS[model].signature
+        return [
+            f"Contrast computes with {model} ({signature:#010x}) on {product}, and {value['label']} has "
+            f"{value['signature']}: no digest that it arrives at is this guest's"
+            for value in _single(document)
+            if number(value["signature"]) != signature
+        ]
+
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
         """Return `contrast.json`; platform, product and minimum TCB are the publisher's."""
         extra = options.extra
         if extra["product-name"] not in _PRODUCTS:
             raise SevbuildError(
-                f"contrast: product-name {extra['product-name']!r} is not known", hint="Milan or Genoa"
+                f"contrast: product-name {extra['product-name']!r} is not known", hint=" or ".join(_PRODUCTS)
             )
         entries = []
         for value in _single(document):
