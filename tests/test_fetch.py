@@ -491,6 +491,35 @@ def test_progress_is_told(server: Server) -> None:
     assert seen[-1] == (len(DATA), len(DATA))
 
 
+@pytest.mark.parametrize("how", ["hard link", "link", "folder"])
+def test_what_is_planted_in_a_shared_cache_is_not_written_to(
+    server: Server, tmp_path: Path, how: str
+) -> None:
+    """Names in the cache are known beforehand: a download in the making has to be found again."""
+    server.behave = _short
+    with pytest.raises(SevbuildError):
+        _fetch(server)
+    server.behave = None
+    cache = Cache(cache_directory())
+    part = Path(cache.part(DIGEST.hex()).path)
+    assert part.stat().st_size
+    part.unlink()
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    if how == "hard link":
+        os.link(victim, part)
+    elif how == "link":
+        part.symlink_to(victim)
+    else:
+        part.mkdir()
+        with pytest.raises(SevbuildError, match=rf"cannot write {part}: Is a directory"):
+            _fetch(server)
+        return
+    assert _fetch(server) == DATA
+    assert "Range" not in server.requests[-1][1]
+    assert victim.read_bytes() == b"precious"
+
+
 def test_the_cache_verb(server: Server, tmp_path: Path) -> None:
     assert run("cache", "path").out == f"{tmp_path / 'cache'}\n"
     assert run("cache", "list").out.splitlines() == ["sha256  size  state"]

@@ -151,7 +151,7 @@ OFFLINE: Any = typer.Option(
     rich_help_panel=LOCKS,
 )
 QUIET: Any = typer.Option(
-    False, "--quiet", "-q", help="Print no notes and no warnings.", rich_help_panel=COMMON
+    False, "--quiet", "-q", help="Print no notes and warnings, nor what was written.", rich_help_panel=COMMON
 )
 RESULT_FORMAT: Any = typer.Option(
     "text", "--format", "-f", metavar="text|json", help="How to print what was done."
