@@ -161,6 +161,12 @@ COMMANDS = (
         b"-object sev-snp-guest,id=s,policy=0x30000,kernel-hashes=on -kernel k -initrd i -append 'a b'"
     ),
     b'["qemu-system-x86_64", "-object", "sev-guest,id=s,policy=5", "-machine", "pc", "-bios", "f"]',
+    (
+        b"#!/bin/sh\nOVMF=/f.fd\nVCPUS=4; export CPU='EPYC-Milan'\nif [ -n \"$X\" ]; then MEM=2G; fi\ncat <<E >log\n$A '\nE\n"
+        b'case $1 in a|b) K=1;; *) K=(2 3) ;; esac\nrun() { A=`x`; }\nexec qemu-kvm -smp $VCPUS,maxcpus=${N:-8} -cpu "$CPU" '
+        b"-bios ${OVMF} -m $MEM -machine kernel=$K,confidential-guest-support=s -object sev-snp-guest,id=s,policy=$P "
+        b'-append "a $(uname -r)" -device loader,addr=0 -drive if=pflash,file=~/x "$@" 2>&1 &\n'
+    ),
     b"sev-snp-measure --mode snp --vcpus=4 --vcpu-type=EPYC-v4 --ovmf=OVMF.fd --kernel=k --append=x",
     (
         b"<domain type='kvm'><vcpu>2</vcpu><os><type>hvm</type><loader>f</loader><kernel>k</kernel></os>"

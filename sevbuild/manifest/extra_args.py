@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from sevbuild.errors import SevbuildError
-from sevbuild.manifest.qemu_options import FLAGS, global_property, machine_properties, properties
+from sevbuild.manifest.qemu_options import global_property, machine_properties, properties, qemu_pairs
 
 __all__ = [
     "EXTRA_HINT",
@@ -86,21 +86,13 @@ def refused_arguments(arguments: Sequence[str]) -> Iterator[tuple[int, str]]:
 
     The arguments are read as QEMU reads them, so a value is never taken for an option.
     """
-    at = 0
-    while at < len(arguments):
-        start, word = at, arguments[at]
-        at += 1
-        option = word[2 if word.startswith("--") else 1 :] if word.startswith("-") else ""
-        value = None
-        if option and option not in FLAGS:
-            if at == len(arguments):
-                yield start, f"{word} is the last argument: its value is missing"
-                return
-            value = arguments[at]
-            at += 1
-        complaint = refusal(option, value if option else word)
-        if complaint is not None:
-            yield start, complaint
+    try:
+        for index, option, value in qemu_pairs(arguments):
+            complaint = refusal(option, value)
+            if complaint is not None:
+                yield index, complaint
+    except SevbuildError as error:
+        yield len(arguments) - 1, error.message
 
 
 def refusal(option: str, value: str | None) -> str | None:

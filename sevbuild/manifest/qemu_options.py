@@ -53,25 +53,25 @@ _PART = re.compile(r"((?:[^,]|,,)*)(,|\Z)", re.DOTALL)
 _GLOBAL = re.compile(r"([^.=]{1,63})\.([^=]{1,63})=(.*)", re.DOTALL)
 
 
-def qemu_pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield each option without its dashes, and its value; an argument that is no option as ("", argument).
+def qemu_pairs(arguments: Sequence[str]) -> Iterator[tuple[int, str, str | None]]:
+    """Yield index, option without its dashes, and value; an argument that is no option as ("", argument).
 
     Raises SevbuildError where the last option lacks its value.
     """
     at = 0
     while at < len(arguments):
-        word = arguments[at]
+        start, word = at, arguments[at]
         at += 1
         if not word.startswith("-") or word in ("-", "--"):
-            yield "", word
+            yield start, "", word
             continue
         option = word[2:] if word.startswith("--") else word[1:]
         if option in FLAGS:
-            yield option, None
+            yield start, option, None
         elif at == len(arguments):
-            raise SevbuildError(f"{word} is the last word: its value is missing")
+            raise SevbuildError(f"{word} is the last argument: its value is missing")
         else:
-            yield option, arguments[at]
+            yield start, option, arguments[at]
             at += 1
 
 

@@ -288,6 +288,13 @@ def test_the_process_of_a_kata_guest() -> None:
     assert {"-qmp", "-netdev", "-drive", "-rtc", "-global", "-sandbox"} <= set(extra)
 
 
+def test_options_without_a_program_are_one_command() -> None:
+    lines = "\n".join(f"'{word}'" for word in SNP[1:])
+    pairs = lines.replace("\n'-", "\0").replace("\n", " ").replace("\0", "\n'-")
+    assert pairs.count("\n") > 5
+    assert tables(import_data(pairs.encode())) == tables(import_words(SNP))
+
+
 def test_the_first_command_counts_and_others_are_told() -> None:
     line = " ".join(f"'{word}'" for word in SNP)
     text = (
@@ -671,7 +678,7 @@ def test_a_measuring_command_in_a_script(command: str, key: str, why: str) -> No
 def test_what_is_wrong_is_said_with_its_line_and_as_it_is_written() -> None:
     for text, message in (
         ("qemu-kvm -smp x\n", "line 1: -smp cpus: not a number: 'x'"),
-        ("\nqemu-kvm -$X", "line 2: -\\$X is the last"),
+        ("\nqemu-kvm -$X", "line 2: -\\$X is the last argument"),
     ):
         with pytest.raises(SevbuildError, match=message):
             import_data(text.encode())

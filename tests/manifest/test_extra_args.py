@@ -122,8 +122,13 @@ def test_no_value_crashes_a_rule(value: str) -> None:
 def test_pairs() -> None:
     words = ["-S", "--kernel", "-S", "x", "-", "-name"]
     pairs = qemu_pairs(words)
-    assert [next(pairs) for _ in range(4)] == [("S", None), ("kernel", "-S"), ("", "x"), ("", "-")]
-    with pytest.raises(SevbuildError, match="-name is the last word"):
+    assert [next(pairs) for _ in range(4)] == [
+        (0, "S", None),
+        (1, "kernel", "-S"),
+        (3, "", "x"),
+        (4, "", "-"),
+    ]
+    with pytest.raises(SevbuildError, match="-name is the last argument"):
         next(pairs)
 
 

@@ -65,7 +65,7 @@ class CommandLine:
         self.notes: list[str] = []
         self._blocks: dict[str, tuple[dict[str, str], list[str]]] = {}
         self._backends: dict[str, tuple[dict[str, str], list[str]]] = {}
-        for option, value in qemu_pairs(arguments):
+        for _, option, value in qemu_pairs(arguments):
             self._take(option, value if value is None else quoted_marks(value))
         self._drop_what_is_written_anew()
 

@@ -89,6 +89,10 @@ def _script(text: str) -> Draft:
     found = [(run, *program) for run in runs(text) if (program := _program_of(run)) is not None]
     if not found:
         raise SevbuildError("there is no command of QEMU or sev-snp-measure, and no libvirt domain")
+    if all(not start for *_, start in found):
+        # Options without a program, a line each or all on one: they are one command's.
+        words = [word for run, *_ in found for word in run.words]
+        found = [(found[0][0]._replace(words=words), read_qemu, 0)]
     (run, reader, start), *others = found
     try:
         draft = reader(run.words[start:])
