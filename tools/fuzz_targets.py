@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import random
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -223,7 +224,11 @@ def byte_targets() -> list[Target]:
     module = make_firmware(size=0x4000, sections=sections, svsm_entry=0x100)
     manifests = [path.read_bytes() for path in sorted(ROOT.glob("templates/init/*.toml"))]
     manifests += [path.read_bytes() for path in sorted(ROOT.glob("guests/*/guest.toml"))]
-    profiles = [path.read_bytes() for path in sorted(ROOT.glob("sevbuild/profiles/*.toml"))]
+    # A profile of one's own takes no shipped name.
+    profiles = [
+        re.sub(rb'(?m)^name = ".*"$', b'name = "own"', path.read_bytes())
+        for path in sorted(ROOT.glob("sevbuild/profiles/*.toml"))
+    ]
     state = load_profile("qemu").vcpu_state("snp", "bsp")
     page = initial_vmsa(state, entry=0xFFFFFFF0, signature=0xA00F11, guest_features=1)
     images_with_kernel = (
