@@ -297,9 +297,7 @@ def test_options_without_a_program_are_one_command() -> None:
 
 def test_the_first_command_counts_and_others_are_told() -> None:
     line = " ".join(f"'{word}'" for word in SNP)
-    text = (
-        f"qemu-system-x86_64 -version\napt install qemu-system-x86_64\nsudo -E {line} -smp 2\n{line} -smp 3\n"
-    )
+    text = f"qemu-system-x86_64 -version; qemu-kvm -object help\napt install qemu-system-x86_64\nsudo -E {line} -smp 2\n{line} -smp 3\n"
     draft = import_data(text.encode())
     assert tables(draft)["vcpu"]["count"] == 2
     assert "the command of line 3 is taken; there are more, on line 4" in notes(draft)

@@ -122,6 +122,9 @@ def test_what_should_be_known_of_how_words_came_about() -> None:
     )
     assert second.notes == ("the text changes its folder on line 2: relative paths start there",)
     assert (first.line, second.line) == (1, 2)
+    *_, third = runs('A=${A:-d}; B=x$A; export D="$B"; r $B $D')
+    assert third.words == ["r", "xd", "xd"]
+    assert third.notes == ("the default of ${A:-d} is taken",)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ class _Variables:
 
     def __init__(self, shell: ShellText) -> None:
         self._values: dict[str, str] = {}
+        self._because: dict[str, dict[str, None]] = {}
         self._last: dict[str, int] = {}
         self._sourced: int | None = None
         self._moved: int | None = None
@@ -86,11 +87,11 @@ class _Variables:
             if value is not None and name not in self._doubtful
         ]
         if not command.words:
-            for name, value in found:
-                self._values[name] = self._whole(value, command)
+            for entry in found:
+                self._assign([entry], command)
         elif first in _DECLARES:
             # All its words are expanded before it assigns.
-            self._values.update([(name, self._whole(value, command)) for name, value in found])
+            self._assign(found, command)
         elif first in _SOURCES:
             self._sourced = command.line
             self._values.clear()
@@ -100,6 +101,15 @@ class _Variables:
             given = [_beginning(word) for word in command.words[1:]]
             if any(word == "--" or not word.startswith(("-", "+")) for word in given):
                 self._own_arguments = False
+
+    def _assign(self, found: list[tuple[str, Word]], command: Command) -> None:
+        """Give variables their values, with what should be known of how those came about."""
+        worked_out = []
+        for name, value in found:
+            self._notes = {}
+            worked_out.append((name, self._whole(value, command), self._notes))
+        for name, text, notes in worked_out:
+            self._values[name], self._because[name] = text, notes
 
     def run(self, index: int, command: Command) -> Run:
         """Return the words that a command runs with."""
@@ -149,6 +159,7 @@ class _Variables:
         if why is not None:
             return unknown(source, why)
         value = self._values.get(name)
+        self._notes.update(self._because.get(name, {}))
         if value or (value is not None and expansion.default is None):
             return value
         if value is None:

@@ -28,7 +28,9 @@ _WRAPPERS = frozenset(
 )  # fmt: skip
 """Programs that run the command among their arguments."""
 
-_ASKED = frozenset(["-h", "-help", "--help", "-version", "--version"])
+_ASKED = frozenset(["-h", "-help", "--help", "-version", "--version", "help", "?"])
+"""Words by which a command asks what QEMU has, and launches nothing."""
+
 _TELLING = frozenset(["bios", "kernel", "machine", "M", "object"])
 
 Reader = Callable[[Sequence[str]], Draft]
@@ -112,7 +114,7 @@ def _script(text: str) -> Draft:
 
 def _program_of(run: Run) -> tuple[Reader, int] | None:
     words = run.words
-    if not words or _ASKED & set(words[1:3]):
+    if any(word in _ASKED or word.endswith(",help") for word in words):
         return None
     wrapped = os.path.basename(words[0]) in _WRAPPERS
     found = _program(words, range(len(words)) if wrapped else [0])
