@@ -57,11 +57,17 @@ class Staging:
                 self._check(self._place, self._place)
                 self._disk.open_folder(self.folder)
                 old: str | None = None
-                if _has_entries(self._place):
-                    self.folder = old = self._exchange()
-                elif not self._take_free_place():
-                    # Another run was first to a place that was free.
-                    continue
+                try:
+                    if _has_entries(self._place):
+                        self.folder = old = self._exchange()
+                    else:
+                        self._disk.rename(self.folder, self._place)
+                except OSError as error:
+                    # Another run was first to a place that was free, or somebody removed what was there.
+                    taken = error.errno in (errno.EEXIST, errno.ENOTEMPTY)
+                    if taken or (error.errno == errno.ENOENT and not os.path.lexists(self._place)):
+                        continue
+                    raise
                 self._disk.sync_one(os.path.dirname(self._place))
                 self._let_go()
                 # The new folder is in place: what cannot be removed now, the next run removes.
@@ -85,15 +91,6 @@ class Staging:
         else:
             self._disk.remove(folder)
 
-    def _take_free_place(self) -> bool:
-        try:
-            self._disk.rename(self.folder, self._place)
-        except OSError as error:
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-                return False
-            raise
-        return True
-
     def _exchange(self) -> str:
         """Exchange the folder for the one in its place, and return where that is now."""
         if self._disk.exchange(self.folder, self._place):
@@ -110,17 +107,27 @@ class Staging:
         try:
             # What came into it since it was checked is somebody's.
             self._check(old, self._place)
-        except SevbuildError:
+        except BaseException:
             self._go_back(old)
             raise
         return old
 
     def _go_back(self, old: str) -> None:
-        if old == self.folder:
-            self._disk.exchange(old, self._place)
-        else:
-            self._disk.rename(self._place, self.folder)
-            self._disk.rename(old, self._place)
+        """Put what was in the place back into it; where that cannot be done, it stays beside it."""
+        try:
+            if old == self.folder:
+                self._disk.exchange(old, self._place)
+            else:
+                self._disk.rename(self._place, self.folder)
+                self._disk.rename(old, self._place)
+        except OSError as error:
+            kept = name_aside(self._place) if old == self.folder else old
+            if old == self.folder:
+                self._disk.rename(old, kept)
+            raise SevbuildError(
+                f"cannot undo the exchange of {self._place}: {error.strerror or error}",
+                hint=f"what was there is {kept}",
+            ) from None
 
     def _is_old(self, path: str) -> None:
         try:

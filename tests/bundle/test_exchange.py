@@ -212,6 +212,82 @@ def test_what_came_into_a_folder_since_it_was_checked_is_not_removed(
     verify_bundle(str(dist))
 
 
+class _Once(Disk):
+    """Exchange, or rename, so many times and then no more."""
+
+    def __init__(self, times: int, *, exchange: bool) -> None:
+        self._left = times
+        self._exchange = exchange
+
+    def exchange(self, first: str, second: str) -> bool:
+        if not self._exchange:
+            return False
+        self._use()
+        return super().exchange(first, second)
+
+    def rename(self, source: str, path: str) -> None:
+        if not self._exchange:
+            self._use()
+        super().rename(source, path)
+
+    def _use(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(5, "injected")
+
+
+def _publish_new(disk: Disk, place: Path, check: Callable[[str, str], object]) -> None:
+    with staging(disk, str(place), check) as stage:
+        (Path(stage.folder) / "new").touch()
+        stage.publish()
+
+
+def test_a_place_that_somebody_removes_is_free(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "old").touch()
+
+    def remove() -> None:
+        (place / "old").unlink()
+        place.rmdir()
+
+    _publish_new(_Late(remove, exchange=True), place, _any)
+    assert [path.name for path in place.iterdir()] == ["new"]
+    assert _leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("undone", [True, False])
+def test_an_exchange_is_undone_whatever_the_second_look_meets(
+    tmp_path: Path, *, exchange: bool, undone: bool
+) -> None:
+    """Where even that fails, what was in the place is kept and named: it may be somebody's."""
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "old").touch()
+    looks: list[str] = []
+
+    def check(folder: str, _shown: str) -> None:
+        looks.append(folder)
+        if folder != str(place):
+            raise OSError(13, "looked at and not seen")
+
+    disk = _Once((2 if exchange else 4) if undone else (1 if exchange else 2), exchange=exchange)
+    with pytest.raises(SevbuildError) as caught:
+        _publish_new(disk, place, check)
+    assert looks[:2] == [str(place)] * 2
+    if undone:
+        assert caught.value.message == f"cannot write {place}: looked at and not seen"
+        assert [path.name for path in place.iterdir()] == ["old"]
+        assert _leftovers(tmp_path) == []
+        return
+    assert caught.value.message == f"cannot undo the exchange of {place}: injected"
+    (kept,) = [path for path in tmp_path.iterdir() if (path / "old").exists()]
+    assert caught.value.hint == f"what was there is {kept}"
+    with staging(Disk(), str(place), lambda _folder, _shown: None):
+        assert (kept / "old").exists()
+
+
 def test_a_free_place_that_another_run_takes_is_exchanged(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path)
     build(manifest, tmp_path / "other")
