@@ -325,9 +325,9 @@ def test_files_are_hashed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     seen: list[tuple[str, ...]] = []
     original = fs.hash_files
 
-    def spy(paths: tuple[str, ...], **more: Any) -> Any:
+    def spy(paths: tuple[str, ...], *rest: Any, **more: Any) -> Any:
         seen.append(tuple(Path(path).name for path in paths))
-        return original(paths, **more)
+        return original(paths, *rest, **more)
 
     monkeypatch.setattr(inputs, "hash_files", spy)
     digests_of(
