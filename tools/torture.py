@@ -363,8 +363,8 @@ def run_together(seed: int, runs: int, folder: Path, *, namespaces: bool) -> Non
     batches = [min(TOGETHER, runs - start) for start in range(0, runs, TOGETHER)]
     for number, size in enumerate(batches):
         scene = Scene(folder / f"together-{number}", OPERATIONS[number % len(OPERATIONS)])
-        # Namespaces alternate over the operations too.
-        words = apart if (number + number // len(OPERATIONS)) % 2 else []
+        # Every operation has its turn with and without.
+        words = apart if (number % len(OPERATIONS) + number // len(OPERATIONS)) % 2 else []
         tell(f"{size} runs of {scene.operation.name} at once, {ended} of {runs} done")
         looks += _batch(scene, [words] * size, chance, killed=0)
         in_namespaces += size if words else 0
