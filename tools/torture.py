@@ -319,7 +319,13 @@ def _kill(scene: Scene, prepare: Callable[[], object], rounds: int, seconds: flo
     """Kill a run so many seconds after so many outputs were written."""
     reading, writing = os.pipe()
     with open(os.devnull, "wb") as nowhere:
-        process = _fork(lambda: scene.rounds(prepare, writing), nowhere.fileno())
+
+        def work() -> NoReturn:
+            # Without a reader, writing ends this process: it does not outlive the one that is to kill it.
+            os.close(reading)
+            scene.rounds(prepare, writing)
+
+        process = _fork(work, nowhere.fileno())
     os.close(writing)
     for _ in range(rounds):
         os.read(reading, 1)
