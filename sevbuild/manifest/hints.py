@@ -61,6 +61,9 @@ _MEANT = {
 }
 """What QEMU, libvirt, sev-snp-measure and others call it, by table of the manifest."""
 
+_LONGEST_QUOTED = 256
+"""Bits of a number that is shown in a hint."""
+
 _NUMBER = re.compile(r"[+-]?(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)")
 
 
@@ -106,8 +109,9 @@ def type_hint(value: Any, kind: type) -> str | None:
     if isinstance(value, str) and kind is bool and value in ("true", "false"):
         return f"it has no quotes: {value}"
     if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-        # A float may have been written with more digits than it has.
-        return f'it goes in quotes: "{value}"' if isinstance(value, int) else "it goes in quotes"
+        # A float may have been written with more digits than it has, and Python refuses to print thousands.
+        short = isinstance(value, int) and value.bit_length() <= _LONGEST_QUOTED
+        return f'it goes in quotes: "{value}"' if short else "it goes in quotes"
     return None
 
 

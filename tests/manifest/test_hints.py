@@ -9,7 +9,8 @@ import pytest
 
 from sevbuild.errors import FaultsError
 from sevbuild.manifest.decode import decode_manifest
-from sevbuild.manifest.hints import mode_hint
+from sevbuild.manifest.hints import mode_hint, type_hint
+from sevbuild.manifest.lock import decode_lock
 from tests.support.cli import run
 from tests.support.guests import toml_value
 
@@ -131,3 +132,10 @@ def test_modes_of_every_spelling() -> None:
         assert mode_hint(word) == "did you mean snp?"
     for word in ("sev-es", "SEVES", "es", "sev_se"):
         assert mode_hint(word) == "did you mean sev-es?"
+
+
+def test_a_number_of_thousands_of_digits_is_a_fault_of_the_document() -> None:
+    number = f"0x{'f' * 5000}"
+    assert type_hint(int(number, 16), str) == "it goes in quotes"
+    with pytest.raises(FaultsError, match="must be a string, got an integer"):
+        decode_lock(f'schema = 1\nsevbuild = "0"\ninput = []\n[profiles]\nqemu = {number}\n', "guest.lock")
