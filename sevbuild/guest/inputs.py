@@ -24,7 +24,6 @@ __all__ = [
     "Network",
     "Range",
     "check_pin",
-    "firmware_digest",
     "read_hashed",
 ]
 
@@ -285,8 +284,3 @@ def check_pin(name: str, digest: bytes, pin: bytes | None) -> None:
             f"{name}: sha256 is {digest.hex()}, the manifest pins {pin.hex()}",
             hint="put the pinned file in place, or pin this one",
         )
-
-
-def firmware_digest(firmware: Firmware) -> bytes:
-    """Return the SHA-256 of a firmware file."""
-    return sha256(firmware.data).digest()

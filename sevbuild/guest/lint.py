@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from sevbuild.errors import FaultsError, MismatchError, Notice, SevbuildError
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.look import look_at_guest
+from sevbuild.guest.look import Look, look_at_guest
 from sevbuild.image.lint import lint_firmware
 from sevbuild.image.ovmf import Firmware
 from sevbuild.image.verifier import kernel_hash_verifier
@@ -28,15 +28,16 @@ def check_guest(guest: Guest, hold: Callable[[], None]) -> None:
         raise
     except SevbuildError:
         # That a file is a kernel says more than what its bytes lack of a firmware.
-        _refuse_strangers(guest)
+        _refuse_strangers(guest, look_at_guest(guest))
         raise
     hold()
-    _refuse_strangers(guest)
-    guest.notices.extend(lint_guest(guest))
+    looks = look_at_guest(guest)
+    _refuse_strangers(guest, looks)
+    guest.notices.extend(_findings(guest, looks))
 
 
-def _refuse_strangers(guest: Guest) -> None:
-    for look in look_at_guest(guest):
+def _refuse_strangers(guest: Guest, looks: Sequence[Look]) -> None:
+    for look in looks:
         if look.level == "error":
             look.variant.document.fault(look.key, look.message, look.hint)
     for variant in guest.manifest.variants:
@@ -48,8 +49,12 @@ def lint_guest(guest: Guest) -> list[Notice]:
 
     Decompresses the firmware to look for the kernel-hashes verifier, which takes about 0.2 s.
     """
+    return _findings(guest, look_at_guest(guest))
+
+
+def _findings(guest: Guest, looks: Sequence[Look]) -> list[Notice]:
     notices: dict[Notice, None] = {}
-    for look in look_at_guest(guest):
+    for look in looks:
         where = look.variant.document.where(look.key)
         notices[Notice("warning", where, look.message, look.hint)] = None
     for variant in guest.manifest.variants:
