@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "as_utf8",
+    "counted",
     "decode_text",
     "encode_text",
     "visible",
@@ -23,6 +24,11 @@ _HIDDEN = (
 
 _RUNNER = "##["
 """What begins a command to GitHub's runner wherever it stands in a line."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 target` and `2 targets`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def decode_text(data: bytes) -> str:

@@ -9,6 +9,7 @@ import typer
 from sevbuild.cli.options import check_format
 from sevbuild.cli.parser import Application
 from sevbuild.cli.report import print_data, print_line, print_text
+from sevbuild.text import counted
 
 __all__ = ["register"]
 
@@ -59,4 +60,4 @@ def register(app: typer.Typer) -> None:
         wanted = [parse_hex(digest, 32).hex() for digest in digests or ()]
         removed = Cache(cache_directory()).clean(wanted)
         size = sum(entry.size for entry in removed)
-        print_line(f"removed {len(removed)} file{'s' * (len(removed) != 1)}, {size} bytes")
+        print_line(f"removed {counted(len(removed), 'file')}, {size} bytes")

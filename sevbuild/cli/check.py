@@ -22,7 +22,7 @@ from sevbuild.cli.options import (
 from sevbuild.cli.report import print_data, print_error, print_notices, print_text
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.guest.guest import Guest, load_guest
-from sevbuild.text import visible
+from sevbuild.text import counted, visible
 
 __all__ = ["register"]
 
@@ -88,7 +88,7 @@ def register(app: typer.Typer) -> None:
                 status = max(status, item.error.exit_code)
             elif strict and item.warnings:
                 print_error(
-                    SevbuildError(f"{item.manifest}: {_count(item.warnings, 'warning')}, and --strict")
+                    SevbuildError(f"{item.manifest}: {counted(item.warnings, 'warning')}, and --strict")
                 )
                 status = max(status, SevbuildError.exit_code)
         _print(fmt, checked)
@@ -116,7 +116,7 @@ def _print(fmt: str, checked: list[_Checked]) -> None:
     if fmt == "text":
         for item in checked:
             if item.error is None:
-                counts = f"{_count(item.targets or 0, 'target')}, {_count(item.warnings, 'warning')}"
+                counts = f"{counted(item.targets or 0, 'target')}, {counted(item.warnings, 'warning')}"
                 print_text(f"{visible(item.manifest)}: {counts}\n")
         return
     from sevbuild.cli.findings import findings_of_error, findings_of_notices, sarif_document
@@ -139,7 +139,3 @@ def _print(fmt: str, checked: list[_Checked]) -> None:
         for item, findings in zip(checked, found, strict=True)
     ]
     print_data(json_text({"schema": 1, "manifests": entries}))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

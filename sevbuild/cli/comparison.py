@@ -8,7 +8,7 @@ from sevbuild.cli.report import print_data, print_text
 from sevbuild.errors import Notice
 from sevbuild.json_text import json_text
 from sevbuild.reference.changes import NOTE, Change, Comparison, TargetChange, said
-from sevbuild.text import visible
+from sevbuild.text import counted, visible
 
 __all__ = ["comparison_lines", "comparison_notices", "print_comparison"]
 
@@ -64,7 +64,7 @@ def comparison_lines(
         lines.append(f"and {left} more targets")
     total = [f"{count} {words.get(status, status)}" for status, count in sorted(counts.items())]
     every = len(comparison.targets)
-    lines.append(f"{every} target{'s' * (every != 1)}: {', '.join(total)}")
+    lines.append(f"{counted(every, 'target')}: {', '.join(total)}")
     return lines
 
 
@@ -76,9 +76,7 @@ def comparison_notices(comparison: Comparison, where: str) -> list[Notice]:
         for change in target.changes:
             if change.level == NOTE:
                 counts[change] = counts.get(change, 0) + 1
-    found += [
-        f"{_line(change, _ARROW)} ({count} target{'s' * (count != 1)})" for change, count in counts.items()
-    ]
+    found += [f"{_line(change, _ARROW)} ({counted(count, 'target')})" for change, count in counts.items()]
     return [Notice("note", where, f"enters no launch value: {text}") for text in found]
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sevbuild.reference.changes import Comparison
     from sevbuild.reference.expected import Run
     from sevbuild.reference.model import ReferenceValues
+from sevbuild.text import counted
 
 __all__ = ["register"]
 
@@ -114,7 +115,7 @@ def _verify_bundle(
     targets = len(verified.values.values)
     counts = [(targets, "target"), (len(verified.document.files), "file")]
     counts += [(len(verified.absent), "absent input")] if verified.absent else []
-    text = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts)
+    text = ", ".join(counted(count, noun) for count, noun in counts)
     print_line(f"{bundle}: consistent ({text})")
     _hold(bundle, verified.values, (against, expect), patterns, release, fmt="table", quiet=quiet)
 

@@ -6,7 +6,7 @@ from html import escape as escape_html
 
 from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
 from sevbuild.reference.export.release_notes import CommandLine, Group, ReleaseNotes, release_notes
-from sevbuild.text import visible
+from sevbuild.text import counted, visible
 
 __all__ = ["EXPORTER"]
 
@@ -58,7 +58,7 @@ def _group(group: Group, *, folded: bool) -> str:
         items = "".join(f"<li>{count}: <code>{escape(digest)}</code></li>\n" for count, digest in group.rows)
         rows = f"<ul>\n{items}</ul>\n"
     if folded:
-        count = f"{len(group.rows)} target{'s' * (len(group.rows) != 1)}"
+        count = counted(len(group.rows), "target")
         return f"<details><summary><b>{title}</b>: {count}, {facts}</summary>\n{rows}</details>\n"
     return f"<h3>{title}</h3>\n<p>{facts}</p>\n{rows}"
 

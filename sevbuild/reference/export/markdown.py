@@ -7,7 +7,7 @@ from html import escape as escape_html
 
 from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
 from sevbuild.reference.export.release_notes import CommandLine, Group, ReleaseNotes, release_notes
-from sevbuild.text import visible
+from sevbuild.text import counted, visible
 
 __all__ = ["EXPORTER", "LIMIT"]
 
@@ -80,7 +80,7 @@ def _group(group: Group, *, folded: bool) -> str:
         rows = "".join(f"- {count}: `{digest}`\n" for count, digest in group.rows)
     if folded:
         # Up to the empty line this is HTML, after it Markdown.
-        count = f"{len(group.rows)} target{'s' * (len(group.rows) != 1)}"
+        count = counted(len(group.rows), "target")
         head = f"<b>{escape_html(visible(group.title))}</b>: {count}, {escape_html(visible(group.facts))}"
         return f"\n<details><summary>{head}</summary>\n\n{rows}\n</details>\n"
     return f"\n**{_escape(group.title)}**: {_escape(group.facts)}\n\n{rows}"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sevbuild.reference.export.interface import Document
 from sevbuild.reference.export.text import guest_title
-from sevbuild.text import visible
+from sevbuild.text import counted, visible
 
 __all__ = ["CommandLine", "Group", "Input", "ReleaseNotes", "release_notes"]
 
@@ -133,7 +133,7 @@ def _cmdlines(document: Document) -> tuple[CommandLine, ...]:
     lines = []
     for line, labels in found.items():
         more = len(labels) - 1
-        of = f"{_short(labels[0])} and {more} more target{'s' * (more != 1)}" if more else _short(labels[0])
+        of = f"{_short(labels[0])} and {counted(more, 'more target')}" if more else _short(labels[0])
         alone = len(found) == 1 and len(labels) == len(document["values"])
         lines.append(
             CommandLine(line if len(visible(line).encode()) <= _LINE_SHOWN else None, "" if alone else of)
