@@ -14,8 +14,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from sevbuild.cli import VERBS
+from sevbuild.documents.document import parse_toml
 from sevbuild.manifest.decode import decode_manifest
-from sevbuild.manifest.document import parse_toml
 from tests.support.cli import run
 from tests.support.guests import guest_of
 from tests.support.real import tool

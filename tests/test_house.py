@@ -19,6 +19,7 @@ ORDER = [
     "cli",
     "bundle",
     "reference",
+    "commands",
     "guest",
     "manifest",
     "igvm",
@@ -26,12 +27,11 @@ ORDER = [
     "launch",
     "image",
     "vcpu",
-    "fetch",
-    "https",
-    "cache",
+    "network",
+    "documents",
     "output",
     "fs",
-    "json_text",
+    "kind",
     "text",
     "progress",
     "environment",
@@ -114,7 +114,7 @@ def test_a_measurement_loads_nothing_heavy() -> None:
     # Further modules that only faults, other verbs and other formats need.
     assert (
         not modules
-        & {"difflib", "json", "lzma", "uuid", "sevbuild.manifest.locate", "sevbuild.image.lint"} - _typers()
+        & {"difflib", "json", "lzma", "uuid", "sevbuild.documents.locate", "sevbuild.image.lint"} - _typers()
     )
     assert not [name for name in modules if name.startswith(("sevbuild.igvm", "sevbuild.guest.foreign"))]
     verbs = {name for name in modules if name.startswith("sevbuild.cli.")}

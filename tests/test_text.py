@@ -10,7 +10,7 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sevbuild.json_text import json_bytes
+from sevbuild.documents.json_text import json_bytes
 from sevbuild.text import decode_text, encode_text, visible, visible_json, visible_lines, visible_toml
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sevbuild.bundle.document import decode_bundle
-from sevbuild.bundle.importing.source import import_data, write_draft
 from sevbuild.bundle.write import build_bundle
+from sevbuild.commands.importing.source import import_data, write_draft
+from sevbuild.documents.locate import locate
 from sevbuild.guest.guest import load_guest
 from sevbuild.image.guid import parse_guid
 from sevbuild.image.kernel_hashes import ENTRY_GUIDS
@@ -22,7 +23,6 @@ from sevbuild.image.svsm import place_svsm
 from sevbuild.image.uki import cmdline_of, read_uki
 from sevbuild.image.verifier import kernel_hash_verifier
 from sevbuild.manifest.decode import decode_manifest
-from sevbuild.manifest.locate import locate
 from sevbuild.manifest.lock import decode_lock
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.targets import expand

@@ -42,9 +42,9 @@ sys.path.insert(0, str(ROOT))
 import cbor2  # noqa: F401
 import jinja2  # noqa: F401
 
-import sevbuild.bundle.launch
 import sevbuild.bundle.release
 import sevbuild.bundle.write
+import sevbuild.commands.launch
 import sevbuild.guest.locking
 import sevbuild.guest.protected
 import sevbuild.reference.export.registry

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from sevbuild.documents.json_text import json_bytes
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.guest.guest import Guest, Measured
 from sevbuild.guest.trace import plan_document
-from sevbuild.json_text import json_bytes
 from sevbuild.launch.page_type import PAGE_SIZE
 from sevbuild.launch.region_data import Contents, chunks
 
@@ -98,8 +98,8 @@ def _igvm(guest: Guest, measured: Measured, files: Mapping[str, str], folder: st
 
 def _commands(guest: Guest, measured: Measured, files: Mapping[str, str], folder: str) -> Iterable[Artifact]:
     """Make the commands that launch the target."""
-    from sevbuild.bundle.commands import earlier_domain, launch_files
-    from sevbuild.bundle.launch import ROLES
+    from sevbuild.commands.files import earlier_domain, launch_files
+    from sevbuild.commands.launch import ROLES
 
     launched = {role: path for role, path in files.items() if role in ROLES}
     target = measured.target

@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import Any, NamedTuple, NoReturn
 
 from sevbuild.bundle.layout import DOCUMENT, SUMS, is_safe_path
+from sevbuild.documents.json_input import parse_json
+from sevbuild.documents.json_text import json_bytes
 from sevbuild.errors import SevbuildError
-from sevbuild.json_text import json_bytes
-from sevbuild.reference.json_input import parse_json
 
 __all__ = [
     "BUNDLE_KIND",

@@ -70,7 +70,7 @@ def read_document_bytes(path: str) -> tuple[str, bytes]:
 
     That of a bundle is the one that its bundle.json lists. Raises SevbuildError.
     """
-    from sevbuild.reference.json_input import DOCUMENT_LIMIT
+    from sevbuild.documents.json_input import DOCUMENT_LIMIT
 
     folder = bundle_at(path)
     if folder is None:
@@ -107,7 +107,7 @@ def read_expected(text: str, flag: str = "--expect") -> Expected:
     if not os.path.lexists(text) and bundle_at(text) is None:
         before, colon, digits = text.strip().lower().removeprefix("0x").rpartition(":")
         if digits and set(digits) <= set("0123456789abcdef") and before in ("", "sha256", "sha384"):
-            from sevbuild.manifest.hints import digits_hint
+            from sevbuild.documents.hints import digits_hint
 
             message = f"{flag} {text[:100]}: no such file, and {len(digits)} digits are no launch digest"
             hint = "a launch digest has 96 hexadecimal digits, of SEV and SEV-ES 64"
@@ -121,7 +121,7 @@ def read_expected(text: str, flag: str = "--expect") -> Expected:
 
 def _of_bundle(folder: str) -> tuple[str, bytes]:
     from sevbuild.bundle.folder import bundle_folder, read_document
-    from sevbuild.reference.json_input import DOCUMENT_LIMIT
+    from sevbuild.documents.json_input import DOCUMENT_LIMIT
 
     bundle, _ = read_document(bundle_folder(folder))
     path = os.path.join(folder, REFERENCE)

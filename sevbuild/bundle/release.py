@@ -7,12 +7,12 @@ import stat
 from collections.abc import Mapping
 
 from sevbuild.bundle.keep import Keeper
+from sevbuild.documents.json_input import DOCUMENT_LIMIT
 from sevbuild.errors import SevbuildError, file_error
 from sevbuild.fs import hash_files, read_file, read_text
 from sevbuild.output.disk import Disk
 from sevbuild.output.exchange import staging
 from sevbuild.output.locks import Patience
-from sevbuild.reference.json_input import DOCUMENT_LIMIT
 from sevbuild.reference.read import read_reference_values
 from sevbuild.reference.release import CHECKSUMS, DOCUMENT_NAME, names_in_releases
 

@@ -19,6 +19,7 @@ from sevbuild.bundle.document import BundleDocument, FileEntry, InputEntry, sums
 from sevbuild.bundle.folder import bundle_folder, find_extra, list_folder, read_document
 from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
 from sevbuild.bundle.write import primed_guest
+from sevbuild.documents.document import parse_toml
 from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.fs import read_file, read_text
 from sevbuild.guest.guest import Guest, Measured
@@ -28,7 +29,6 @@ from sevbuild.image.ovmf import parse_firmware
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.planner import Planner
 from sevbuild.manifest.decode import decode_manifest
-from sevbuild.manifest.document import parse_toml
 from sevbuild.manifest.model import Manifest
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
     @verb.command()
     def path() -> None:
         """Print the folder of the cache; SEVBUILD_CACHE sets another."""
-        from sevbuild.cache import cache_directory
+        from sevbuild.network.cache import cache_directory
 
         print_line(cache_directory())
 
@@ -33,9 +33,9 @@ def register(app: typer.Typer) -> None:
         fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print them."),
     ) -> None:
         """List the files in the cache, and the downloads that have not ended."""
-        from sevbuild.cache import Cache, cache_directory
         from sevbuild.cli.tables import text_table
-        from sevbuild.json_text import json_text
+        from sevbuild.documents.json_text import json_text
+        from sevbuild.network.cache import Cache, cache_directory
 
         check_format(fmt, ("table", "json"))
         entries = Cache(cache_directory()).entries()
@@ -54,8 +54,8 @@ def register(app: typer.Typer) -> None:
         digests: list[str] | None = DIGESTS,
     ) -> None:
         """Remove what is in the cache; a download that is under way stays."""
-        from sevbuild.cache import Cache, cache_directory
-        from sevbuild.manifest.document import parse_hex
+        from sevbuild.documents.document import parse_hex
+        from sevbuild.network.cache import Cache, cache_directory
 
         wanted = [parse_hex(digest, 32).hex() for digest in digests or ()]
         removed = Cache(cache_directory()).clean(wanted)

@@ -120,7 +120,7 @@ def _print(fmt: str, checked: list[_Checked]) -> None:
                 print_text(f"{visible(item.manifest)}: {counts}\n")
         return
     from sevbuild.cli.findings import findings_of_error, findings_of_notices, sarif_document
-    from sevbuild.json_text import json_text
+    from sevbuild.documents.json_text import json_text
 
     found = [
         [*(findings_of_error(item.error) if item.error else ()), *findings_of_notices(item.notices)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sevbuild.cli.report import print_data, print_text
+from sevbuild.documents.json_text import json_text
 from sevbuild.errors import Notice
-from sevbuild.json_text import json_text
 from sevbuild.reference.changes import NOTE, Change, Comparison, TargetChange, said
 from sevbuild.text import counted, visible
 

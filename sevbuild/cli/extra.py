@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sevbuild.documents.document import Document, Table, suggest
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import read_text
-from sevbuild.manifest.document import Document, Table, suggest
 from sevbuild.manifest.formats import FORMATS, FormatKey
 from sevbuild.manifest.publish_keys import decode_format_values
 

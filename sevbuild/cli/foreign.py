@@ -75,7 +75,7 @@ def measure_foreign(
 
     document = reference_document(values())
     if fmt == "json":
-        from sevbuild.json_text import json_text
+        from sevbuild.documents.json_text import json_text
 
         print_data(json_text(document))
     else:

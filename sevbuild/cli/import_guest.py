@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         the source does not say is noted in the manifest and on standard error; what cannot be known has no
         value, and the manifest is incomplete until it is given one.
         """
-        from sevbuild.bundle.importing.source import SOURCE_LIMIT, import_data, import_words, write_draft
+        from sevbuild.commands.importing.source import SOURCE_LIMIT, import_data, import_words, write_draft
         from sevbuild.fs import read_file, read_standard_input
         from sevbuild.output.file import write_file
 

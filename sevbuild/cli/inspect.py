@@ -10,9 +10,9 @@ import typer
 from sevbuild.cli.options import FOREIGN_MAGIC, MODE, check_format
 from sevbuild.cli.report import print_data, print_text, shown_progress
 from sevbuild.cli.tables import text_table, values_table
+from sevbuild.documents.json_text import json_text
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import file_starts_with
-from sevbuild.json_text import json_text
 from sevbuild.text import visible
 
 __all__ = ["register"]

@@ -96,7 +96,7 @@ class _Locked(NamedTuple):
 
 def _print(done: Sequence[_Locked]) -> None:
     """Print as JSON what became of each manifest."""
-    from sevbuild.json_text import json_text
+    from sevbuild.documents.json_text import json_text
     from sevbuild.reference.results import RESULT_SCHEMA, result_entry, written_files
 
     entries = []

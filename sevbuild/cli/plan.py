@@ -30,9 +30,9 @@ from sevbuild.cli.options import (
 )
 from sevbuild.cli.report import print_data, print_digests, print_notices, print_text
 from sevbuild.cli.tables import text_table
+from sevbuild.documents.json_text import json_text
 from sevbuild.guest.guest import load_guest
 from sevbuild.guest.trace import plan_document
-from sevbuild.json_text import json_text
 from sevbuild.text import visible
 
 __all__ = ["register"]

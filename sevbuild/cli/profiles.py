@@ -9,7 +9,7 @@ import typer
 from sevbuild.cli.options import check_format
 from sevbuild.cli.report import print_data, print_text
 from sevbuild.cli.tables import text_table
-from sevbuild.json_text import json_text
+from sevbuild.documents.json_text import json_text
 from sevbuild.manifest.catalog import profile_document, profiles_document
 
 __all__ = ["register"]

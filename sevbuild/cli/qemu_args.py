@@ -41,10 +41,10 @@ def register(app: typer.Typer) -> None:
         check_format(fmt, FORMATS)
         if folder is not None and fmt != "libvirt":
             raise SevbuildError("--folder: goes with --format libvirt; other forms name paths as they are")
-        from sevbuild.bundle.commands import libvirt_xml, qemu_json, shell_script
-        from sevbuild.bundle.launch import describe_launch
-        from sevbuild.bundle.libvirt import LIBVIRT_FOLDER
         from sevbuild.bundle.own_files import own_files, single_target
+        from sevbuild.commands.files import libvirt_xml, qemu_json, shell_script
+        from sevbuild.commands.launch import describe_launch
+        from sevbuild.commands.libvirt import LIBVIRT_FOLDER
         from sevbuild.guest.guest import load_guest
 
         guest = load_guest(manifest, settings=read_settings(settings))

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sevbuild.cli.report import print_data
-from sevbuild.json_text import json_text
+from sevbuild.documents.json_text import json_text
 from sevbuild.reference.results import RESULT_SCHEMA, WrittenFile, recomputed_entries, result_entry
 
 if TYPE_CHECKING:
     from sevbuild.bundle.document import BundleDocument
     from sevbuild.errors import Notice
-    from sevbuild.reference.foreign import ForeignResult
+    from sevbuild.reference.peers import ForeignResult
 
 __all__ = ["print_built", "print_recomputed", "print_result"]
 

@@ -60,8 +60,8 @@ def _split(text: str) -> tuple[str, str]:
     name, equals, path = text.partition("=")
     if not equals:
         return "", text
+    from sevbuild.documents.document import suggest
     from sevbuild.errors import SevbuildError
-    from sevbuild.manifest.document import suggest
     from sevbuild.manifest.formats import FORMATS
     from sevbuild.reference.export.registry import exporter, signed_formats
 

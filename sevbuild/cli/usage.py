@@ -95,7 +95,7 @@ def setting_hint(flag: str) -> str:
 
 def unknown_verb(name: str, known: list[str]) -> SevbuildError:
     """Return the error of a verb that is not there."""
-    from sevbuild.manifest.document import suggest
+    from sevbuild.documents.document import suggest
 
     hint = suggest(name, known) or "`sevbuild --help` lists the verbs"
     return SevbuildError(f"no verb is called {name!r}", hint=hint)
@@ -103,7 +103,7 @@ def unknown_verb(name: str, known: list[str]) -> SevbuildError:
 
 def _no_such_option(error: Any, verb: str, arguments: Sequence[str]) -> SevbuildError:
     """Return the error of an unknown option, with what was meant by it as far as that can be told."""
-    from sevbuild.manifest.document import suggest
+    from sevbuild.documents.document import suggest
 
     name = error.option_name
     if not name.startswith("--"):

@@ -257,7 +257,7 @@ def _signature(model: str) -> int:
     except ValueError:
         signature = -1
     if not 0 <= signature < 1 << 32:
-        from sevbuild.manifest.document import suggest
+        from sevbuild.documents.document import suggest
 
         hint = (
             suggest(model, CPU_MODELS) or "`sevbuild cpus` lists them; a signature such as 0x00a00f11 will do"

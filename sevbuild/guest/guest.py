@@ -273,7 +273,7 @@ def _refuse_stranger(path: str) -> None:
     """Raise SevbuildError where a file that could not be read as a manifest is known to be another thing."""
     if not is_regular(path):
         return
-    from sevbuild.image.kind import HEAD_SIZE, KINDS, another_thing, kind_of
+    from sevbuild.kind import HEAD_SIZE, KINDS, another_thing, kind_of
 
     head = read_range(path, 0, HEAD_SIZE)
     thing = another_thing(head)

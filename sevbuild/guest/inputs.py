@@ -198,7 +198,7 @@ class InputReader:
 
     def _fetch(self, url: str) -> str:
         if url not in self._fetched:
-            from sevbuild.fetch import fetch
+            from sevbuild.network.fetch import fetch
 
             wanted, network = self._downloads[url], self._network
             self._fetched[url] = fetch(
@@ -218,7 +218,7 @@ class InputReader:
     def _verify(self, path: str, digest: bytes) -> None:
         wanted = self._downloads.get(path)
         if wanted is not None and digest != wanted.sha256:
-            from sevbuild.fetch import discard
+            from sevbuild.network.fetch import discard
 
             discard(wanted.sha256)
             message = (

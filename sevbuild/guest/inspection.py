@@ -8,10 +8,10 @@ from typing import Any
 from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import is_regular, read_file, read_range
 from sevbuild.guest.inputs import FIRMWARE_LIMIT, read_hashed
-from sevbuild.image.kind import HEAD_SIZE, KINDS, FileKind, kind_of
 from sevbuild.image.lint import describe_firmware, lint_firmware
 from sevbuild.image.ovmf import parse_firmware
 from sevbuild.image.verifier import kernel_hash_verifier
+from sevbuild.kind import HEAD_SIZE, KINDS, FileKind, kind_of
 from sevbuild.progress import Progress
 from sevbuild.text import decode_text
 from sevbuild.vcpu.describe import describe_vmsa, looks_like_vmsa

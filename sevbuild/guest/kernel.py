@@ -162,7 +162,7 @@ class KernelReader:
                 names = self.template(variant, cmdline).names
                 used |= names
                 for name in sorted(names - set(variant.variables) - set(BUILT_IN)):
-                    from sevbuild.manifest.document import suggest
+                    from sevbuild.documents.document import suggest
 
                     hint = suggest(name, [*variant.variables, *BUILT_IN]) or "declare it under [variables]"
                     variant.document.fault(cmdline.key, f"nothing is called {{{name}}}", hint)

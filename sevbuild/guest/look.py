@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.declared import DeclaredFile, declared_files
 from sevbuild.guest.guest import Guest
-from sevbuild.image.kind import HEAD_SIZE, KINDS, FileKind, kind_of
+from sevbuild.kind import HEAD_SIZE, KINDS, FileKind, kind_of
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.manifest.model import Variant
 

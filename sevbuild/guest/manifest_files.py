@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sevbuild.documents.document import parse_toml
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import read_text
 from sevbuild.guest.declared import declared_files
 from sevbuild.guest.guest import Guest
-from sevbuild.manifest.document import parse_toml
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.profiles import profile_files
 from sevbuild.manifest.url_keys import is_url

@@ -13,7 +13,7 @@ from sevbuild.igvm.headers import PAGE_SIZE
 from sevbuild.igvm.rules import Rules, Warnings
 from sevbuild.igvm.scan import IgvmError, scan_headers
 from sevbuild.igvm.source import ByteSource, DataRange
-from sevbuild.image.kind import HEAD_SIZE, kind_of
+from sevbuild.kind import HEAD_SIZE, kind_of
 
 __all__ = ["MAGIC", "read_igvm"]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
 from sevbuild.image.guid import format_guid
-from sevbuild.image.kind import HEAD_SIZE, kind_of
+from sevbuild.kind import HEAD_SIZE, kind_of
 
 __all__ = [
     "SECTION_KINDS",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sevbuild.errors import Fault, FaultsError
-from sevbuild.image.ovmf import SECTION_KINDS, Area, Metadata, Section
-from sevbuild.launch.profile import MODES, ORDERS
-from sevbuild.manifest.document import (
+from sevbuild.documents.document import (
     NAME_REST,
     Document,
     Table,
@@ -18,6 +15,9 @@ from sevbuild.manifest.document import (
     check_word,
     parse_toml,
 )
+from sevbuild.errors import Fault, FaultsError
+from sevbuild.image.ovmf import SECTION_KINDS, Area, Metadata, Section
+from sevbuild.launch.profile import MODES, ORDERS
 from sevbuild.manifest.launch_keys import check_mode, decode_features, decode_policies
 from sevbuild.manifest.machine_keys import decode_machine
 from sevbuild.manifest.model import (
@@ -43,6 +43,16 @@ SCHEMA_VERSION = 1
 _U32 = 0xFFFFFFFF
 
 
+class _ManifestDocument(Document):
+    """A manifest, whose keys have other names in other tools."""
+
+    def key_hint(self, table: str, key: str, known: Collection[str]) -> str | None:
+        """Return the key that is meant, by what other tools call it and by its letters."""
+        from sevbuild.manifest.hints import key_hint
+
+        return key_hint(table, key, known)
+
+
 def decode_manifest(
     text: str, source: str, *, directory: str = ".", settings: Mapping[str, Any] | None = None
 ) -> Manifest:
@@ -59,7 +69,7 @@ def decode_manifest(
         if kin is not None:
             raise FaultsError([Fault(source, None, "", *kin)])
     raw, aliases = apply_settings(tables, given)
-    document = Document(source, text, aliases=aliases)
+    document = _ManifestDocument(source, text, aliases=aliases)
     top = Table(document, raw)
     schema = top.integer("schema", 0, _U32, required=True)
     if schema not in (None, SCHEMA_VERSION):

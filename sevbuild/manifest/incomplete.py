@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sevbuild.manifest.document import Document
+from sevbuild.documents.document import Document
 
 __all__ = ["MARK", "incomplete_line", "note_incomplete"]
 
@@ -38,7 +38,7 @@ def note_incomplete(
     A comment counts for the table it stands in: `raw` are the tables of the document with `--set`, `variants`
     the same as each entry of its matrix overrides them.
     """
-    from sevbuild.manifest.locate import comments
+    from sevbuild.documents.locate import comments
 
     for path, line, text in comments(document.text):
         match = _LINE.fullmatch(text)

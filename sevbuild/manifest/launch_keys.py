@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sevbuild.documents.document import Document, Table, check_integer, check_word
 from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_MUST_BE_ONE, SNP_POLICY_BITS, SevPolicy, SnpPolicy
 from sevbuild.launch.profile import MODES
-from sevbuild.manifest.document import Document, Table, check_integer, check_word
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
 __all__ = ["check_mode", "decode_features", "decode_policies"]

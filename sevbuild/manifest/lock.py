@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from sevbuild.documents.document import Document, Table, check_hex, check_integer, check_type, parse_toml
 from sevbuild.errors import Fault, FaultsError, SevbuildError
-from sevbuild.manifest.document import Document, Table, check_hex, check_integer, check_type, parse_toml
 from sevbuild.manifest.targets import MAX_TARGETS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.text import visible_toml

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sevbuild.manifest.document import Table, check_type
+from sevbuild.documents.document import Table, check_type
 from sevbuild.manifest.model import Machine
 
 __all__ = ["MACHINE_KEYS", "MEMORY", "decode_machine"]

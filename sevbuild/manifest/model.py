@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sevbuild.documents.document import Document
 from sevbuild.image.ovmf import Metadata
-from sevbuild.manifest.document import Document
 
 __all__ = [
     "Cmdline",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sevbuild.manifest.document import Document, Table, check_type, suggest
+from sevbuild.documents.document import Document, Table, check_type, suggest
 
 if TYPE_CHECKING:
     from sevbuild.manifest.settings import Step

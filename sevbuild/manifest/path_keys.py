@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sevbuild.manifest.document import Document, Table, check_type
+from sevbuild.documents.document import Document, Table, check_type
 
 __all__ = ["check_path", "decode_path", "is_profile_path"]
 

@@ -7,6 +7,15 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from sevbuild.documents.document import (
+    Document,
+    Table,
+    check_integer,
+    check_name,
+    check_word,
+    parse_toml,
+    suggest,
+)
 from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.fs import path_from, read_text
 from sevbuild.image.ovmf import SECTION_KINDS
@@ -23,15 +32,6 @@ from sevbuild.launch.profile import (
     Features,
     LaunchCommand,
     LaunchProfile,
-)
-from sevbuild.manifest.document import (
-    Document,
-    Table,
-    check_integer,
-    check_name,
-    check_word,
-    parse_toml,
-    suggest,
 )
 from sevbuild.manifest.path_keys import check_path, is_profile_path
 from sevbuild.vcpu.reset import SYMBOLS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sevbuild.manifest.document import Document, Table, check_hex, check_integer, check_type, check_word
+from sevbuild.documents.document import Document, Table, check_hex, check_integer, check_type, check_word
 from sevbuild.manifest.formats import FORMATS, FormatKey
 from sevbuild.manifest.model import Publish
 

@@ -77,7 +77,7 @@ def patterns_for(labels: Collection[str], among: Collection[str]) -> list[str]:
 
 
 def _hint(pattern: str, labels: Sequence[str]) -> str | None:
-    from sevbuild.manifest.document import suggest
+    from sevbuild.documents.document import suggest
 
     if not labels:
         return None

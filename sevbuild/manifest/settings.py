@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sevbuild.documents.document import parse_toml
 from sevbuild.errors import Fault, FaultsError, SevbuildError
-from sevbuild.manifest.document import parse_toml
 
 __all__ = ["Step", "decoded_path", "overridden", "path_steps", "setting_value"]
 

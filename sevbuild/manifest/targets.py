@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sevbuild.documents.document import Document
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.launch.profile import LaunchProfile
-from sevbuild.manifest.document import Document
 from sevbuild.manifest.model import Cmdline, Cpu, Manifest, Variant
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.unused import note_unused

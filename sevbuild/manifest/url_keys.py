@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sevbuild.manifest.document import Document, Table, check_hex, check_type
+from sevbuild.documents.document import Document, Table, check_hex, check_type
 
 __all__ = ["URL_PATTERN", "decode_pin", "decode_source", "decode_sources", "is_url"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sevbuild.documents.document import Document, Table, check_integer, check_type, suggest
 from sevbuild.errors import SevbuildError
-from sevbuild.manifest.document import Document, Table, check_integer, check_type, suggest
 from sevbuild.manifest.model import Cpu
 from sevbuild.vcpu.models import CPU_MODELS, cpu_signature
 
@@ -95,7 +95,7 @@ def _one(document: Document, path: str, value: Any) -> list[int]:
 def _range(document: Document, path: str, value: str) -> list[int]:
     low, dash, high = value.partition("-")
     if not (dash and all(part.isascii() and part.isdigit() and len(part) < 6 for part in (low, high))):
-        from sevbuild.manifest.hints import type_hint
+        from sevbuild.documents.hints import type_hint
 
         message = f'must be a number or a range like "1-64", got {value!r}'
         document.fault(path, message, type_hint(value, int))

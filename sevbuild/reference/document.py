@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sevbuild.documents.json_text import json_text
 from sevbuild.image.ovmf import Section, section_kind_name
-from sevbuild.json_text import json_text
 from sevbuild.reference.model import (
     DOCUMENT_SCHEMA,
     IdBlock,

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+from sevbuild.documents.document import Table
+from sevbuild.documents.json_input import JsonDocument, parse_json
+from sevbuild.documents.json_reader import Reader, as_objects
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.records import INPUT_ROLES, launched_as
 from sevbuild.igvm.doubt import KINDS, Doubt
 from sevbuild.igvm.loaders import ORDERS as LOADER_ORDERS
 from sevbuild.launch.profile import MODES, ORDERS
-from sevbuild.manifest.document import Table
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
-from sevbuild.reference.json_input import JsonDocument, parse_json
 from sevbuild.reference.model import (
     DOCUMENT_SCHEMA,
     MOST_DESCRIBED,
@@ -25,7 +26,6 @@ from sevbuild.reference.model import (
     Value,
 )
 from sevbuild.reference.read_ingredients import read_ingredients, read_profile
-from sevbuild.reference.read_values import Reader, as_objects
 
 __all__ = ["decode_reference_values", "is_reference_document", "read_reference_values"]
 

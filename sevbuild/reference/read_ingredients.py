@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sevbuild.documents.json_reader import Reader, as_objects, hex_number
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.records import INPUT_ROLES
 from sevbuild.image.ovmf import FOUR_GIB, SECTION_KINDS, Area, Metadata, Section, section_kind_name
@@ -13,7 +14,6 @@ from sevbuild.launch.page_type import PAGE_SIZE, SECTION_PAGE_TYPES
 from sevbuild.launch.profile import ENTRY_WORDS, KINDS, LAYERS, MEASURED_VCPUS, MODES, ORDERS, REGIONS
 from sevbuild.manifest.template import BUILT_IN, parse_template
 from sevbuild.reference.model import Ingredients, KernelIngredients, LaunchValues
-from sevbuild.reference.read_values import Reader, as_objects, hex_number
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 

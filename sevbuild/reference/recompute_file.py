@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sevbuild.documents.document import suggest
+from sevbuild.documents.json_input import parse_json
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import read_file
 from sevbuild.guest.inputs import CMDLINE_LIMIT
-from sevbuild.manifest.document import suggest
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.reference.document import value_entry
 from sevbuild.reference.expected import Run
-from sevbuild.reference.foreign import ForeignResult, cpu_named, is_foreign, recompute_foreign
-from sevbuild.reference.json_input import parse_json
 from sevbuild.reference.model import ReferenceValues, Value
 from sevbuild.reference.narrow import Selection, entry_text
+from sevbuild.reference.peers import ForeignResult, cpu_named, is_foreign, recompute_foreign
 from sevbuild.reference.read import decode_reference_values, is_reference_document
 from sevbuild.reference.recompute import Request, recompute_values
 from sevbuild.reference.releases import at_release

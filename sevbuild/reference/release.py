@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from sevbuild.documents.json_text import json_bytes
 from sevbuild.errors import Notice
-from sevbuild.json_text import json_bytes
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render

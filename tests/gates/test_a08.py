@@ -205,8 +205,8 @@ def test_the_library_opens_and_writes_the_same_bytes(locales: dict[str, Environm
     """A program that calls the package is no command of ours, and runs as Python was started."""
     script = (
         "import sys\n"
-        "from sevbuild.bundle.commands import qemu_json\n"
-        "from sevbuild.bundle.launch import describe_launch\n"
+        "from sevbuild.commands.files import qemu_json\n"
+        "from sevbuild.commands.launch import describe_launch\n"
         "from sevbuild.guest.guest import load_guest\n"
         "guest = load_guest('guest.toml')\n"
         "(measured,) = guest.measure()\n"

@@ -13,9 +13,9 @@ from random import Random
 
 import pytest
 
+from sevbuild.documents import locate
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import read_file
-from sevbuild.manifest import locate
 from sevbuild.manifest.decode import decode_manifest
 from tests.support.cli import run
 from tests.support.firmware import make_firmware

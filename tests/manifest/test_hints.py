@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from sevbuild.documents.hints import type_hint
 from sevbuild.errors import FaultsError
 from sevbuild.manifest.decode import decode_manifest
-from sevbuild.manifest.hints import mode_hint, type_hint
+from sevbuild.manifest.hints import mode_hint
 from sevbuild.manifest.lock import decode_lock
 from tests.support.cli import run
 from tests.support.guests import toml_value

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from sevbuild.documents.locate import comments
 from sevbuild.errors import FaultsError
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.incomplete import incomplete_line
-from sevbuild.manifest.locate import comments
 
 TEXT = """schema = 1
 [guest]

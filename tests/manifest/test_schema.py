@@ -13,8 +13,8 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sevbuild.documents import document
 from sevbuild.errors import FaultsError
-from sevbuild.manifest import document
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.manifest.schema import manifest_schema

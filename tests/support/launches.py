@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sevbuild.bundle.launch import Launch, describe_launch
+from sevbuild.commands.launch import Launch, describe_launch
 from sevbuild.guest.guest import Guest
 from tests.support.firmware import make_firmware
 from tests.support.guests import guest_of

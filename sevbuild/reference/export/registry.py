@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from sevbuild.documents.document import suggest
 from sevbuild.errors import SevbuildError
-from sevbuild.manifest.document import suggest
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.reference.export.interface import Exporter, ExportOptions
 

@@ -1,0 +1,1 @@
+"""Launch commands, written and read back."""

@@ -1,0 +1,1 @@
+"""The ground tools of every decoder and writer of documents."""

@@ -1,0 +1,142 @@
+"""Typed access to the objects of a JSON document: a fault for what is missing, and a value to go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from sevbuild.documents.document import Table, check_hex, check_integer, check_type, check_word
+
+__all__ = ["Reader", "as_objects", "hex_number"]
+
+T = TypeVar("T")
+_MOST_DIGITS = 16
+
+
+class Reader:
+    """Read one object key by key; every key asked for must be there."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def has(self, key: str) -> bool:
+        """Tell whether the object holds `key`."""
+        return self.table.has(key)
+
+    def names(self) -> list[str]:
+        """Return the keys present, marking them all as known."""
+        return self.table.names()
+
+    def any(self, key: str) -> Any:
+        """Return the value of `key` whatever its type, or None."""
+        return self.table.any(key)
+
+    def fault(self, key: str, message: str) -> None:
+        """Note a fault at `key`."""
+        self.table.fault(key, message)
+
+    def finish(self) -> None:
+        """Note every key that nobody asked for as unknown."""
+        self.table.finish()
+
+    def section(self, key: str) -> Reader:
+        """Return an object below this one."""
+        return Reader(self.table.section(key))
+
+    def string(self, key: str) -> str:
+        """Return a string."""
+        return self.table.string(key, required=True) or ""
+
+    def name(self, key: str) -> str:
+        """Return a string that is not empty."""
+        text = self.string(key)
+        if self.has(key) and self.any(key) == "":
+            self.fault(key, "must not be empty")
+        return text
+
+    def boolean(self, key: str) -> bool:
+        """Return a boolean."""
+        if not self.has(key):
+            self.fault(key, "missing: a boolean is required")
+        return self.table.boolean(key) or False
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        """Return an integer within `low..high`."""
+        return self.table.integer(key, low, high, required=True) or 0
+
+    def word(self, key: str, words: Iterable[str]) -> str:
+        """Return one of `words`."""
+        return self.table.choice(key, words, required=True) or ""
+
+    def hex(self, key: str, size: int) -> bytes:
+        """Return `size` bytes of lower-case hexadecimal digits."""
+        text = self.name(key)
+        if not text:
+            return b""
+        if text != text.lower() or text.startswith("0x"):
+            self.fault(key, "must be lower-case hexadecimal digits")
+        return check_hex(self.table.document, self.table.at(key), text, size) or b""
+
+    def number(self, key: str, high: int) -> int:
+        """Return a number within `0..high` that is written as a hex string."""
+        text = self.name(key)
+        return (hex_number(self.table, key, text, high) or 0) if text else 0
+
+    def nullable(self, key: str, read: Callable[[str], T]) -> T | None:
+        """Return what `read` makes of `key`, None for a null; the key must be there."""
+        if self.has(key) and self.any(key) is None:
+            return None
+        return read(key)
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """Return a list of strings."""
+        value = self.any(key)
+        if not isinstance(value, list):
+            self.fault(key, "must be a list of strings")
+            return ()
+        document, path = self.table.document, self.table.at(key)
+        checked = [check_type(document, f"{path}[{index}]", entry, str) for index, entry in enumerate(value)]
+        return tuple(entry for entry in checked if entry is not None)
+
+    def words(self, key: str, known: Iterable[str]) -> tuple[str, ...]:
+        """Return a list of words, each of them known."""
+        document, path = self.table.document, self.table.at(key)
+        words = list(known)
+        found = [
+            check_word(document, f"{path}[{index}]", entry, words)
+            for index, entry in enumerate(self.strings(key))
+        ]
+        return tuple(entry for entry in found if entry is not None)
+
+
+def as_objects(table: Reader, key: str, *, required: bool = True, least: int = 0) -> list[Reader]:
+    """Return the objects of a list; `least` of them must be there."""
+    if not table.has(key) and not required:
+        return []
+    value = table.any(key)
+    if not isinstance(value, list) or len(value) < least:
+        table.fault(key, "must be a list of objects" if not least else "must be a list of one object or more")
+        return []
+    document = table.table.document
+    found = []
+    for index, entry in enumerate(value):
+        path = f"{table.table.at(key)}[{index}]"
+        if isinstance(entry, Mapping):
+            found.append(Reader(Table(document, entry, path)))
+        else:
+            document.fault(path, "must be an object")
+    return found
+
+
+def hex_number(table: Table, key: str, text: str, high: int) -> int | None:
+    """Return the number of a hex string such as `0x1f`, or None with a fault."""
+    digits = text[2:]
+    if (
+        text[:2] != "0x"
+        or not digits
+        or len(digits) > _MOST_DIGITS
+        or not set(digits) <= set("0123456789abcdef")
+    ):
+        table.fault(key, f"must be a hex string such as 0x30000, got {text[:40]!r}")
+        return None
+    return check_integer(table.document, table.at(key), int(digits, 16), 0, high)
