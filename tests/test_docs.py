@@ -7,12 +7,14 @@ import runpy
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from ruamel.yaml import YAML
 
+import sevbuild
 from sevbuild.cli import VERBS
 from sevbuild.documents.document import parse_toml
 from sevbuild.manifest.decode import decode_manifest
@@ -21,7 +23,12 @@ from tests.support.guests import guest_of
 from tests.support.real import tool
 from tests.support.shared import ROOT
 
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")])
+PAGES = sorted(
+    [
+        *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")),
+        *ROOT.glob("docs/*.md"),
+    ]
+)
 
 
 def test_generated_pages_are_current() -> None:
@@ -134,6 +141,22 @@ def test_the_readme_names_every_verb() -> None:
     readme = (ROOT / "README.md").read_text()
     for verb in VERBS:
         assert f"`sevbuild {verb}" in readme
+
+
+def test_the_makefile_has_what_the_pages_name() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in PAGES:
+        named = set(re.findall(r"(?:^|`)(?:\w+=\d )?make ([a-z][\w-]*)", path.read_text(), re.MULTILINE))
+        assert named <= targets, path.name
+
+
+def test_the_changelog_has_a_date_for_every_version() -> None:
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    released = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", heading) for heading in headings[1:]]
+    assert all(released)
+    assert released[0] is not None
+    assert released[0][1] == sevbuild.__version__ == version("sevbuild")
 
 
 def test_files_that_the_architecture_names_exist() -> None:

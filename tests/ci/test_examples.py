@@ -19,6 +19,7 @@ from tests.support.shared import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
 WORKFLOWS = sorted([*EXAMPLES.glob("github/*.yml"), *ROOT.glob(".github/workflows/*.yml")])
+FORMS = sorted(path for path in ROOT.glob(".github/ISSUE_TEMPLATE/*.yml") if path.name != "config.yml")
 SCRIPTS = [
     ROOT / ".ci" / "run",
     ROOT / ".ci" / "suite",
@@ -29,6 +30,8 @@ SCHEMAS = [
     ("vendor.github-actions", ROOT / "action.yml"),
     *(("vendor.github-workflows", path) for path in WORKFLOWS),
     ("vendor.gitlab-ci", EXAMPLES / "gitlab" / "gitlab-ci.yml"),
+    *(("vendor.github-issue-forms", path) for path in FORMS),
+    ("vendor.github-issue-config", ROOT / ".github" / "ISSUE_TEMPLATE" / "config.yml"),
 ]
 
 
@@ -51,6 +54,25 @@ def test_every_example_is_looked_at() -> None:
 def test_documents_have_the_shape_their_reader_wants(schema: str, path: Path) -> None:
     more = ("--data-transform", "gitlab-ci") if "gitlab" in schema else ()
     check(*tool("check-jsonschema"), "--builtin-schema", schema, *more, path)
+
+
+@pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
+def test_every_form_asks_for_the_plan(path: Path) -> None:
+    fields = {entry["id"]: entry for entry in load_yaml(path)["body"] if "id" in entry}
+    command = re.search("`(sevbuild plan [^`]*)`", fields["plan"]["attributes"]["description"])
+    assert command
+    assert command[1].endswith("--format json")
+
+
+def test_who_works_here_has_the_checks_of_the_makefile() -> None:
+    path = ROOT / ".pre-commit-config.yaml"
+    check(*tool("pre-commit"), "validate-config", path)
+    (repository,) = load_yaml(path)["repos"]
+    commands = {hook["id"]: hook["entry"] for hook in repository["hooks"]}
+    makefile = (ROOT / "Makefile").read_text().replace("$(BIN)", ".venv/bin")
+    for command in (".venv/bin/ruff check", ".venv/bin/ruff format", ".venv/bin/mypy", "tools/make_docs.py"):
+        assert command in makefile
+        assert any(command in entry for entry in commands.values())
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
