@@ -25,14 +25,11 @@ from sevbuild.fs import read_file, read_text
 from sevbuild.guest.guest import Guest, Measured
 from sevbuild.guest.inputs import FIRMWARE_LIMIT, HashedInput, read_hashed
 from sevbuild.guest.records import input_records, launched_as
-from sevbuild.image.ovmf import parse_firmware
-from sevbuild.launch.plan import LaunchPlan
-from sevbuild.launch.planner import Planner
+from sevbuild.guest.seed import firmware_seed
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.model import Manifest
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
-from sevbuild.measure.tree import LaunchTree
 from sevbuild.progress import Progress
 from sevbuild.reference.model import ReferenceValues
 
@@ -206,9 +203,7 @@ def _check_placed_firmware(folder: str, bundle: BundleDocument, hashed: Mapping[
             if entry.file not in hashed:
                 continue
             data = read_file(os.path.join(folder, entry.file), FIRMWARE_LIMIT)
-            update = Planner().firmware_update(parse_firmware(data))
-            plan = LaunchPlan("snp", 1 << 17, None, (update,), ())
-            seed = [digest for _, digest in LaunchTree().trace(plan)][-1]
+            seed = firmware_seed(data)
             if seed != entry.seed:
                 raise MismatchError(
                     f"{entry.file}: its seed is {seed.hex()}, {DOCUMENT} says {entry.seed.hex()}"
