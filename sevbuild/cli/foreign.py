@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from sevbuild.cli.options import given_mode
 from sevbuild.cli.report import print_data, print_digests, print_notices, print_text, shown_progress
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, ForeignMeasured, GivenKernel, given_kernel
@@ -134,7 +135,7 @@ def _launch(options: ForeignOptions) -> tuple[ForeignLaunch, GivenKernel | None]
     elif options.with_initrd is not None or options.with_cmdline is not None:
         raise SevbuildError("--with-initrd and --with-cmdline belong to a kernel", hint="--with-kernel FILE")
     hashes = None if kernel is None else kernel.hashes
-    mode, cpu = options.mode or "", options.cpu or ""
+    mode, cpu = given_mode(options.mode), options.cpu or ""
     return ForeignLaunch(options.loader, mode, options.vcpus, cpu, hashes), kernel
 
 

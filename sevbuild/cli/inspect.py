@@ -7,12 +7,13 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import FOREIGN_MAGIC, MODE, check_format
+from sevbuild.cli.options import FOREIGN_MAGIC, MODE, check_format, given_mode
 from sevbuild.cli.report import print_data, print_text, shown_progress
 from sevbuild.cli.tables import text_table, values_table
 from sevbuild.documents.json_text import json_text
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import file_starts_with
+from sevbuild.launch.mode import Mode
 from sevbuild.text import visible
 
 __all__ = ["register"]
@@ -42,7 +43,7 @@ def register(app: typer.Typer) -> None:
         A firmware is looked into, an IGVM file shown to every loader, an image taken apart. A folder means
         the bundle or the release that it is.
         """
-        description = _describe(file, mode or "")
+        description = _describe(file, given_mode(mode))
         if everything and (description["kind"], fmt) != ("vmsa", "table"):
             raise SevbuildError("--all is for the table of a VMSA: nothing else is left out")
         if check_format(fmt, ("table", "json")) == "json":
@@ -63,8 +64,8 @@ def register(app: typer.Typer) -> None:
             print_text(_firmware(description))
 
 
-def _describe(path: str, mode: str) -> dict[str, Any]:
-    if mode and not file_starts_with(path, FOREIGN_MAGIC):
+def _describe(path: str, mode: Mode | None) -> dict[str, Any]:
+    if mode is not None and not file_starts_with(path, FOREIGN_MAGIC):
         raise SevbuildError("--mode is for IGVM files")
     from sevbuild.bundle.published import bundle_at, is_document, read_values
 

@@ -9,12 +9,13 @@ import typer
 
 from sevbuild.cli.parser import COMMON
 from sevbuild.cli.report import print_message, shown_progress
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import file_starts_with, read_text
 
 if TYPE_CHECKING:
     from sevbuild.cli.foreign import ForeignOptions
     from sevbuild.guest.inputs import Network
+    from sevbuild.launch.mode import Mode
 
 __all__ = [
     "CPU",
@@ -44,6 +45,7 @@ __all__ = [
     "LockOptions",
     "check_format",
     "check_release",
+    "given_mode",
     "igvm_options",
     "network",
     "read_settings",
@@ -230,6 +232,16 @@ def igvm_options(
         if value:
             raise SevbuildError(message)
     return options
+
+
+def given_mode(text: str | None) -> Mode | None:
+    """Return what --mode says; raises SevbuildError for what is no mode."""
+    if text is None:
+        return None
+    from sevbuild.launch.mode import mode_named
+
+    with within(f"--mode {text}"):
+        return mode_named(text)
 
 
 class LockOptions(NamedTuple):

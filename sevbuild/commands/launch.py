@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
+from sevbuild.launch.mode import Mode
 from sevbuild.manifest.model import Cpu, Machine
 from sevbuild.manifest.targets import Target
 from sevbuild.vcpu.models import CPU_MODELS, cpu_signature, decode_signature
@@ -30,7 +31,7 @@ class Launch(NamedTuple):
     guest: str
     version: str
     label: str
-    mode: str
+    mode: Mode
     igvm: bool
     cpu: str
     vcpus: int

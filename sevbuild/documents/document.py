@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from sevbuild.errors import Fault, FaultsError, SevbuildError
 
 __all__ = ["Document", "Table", "parse_toml", "suggest"]
+
+T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
 _LARGEST_SHOWN = 256
 _NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
@@ -173,7 +176,7 @@ class Table:
         value = self._typed(key, int, required=required)
         return None if value is None else check_integer(self.document, self.at(key), value, low, high)
 
-    def choice(self, key: str, words: Iterable[str], *, required: bool = False) -> str | None:
+    def choice(self, key: str, words: Iterable[Word], *, required: bool = False) -> Word | None:
         """Return one of `words`, or None with a fault."""
         value = self.string(key, required=required)
         return None if value is None else check_word(self.document, self.at(key), value, words)
@@ -189,7 +192,7 @@ class Table:
         absent = not isinstance(value, dict)
         return Table(self.document, {} if absent else value, self.at(key), absent=absent)
 
-    def items(self, key: str, decode: Callable[[str, Any], Any]) -> list[Any] | None:
+    def items(self, key: str, decode: Callable[[str, Any], T | None]) -> list[T] | None:
         """Return the decoded entries of a list, or of a single value as a list of one.
 
         `decode(path, value)` returns None for what it found at fault; such entries are dropped.
@@ -249,14 +252,16 @@ def check_integer(document: Document, path: str, value: Any, low: int, high: int
     return None
 
 
-def check_word(document: Document, path: str, value: Any, words: Iterable[str]) -> str | None:
+def check_word(document: Document, path: str, value: Any, words: Iterable[Word]) -> Word | None:
     """Return `value` if it is one of `words`, else None with a fault that names the nearest."""
-    word = check_type(document, path, value, str)
+    if check_type(document, path, value, str) is None:
+        return None
     words = list(words)
-    if word is None or word in words:
-        return None if word is None else str(word)
-    hint = suggest(word, words) or f"known: {', '.join(words)}"
-    document.fault(path, f"{word!r} is not known here", hint)
+    for word in words:
+        if word == value:
+            return word
+    hint = suggest(value, words) or f"known: {', '.join(words)}"
+    document.fault(path, f"{value!r} is not known here", hint)
     return None
 
 

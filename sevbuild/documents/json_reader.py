@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sevbuild.documents.document import Table, check_hex, check_integer, check_type, check_word
 
 __all__ = ["Reader", "as_objects", "hex_number"]
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 _MOST_DIGITS = 16
 
 
@@ -64,9 +65,10 @@ class Reader:
         """Return an integer within `low..high`."""
         return self.table.integer(key, low, high, required=True) or 0
 
-    def word(self, key: str, words: Iterable[str]) -> str:
+    def word(self, key: str, words: Iterable[Word]) -> Word:
         """Return one of `words`."""
-        return self.table.choice(key, words, required=True) or ""
+        # The empty word stands for one at fault: it goes no further than the document's own faults.
+        return self.table.choice(key, words, required=True) or cast("Word", "")
 
     def hex(self, key: str, size: int) -> bytes:
         """Return `size` bytes of lower-case hexadecimal digits."""
@@ -98,7 +100,7 @@ class Reader:
         checked = [check_type(document, f"{path}[{index}]", entry, str) for index, entry in enumerate(value)]
         return tuple(entry for entry in checked if entry is not None)
 
-    def words(self, key: str, known: Iterable[str]) -> tuple[str, ...]:
+    def words(self, key: str, known: Iterable[Word]) -> tuple[Word, ...]:
         """Return a list of words, each of them known."""
         document, path = self.table.document, self.table.at(key)
         words = list(known)

@@ -17,9 +17,10 @@ from sevbuild.igvm.load import load
 from sevbuild.igvm.loaded import Loaded, LoadRequest
 from sevbuild.igvm.loaders import LOADERS, loader_named
 from sevbuild.igvm.pages import UpdateMaker
-from sevbuild.igvm.platforms import PLATFORM_MODES, file_modes
+from sevbuild.igvm.platforms import file_modes
 from sevbuild.igvm.reader import read_igvm
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
+from sevbuild.launch.mode import Mode
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.update import LaunchUpdate
 from sevbuild.measure.tree import LaunchTree
@@ -43,13 +44,13 @@ MAX_VCPUS = 4096
 class ForeignLaunch(NamedTuple):
     """Hold what a launch adds to a file, as the command line says it.
 
-    `loaders` are names, none for all. `mode` picks a platform of the file, empty for the strongest that each
+    `loaders` are names, none for all. `mode` picks a platform of the file, None for the strongest that each
     loader takes. `model` is a CPU model or a signature as a number; empty for none. `kernel_hashes` are those
     of the kernel that the loader itself is given.
     """
 
     loaders: Sequence[str] = ()
-    mode: str = ""
+    mode: Mode | None = None
     vcpus: int | None = None
     model: str = ""
     kernel_hashes: KernelHashes | None = None
@@ -133,14 +134,15 @@ class ForeignFile:
             names = list(LOADERS)
         if launch.vcpus is not None and not 1 <= launch.vcpus <= MAX_VCPUS:
             raise SevbuildError(f"--vcpus {launch.vcpus}: a guest has 1 to {MAX_VCPUS}")
-        mode, signature = self._mode(launch.mode), launch.signature
+        self._check_mode(launch.mode)
+        signature = launch.signature
         loaded, refused = [], []
         for loader in [loader_named(name) for name in names]:
             hashes = launch.kernel_hashes
             if loader.hash_page is None and len(names) > 1:
                 # Where all are asked, those that write no hashes launch the file as it is.
                 hashes = None
-            request = LoadRequest(mode, launch.vcpus, None, hashes)
+            request = LoadRequest(launch.mode, launch.vcpus, None, hashes)
             if signature is not None:
                 request = request._replace(reset_state=_ResetState(signature))
             try:
@@ -151,19 +153,15 @@ class ForeignFile:
                 refused.append(Refused(loader.name, error.message.removeprefix(f"{loader.name}: ")))
         return loaded, refused
 
-    def _mode(self, wanted: str) -> str | None:
-        """Return the mode that was asked for, None for none; raises SevbuildError where the file has it not."""
+    def _check_mode(self, wanted: Mode | None) -> None:
+        """Raise SevbuildError where the file has not the mode that was asked for; note a choice left open."""
         has = file_modes(self.file)
-        known = list(PLATFORM_MODES.values())
-        if wanted and wanted not in known:
-            raise SevbuildError(f"--mode {wanted}: no mode of this name", hint=f"one of {', '.join(known)}")
-        if wanted and wanted not in has:
+        if wanted is not None and wanted not in has:
             hint = f"it has {', '.join(has)}" if has else "it has none that is measured here"
             raise SevbuildError(f"--mode {wanted}: {self.path} has no such platform", hint=hint)
-        if not wanted and len(has) > 1:
+        if wanted is None and len(has) > 1:
             message = f"the file has platforms for {', '.join(has)}: each loader takes the strongest it knows"
             self.notices.append(Notice("note", self.path, message, f"--mode {'|'.join(has)} picks one"))
-        return wanted or None
 
     def measure(self, loaded: Sequence[Loaded]) -> tuple[list[ForeignMeasured], list[Refused]]:
         """Return the launch digests, and whose plan the secure processor refuses."""

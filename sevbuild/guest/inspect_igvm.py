@@ -8,15 +8,16 @@ from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
 from sevbuild.igvm.describe import describe_igvm
 from sevbuild.igvm.loaders import LOADERS
 from sevbuild.igvm.platforms import file_modes
+from sevbuild.launch.mode import Mode
 from sevbuild.progress import Progress
 
 __all__ = ["inspect_igvm"]
 
 
-def inspect_igvm(path: str, mode: str = "", progress: Progress | None = None) -> dict[str, Any]:
+def inspect_igvm(path: str, mode: Mode | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Return a JSON-able description of an IGVM file; raises SevbuildError where it is not valid.
 
-    `modes` are those that the file has platforms for, strongest first; `mode` picks one, empty for the
+    `modes` are those that the file has platforms for, strongest first; `mode` picks one, None for the
     strongest that each loader takes. `loaders` has an entry a loader: `digest` is None where it refuses the
     file, with `refused` saying why; `launches` tells a hypervisor from a tool that only measures. `doubts`
     say why a guest with that digest may not boot. That is another question than whether `same_digest`,

@@ -12,6 +12,7 @@ from sevbuild.image.lint import describe_firmware, lint_firmware
 from sevbuild.image.ovmf import parse_firmware
 from sevbuild.image.verifier import kernel_hash_verifier
 from sevbuild.kind import HEAD_SIZE, KINDS, FileKind, kind_of
+from sevbuild.launch.mode import Mode
 from sevbuild.progress import Progress
 from sevbuild.text import decode_text
 from sevbuild.vcpu.describe import describe_vmsa, looks_like_vmsa
@@ -20,10 +21,10 @@ from sevbuild.vcpu.save_area import VMSA_SIZE
 __all__ = ["inspect_file"]
 
 
-def inspect_file(path: str, mode: str = "", progress: Progress | None = None) -> dict[str, Any]:
+def inspect_file(path: str, mode: Mode | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Return a JSON-able description of what a guest is made of, or its VMSA; `kind` tells which.
 
-    `mode` picks a platform of an IGVM file, empty for the strongest, and is for no other. A firmware has its
+    `mode` picks a platform of an IGVM file, None for the strongest, and is for no other. A firmware has its
     lint under `findings`; a kernel, an image and an initrd are told by their first bytes and hashed. Raises
     SevbuildError for a file that is none of these.
     """

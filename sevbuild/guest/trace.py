@@ -7,6 +7,7 @@ from hashlib import sha256, sha384
 from typing import TYPE_CHECKING, Any
 
 from sevbuild.guest.guest import Guest
+from sevbuild.launch.mode import Mode
 from sevbuild.launch.page_type import MEASURED_CONTENTS
 from sevbuild.launch.region_data import Contents, chunks
 from sevbuild.launch.update import LaunchUpdate
@@ -40,7 +41,7 @@ def plan_document(guest: Guest, target: Target, known: dict[int, str] | None = N
 
 
 def update_entries(
-    mode: str, steps: Iterable[tuple[LaunchUpdate, bytes]], known: dict[int, str] | None = None
+    mode: Mode, steps: Iterable[tuple[LaunchUpdate, bytes]], known: dict[int, str] | None = None
 ) -> list[dict[str, Any]]:
     """Return an entry for each launch update with the launch digest after it; `known` as above."""
     hasher = sha384 if mode == "snp" else sha256

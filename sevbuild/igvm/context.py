@@ -6,6 +6,7 @@ from sevbuild.errors import SevbuildError
 from sevbuild.igvm.headers import VpContext
 from sevbuild.igvm.loaders import Loader
 from sevbuild.igvm.source import data_bytes
+from sevbuild.launch.mode import Mode
 from sevbuild.vcpu.save_area import build_vmsa, parse_vmsa, reserved_bytes_set
 
 __all__ = ["measured_context"]
@@ -14,7 +15,7 @@ _SNP_ACTIVE = 1
 _CR0_ET = 0x10
 
 
-def measured_context(context: VpContext, loader: Loader, mode: str, features: int) -> tuple[bytes, int]:
+def measured_context(context: VpContext, loader: Loader, mode: Mode, features: int) -> tuple[bytes, int]:
     """Return the VMSA page of a context and its SEV_FEATURES; raises SevbuildError where it is refused.
 
     `features` are those of the first vCPU, which KVM gives to all.

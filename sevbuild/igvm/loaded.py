@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.igvm.loaders import Loader
 from sevbuild.image.kernel_hashes import KernelHashes
+from sevbuild.launch.mode import Mode
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.region_data import chunks
 from sevbuild.launch.update import LaunchUpdate
@@ -25,7 +26,7 @@ class LoadRequest(NamedTuple):
     loader itself is given.
     """
 
-    mode: str | None = None
+    mode: Mode | None = None
     vcpus: int | None = None
     reset_state: Callable[[int], bytes] | None = None
     kernel_hashes: KernelHashes | None = None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
 from sevbuild.igvm.headers import HeaderType
+from sevbuild.launch.mode import Mode
 from sevbuild.launch.page_type import PageType
 
 __all__ = ["LOADERS", "ORDERS", "Loader", "loader_named"]
@@ -56,7 +57,7 @@ class Loader(NamedTuple):
     name: str
     summary: str
     source: str
-    modes: tuple[str, ...] = ("snp",)
+    modes: tuple[Mode, ...] = ("snp",)
     launches: bool = True
     filtered: bool = False
     first_platform: bool = False

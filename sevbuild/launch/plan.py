@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sevbuild.launch.mode import Mode
 from sevbuild.launch.update import LaunchUpdate
 
 __all__ = ["LaunchPlan"]
@@ -16,7 +17,7 @@ class LaunchPlan(NamedTuple):
     by their digest alone.
     """
 
-    mode: str
+    mode: Mode
     policy: int
     seed: bytes | None
     regions: tuple[LaunchUpdate, ...]

@@ -10,6 +10,7 @@ from sevbuild.image.kernel_hashes import TABLE_SIZE, KernelHashes, hash_page, ha
 from sevbuild.image.ovmf import Firmware, Section, check_sections, section_kind_name
 from sevbuild.image.svsm import Svsm
 from sevbuild.launch.batch import LaunchBatch
+from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.profile import LaunchProfile
@@ -33,9 +34,9 @@ class GuestInputs(NamedTuple):
 class LaunchShape(NamedTuple):
     """Hold what else a launch depends on; `guest_features` counts for modes with a VMSA."""
 
-    mode: str
+    mode: Mode
     profile: LaunchProfile
-    order: str
+    order: Order
     policy: int
     vcpus: int
     signature: int
@@ -87,7 +88,7 @@ class Planner:
             regions = batch.finish()[: len(regions)]
         return LaunchPlan(mode, shape.policy, seed, regions, vmsas)
 
-    def _lay_out(self, inputs: GuestInputs, profile: LaunchProfile, mode: str) -> list[LaunchUpdate]:
+    def _lay_out(self, inputs: GuestInputs, profile: LaunchProfile, mode: Mode) -> list[LaunchUpdate]:
         regions = profile.regions[mode]
         if isinstance(inputs.firmware, FirmwareSeed) and mode != "snp":
             raise SevbuildError(f"a seed is an SNP digest; mode {mode} needs the firmware file")

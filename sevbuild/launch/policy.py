@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from sevbuild.launch.mode import Mode
+
 __all__ = [
     "DEFAULT_POLICIES",
     "SEV_POLICY_BITS",
@@ -30,7 +34,7 @@ SNP_POLICY_BITS = {
 SNP_MUST_BE_ONE = 1 << 17
 SNP_HIGHEST_BIT = 25
 
-DEFAULT_POLICIES = {"sev": 0x1, "sev-es": 0x5, "snp": 0x30000}
+DEFAULT_POLICIES: Mapping[Mode, int] = {"sev": 0x1, "sev-es": 0x5, "snp": 0x30000}
 """What QEMU launches with when nothing is said (QEMU 10.2 qapi/qom.json); SEV-ES adds the ES bit."""
 
 
@@ -56,7 +60,7 @@ class SevPolicy(int):
             return "bits 15:6 must be zero"
         return None
 
-    def fault(self, mode: str) -> tuple[str, str] | None:
+    def fault(self, mode: Mode) -> tuple[str, str] | None:
         """Return why no `mode` guest can be launched with this policy, and a hint; else None."""
         if self < 0 or self >> 32:
             return (
@@ -107,7 +111,7 @@ class SnpPolicy(int):
             return f"bits above {highest_bit} are reserved"
         return None
 
-    def fault(self, mode: str) -> tuple[str, str] | None:
+    def fault(self, mode: Mode) -> tuple[str, str] | None:
         """Return why no `mode` guest can be launched with this policy, and a hint; else None."""
         if self < 0 or self >> 64:
             return f"{int(self):#x} is no 64-bit {mode} policy", "the default is 0x30000"

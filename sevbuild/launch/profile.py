@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sevbuild.image.ovmf import SECTION_KINDS
+from sevbuild.launch.mode import MODES, Mode
 from sevbuild.launch.page_type import PageType
 from sevbuild.vcpu.reset import InitialState
 
@@ -15,8 +16,6 @@ __all__ = [
     "LAUNCHERS",
     "LAYERS",
     "MEASURED_VCPUS",
-    "MODES",
-    "ORDERS",
     "REGIONS",
     "Advice",
     "Features",
@@ -24,12 +23,7 @@ __all__ = [
     "LaunchProfile",
 ]
 
-MODES = ("sev", "sev-es", "snp")
-
-ORDERS = ("profile", "canonical")
-"""How the data of a launch are ordered: as its profile lists them, or by GPA."""
-
-REGIONS = {
+REGIONS: Mapping[Mode, tuple[str, ...]] = {
     "sev": ("firmware", "hash-table", "hash-page"),
     "sev-es": ("firmware", "hash-table", "hash-page"),
     "snp": ("firmware", "svsm", "sections"),
@@ -99,8 +93,8 @@ class LaunchProfile(NamedTuple):
     name: str
     summary: str
     as_of: str
-    modes: tuple[str, ...]
-    regions: Mapping[str, tuple[str, ...]]
+    modes: tuple[Mode, ...]
+    regions: Mapping[Mode, tuple[str, ...]]
     order: str
     loader: str | None
     list_loader: str | None
@@ -109,7 +103,7 @@ class LaunchProfile(NamedTuple):
     vmsa_gpa: int
     measured_vcpus: str
     direct_boot: bool
-    features: Mapping[str, Features]
+    features: Mapping[Mode, Features]
     entry: Mapping[str, int | str]
     initial_state: Mapping[str, Any]
     advice: tuple[Advice, ...]
@@ -119,7 +113,7 @@ class LaunchProfile(NamedTuple):
     lineage: tuple[str, ...]
     extends: str | None
 
-    def vcpu_state(self, mode: str, role: str) -> InitialState:
+    def vcpu_state(self, mode: Mode, role: str) -> InitialState:
         """Return the register values of a `bsp` or `ap` in `mode`: common, then mode, then role."""
         layers = (self.initial_state, self.initial_state.get(mode, {}), self.initial_state.get(role, {}))
         state: dict[str, Any] = {}
@@ -143,7 +137,7 @@ class LaunchProfile(NamedTuple):
         """Tell whether something launches guests in that order; a host that lays them out has its own."""
         return self.order == "canonical" or self.loader is not None or self.list_loader is not None
 
-    def depends_on_cpu(self, mode: str) -> bool:
+    def depends_on_cpu(self, mode: Mode) -> bool:
         """Tell whether the CPU model enters the launch digest, or is only a label."""
         return mode != "sev" and any(
             "vcpu-signature" in self.vcpu_state(mode, role).values() for role in ("bsp", "ap")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 from sevbuild.documents.document import (
@@ -17,7 +18,7 @@ from sevbuild.documents.document import (
 )
 from sevbuild.errors import Fault, FaultsError
 from sevbuild.image.ovmf import SECTION_KINDS, Area, Metadata, Section
-from sevbuild.launch.profile import MODES, ORDERS
+from sevbuild.launch.mode import MODES, ORDERS, Mode
 from sevbuild.manifest.launch_keys import check_mode, decode_features, decode_policies
 from sevbuild.manifest.machine_keys import decode_machine
 from sevbuild.manifest.model import (
@@ -108,20 +109,20 @@ def decode_manifest(
 def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
     document = top.document
     launch = top.section("launch")
-    modes = launch.items("mode", lambda path, value: check_mode(document, path, value))
-    if modes is None:
+    modes: tuple[Mode, ...] = tuple(launch.items("mode", partial(check_mode, document)) or ())
+    if not launch.has("mode"):
         launch.fault("mode", f"missing: one of {', '.join(MODES)}, or a list of them")
-    profiles = launch.items("profile", lambda path, value: _profile(document, path, value))
-    if profiles is None:
+    profiles = tuple(launch.items("profile", partial(_profile, document)) or ())
+    if not launch.has("profile"):
         launch.fault(
             "profile", "missing: a profile's name or a path to one", "`sevbuild profiles` lists them"
         )
-    for key, values in (("mode", modes or []), ("profile", profiles or [])):
+    for key, values in (("mode", modes), ("profile", profiles)):
         if len(set(values)) != len(values):
             launch.fault(key, "names the same one twice")
     order = launch.choice("order", ORDERS) or "profile"
-    policies = decode_policies(launch, tuple(modes or ()))
-    features = decode_features(launch, tuple(modes or ()))
+    policies = decode_policies(launch, modes)
+    features = decode_features(launch, modes)
     host_data = None
     if launch.has("host-data"):
         host_data = check_hex(document, launch.at("host-data"), launch.any("host-data"), 32)
@@ -135,8 +136,8 @@ def _variant(top: Table, raw: Mapping[str, Any]) -> Variant:
         launch.fault("order", "goes not with igvm.path: a loader follows the order of the ready file")
     return Variant(
         document=document,
-        modes=tuple(modes or ()),
-        profiles=tuple(profiles or ()),
+        modes=modes,
+        profiles=profiles,
         order=order,
         policies=policies,
         guest_features=features,

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection
 
 from sevbuild.documents.document import suggest
+from sevbuild.launch.mode import MODES, Mode
 from sevbuild.launch.policy import SevPolicy, SnpPolicy
-from sevbuild.launch.profile import MODES
 
 __all__ = [
     "key_hint",
@@ -92,7 +92,7 @@ def mode_hint(word: str) -> str | None:
     return suggest(word, MODES) or f"known: {', '.join(MODES)}"
 
 
-def policy_hint(value: int, mode: str) -> str | None:
+def policy_hint(value: int, mode: Mode) -> str | None:
     """Return the policy that the decimal digits of a faulty one are in hexadecimal, if that is one."""
     meant = int(str(value), 16) if 0 <= value < 1 << 64 else 0
     policy = SnpPolicy(meant) if mode == "snp" else SevPolicy(meant)

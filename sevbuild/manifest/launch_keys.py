@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sevbuild.documents.document import Document, Table, check_integer, check_word
+from sevbuild.launch.mode import MODES, Mode
 from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_MUST_BE_ONE, SNP_POLICY_BITS, SevPolicy, SnpPolicy
-from sevbuild.launch.profile import MODES
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
 __all__ = ["check_mode", "decode_features", "decode_policies"]
@@ -15,7 +15,7 @@ __all__ = ["check_mode", "decode_features", "decode_policies"]
 _U64 = (1 << 64) - 1
 
 
-def decode_policies(launch: Table, modes: tuple[str, ...]) -> dict[str, int]:
+def decode_policies(launch: Table, modes: tuple[Mode, ...]) -> dict[Mode, int]:
     """Return the policies the manifest gives, by mode."""
     value = launch.any("policy")
     if value is None:
@@ -36,12 +36,12 @@ def decode_policies(launch: Table, modes: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
-def decode_features(launch: Table, modes: tuple[str, ...]) -> dict[str, int]:
+def decode_features(launch: Table, modes: tuple[Mode, ...]) -> dict[Mode, int]:
     """Return the SEV_FEATURES the manifest gives, by mode."""
     value = launch.any("guest-features")
     if value is None:
         return {}
-    found = {}
+    found: dict[Mode, int] = {}
     for mode, path, entry in _by_mode(launch, "guest-features", value, modes):
         features = _features(launch.document, path, entry)
         if mode == "sev":
@@ -53,7 +53,7 @@ def decode_features(launch: Table, modes: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
-def _by_mode(launch: Table, key: str, value: Any, modes: tuple[str, ...]) -> list[tuple[str, str, Any]]:
+def _by_mode(launch: Table, key: str, value: Any, modes: tuple[Mode, ...]) -> list[tuple[Mode, str, Any]]:
     path, document = launch.at(key), launch.document
     if value == {}:
         document.fault(path, "must not be empty")
@@ -75,7 +75,7 @@ def _by_mode(launch: Table, key: str, value: Any, modes: tuple[str, ...]) -> lis
     return [(mode, path, value) for mode in modes]
 
 
-def check_mode(document: Document, path: str, value: Any) -> str | None:
+def check_mode(document: Document, path: str, value: Any) -> Mode | None:
     """Return `value` if it is a mode, else None with a fault that names the one it may be meant for."""
     if isinstance(value, str) and value not in MODES:
         from sevbuild.manifest.hints import mode_hint
@@ -85,7 +85,7 @@ def check_mode(document: Document, path: str, value: Any) -> str | None:
     return check_word(document, path, value, MODES)
 
 
-def _policy(document: Document, path: str, value: Any, mode: str) -> int | None:
+def _policy(document: Document, path: str, value: Any, mode: Mode) -> int | None:
     if not isinstance(value, Mapping):
         return check_integer(document, path, value, 0, _U64)
     if not value:

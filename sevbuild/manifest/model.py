@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sevbuild.documents.document import Document
 from sevbuild.image.ovmf import Metadata
+from sevbuild.launch.mode import Mode, Order
 
 __all__ = [
     "Cmdline",
@@ -110,11 +111,11 @@ class Variant(NamedTuple):
     """
 
     document: Document
-    modes: tuple[str, ...]
+    modes: tuple[Mode, ...]
     profiles: tuple[str, ...]
-    order: str
-    policies: Mapping[str, int]
-    guest_features: Mapping[str, int]
+    order: Order
+    policies: Mapping[Mode, int]
+    guest_features: Mapping[Mode, int]
     host_data: bytes | None
     firmware: FirmwareInput
     igvm: IgvmInput | None

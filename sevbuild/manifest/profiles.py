@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sevbuild.documents.document import (
     Document,
@@ -19,6 +19,7 @@ from sevbuild.documents.document import (
 from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.fs import path_from, read_text
 from sevbuild.image.ovmf import SECTION_KINDS
+from sevbuild.launch.mode import MODES, Mode
 from sevbuild.launch.page_type import PAGE_SIZE, SECTION_PAGE_TYPES, page_type_named
 from sevbuild.launch.profile import (
     ENTRY_WORDS,
@@ -26,7 +27,6 @@ from sevbuild.launch.profile import (
     LAUNCHERS,
     LAYERS,
     MEASURED_VCPUS,
-    MODES,
     REGIONS,
     Advice,
     Features,
@@ -44,6 +44,8 @@ PROFILE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "pr
 _REGISTERS = {field.name.replace("_", "-"): field for field in FIELDS}
 _U64 = (1 << 64) - 1
 _MAX_ANCESTORS = 8
+Word = TypeVar("Word", bound=str)
+
 _HEADINGS = ("name", "summary", "as-of")
 
 
@@ -160,7 +162,7 @@ def _profile(
 ) -> LaunchProfile:
     name, summary, as_of = (str(table.any(key) or "?") for key in _HEADINGS)
     launch = table.section("launch")
-    modes = launch.items("modes", lambda path, value: check_word(table.document, path, value, MODES)) or []
+    modes: tuple[Mode, ...] = tuple(launch.items("modes", partial(_word, table.document, MODES)) or ())
     if not launch.has("modes"):
         launch.fault("modes", "missing: a list of modes is required")
     regions_table = launch.section("regions")
@@ -176,11 +178,7 @@ def _profile(
     sections_last = tuple(
         ()
         if launch.any("sections-last") == []
-        else launch.items(
-            "sections-last",
-            lambda path, value: check_word(table.document, path, value, SECTION_KINDS.values()),
-        )
-        or ()
+        else launch.items("sections-last", partial(_word, table.document, SECTION_KINDS.values())) or ()
     )
     vmsa_gpa = launch.integer("vmsa-gpa", 0, (1 << 52) - PAGE_SIZE, required=True) or 0
     if vmsa_gpa % PAGE_SIZE:
@@ -195,7 +193,7 @@ def _profile(
         name=name,
         summary=summary,
         as_of=as_of,
-        modes=tuple(modes),
+        modes=modes,
         regions=regions,
         order=order,
         loader=loader,
@@ -229,7 +227,7 @@ def _loader(launch: Table) -> str | None:
     return check_word(launch.document, launch.at("loader"), name, LOADERS)
 
 
-def _word(document: Document, words: tuple[str, ...], path: str, value: Any) -> str | None:
+def _word(document: Document, words: Iterable[Word], path: str, value: Any) -> Word | None:
     return check_word(document, path, value, words)
 
 
@@ -242,9 +240,9 @@ def _page_types(table: Table) -> dict[str, Any]:
     return found
 
 
-def _features(table: Table, modes: list[str]) -> dict[str, Features]:
+def _features(table: Table, modes: Sequence[Mode]) -> dict[Mode, Features]:
     features = table.section("guest-features")
-    found = {}
+    found: dict[Mode, Features] = {}
     for mode in MODES[1:]:
         if mode in modes and not features.has(mode):
             features.fault(mode, "missing: what hosts set in this mode")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sevbuild.image.ovmf import SECTION_KINDS
+from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_POLICY_BITS
-from sevbuild.launch.profile import MODES, ORDERS
 from sevbuild.manifest.schema_output import machine_schema, publish_schema
 from sevbuild.manifest.schema_shapes import one_or_list, table
 from sevbuild.manifest.url_keys import URL_PATTERN

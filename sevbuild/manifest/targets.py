@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sevbuild.documents.document import Document
 from sevbuild.errors import SevbuildError
+from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.model import Cmdline, Cpu, Manifest, Variant
@@ -27,7 +28,7 @@ class Target(NamedTuple):
 
     label: str
     variant: Variant
-    mode: str
+    mode: Mode
     profile: LaunchProfile
     cpu: Cpu
     vcpus: int
@@ -38,7 +39,7 @@ class Target(NamedTuple):
     features_origin: str
 
     @property
-    def order(self) -> str:
+    def order(self) -> Order:
         """Return `canonical` where the manifest or the profile sorts the launch, else `profile`."""
         if self.variant.ready_igvm is not None:
             # A ready file has an order of its own, which its loader follows.
@@ -111,14 +112,14 @@ def _doubled(first: Target, target: Target) -> None:
         document.fault("launch.profile", message, f"{hint}: give one of them another name")
 
 
-def _cannot(document: Document, mode: str, profile: LaunchProfile) -> None:
+def _cannot(document: Document, mode: Mode, profile: LaunchProfile) -> None:
     hint = f"it launches {', '.join(profile.modes)}; unequal combinations go into [[matrix]] tables"
     if mode == "sev-es" and profile.lineage[0] == "qemu" and len(profile.lineage) > 1:
         hint += '; for SEV-ES under QEMU there are "qemu" and "qemu-es-init2"'
     document.fault("launch.profile", f"profile {profile.name} cannot launch {mode}", hint)
 
 
-def _targets(variant: Variant, mode: str, profile: LaunchProfile) -> list[Target]:
+def _targets(variant: Variant, mode: Mode, profile: LaunchProfile) -> list[Target]:
     policy = variant.policies.get(mode)
     policy_origin = "manifest"
     if policy is None:

@@ -8,8 +8,8 @@ from sevbuild.documents.document import NAME_REST
 from sevbuild.errors import MismatchError, Notice, SevbuildError
 from sevbuild.igvm.loaders import LOADERS
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, cmdline_digest
+from sevbuild.launch.mode import MODES
 from sevbuild.launch.policy import DEFAULT_POLICIES
-from sevbuild.launch.profile import MODES
 from sevbuild.manifest.profiles import load_profile, profile_names
 from sevbuild.manifest.template import Template, parse_template, target_values
 from sevbuild.reference.changes import Change, Comparison, TargetChange, said

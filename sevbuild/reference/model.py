@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.image.ovmf import Metadata
 from sevbuild.image.svsm import Svsm
+from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.page_type import page_type_named, page_type_word
 from sevbuild.launch.profile import LaunchCommand, LaunchProfile
 
@@ -65,7 +66,7 @@ class LaunchValues(NamedTuple):
 
     name: str
     as_of: str
-    regions: Mapping[str, tuple[str, ...]]
+    regions: Mapping[Mode, tuple[str, ...]]
     sections_last: tuple[str, ...]
     page_types: Mapping[str, str]
     vmsa_gpa: int
@@ -139,9 +140,9 @@ class Ingredients(NamedTuple):
     """
 
     name: str
-    mode: str
+    mode: Mode
     profile: str
-    order: str
+    order: Order
     seed: bytes | None
     metadata: Metadata
     svsm: Svsm | None
@@ -173,7 +174,7 @@ class Value(NamedTuple):
     """
 
     label: str
-    mode: str
+    mode: Mode
     profile: str
     cpu: str
     signature: int | None

@@ -13,7 +13,7 @@ from sevbuild.errors import SevbuildError
 from sevbuild.guest.records import INPUT_ROLES, launched_as
 from sevbuild.igvm.doubt import KINDS, Doubt
 from sevbuild.igvm.loaders import ORDERS as LOADER_ORDERS
-from sevbuild.launch.profile import MODES, ORDERS
+from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.reference.model import (
     DOCUMENT_SCHEMA,
@@ -178,7 +178,7 @@ def _value(table: Reader, origins: Reader) -> Value:
         policy_origin=origins.string("policy"),
     )
     algorithm = table.word("algorithm", ("sha256", "sha384"))
-    if algorithm and mode and algorithm != value.algorithm:
+    if "" not in (algorithm, mode) and algorithm != value.algorithm:
         table.fault("algorithm", f"must be {value.algorithm} in mode {mode}")
     return value
 

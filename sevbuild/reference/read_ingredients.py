@@ -10,8 +10,9 @@ from sevbuild.errors import SevbuildError
 from sevbuild.guest.records import INPUT_ROLES
 from sevbuild.image.ovmf import FOUR_GIB, SECTION_KINDS, Area, Metadata, Section, section_kind_name
 from sevbuild.image.svsm import Svsm
+from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.launch.page_type import PAGE_SIZE, SECTION_PAGE_TYPES
-from sevbuild.launch.profile import ENTRY_WORDS, KINDS, LAYERS, MEASURED_VCPUS, MODES, ORDERS, REGIONS
+from sevbuild.launch.profile import ENTRY_WORDS, KINDS, LAYERS, MEASURED_VCPUS, REGIONS
 from sevbuild.manifest.template import BUILT_IN, parse_template
 from sevbuild.reference.model import Ingredients, KernelIngredients, LaunchValues
 from sevbuild.vcpu.reset import SYMBOLS

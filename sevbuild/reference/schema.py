@@ -7,8 +7,9 @@ from typing import Any
 from sevbuild.guest.records import INPUT_ROLES
 from sevbuild.igvm import doubt, loaders
 from sevbuild.image.ovmf import SECTION_KINDS
+from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.launch.page_type import SECTION_PAGE_TYPES
-from sevbuild.launch.profile import ENTRY_WORDS, KINDS, MEASURED_VCPUS, MODES, ORDERS, REGIONS
+from sevbuild.launch.profile import ENTRY_WORDS, KINDS, MEASURED_VCPUS, REGIONS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.reference.model import DOCUMENT_SCHEMA, MOST_DESCRIBED, NO_CPU
 from sevbuild.reference.read_ingredients import STATE_LAYERS
@@ -166,7 +167,7 @@ def _profile() -> dict[str, Any]:
         role: {"anyOf": [_HEX_NUMBER, {"type": "string", "enum": list(words)}]}
         for role, words in ENTRY_WORDS.items()
     }
-    regions = {
+    regions: dict[str, Any] = {
         mode: {"type": "array", "items": {"type": "string", "enum": list(words)}, "minItems": 1}
         for mode, words in REGIONS.items()
     }

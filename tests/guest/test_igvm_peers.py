@@ -23,6 +23,7 @@ from sevbuild.igvm.platforms import file_modes
 from sevbuild.igvm.reader import read_igvm
 from sevbuild.igvm.source import MemorySource
 from sevbuild.igvm.writer import write_igvm
+from sevbuild.launch.mode import Mode
 from sevbuild.launch.status import LaunchError
 from sevbuild.measure.tree import LaunchTree
 from tests.support.firmware import make_firmware
@@ -135,7 +136,7 @@ def test_drawn_files_of_several_platforms_against_igvmmeasure(tmp_path: Path) ->
 
 
 def _ours(
-    file: IgvmFile, loader: str, maker: UpdateMaker, mode: str
+    file: IgvmFile, loader: str, maker: UpdateMaker, mode: Mode
 ) -> tuple[str | None, SevbuildError | None]:
     try:
         plan = load(file, LOADERS[loader], maker, LoadRequest(mode)).plan

@@ -33,6 +33,7 @@ from sevbuild.igvm.reader import read_igvm
 from sevbuild.igvm.scan import IgvmError
 from sevbuild.igvm.source import MemorySource
 from sevbuild.igvm.writer import write_igvm
+from sevbuild.launch.mode import Mode
 from sevbuild.launch.page_type import PageType
 from sevbuild.measure.tree import LaunchTree
 from sevbuild.vcpu.save_area import build_vmsa
@@ -64,12 +65,12 @@ def _file(*headers: Header) -> IgvmFile:
     return read_igvm(MemorySource(write_igvm(IgvmFile(1, headers))))
 
 
-def _loaded(data: bytes, name: str, mode: str | None = None) -> Loaded:
+def _loaded(data: bytes, name: str, mode: Mode | None = None) -> Loaded:
     source = MemorySource(data)
     return load(read_igvm(source), LOADERS[name], UpdateMaker(source), LoadRequest(mode))
 
 
-def _of(name: str, mode: str, *headers: Header) -> Loaded:
+def _of(name: str, mode: Mode, *headers: Header) -> Loaded:
     return _loaded(write_igvm(IgvmFile(1, headers)), name, mode)
 
 
@@ -106,7 +107,9 @@ def test_a_native_context_keeps_no_file_from_being_portable() -> None:
 
 def test_igvmmeasure_takes_the_vmsas_of_both_platforms() -> None:
     headers: list[Header] = [SEV_ES, SNP, *POLICIES, ES_VP, PAGE, SNP_VP]
-    for mode, own, other in (("snp", "vp context 0", "sev-es"), ("sev-es", "vp context 0", "snp")):
+    pairs: tuple[tuple[Mode, Mode], ...] = (("snp", "sev-es"), ("sev-es", "snp"))
+    own = "vp context 0"
+    for mode, other in pairs:
         loaded = _of("igvmmeasure", mode, *headers)
         origins = [update.origin for update in loaded.plan.updates if update.page_type == PageType.VMSA]
         assert sorted(origins) == sorted([own, f"{other} vp context 0"])

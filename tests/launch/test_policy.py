@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sevbuild.launch.mode import Mode
 from sevbuild.launch.policy import DEFAULT_POLICIES, SEV_POLICY_BITS, SNP_POLICY_BITS, SevPolicy, SnpPolicy
 
 
@@ -33,7 +34,7 @@ def test_debug_has_opposite_senses() -> None:
         ("sev", 0x30000, "SNP's default"),
     ],
 )
-def test_sev_policies_at_fault(mode: str, policy: int, word: str) -> None:
+def test_sev_policies_at_fault(mode: Mode, policy: int, word: str) -> None:
     fault = SevPolicy(policy).fault(mode)
     assert fault is not None
     assert word in fault[0]

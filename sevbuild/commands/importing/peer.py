@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from sevbuild.commands.importing.draft import Draft, placeholder_free
 from sevbuild.commands.importing.unknown import is_known, reasons, spelled
 from sevbuild.commands.launch import BASE_MODEL
 from sevbuild.errors import SevbuildError
+from sevbuild.launch.mode import Mode
 from sevbuild.vcpu.models import CPU_MODELS, cpu_signature
 
 __all__ = ["read_measure_command"]
 
-_MODES = {"sev": "sev", "seves": "sev-es", "snp": "snp", "snp:ovmf-hash": "snp", "snp:svsm": "snp"}
+_MODES: Mapping[str, Mode] = {
+    "sev": "sev",
+    "seves": "sev-es",
+    "snp": "snp",
+    "snp:ovmf-hash": "snp",
+    "snp:svsm": "snp",
+}
 _PROFILES = {"QEMU": "qemu", "ec2": "ec2", "gce": "gce"}
 FIRMWARE_LIMIT = 256 << 20
 
@@ -96,7 +103,7 @@ def read_measure_command(arguments: Sequence[str]) -> Draft:
     return draft
 
 
-def _profile(parsed: argparse.Namespace, mode: str, draft: Draft) -> None:
+def _profile(parsed: argparse.Namespace, mode: Mode, draft: Draft) -> None:
     profile, note = _PROFILES.get(parsed.vmm_type, parsed.vmm_type), None
     if parsed.mode == "snp:svsm":
         profile = "svsm-qemu"
@@ -160,7 +167,7 @@ def _kernel(parsed: argparse.Namespace, draft: Draft) -> None:
             draft.set("initrd.path", parsed.initrd)
 
 
-def _vcpu(parsed: argparse.Namespace, mode: str, draft: Draft) -> None:
+def _vcpu(parsed: argparse.Namespace, mode: Mode, draft: Draft) -> None:
     needed = mode != "sev" and parsed.mode != "snp:ovmf-hash"
     if parsed.vcpus is None and needed:
         raise SevbuildError(f"sev-snp-measure: missing --vcpus N in guest mode {parsed.mode!r}")

@@ -10,6 +10,7 @@ from sevbuild.commands.importing.hardware import read_machine, read_vcpus
 from sevbuild.commands.importing.line import GUEST_OBJECTS, CommandLine
 from sevbuild.commands.importing.unknown import is_known, reasons, spelled
 from sevbuild.errors import SevbuildError
+from sevbuild.launch.mode import Mode
 from sevbuild.launch.policy import DEFAULT_POLICIES, SevPolicy
 from sevbuild.manifest.profiles import load_profile, profile_names
 from sevbuild.manifest.qemu_options import properties
@@ -56,7 +57,7 @@ def read_qemu(arguments: Sequence[str]) -> Draft:
     return draft
 
 
-def _launch(line: CommandLine, draft: Draft) -> str | None:
+def _launch(line: CommandLine, draft: Draft) -> Mode | None:
     """Say mode, profile and policy; return the mode where it is known."""
     guest = line.object(*GUEST_OBJECTS)
     igvm = line.object("igvm-cfg") is not None
@@ -82,7 +83,7 @@ def _launch(line: CommandLine, draft: Draft) -> str | None:
     return mode
 
 
-def _mode(guest: dict[str, str]) -> tuple[str | None, int | None]:
+def _mode(guest: dict[str, str]) -> tuple[Mode | None, int | None]:
     """Return mode and policy where they are known; the policy says whether a guest has encrypted state."""
     snp = guest["qom-type"] == "sev-snp-guest"
     given = guest.get("policy")
@@ -92,7 +93,7 @@ def _mode(guest: dict[str, str]) -> tuple[str | None, int | None]:
     return ("snp" if snp else "sev-es" if SevPolicy(policy).es else "sev"), policy
 
 
-def _further_properties(draft: Draft, guest: dict[str, str], mode: str | None) -> None:
+def _further_properties(draft: Draft, guest: dict[str, str], mode: Mode | None) -> None:
     if mode != "sev":
         draft.note("the host's kernel sets the features; the profile's are taken", "launch.guest-features")
     for name in sorted(set(guest) - set(_OWN_PROPERTIES)):
@@ -129,7 +130,7 @@ def _why_no_launch(line: CommandLine, kind: str) -> str | None:
     return None
 
 
-def _profile(draft: Draft, mode: str | None, guest: dict[str, str], *, igvm: bool) -> None:
+def _profile(draft: Draft, mode: Mode | None, guest: dict[str, str], *, igvm: bool) -> None:
     """Choose the shipped profile whose launch command has the properties of this one."""
     legacy = guest.get("legacy-vm-type", "")
     if not is_known(legacy):
@@ -169,7 +170,7 @@ def _host_data(draft: Draft, guest: dict[str, str]) -> None:
         raise SevbuildError(f"host-data is no base64: {given[:80]!r}") from None
 
 
-def _boot(line: CommandLine, draft: Draft, mode: str | None) -> None:
+def _boot(line: CommandLine, draft: Draft, mode: Mode | None) -> None:
     igvm = line.object("igvm-cfg")
     if igvm is None:
         _firmware(line, draft, mode)
@@ -186,7 +187,7 @@ def _boot(line: CommandLine, draft: Draft, mode: str | None) -> None:
     _kernel(line, draft, igvm=igvm is not None)
 
 
-def _firmware(line: CommandLine, draft: Draft, mode: str | None) -> None:
+def _firmware(line: CommandLine, draft: Draft, mode: Mode | None) -> None:
     """Say the firmware: flash unit 0 comes before `-bios` (hw/i386/pc_sysfw.c), but for SNP in AMD's trees."""
     bios, key = line.machine.get("firmware"), "firmware.path"
     units = [unit for unit in line.flash if not is_known(unit)]

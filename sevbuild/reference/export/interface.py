@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sevbuild.errors import Notice
-from sevbuild.launch.profile import MODES
+from sevbuild.launch.mode import MODES, Mode
 from sevbuild.manifest.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Exporter(Protocol):
     name: str
     summary: str
     files: tuple[str, ...]
-    modes: tuple[str, ...] = ("snp",)
+    modes: tuple[Mode, ...] = ("snp",)
     signs: bool = False
 
     def refusal(self, document: Document) -> str | None:
@@ -83,6 +83,6 @@ class Exporter(Protocol):
         ...
 
 
-def values_of(document: Document, modes: Sequence[str]) -> list[dict[str, Any]]:
+def values_of(document: Document, modes: Sequence[Mode]) -> list[dict[str, Any]]:
     """Return the entries of `values` with one of these modes, in their order."""
     return [value for value in document["values"] if value["mode"] in modes]
