@@ -10,7 +10,7 @@ __all__ = ["positive_number"]
 
 
 def positive_number(name: str, default: float) -> float:
-    """Return the number above zero in $`name`, `default` where it is not set or empty; raises SevbuildError."""
+    """Return the number above zero in $`name`, or `default` if it is unset or empty; raises SevbuildError."""
     text = os.environ.get(name)
     if not text:
         return default

@@ -13,7 +13,7 @@ __all__ = ["Fault", "FaultsError", "MismatchError", "Notice", "SevbuildError", "
 
 
 class SevbuildError(Exception):
-    r"""Report a request, manifest or input at fault: one line, and a hint where there is one.
+    r"""A request, manifest or input at fault: one line, and a hint where there is one.
 
     The command line prints it and exits with `exit_code`; a library caller catches it. `details` are further
     lines, below the message: a line end within message or detail is of a name, and shown as `\n`.
@@ -43,13 +43,13 @@ def file_error(doing: str, path: str, error: OSError) -> SevbuildError:
 
 
 class MismatchError(SevbuildError):
-    """Report that what was computed differs from what was expected (exit code 1)."""
+    """What was computed differs from what was expected (exit code 1)."""
 
     exit_code = 1
 
 
 class Fault(NamedTuple):
-    """Name one thing wrong with a declared document, and where it stands.
+    """One thing wrong with a declared document, and where it stands.
 
     `path` is the dotted TOML path (`vcpu.count[2]`), `line` counts from 1, `source` is the document's
     name as the user gave it.
@@ -67,7 +67,7 @@ class Fault(NamedTuple):
 
 
 class FaultsError(SevbuildError):
-    """Report every fault of one document at once, in the order of its lines."""
+    """Every fault of one document at once, in the order of its lines."""
 
     def __init__(self, faults: list[Fault]) -> None:
         ordered = sorted(dict.fromkeys(faults), key=lambda f: (f.source, f.line or 0))
@@ -84,9 +84,9 @@ class FaultsError(SevbuildError):
 def within(where: str) -> Iterator[None]:
     """Have a SevbuildError that is raised in this block say `where: ` before its message.
 
-    Every error that passes through a file, a target or a loader gets its name in this way. What is raised is a
-    new error of the same class with the same hint, exit code and firmware status: an error that was kept may
-    be raised again.
+    Every error that passes through a file, a target or a loader gets its name in this way. What is raised is
+    a new error of the same class with the same hint, exit code and firmware status: an error that was kept
+    may be raised again.
     """
     try:
         yield
@@ -95,7 +95,7 @@ def within(where: str) -> Iterator[None]:
 
 
 class Notice(NamedTuple):
-    """Tell what does not stop a measurement but should be known.
+    """What does not stop a measurement but should be known.
 
     `level` is `warning` (should not ship, or may not be what was meant) or `note` (a value that entered
     the digest without standing in the manifest). `where` is a manifest path, file or target label.

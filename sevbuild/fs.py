@@ -186,7 +186,7 @@ def read_range(path: str, offset: int, size: int) -> bytes:
 
 
 class FileSource:
-    """Give the bytes of a regular file by offset; nothing of it is kept or mapped."""
+    """The bytes of a regular file by offset; nothing of it is kept or mapped."""
 
     __slots__ = ("_descriptor", "_path", "size")
 

@@ -12,7 +12,7 @@ HEAD_SIZE = 32 << 10
 
 
 class FileKind(NamedTuple):
-    """Name one kind: `phrase` is how a sentence calls it, `roles` what it can be of a guest."""
+    """One kind of file: `phrase` is how a sentence calls it, `roles` what it can be of a guest."""
 
     name: str
     phrase: str
@@ -48,9 +48,9 @@ KINDS = {
 }
 """Every kind that is told, by name."""
 
-# Where each stands: Linux Documentation/arch/x86/boot.rst (the real-mode header, HdrS at 0x202, and the boot flag
-# at 0x1fe), lib/decompress.c (the formats the kernel unpacks an initramfs from), init/initramfs.c (newc, crc),
-# UEFI PI volume 3, 3.2.1 (_FVH at 0x28), the formats' own descriptions for the rest.
+# Where each stands: Linux Documentation/arch/x86/boot.rst (the real-mode header, HdrS at 0x202, and the boot
+# flag at 0x1fe), lib/decompress.c (the formats the kernel unpacks an initramfs from), init/initramfs.c (newc,
+# crc), UEFI PI volume 3, 3.2.1 (_FVH at 0x28), the formats' own descriptions for the rest.
 _MAGICS = (
     (0, b"IGVM", "igvm"),
     (0, b"\x7fELF", "elf"),

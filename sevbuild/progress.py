@@ -14,7 +14,7 @@ Meter = Callable[[int, "int | None"], None]
 
 
 class Progress(Protocol):
-    """Show one piece of work for as long as the context lasts."""
+    """What shows one piece of work for as long as the context lasts."""
 
     def __call__(self, name: str, *, unit: str = "bytes") -> AbstractContextManager[Meter]:
         """Give the meter of what is called `name`: a path, a URL or a word; threads may have one each."""

@@ -47,7 +47,7 @@ def as_utf8(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Return text on one line in which what would not be seen, or would act, stands as `\x1b` or `\u202e`."""
+    r"""Return text on one line in which what would be unseen, or would act, stands as `\x1b` or `\u202e`."""
     if text.isprintable() and _RUNNER not in text:
         return text
     import re
@@ -87,7 +87,7 @@ def visible_json(text: str) -> str:
 
 
 def visible_toml(text: str) -> str:
-    r"""Return the text of a TOML string that says the same, with TOML's escapes for what JSON has escapes for."""
+    r"""Return the text of a TOML string that says the same, with TOML's escapes where JSON has escapes."""
     text = text.replace(_RUNNER, r"#\u0023[")
     if text.isascii() and "\x7f" not in text:
         return text

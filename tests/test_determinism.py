@@ -1,7 +1,7 @@
 """One guest, forty surroundings: every output is the same to the byte in each of them.
 
-A case changes one thing about the machine, the user or the place. In each, one process measures, plans, locks,
-builds, publishes and prints launch commands, and what it wrote is compared with the first case's.
+A case changes one thing about the machine, the user or the place. In each, one process measures, plans,
+locks, builds, publishes and prints launch commands, and what it wrote is compared with the first case's.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ NOTHING: Mapping[str, str | None] = {}
 
 
 class Case(NamedTuple):
-    """Hold what is different in one case; `prepare` changes the guest's folder, `wrap` goes before the command."""
+    """What is different in one case; `prepare` changes the guest's folder, `wrap` goes before the command."""
 
     name: str
     environment: Mapping[str, str | None] = NOTHING

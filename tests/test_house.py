@@ -40,6 +40,11 @@ ORDER = [
 """From the top down; a folder imports from itself and from those after it."""
 
 HEAVY = ["lief", "platformdirs", "ssl", "cryptography", "cbor2", "rich", "pydantic", "jinja2"]
+IMPERATIVES = re.compile(
+    r"(Ask|Bring|Check|Choose|Collect|Compute|Connect|Declare|Describe|Find|Give|Hash|Have|Hold|Import|Judge|Keep|"
+    r"Know|Lay|Look|Make|Mark|Model|Move|Name|Number|Parse|Put|Raise|Read|Render|Report|Return|Say|Show|Shut|Stand|"
+    r"Store|Take|Tell|Turn|Walk|Write|Yield)\b"
+)
 PURE = ["igvm", "measure", "launch", "image", "vcpu"]
 
 
@@ -93,6 +98,14 @@ def test_modules_stay_short_and_say_what_they_are(path: Path) -> None:
             if isinstance(target, ast.Name)
         ]
         assert "__all__" in names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_classes_are_described_by_what_they_are(path: Path) -> None:
+    """A function does something and its docstring is an imperative; a class is something."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        docstring = ast.get_docstring(node) if isinstance(node, ast.ClassDef) else None
+        assert not IMPERATIVES.match(docstring or ""), docstring
 
 
 def test_a_measurement_loads_nothing_heavy() -> None:

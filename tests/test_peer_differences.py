@@ -241,7 +241,7 @@ def test_snpguest_trims_the_command_line(folder: Path) -> None:
 def test_sevctl_reads_three_of_the_four_bytes_of_a_reset_address(
     folder: Path, reset: int, theirs: int
 ) -> None:
-    """The SEV-ES reset block holds a u32; sevctl 0.6.2 drops the highest byte, so its VMSA starts elsewhere."""
+    """The SEV-ES reset block holds a u32; sevctl 0.6.2 drops the top byte, so its VMSA starts elsewhere."""
     _firmware(folder, SECTIONS, reset=reset)
     page = folder / "vmsa1.bin"
     command = [peer_program("sevctl"), "vmsa", "build", str(page), "--cpu", "1", "--userspace", "qemu"]

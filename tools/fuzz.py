@@ -2,11 +2,11 @@
 
     python tools/fuzz.py --seconds 600 [--inputs 100000] [--seed 1] [--jobs 2] [--only firmware]
 
-Each input starts from a valid one, or from noise, and is bent in a few places. JSON and TOML are bent as trees
-as well (tools/fuzz_trees.py), counted apart: of those inputs one in twenty must be accepted, or what lies behind
-the grammar is not tested. A finding is an exception that is no SevbuildError, or an input that takes longer
-than a second; it is written to .cache/fuzz/ and the run ends with exit code 1. The same seed gives
-each parser the same inputs in the same order, in each job its own; fast parsers get more of them.
+Each input starts from a valid one, or from noise, and is bent in a few places. JSON and TOML are bent as
+trees as well (tools/fuzz_trees.py), counted apart: of those inputs one in twenty must be accepted, or what
+lies behind the grammar is not tested. A finding is an exception that is no SevbuildError, or an input that
+takes longer than a second; it is written to .cache/fuzz/ and the run ends with exit code 1. The same seed
+gives each parser the same inputs in the same order, in each job its own; fast parsers get more of them.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python tools/gates_at.py e3e929f
 
 A test that passes there shows nothing; one that fails for want of a module, a fixture or an option shows the
-wrong thing. The commit is checked out beside, gets the tests and what they import from tests/support that it has
-itself, and runs them with this Python. Exit code 1 where a test passes there or fails otherwise.
+wrong thing. The commit is checked out beside, gets the tests and what they import from tests/support that it
+has itself, and runs them with this Python. Exit code 1 where a test passes there or fails otherwise.
 """
 
 from __future__ import annotations

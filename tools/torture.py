@@ -2,15 +2,15 @@
 
     python tools/torture.py [--kills 1000] [--runs 200] [--seed 1] [--no-namespaces]
 
-A kill meets `publish`, `build`, `lock` or `export` in a process that does nothing else, over an output that is
-there. After each, the old output or the new one must be in its place, whole; what lies beside it, and every input,
-must be as it was; what the kill left must be known by its name; and the next run must put all in order. In every
-second kill each step on the disk is followed by a pause, so that kills come between them too. A tenth more meet the
-two renames of systems that cannot exchange folders.
+A kill meets `publish`, `build`, `lock` or `export` in a process that does nothing else, over an output that
+is there. After each, the old output or the new one must be in its place, whole; what lies beside it, and
+every input, must be as it was; what the kill left must be known by its name; and the next run must put all in
+order. In every second kill each step on the disk is followed by a pause, so that kills come between them too.
+A tenth more meet the two renames of systems that cannot exchange folders.
 
-Then runs write to one place, twenty at a time, every other twenty in PID namespaces of their own. All must end with
-0, the place must never be empty, and what is in it at the end must be whole. Of a few twenties more, a third is
-killed, and the others must not notice.
+Then runs write to one place, twenty at a time, every other twenty in PID namespaces of their own. All must
+end with 0, the place must never be empty, and what is in it at the end must be whole. Of a few twenties more,
+a third is killed, and the others must not notice.
 
 The first finding ends this with exit code 1, and its folder is left to be looked at.
 """

@@ -17,7 +17,7 @@ __all__ = ["PRODUCERS", "Artifact", "ArtifactProducer"]
 
 
 class Artifact(NamedTuple):
-    """Hold one file made for a target; `role` is what bundle.json calls it in the target's `files`.
+    """One file made for a target; `role` is what bundle.json calls it in the target's `files`.
 
     `earlier` makes it as it was written before, where a bundle with that file is still consistent.
     """
@@ -29,7 +29,7 @@ class Artifact(NamedTuple):
 
 
 class ArtifactProducer(Protocol):
-    """Make files of one target.
+    """What makes files of one target.
 
     `files` maps roles (`firmware`, `kernel`, `initrd`, `svsm`, `vars`, and what earlier producers made) to
     paths in the bundle; `folder` is the target's own. The bytes may depend on nothing else than these
@@ -43,7 +43,7 @@ class ArtifactProducer(Protocol):
 
 
 class _Plans:
-    """Make plan.json; contents digests are kept while the guest is the same."""
+    """The producer of plan.json; contents digests are kept while the guest is the same."""
 
     def __init__(self) -> None:
         self._guest: Guest | None = None
@@ -61,7 +61,7 @@ class _Plans:
 
 
 def _vmsas(guest: Guest, measured: Measured, files: Mapping[str, str], folder: str) -> Iterable[Artifact]:
-    """Make vmsa0.bin (boot processor) and vmsa1.bin (every other vCPU), as virt-qemu-sev-validate takes them."""
+    """Make vmsa0.bin (boot processor) and vmsa1.bin (all others), as virt-qemu-sev-validate takes them."""
     del guest, files, folder
     for vcpu, update in enumerate(measured.plan.vmsas[:2]):
         if update.data is not None:

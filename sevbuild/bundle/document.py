@@ -33,7 +33,7 @@ _STRING_LIMIT = 1 << 20
 
 
 class FileEntry(NamedTuple):
-    """Hold one file of the bundle: its path in it, what it is, its size and its SHA-256 (32 bytes)."""
+    """One file of the bundle: its path in it, what it is, its size and its SHA-256 (32 bytes)."""
 
     path: str
     role: str
@@ -42,7 +42,7 @@ class FileEntry(NamedTuple):
 
 
 class InputEntry(NamedTuple):
-    """Hold one input of the guest, as the publisher named it.
+    """One input of the guest, as the publisher named it.
 
     `sha256` is None for a firmware that is known by its `seed` alone (48 bytes); a firmware left out of
     the bundle has both. `file` is where it is in the bundle, or would be; None where it never is.
@@ -59,7 +59,7 @@ class InputEntry(NamedTuple):
 
 
 class BundleDocument(NamedTuple):
-    """Hold bundle.json: `targets` are its reference values, each with `files`, paths by role."""
+    """The contents of bundle.json: `targets` are its reference values, each with `files`, paths by role."""
 
     name: str
     version: str
@@ -161,7 +161,7 @@ _TARGET_KEYS: dict[str, tuple[type, ...]] = {
 
 
 class _Reader:
-    """Read values of one document; each fault names source and place."""
+    """The values of one document; each fault names source and place."""
 
     def __init__(self, source: str) -> None:
         self._source = source

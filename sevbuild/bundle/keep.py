@@ -17,7 +17,7 @@ __all__ = ["Keeper"]
 
 
 class Keeper:
-    """Write inputs into a folder; `mode` is `copy`, `link` or `none` (hash only).
+    """A writer of inputs into a folder; `mode` is `copy`, `link` or `none` (hash only).
 
     Files are read in threads of the guest's reader; `progress` shows how far. `cancel` ends them early.
     Messages call the folder `shown`: it grows under a name that it will not keep.

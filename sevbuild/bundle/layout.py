@@ -64,7 +64,7 @@ def profile_path(index: int) -> str:
 
 
 class InputNames:
-    """Name inputs by role, in the order in which they come up; equal contents have one name."""
+    """The names of inputs by role, in the order in which they come up; equal contents have one name."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, bytes], str] = {}

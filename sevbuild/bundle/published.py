@@ -1,4 +1,4 @@
-"""What was published, by its path: a document, a release or bundle in whose folder one is, a list, a digest."""
+"""What was published, by its path: a document, a release or bundle with one inside, a list, a digest."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def bundle_at(path: str) -> str | None:
 
 
 def is_document(path: str) -> bool:
-    """Tell whether a path means a document: a folder, or a file that starts with a brace, as no manifest does."""
+    """Tell whether a path means a document: a folder, or a file that starts with a brace."""
     return os.path.isdir(path) or (os.path.isfile(path) and read_range(path, 0, 64).lstrip()[:1] == b"{")
 
 

@@ -47,7 +47,7 @@ def write_release(
 
 
 class _Replaceable:
-    """Raise SevbuildError unless a folder is absent, empty, or a release as it was written.
+    """A check that a folder is absent, empty, or a release as it was written; SevbuildError else.
 
     That is one whose every file has a name that releases have, and the digest that SHA256SUMS there says;
     the reference values must be among them and readable.

@@ -17,22 +17,23 @@ __all__ = ["Placed", "VariantFiles", "resolved_manifest", "resolved_profile"]
 
 
 class Placed(NamedTuple):
-    """Hold where an input is in the bundle and its SHA-256; `path` is None where it is left out."""
+    """Where an input is in the bundle and its SHA-256; `path` is None where it is left out."""
 
     path: str | None
     sha256: bytes
 
 
 class _Hex(int):
-    """Mark a number that people read in hex."""
+    """A number that people read in hex."""
 
 
 class VariantFiles(NamedTuple):
-    """Hold what a variant's declared inputs became.
+    """What a variant's declared inputs became.
 
-    `firmware` is either placed or a (seed, metadata) pair, None where a ready IGVM file is in its place. `profiles` are the names that the manifest is
-    to use. `cmdlines` are templates by variant name, None for the only one; one that no TOML string can
-    hold is in `cmdline_file`. `host_data` and `machine` are None where no target has a launch command for them.
+    `firmware` is either placed or a (seed, metadata) pair, None where a ready IGVM file is in its place.
+    `profiles` are the names that the manifest is to use. `cmdlines` are templates by variant name, None for
+    the only one; one that no TOML string can hold is in `cmdline_file`. `host_data` and `machine` are None
+    where no target has a launch command for them.
     """
 
     firmware: Placed | tuple[bytes, Metadata] | None

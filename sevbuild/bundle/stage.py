@@ -26,7 +26,7 @@ __all__ = ["Staged", "stage_inputs"]
 
 
 class Staged(NamedTuple):
-    """Hold what was measured, the text of the bundle's guest.toml, and the inputs as they were named."""
+    """What was measured, the text of the bundle's guest.toml, and the inputs as they were named."""
 
     measured: list[Measured]
     manifest: str

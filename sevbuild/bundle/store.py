@@ -23,7 +23,7 @@ _ALWAYS = frozenset({"igvm"})
 
 
 class Store:
-    """Bring inputs and made files into a folder; `mode` is `copy`, `link` or `none`."""
+    """A folder that inputs and made files are brought into; `mode` is `copy`, `link` or `none`."""
 
     def __init__(self, disk: Disk, folder: str, keeper: Keeper, mode: str) -> None:
         self.files: dict[str, FileEntry] = {}

@@ -41,7 +41,7 @@ _LEAST_UPDATE = 100
 
 
 class Verified(NamedTuple):
-    """Hold a bundle that is consistent: its document, what was measured, and the inputs that it lacks."""
+    """A bundle that is consistent: its document, what was measured, and the inputs that it lacks."""
 
     document: BundleDocument
     values: ReferenceValues
@@ -211,7 +211,7 @@ def _check_placed_firmware(folder: str, bundle: BundleDocument, hashed: Mapping[
 
 
 def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDocument) -> ReferenceValues:
-    """Make everything again that is made for targets, compare it with the bundle's files, and return the values."""
+    """Make again what is made for targets, compare it with the bundle's files, and return the values."""
     files = bundle.by_path
     reference = reference_values(guest, measured, bundle.inputs)
     _check_values(bundle_values(reference), bundle)

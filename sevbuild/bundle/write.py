@@ -45,8 +45,8 @@ def build_bundle(
     """Measure a guest and write its bundle to the folder `output`, whole or not at all.
 
     `check` is called with what was measured, when everything was read and before anything is in its place;
-    what it raises leaves the folder as it was. A bundle that is there is exchanged for the new one; any other folder with something in it is refused.
-    Raises SevbuildError.
+    what it raises leaves the folder as it was. A bundle that is there is exchanged for the new one; any other
+    folder with something in it is refused. Raises SevbuildError.
     """
     disk = Disk() if disk is None else disk
     chosen = guest.targets if targets is None else targets

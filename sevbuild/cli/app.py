@@ -22,7 +22,7 @@ Exit codes: 0 done, 1 a mismatch was found, 2 the request, manifest or input is 
 
 
 class Program(Verbs):
-    """Hold all verbs; one is imported when it is asked for."""
+    """All verbs; one is imported when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base has it
         """Return the names of the verbs, in the order of the help."""

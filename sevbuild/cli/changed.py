@@ -20,7 +20,7 @@ __all__ = ["concerned_manifests"]
 
 _USUAL_NAME = "guest.toml"
 
-# What a line of a manifest begins with, and few lines elsewhere: for `git grep -E`. What is found is read as TOML.
+# What a line of a manifest begins with, and few lines elsewhere, for `git grep -E`; a hit is read as TOML.
 _TELLING = r"^[[:space:]]*(\[[[:space:]]*(guest|firmware|igvm)[[:space:]]*\]|(guest|firmware|igvm|schema)[[:space:]]*[.=])"
 
 
@@ -59,7 +59,7 @@ def concerned_manifests(
 
 
 def _rests_on(manifest: str, settings: Mapping[str, Any], places: set[str]) -> bool:
-    """Tell whether a manifest, its lock or what it names lies in one of these places; raises SevbuildError."""
+    """Tell whether a manifest, its lock or what it names is one of these places; raises SevbuildError."""
     if places & _places([manifest, lock_path(manifest)]):
         return True
     guest = load_guest(manifest, settings=settings)

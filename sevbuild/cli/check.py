@@ -30,7 +30,7 @@ FORMATS = ("text", "json", "sarif")
 
 
 class _Checked(NamedTuple):
-    """Hold what became of one manifest; `targets` is None where they could not be told."""
+    """What became of one manifest; `targets` is None where they could not be told."""
 
     manifest: str
     targets: int | None

@@ -20,7 +20,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 class _Completing(Program):
-    """Hold the verbs, with what completes the values of their options."""
+    """The verbs, with what completes the values of their options."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a verb whose parameters know their values."""

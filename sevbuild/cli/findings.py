@@ -15,7 +15,7 @@ _PLACE = re.compile(r"(?P<file>[^\n]+?):(?P<line>[0-9]{1,9})(?:: (?P<rest>.*))?"
 
 
 class Finding(NamedTuple):
-    """Hold one finding: `level` is error, warning or note, `rule` what kind of it.
+    """One finding: `level` is error, warning or note, `rule` what kind of it.
 
     `file` is None for what belongs to no file, `line` counts from 1, `key` is the path in a manifest.
     `details` are further lines below the message.

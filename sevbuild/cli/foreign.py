@@ -18,7 +18,7 @@ __all__ = ["ForeignOptions", "measure_foreign", "plan_foreign", "refuse_foreign_
 
 
 class ForeignOptions(NamedTuple):
-    """Hold the flags of an IGVM file, as they were given."""
+    """The flags of an IGVM file, as they were given."""
 
     loader: list[str]
     mode: str | None
@@ -53,7 +53,7 @@ def measure_foreign(
     *,
     quiet: bool,
 ) -> None:
-    """Print the launch digests of an IGVM file; `act` is called with them, and with what to compare, before."""
+    """Print an IGVM file's launch digests; `act` is called before, with them and with what to compare."""
     file = ForeignFile(path, shown_progress())
     launch, kernel = _launch(options)
     measured = _measured(file, launch, targets, quiet=quiet)

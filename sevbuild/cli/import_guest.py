@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         force: bool = typer.Option(False, "--force", help="Replace the file if it exists."),
         quiet: bool = QUIET,
     ) -> None:
-        """Write the manifest of a guest from a QEMU command line, a libvirt domain or a sev-snp-measure command.
+        """Write a guest's manifest from a QEMU command line, a libvirt domain or a sev-snp-measure command.
 
         A FILE may be a shell script, /proc/PID/cmdline, a JSON array of arguments or a domain's XML. What
         the source does not say is noted in the manifest and on standard error; what cannot be known has no

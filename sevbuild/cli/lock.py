@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
 
 
 class _Locked(NamedTuple):
-    """Hold what became of one manifest's lock; `lock` is None where `error` says why there is none."""
+    """What became of one manifest's lock; `lock` is None where `error` says why there is none."""
 
     manifest: str
     exit_code: int

@@ -245,7 +245,7 @@ def given_mode(text: str | None) -> Mode | None:
 
 
 class LockOptions(NamedTuple):
-    """Hold the values of --locked, --frozen, --lock and --offline."""
+    """The values of --locked, --frozen, --lock and --offline."""
 
     locked: bool
     frozen: bool

@@ -25,7 +25,7 @@ OLD_SPELLINGS = {"--model": "--cpu"}
 
 
 class _Strict:
-    """Parse words as the base does, having refused empty ones; to be mixed into a command."""
+    """A parser that refuses empty words before it reads any; to be mixed into a command."""
 
     params: list[Any]
 
@@ -80,7 +80,7 @@ class _Strict:
 
 
 class Verb(_Strict, TyperCommand):
-    """Hold one verb."""
+    """One verb."""
 
     # What is too much is said by us.
     allow_extra_args = True
@@ -96,7 +96,7 @@ class Verb(_Strict, TyperCommand):
 
 
 class Verbs(_Strict, TyperGroup):
-    """Hold several verbs."""
+    """Several verbs."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options to a help text, then the verbs."""
@@ -125,7 +125,7 @@ class Verbs(_Strict, TyperGroup):
 
 
 class Application(typer.Typer):
-    """Collect verbs, as typer does."""
+    """A collection of verbs, as typer makes it."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(cls=Verbs, rich_markup_mode=None, **settings)

@@ -21,7 +21,7 @@ _ERASE = "\r\x1b[K"  # ECMA-48 EL
 
 
 class _Line:
-    """Hold what is under way, and draw it; threads may do so at once."""
+    """What is under way, and the line that shows it; threads may use it at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -116,7 +116,7 @@ def print_warning(message: str) -> None:
 def print_message(
     message: str, *, level: str = "", where: str = "", details: Sequence[str] = (), hint: str | None = None
 ) -> None:
-    """Print one line to standard error, `WHERE: LEVEL: MESSAGE`, and below it details and a hint, a line each."""
+    """Print `WHERE: LEVEL: MESSAGE` to standard error, and below it details and a hint, a line each."""
     head = visible_lines(f"{visible(where)}: ") if where else ""
     text = visible(message)
     if level:
@@ -143,7 +143,7 @@ def shown_progress() -> Progress | None:
 
 
 def set_color(when: str) -> None:
-    """Have words coloured where standard error is a terminal (`auto`), `always` or `never`; raises SevbuildError."""
+    """Colour words where standard error is a terminal (`auto`), `always` or `never`; raises SevbuildError."""
     if when not in COLOR:
         raise SevbuildError(f"--color {when}: not known here", hint=f"one of {', '.join(COLOR)}")
     _chosen[:] = [when]

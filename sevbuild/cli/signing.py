@@ -26,7 +26,7 @@ _KEY_LIMIT = 64 << 10
 
 
 def read_signing_keys(given: list[str]) -> SigningKeys:
-    """Return the keys that values of `--sign` name, each read; raises SevbuildError for what is no such value.
+    """Return the keys that values of `--sign` name, each read; raises SevbuildError for any other value.
 
     What stands before the first `=` is a format if one is called so, else a part of the path.
     """

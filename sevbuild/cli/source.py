@@ -17,7 +17,7 @@ __all__ = ["Source", "load_values"]
 
 
 class Source(NamedTuple):
-    """Hold a document, and what the manifest it was made of says of publishing.
+    """A document, and what the manifest it was made of says of publishing.
 
     `run` is what `--expect` compares; `guest` is the one that was measured, where there was one.
     """
@@ -33,7 +33,7 @@ class Source(NamedTuple):
 def load_values(
     path: str, *, settings: list[str], targets: list[str], lock: LockOptions, publishing: bool = False
 ) -> Source:
-    """Return the reference values of a manifest or document; `targets` takes those alone that these patterns pick.
+    """Return the reference values of a manifest or document, or those of them alone that `targets` picks.
 
     A folder means the document in it; `settings` and `lock` are for manifests. What nothing launches in its
     order is refused for `publishing`.

@@ -80,7 +80,7 @@ def _discard(stream: FileIO) -> None:
 
 
 class _Output(FileIO):
-    """Write standard output. A reader that is gone ends nothing: what is being done has its own exit code."""
+    """Standard output. A reader that is gone ends nothing: what is being done has its own exit code."""
 
     def write(self, data: object, /) -> int:
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ class _Output(FileIO):
 
 
 class _Messages(FileIO):
-    """Write standard error, as far as that goes."""
+    """Standard error, as far as that goes."""
 
     def write(self, data: object, /) -> int:
         view = memoryview(data).cast("B")  # type: ignore[arg-type]

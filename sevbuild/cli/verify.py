@@ -193,7 +193,7 @@ def _compared(
     settings: list[str],
     lock: LockOptions,
 ) -> tuple[Comparison, Run, list[Notice]]:
-    """Return how values compare with a manifest, or with the IGVM file that they are of; that, and the notices."""
+    """Return how values compare with a manifest, or with the IGVM file that they are of, and the notices."""
     from sevbuild.cli.expectation import guest_run, target_selection
     from sevbuild.reference.verify import verify_against, verify_against_file
 
@@ -220,7 +220,7 @@ def _compared(
 def _verify_alone(
     source: str, values: ReferenceValues, patterns: list[str], *, alone: bool, fmt: str, quiet: bool
 ) -> None:
-    """Print how the values of a document compare with the rest of it; raises typer.Exit(1) where any is not right.
+    """Print how the values of a document compare with the rest of it; raises typer.Exit(1) if any is wrong.
 
     `alone` tells that nothing else is compared: then no digest computed again is a SevbuildError. Otherwise
     what is compared next is the answer, and a document that agrees with itself is told of in one line.

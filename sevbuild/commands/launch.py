@@ -22,7 +22,7 @@ BASE_MODEL = "EPYC-v4"
 
 
 class Launch(NamedTuple):
-    """Hold everything that the launch commands of one target say.
+    """Everything that the launch commands of one target say.
 
     `cpu` is what QEMU's `-cpu` takes. `cmdline` is None without a kernel. `files` maps roles to paths.
     `notes` is what the commands cannot say.

@@ -29,7 +29,7 @@ CONSOLE = ("-nographic", "-no-reboot")
 
 
 class HostValue(NamedTuple):
-    """Name what the host must supply: the shell variable that overrides it, and the default."""
+    """What the host must supply: the shell variable that overrides it, and the default."""
 
     name: str
     default: str

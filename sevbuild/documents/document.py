@@ -59,7 +59,7 @@ def suggest(word: str, known: Iterable[str], *, say: str = "did you mean {}?") -
 
 
 class Document:
-    """Hold one document's name and text, and collect the faults found in it.
+    """One document's name and text, and the faults found in it.
 
     `aliases` maps decoded paths to where they really stand: an entry of `[[matrix]]`, or a `--set` flag.
     """
@@ -127,7 +127,7 @@ class Document:
 
 
 class Table:
-    """Read one table of a document key by key; what nobody asked for is an unknown key."""
+    """One table of a document, read key by key; what nobody asked for is an unknown key."""
 
     def __init__(
         self, document: Document, raw: Mapping[str, Any], path: str = "", *, absent: bool = False

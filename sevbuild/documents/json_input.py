@@ -17,7 +17,7 @@ _MOST_FAULTS = 20
 
 
 class JsonDocument(Document):
-    """Collect the faults of a JSON document, each with its JSON path; the first twenty end the reading."""
+    """A JSON document and its faults, each with its JSON path; the first twenty end the reading."""
 
     def __init__(self, source: str) -> None:
         super().__init__(source, "")
@@ -66,7 +66,7 @@ def parse_json(source: str, data: bytes) -> Any:
 
 
 class _RefusedError(ValueError):
-    """Say why a value of the text is refused."""
+    """Why a value of the text is refused."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _MOST_DIGITS = 16
 
 
 class Reader:
-    """Read one object key by key; every key asked for must be there."""
+    """One object, read key by key; every key asked for must be there."""
 
     def __init__(self, table: Table) -> None:
         self.table = table

@@ -24,7 +24,7 @@ def locate(text: str) -> dict[str, int]:
 
 
 def comments(text: str) -> list[tuple[str, int, str]]:
-    """Return the table, line and text of every comment; text that is not TOML gives those before it is not."""
+    """Return the table, line and text of every comment; where text is no longer TOML, of those before."""
     scanner = _Scanner(text)
     with suppress(_Lost):
         scanner.document()
@@ -42,11 +42,11 @@ def nearest(lines: Mapping[str, int], path: str) -> int | None:
 
 
 class _Lost(Exception):  # noqa: N818 - a way out, never seen outside
-    """Tell that the text is not TOML from here on."""
+    """The text is not TOML from here on."""
 
 
 class _Scanner:
-    """Walk a TOML text once, noting lines; strings are skipped, not decoded, but in keys."""
+    """One walk over a TOML text that notes lines; strings are skipped, not decoded, but in keys."""
 
     def __init__(self, text: str) -> None:
         self.found: dict[str, int] = {}

@@ -18,7 +18,7 @@ FILE_LIMIT = 8 << 30
 
 
 class DeclaredFile(NamedTuple):
-    """Name one file or URL: its role, the key that names it, its pin, and the most bytes it can have.
+    """One file or URL: its role, the key that names it, its pin, and the most bytes it can have.
 
     `pin` is None where the file has none, or only a whole of several files has one.
     """

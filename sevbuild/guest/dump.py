@@ -15,7 +15,7 @@ __all__ = ["LabelledPlan", "vmsa_files"]
 
 
 class LabelledPlan(Protocol):
-    """Have a launch plan and the label it is printed with."""
+    """A launch plan and the label it is printed with."""
 
     @property
     def label(self) -> str:

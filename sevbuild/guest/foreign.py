@@ -42,7 +42,7 @@ MAX_VCPUS = 4096
 
 
 class ForeignLaunch(NamedTuple):
-    """Hold what a launch adds to a file, as the command line says it.
+    """What a launch adds to a file, as the command line says it.
 
     `loaders` are names, none for all. `mode` picks a platform of the file, None for the strongest that each
     loader takes. `model` is a CPU model or a signature as a number; empty for none. `kernel_hashes` are those
@@ -62,7 +62,7 @@ class ForeignLaunch(NamedTuple):
 
 
 class GivenKernel(NamedTuple):
-    """Hold the kernel that a loader is given beside the file: its digests, its files, its command line."""
+    """The kernel that a loader is given beside the file: its digests, its files, its command line."""
 
     hashes: KernelHashes
     records: tuple[InputRecord, ...]
@@ -70,14 +70,14 @@ class GivenKernel(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Name a loader that takes no such file, and why."""
+    """A loader that takes no such file, and why."""
 
     loader: str
     reason: str
 
 
 class ForeignMeasured(NamedTuple):
-    """Hold what a loader made of a file, its launch digest and what speaks against a launch."""
+    """What a loader made of a file, its launch digest and what speaks against a launch."""
 
     loaded: Loaded
     digest: bytes
@@ -100,7 +100,7 @@ class ForeignMeasured(NamedTuple):
 
 
 class ForeignFile:
-    """Hold one IGVM file for one run; its pages are read when they are hashed, and not kept."""
+    """One IGVM file for one run; its pages are read when they are hashed, and not kept."""
 
     def __init__(self, path: str, progress: Progress | None = None) -> None:
         self.path = path
@@ -154,7 +154,7 @@ class ForeignFile:
         return loaded, refused
 
     def _check_mode(self, wanted: Mode | None) -> None:
-        """Raise SevbuildError where the file has not the mode that was asked for; note a choice left open."""
+        """Raise SevbuildError if the file lacks the mode that was asked for; note a choice left open."""
         has = file_modes(self.file)
         if wanted is not None and wanted not in has:
             hint = f"it has {', '.join(has)}" if has else "it has none that is measured here"
@@ -209,7 +209,7 @@ class ForeignFile:
 
 
 class _ResetState:
-    """Make the VMSA of a vCPU that no file describes: QEMU's reset state, at the reset vector.
+    """The VMSA of a vCPU that no file describes: QEMU's reset state, at the reset vector.
 
     With IGVM, QEMU parses no firmware and knows of no other entry (QEMU 10.2 target/i386/igvm.c).
     """

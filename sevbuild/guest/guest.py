@@ -31,7 +31,7 @@ __all__ = ["Guest", "Measured", "load_guest"]
 
 
 class Measured(NamedTuple):
-    """Hold a target, its launch plan and its launch digest (48 bytes for SNP, else 32)."""
+    """A target, its launch plan and its launch digest (48 bytes for SNP, else 32)."""
 
     target: Target
     plan: LaunchPlan
@@ -44,7 +44,7 @@ class Measured(NamedTuple):
 
 
 class Guest:
-    """Hold one declared guest for one run: inputs are read when they are first needed, and once."""
+    """One declared guest for one run: inputs are read when they are first needed, and once."""
 
     def __init__(self, manifest: Manifest, network: Network | None = None) -> None:
         self.manifest = manifest
@@ -83,7 +83,7 @@ class Guest:
         return self._igvm
 
     def select(self, patterns: Sequence[str]) -> list[Target]:
-        """Return the targets that these patterns pick, each once, all of them for none; raises SevbuildError."""
+        """Return the targets that these patterns pick, each once, or all for none; raises SevbuildError."""
         if not patterns:
             return list(self.targets)
         from sevbuild.manifest.selection import select_labels

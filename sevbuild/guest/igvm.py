@@ -1,4 +1,4 @@
-"""Guests that are launched from an IGVM file: one that stands ready, or one that is built from the manifest."""
+"""Guests that are launched from an IGVM file: a ready one, or one that is built from the manifest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FILE_ORIGIN = "igvm file"
 
 
 class IgvmGuest:
-    """Make launch plans of IGVM files for one guest, each file read once."""
+    """The launch plans of IGVM files for one guest, each file read once."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
@@ -108,7 +108,7 @@ class IgvmGuest:
         return sorted(set(found))
 
     def _loaded(self, target: Target) -> Loaded:
-        """Return what the target's loader makes of its ready file, of the platform that is the target's mode."""
+        """Return what the target's loader makes of its ready file, for the platform of the target's mode."""
         file = self.file(target.variant)
         hashes = self._guest.kernels.hashes(target)
         loader, mode = target.profile.loader or "", target.mode
@@ -157,7 +157,7 @@ class IgvmGuest:
 
 
 def igvm_file(guest: Guest, target: Target, plan: LaunchPlan) -> bytes:
-    """Return the IGVM file that a target's loader replays `plan` from; raises SevbuildError with its label."""
+    """Return the IGVM file from which a loader replays `plan`; raises SevbuildError with the label."""
     declared, places = target.variant.igvm, None
     with within(target.label):
         if declared is not None and declared.parameters:

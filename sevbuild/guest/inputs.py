@@ -36,14 +36,14 @@ Job = tuple[tuple[str, ...], Range | None]
 
 
 class Download(NamedTuple):
-    """Hold what a URL must lead to: its SHA-256 and the most bytes it can be."""
+    """What a URL must lead to: its SHA-256 and the most bytes it can be."""
 
     sha256: bytes
     limit: int
 
 
 class Network(NamedTuple):
-    """Say whether inputs may be fetched, and who is told of waiting for others that fetch them.
+    """Whether inputs may be fetched, and who is told of waiting for others that fetch them.
 
     `progress` shows how far fetching and hashing are.
     """
@@ -54,7 +54,7 @@ class Network(NamedTuple):
 
 
 class HashedInput(NamedTuple):
-    """Hold the SHA-256 and the size of one input."""
+    """The SHA-256 and the size of one input."""
 
     sha256: bytes
     size: int
@@ -66,7 +66,7 @@ SHA-256 of every single file is to be added."""
 
 
 class _Pending:
-    """Hold a digest that a thread is computing, or the error it met; `each` has those of its files."""
+    """A digest that a thread is computing, or the error it met; `each` has those of its files."""
 
     __slots__ = ("each", "error", "result", "thread")
 
@@ -78,7 +78,7 @@ class _Pending:
 
 
 class InputReader:
-    """Read inputs relative to one directory; results are kept for the run, not beyond it.
+    """Inputs relative to one directory; results are kept for the run, not beyond it.
 
     What `downloads` has by its URL is fetched when it is first needed, and verified whenever it is read.
     """

@@ -49,7 +49,7 @@ def inspect_file(path: str, mode: Mode | None = None, progress: Progress | None 
 
 
 def _at_the_end(path: str, kind: FileKind) -> bool:
-    """Tell whether a file is a firmware, or a VMSA, whatever it begins with: a firmware's table is at its end."""
+    """Tell whether a file is a firmware or a VMSA, however it begins: a firmware's table is at its end."""
     if "firmware" in kind.roles:
         return True
     size = os.path.getsize(path)
@@ -81,7 +81,7 @@ def _describe_input(path: str, kind: FileKind, progress: Progress | None) -> dic
 
 
 def _parts(path: str, size: int) -> dict[str, Any]:
-    """Return the parts of a UKI that a direct boot uses, None for one that it does not have; or why it cannot."""
+    """Return the parts of a UKI that a direct boot uses, None for one that it lacks; or why it cannot."""
     from sevbuild.image.uki import HEAD_SIZE as IMAGE_HEAD
     from sevbuild.image.uki import cmdline_of, read_uki
 

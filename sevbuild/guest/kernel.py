@@ -23,7 +23,7 @@ _PartRanges = dict[str, tuple[int, int]]
 
 
 class KernelReader:
-    """Turn a variant's [kernel] and [initrd] into hashes, each file read once.
+    """The hashes of a variant's [kernel] and [initrd], each file read once.
 
     `notices` collects what should be known of the files read.
     """
@@ -93,7 +93,7 @@ class KernelReader:
 
     @staticmethod
     def _pinned_files(variant: Variant) -> Iterator[tuple[tuple[str, ...], bytes]]:
-        """Yield the local files that are pinned, where nothing else has them read; a cached one is verified when it is."""
+        """Yield the pinned local files that nothing else has read; a cached one is verified as it is read."""
         kernel, initrd = variant.kernel, variant.initrd
         if kernel is not None and kernel.sha256 is not None and kernel.path and not is_url(kernel.path):
             yield (kernel.path,), kernel.sha256
@@ -153,7 +153,7 @@ class KernelReader:
         return self.template(variant, target.cmdline).bind(variant.variables)
 
     def check_names(self, variants: Sequence[Variant]) -> None:
-        """Note unknown placeholders and unused variables as faults of the manifest, and raise them; once a run."""
+        """Raise unknown placeholders and unused variables as faults of the manifest; look once a run."""
         if self._names_checked:
             return
         used: set[str] = set()
@@ -206,7 +206,7 @@ class KernelReader:
         return self._lines[path]
 
     def _check_image(self, kernel: KernelInput) -> None:
-        """Raise MismatchError where an image is not the pinned one: a pin is of the file, not of its parts."""
+        """Raise MismatchError if an image is not the pinned one: a pin is of the file, not of its parts."""
         if kernel.sha256 is not None and kernel.path is not None:
             check_pin(kernel.path, self._reader.hashed([kernel.path]).sha256, kernel.sha256)
 

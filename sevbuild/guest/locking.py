@@ -36,7 +36,7 @@ def lock_path(manifest: str) -> str:
 
 
 class LockCheck:
-    """Hold one run to a lock; the lock is read at once, and before any input is.
+    """One run held to a lock; the lock is read at once, and before any input is.
 
     `manifest` and `settings` are what the command was called with: they make the command that brings
     the lock up to date. Without a lock, `frozen` raises SevbuildError, else it is a MismatchError.

@@ -31,7 +31,7 @@ _EXPECTED = {
 
 
 class Look(NamedTuple):
-    """Hold one thing that was seen: `level` is error or warning, `variant` and `key` say where it is declared.
+    """One thing that was seen: `level` is error or warning, `variant` and `key` say where it is declared.
 
     An error is a file that is certainly another thing than it is declared as; no launch of it can be meant.
     """
@@ -56,7 +56,7 @@ def look_at_guest(guest: Guest) -> list[Look]:
 
 
 class _Unseen:
-    """Stand for the kind of a file that was not looked at."""
+    """The kind of a file that was not looked at."""
 
 
 _Kind = FileKind | None | _Unseen

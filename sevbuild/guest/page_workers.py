@@ -37,7 +37,7 @@ def usable_cpus() -> int:
 
 
 class PageWorkers(PageHasher):
-    """Hash page contents as its base does; what it was told to expect is hashed ahead, in order.
+    """A page hasher as its base is, that hashes what it was told to expect ahead, in order.
 
     `close` leaves no process behind. Where processes cannot help, or one fails, pages are
     hashed here; the digests are the same. `show` gives what shows how many bytes of them are hashed.

@@ -17,7 +17,7 @@ _LARGEST_DOCUMENT = 16 << 20
 
 
 class Protected:
-    """Know files by device and inode, so that no link hides one."""
+    """Files by device and inode, so that no link hides one."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], str] = {}

@@ -21,7 +21,7 @@ INPUT_ROLES = tuple(role for role in ROLES if role not in ("svsm-vars", "cmdline
 
 
 class InputRecord(NamedTuple):
-    """Hold one input: `size` is None where only the digest is known; `algorithm` is sha256 or seed."""
+    """One input: `size` is None where only the digest is known; `algorithm` is sha256 or seed."""
 
     role: str
     name: str

@@ -1,4 +1,4 @@
-"""What `--set` changes and no lock holds: policy, features, counts, and whatever else the manifest itself says."""
+"""What `--set` changes and no lock holds: policy, features, counts and all else the manifest itself says."""
 
 from __future__ import annotations
 

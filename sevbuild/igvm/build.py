@@ -50,7 +50,7 @@ _EMPTY = {
 
 
 class ParameterPlaces(NamedTuple):
-    """Hold where a firmware wants the loader's parameters: the area's GPA and bytes, offsets within it."""
+    """Where a firmware wants the loader's parameters: the area's GPA and bytes, offsets within it."""
 
     gpa: int
     size: int

@@ -46,9 +46,9 @@ def describe_igvm(file: IgvmFile) -> dict[str, Any]:
     """Return a JSON-able description of a file that was read.
 
     Numbers of 32 and 64 bits are hex strings. `registers` of a VP context are None where its platform has
-    neither a VMSA nor a native context; only a VMSA has `sev_features`. `regions` are runs of pages alike, in file order; `other`
-    are headers of no other list, as they stand. `breaches` are the rules that keep it from having one
-    digest in every loader.
+    neither a VMSA nor a native context; only a VMSA has `sev_features`. `regions` are runs of pages alike, in
+    file order; `other` are headers of no other list, as they stand. `breaches` are the rules that keep it
+    from having one digest in every loader.
     """
     lists: dict[str, list[Any]] = {
         name: []

@@ -10,7 +10,7 @@ KINDS = ("not-established", "cannot-boot")
 
 
 class Doubt(NamedTuple):
-    """Say why a digest may not be that of a running guest.
+    """Why a digest may not be that of a running guest.
 
     `kind` is `not-established` (what the loader does is not known for certain) or `cannot-boot` (the
     loader, or the processor, would stop).

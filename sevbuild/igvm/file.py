@@ -18,7 +18,7 @@ FIXED_HEADER_SIZES = {1: 24, 2: 32}
 
 
 class ReadHeaders:
-    """Give the headers of a file that was read and judged; each pass decodes them anew."""
+    """The headers of a file that was read and judged; each pass decodes them anew."""
 
     __slots__ = ("_count", "_end", "_source", "_start")
 
@@ -46,7 +46,7 @@ Headers = Sequence[Header] | ReadHeaders
 
 
 class IgvmFile(NamedTuple):
-    """Hold an IGVM file: `version` 1 or 2, `architecture` X64 or AARCH64, `page_size` in bytes.
+    """An IGVM file: `version` 1 or 2, `architecture` X64 or AARCH64, `page_size` in bytes.
 
     `headers` are all variable headers in file order, each with its data. `gap` are bytes between the
     fixed and the variable headers, which only foreign files have. `warnings` are a reader's.

@@ -46,7 +46,7 @@ OPTIONAL_BIT = 1 << 31
 
 
 class HeaderType(IntEnum):
-    """Number the known header types (IGVM_VHT_*). 0x306 is reserved and 0x304 to 0x313 else complete."""
+    """The known header types (IGVM_VHT_*). 0x306 is reserved and 0x304 to 0x313 else complete."""
 
     SUPPORTED_PLATFORM = 0x001
     GUEST_POLICY = 0x101
@@ -76,7 +76,7 @@ class HeaderType(IntEnum):
 
 
 class Section(IntEnum):
-    """Order the three parts of the variable headers."""
+    """The three parts of the variable headers, in order."""
 
     PLATFORM = 0
     INITIALIZATION = 1
@@ -84,7 +84,7 @@ class Section(IntEnum):
 
 
 class PlatformType(IntEnum):
-    """Number the platforms (IgvmPlatformType)."""
+    """The platforms (IgvmPlatformType)."""
 
     NATIVE = 0
     VSM_ISOLATION = 1
@@ -96,11 +96,11 @@ class PlatformType(IntEnum):
 
 
 VMSA_PLATFORMS = (PlatformType.SEV_SNP, PlatformType.SEV_ES)
-"""The platforms whose VP contexts are VMSAs; those of NATIVE and SEV are registers in a layout of their own."""
+"""The platforms whose VP contexts are VMSAs; NATIVE and SEV have registers in a layout of their own."""
 
 
 class PageDataType(IntEnum):
-    """Number what a page of data is (IgvmPageDataType)."""
+    """What a page of data is (IgvmPageDataType)."""
 
     NORMAL = 0
     SECRETS = 1
@@ -109,7 +109,7 @@ class PageDataType(IntEnum):
 
 
 class PageFlags(IntFlag):
-    """Number the flags of a page of data (IgvmPageDataFlags)."""
+    """The flags of a page of data (IgvmPageDataFlags)."""
 
     IS_2MB_PAGE = 1
     UNMEASURED = 2
@@ -117,7 +117,7 @@ class PageFlags(IntFlag):
 
 
 class SupportedPlatform(NamedTuple):
-    """Declare a platform; `compatibility_mask` is the one bit by which later headers name it."""
+    """A platform; `compatibility_mask` is the one bit by which later headers name it."""
 
     compatibility_mask: int
     highest_vtl: int
@@ -127,7 +127,7 @@ class SupportedPlatform(NamedTuple):
 
 
 class GuestPolicy(NamedTuple):
-    """Hold a guest policy (u64; for SEV and SEV-ES its low 32 bits)."""
+    """A guest policy (u64; for SEV and SEV-ES its low 32 bits)."""
 
     policy: int
     compatibility_mask: int
@@ -135,7 +135,7 @@ class GuestPolicy(NamedTuple):
 
 
 class RelocatableRegion(NamedTuple):
-    """Describe a region that a loader may move."""
+    """A region that a loader may move."""
 
     compatibility_mask: int
     vp_index: int
@@ -149,7 +149,7 @@ class RelocatableRegion(NamedTuple):
 
 
 class PageTableRelocation(NamedTuple):
-    """Describe the region whose page tables a loader rebuilds when it moves others."""
+    """The region whose page tables a loader rebuilds when it moves others."""
 
     compatibility_mask: int
     vp_index: int
@@ -161,7 +161,7 @@ class PageTableRelocation(NamedTuple):
 
 
 class CorimData(NamedTuple):
-    """Hold a CoRIM document or its signature; `kind` tells which."""
+    """A CoRIM document or its signature; `kind` tells which."""
 
     kind: HeaderType
     compatibility_mask: int
@@ -170,7 +170,7 @@ class CorimData(NamedTuple):
 
 
 class CcaPolicy(NamedTuple):
-    """Hold the policy of an Arm CCA realm."""
+    """The policy of an Arm CCA realm."""
 
     compatibility_mask: int
     reserved: int
@@ -182,7 +182,7 @@ class CcaPolicy(NamedTuple):
 
 
 class ParameterArea(NamedTuple):
-    """Declare memory that the loader fills in; `data` are initial contents, None for zeros."""
+    """Memory that the loader fills in; `data` are initial contents, None for zeros."""
 
     number_of_bytes: int
     parameter_area_index: int
@@ -190,7 +190,7 @@ class ParameterArea(NamedTuple):
 
 
 class PageData(NamedTuple):
-    """Import one page; `data` is None for a page of zeros without file data."""
+    """One page to import; `data` is None for a page of zeros without file data."""
 
     gpa: int
     compatibility_mask: int
@@ -201,7 +201,7 @@ class PageData(NamedTuple):
 
 
 class ParameterInsert(NamedTuple):
-    """Import a parameter area as unmeasured pages, lowest GPA first."""
+    """A parameter area to import as unmeasured pages, lowest GPA first."""
 
     gpa: int
     compatibility_mask: int
@@ -209,7 +209,7 @@ class ParameterInsert(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """Ask the loader for a value or a table at an offset of a parameter area; `kind` tells which."""
+    """A value or a table asked of the loader at an offset of a parameter area; `kind` tells which."""
 
     kind: HeaderType
     parameter_area_index: int
@@ -217,7 +217,7 @@ class Parameter(NamedTuple):
 
 
 class VpContext(NamedTuple):
-    """Hold the initial registers of one virtual processor: for SNP and SEV-ES a VMSA page.
+    """The initial registers of one virtual processor: for SNP and SEV-ES a VMSA page.
 
     `padding` follows in the file; some tools fill it with something other than zeros.
     """
@@ -231,7 +231,7 @@ class VpContext(NamedTuple):
 
 
 class RequiredMemory(NamedTuple):
-    """Name memory that must be there; never measured."""
+    """Memory that must be there; never measured."""
 
     gpa: int
     compatibility_mask: int
@@ -241,7 +241,7 @@ class RequiredMemory(NamedTuple):
 
 
 class ErrorRange(NamedTuple):
-    """Name shared pages for error reports; never measured."""
+    """Shared pages for error reports; never measured."""
 
     gpa: int
     compatibility_mask: int
@@ -249,7 +249,7 @@ class ErrorRange(NamedTuple):
 
 
 class SnpIdBlock(NamedTuple):
-    """Hold an ID block with its signatures and public keys; integers are little-endian in 72 bytes.
+    """An ID block with its signatures and public keys; integers are little-endian in 72 bytes.
 
     The policy is not among the fields; it is the GUEST_POLICY header's.
     """
@@ -279,7 +279,7 @@ class SnpIdBlock(NamedTuple):
 
 
 class VbsMeasurement(NamedTuple):
-    """Hold the signed digest of a VBS guest."""
+    """The signed digest of a VBS guest."""
 
     compatibility_mask: int
     version: int
@@ -295,7 +295,7 @@ class VbsMeasurement(NamedTuple):
 
 
 class UnknownHeader(NamedTuple):
-    """Keep a header of an unknown, optional type as it is; `type_number` has OPTIONAL_BIT set."""
+    """A header of an unknown, optional type, kept as it is; `type_number` has OPTIONAL_BIT set."""
 
     type_number: int
     content: bytes

@@ -98,7 +98,7 @@ _ENUMS: dict[tuple[type[Any], str], Callable[[int], int]] = {
 
 
 class _Layout(NamedTuple):
-    """Hold one row of the table, ready for use."""
+    """One row of the table, ready for use."""
 
     value: type[Any]
     struct: Struct

@@ -168,7 +168,7 @@ class _Load:
             self._policy = header.policy & (_U64 if self._mode == "snp" else _U32)
 
     def _vp_context(self, header: VpContext) -> Iterator[Piece]:
-        """Yield the page of a context where it stands, if it is launched there; note those of the platform."""
+        """Yield the page of a context at its place, if it is launched there; note those of the platform."""
         loader, ours = self._loader, self._ours(header)
         kind = self._kinds[header.compatibility_mask]
         if ours and self._mode == "sev" and loader.launches:

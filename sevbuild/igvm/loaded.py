@@ -18,7 +18,7 @@ __all__ = ["LoadRequest", "Loaded"]
 
 
 class LoadRequest(NamedTuple):
-    """Hold what a launch adds to a file.
+    """What a launch adds to a file.
 
     `mode` picks one of several platforms, None for the strongest that the loader takes. `vcpus` is None for
     as many as the file describes. `reset_state` makes the VMSA of a vCPU that the file does not describe,
@@ -33,7 +33,7 @@ class LoadRequest(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """Hold what a loader made of a file.
+    """What a loader made of a file.
 
     `contexts` is how many VP contexts it took of its platform, and `vmsas` are the updates of the plan that
     were made of them, or of a reset state, by vCPU. `policy_given` tells that the file has the policy; else

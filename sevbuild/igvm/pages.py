@@ -19,7 +19,7 @@ _PAGES_LIMIT = 1 << 22  # 16 GiB of guest memory: beyond any file there is, and 
 
 
 class FilePages:
-    """Give the contents of pages that lie in a file, or are zeros, without holding them."""
+    """The contents of pages that lie in a file, or are zeros, without holding them."""
 
     __slots__ = ("_offsets", "_source", "_starts", "pages")
 
@@ -71,7 +71,7 @@ class FilePages:
 
 
 class Piece(NamedTuple):
-    """Hold pages of one type with ascending GPAs, before neighbours are joined.
+    """Pages of one type with ascending GPAs, before neighbours are joined.
 
     Contents are `page`, or lie at `offset` of the file, or are zeros. `number` is the header's, and
     `follows` are the header number and the likeness that a next piece must have to be buffered with this
@@ -89,7 +89,7 @@ class Piece(NamedTuple):
 
 
 class UpdateMaker:
-    """Make launch updates of pieces of one file; equal ones are the same object, as LaunchTree shares them."""
+    """The launch updates of one file, made from its pieces; equal ones are one object, for LaunchTree."""
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source

@@ -40,7 +40,7 @@ _HANDLED = frozenset.intersection(
 
 
 class Breach(NamedTuple):
-    """Name a rule that a file breaks, what breaks it, and the first header that does."""
+    """A rule that a file breaks, what breaks it, and the first header that does."""
 
     rule: str
     reason: str
@@ -48,7 +48,7 @@ class Breach(NamedTuple):
 
 
 class _Check:
-    """Hold one measured platform against the rules; it sees the headers that are for it, in file order."""
+    """One measured platform under the rules; it sees the headers that are for it, in file order."""
 
     def __init__(self, platform: SupportedPlatform) -> None:
         self.breaches: dict[str, Breach] = {}

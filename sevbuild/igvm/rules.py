@@ -55,7 +55,7 @@ _PARAMETER_BYTES = {HeaderType.VP_COUNT_PARAMETER: 4, HeaderType.ENVIRONMENT_INF
 
 
 class Warnings:
-    """Collect what a file has that it should not, each kind once, with its first place and its number."""
+    """What a file has that it should not, each kind once, with its first place and its number."""
 
     __slots__ = ("_found",)
 
@@ -84,7 +84,7 @@ class _Area(NamedTuple):
 
 
 class Rules:
-    """Judge the headers of one file, in order; `finish` judges the whole."""
+    """The judge of one file's headers, in order; `finish` judges the whole."""
 
     def __init__(self, data_start: int, total: int, warnings: Warnings) -> None:
         self.platforms: dict[int, SupportedPlatform] = {}

@@ -42,14 +42,14 @@ _COUNT, _REGISTER = 4, 32  # VbsVpContextHeader, a u32, and VbsVpContextRegister
 
 
 class Place(NamedTuple):
-    """Say where a header stands: its number among the variable headers, from 0, its byte offset in the file."""
+    """Where a header stands: its number among the variable headers, from 0, and its byte offset."""
 
     number: int
     offset: int
 
 
 class IgvmError(SevbuildError):
-    """Report an IGVM file that is not valid, with header index and byte offset."""
+    """An IGVM file that is not valid, with header index and byte offset."""
 
     def __init__(self, what: str, place: Place | None, reason: str, *, hint: str | None = None) -> None:
         where = what if place is None else f"header {place.number} at {place.offset:#x} ({what})"
@@ -58,7 +58,7 @@ class IgvmError(SevbuildError):
 
 
 class Item(NamedTuple):
-    """Hold one header, or a run of PAGE_DATA that differ in nothing but their place.
+    """One header, or a run of PAGE_DATA that differ in nothing but their place.
 
     There are `run` headers; their GPAs ascend by pages, and so do their file offsets, or none has data.
     `header` is the first of them. `data_offset` is its file offset, 0 without data.

@@ -8,7 +8,7 @@ __all__ = ["ByteSource", "Data", "DataRange", "MemorySource", "data_bytes", "dat
 
 
 class ByteSource(Protocol):
-    """Give bytes by offset; `fs.FileSource` is the one over a file."""
+    """Bytes by offset; `fs.FileSource` is the one over a file."""
 
     @property
     def size(self) -> int:
@@ -19,7 +19,7 @@ class ByteSource(Protocol):
 
 
 class MemorySource:
-    """Give bytes that are in memory."""
+    """Bytes that are in memory."""
 
     __slots__ = ("_view",)
 
@@ -37,7 +37,7 @@ class MemorySource:
 
 
 class DataRange(NamedTuple):
-    """Name `size` bytes at `offset` of a source, without holding them."""
+    """The `size` bytes at `offset` of a source, not held in memory."""
 
     source: ByteSource
     offset: int

@@ -39,7 +39,7 @@ _U32 = 1 << 32
 
 
 class _FileData:
-    """Lay out chunks of file data, each content once."""
+    """Chunks of file data as they are laid out, each content once."""
 
     def __init__(self, start: int) -> None:
         self.chunks: list[bytes] = []

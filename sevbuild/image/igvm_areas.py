@@ -26,7 +26,7 @@ _MOST_AREAS = 256
 
 
 class IgvmArea(NamedTuple):
-    """Hold one area: `base` is a GPA, or an offset in the parameters area for what lies in it."""
+    """One area: `base` is a GPA, or an offset in the parameters area for what lies in it."""
 
     base: int
     size: int

@@ -10,7 +10,7 @@ __all__ = ["FirmwareSeed"]
 
 
 class FirmwareSeed(NamedTuple):
-    """Hold the SNP digest after the firmware's pages (48 bytes) and the metadata a launch goes on with."""
+    """The SNP digest after the firmware's pages (48 bytes) and the metadata a launch goes on with."""
 
     seed: bytes
     metadata: Metadata

@@ -36,7 +36,7 @@ _PAGE = 4096
 
 
 class KernelHashes(NamedTuple):
-    """Hold three SHA-256 digests, 32 bytes each."""
+    """Three SHA-256 digests, 32 bytes each."""
 
     kernel: bytes
     initrd: bytes

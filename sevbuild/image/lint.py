@@ -22,10 +22,10 @@ _SHOWN_DATA = 64
 
 
 class Finding(NamedTuple):
-    """Hold one finding: `level` is ok, note, warning or error, `topic` what it is about.
+    """One finding: `level` is ok, note, warning or error, `topic` what it is about.
 
-    Topics are `image`, `snp`, `sections`, `smp`, `kernel-hashes` and `igvm`; an error means that no host can use
-    the firmware for its topic.
+    Topics are `image`, `snp`, `sections`, `smp`, `kernel-hashes` and `igvm`; an error means that no host can
+    use the firmware for its topic.
     """
 
     level: str

@@ -52,14 +52,14 @@ _SVSM = "a789a612-0597-4c4b-a49f-cbb1fe9d1ddd"
 
 
 class Area(NamedTuple):
-    """Hold an area of guest memory; `size` is 0 where only its address is known."""
+    """An area of guest memory; `size` is 0 where only its address is known."""
 
     base: int
     size: int
 
 
 class Section(NamedTuple):
-    """Hold one section of the SEV metadata, as the table has it."""
+    """One section of the SEV metadata, as the table has it."""
 
     gpa: int
     size: int
@@ -67,7 +67,7 @@ class Section(NamedTuple):
 
 
 class FooterEntry(NamedTuple):
-    """Hold one entry of the footer table; `offset` is that of its data in the file."""
+    """One entry of the footer table; `offset` is that of its data in the file."""
 
     guid: str
     offset: int
@@ -75,7 +75,7 @@ class FooterEntry(NamedTuple):
 
 
 class Metadata(NamedTuple):
-    """Hold what a launch needs besides the pages.
+    """What a launch needs besides the pages.
 
     `sections` is None where the image has no SEV metadata, so SNP cannot boot it. `reset` is the address
     application processors start at. `svsm_entry` is an offset in an SVSM image.
@@ -89,7 +89,7 @@ class Metadata(NamedTuple):
 
 
 class Firmware(NamedTuple):
-    """Hold an image and what was read from it; `entries` go from the footer downward."""
+    """An image and what was read from it; `entries` go from the footer downward."""
 
     data: bytes
     metadata: Metadata

@@ -13,7 +13,7 @@ _PAGE = 4096
 
 
 class Svsm(NamedTuple):
-    """Hold an SVSM image: `data` is None where its pages are part of a seed.
+    """An SVSM image: `data` is None where its pages are part of a seed.
 
     `gpa` is where it is loaded, `entry` the address at which every vCPU starts.
     """

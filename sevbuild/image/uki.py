@@ -21,14 +21,14 @@ _CMDLINE_LIMIT = 1 << 20
 
 
 class UkiPart(NamedTuple):
-    """Hold the file range of a part's contents in bytes, without the padding that follows it."""
+    """The file range of a part's contents in bytes, without the padding that follows it."""
 
     offset: int
     size: int
 
 
 class UkiParts(NamedTuple):
-    """Hold the parts that a direct boot uses, and the names of all further sections in file order.
+    """The parts that a direct boot uses, and the names of all further sections in file order.
 
     A part that the image does not have is None; an empty one has size 0. Names appear once, with bytes
     outside of printable ASCII escaped.
@@ -41,7 +41,7 @@ class UkiParts(NamedTuple):
 
 
 class _Section(NamedTuple):
-    """Hold a section header: PointerToRawData, SizeOfRawData and VirtualSize in bytes."""
+    """A section header: PointerToRawData, SizeOfRawData and VirtualSize in bytes."""
 
     name: str
     offset: int

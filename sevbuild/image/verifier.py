@@ -13,7 +13,7 @@ from sevbuild.image.kernel_hashes import ENTRY_GUIDS
 
 __all__ = ["kernel_hash_verifier"]
 
-# GUIDed sections of the PI firmware volume format: u24 size, u8 type 2, GUID, u16 data offset, u16 attributes.
+# GUIDed sections of PI firmware volumes: u24 size, u8 type 2, GUID, u16 data offset, u16 attributes.
 _LZMA_GUID = "ee4e5898-3914-4259-9d6e-dc7bd79403cf"
 _GUID_DEFINED = 2
 _SECTION_HEADER = 24

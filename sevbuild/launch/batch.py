@@ -20,7 +20,7 @@ _COMMAND = "launch batch"
 
 
 class LaunchBatch:
-    """Collect the launch updates of one guest and forward them in canonical order.
+    """The launch updates of one guest, forwarded in canonical order.
 
     Refuses what would make the order or the contents ambiguous: overlapping data, a vCPU given twice, a
     missing vCPU, a call after `finish`. Errors carry the firmware's status names.

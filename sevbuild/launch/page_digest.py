@@ -19,7 +19,7 @@ _VMSA_TSC = slice(0x2F0, 0x300)  # GUEST_TSC_SCALE and GUEST_TSC_OFFSET are take
 
 
 class PageHasher:
-    """Hash page contents, each byte once a run.
+    """The digests of page contents, each byte hashed once a run.
 
     Uniform pages (flash padding, zeros) are hashed once per fill value. A single page is remembered by
     its bytes, so the VMSA that all application processors share costs one hash. A larger region is

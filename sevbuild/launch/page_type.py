@@ -17,7 +17,7 @@ PAGE_SIZE = 4096
 
 
 class PageType(IntEnum):
-    """Name a page type by its number in the command buffer and in PAGE_INFO (SNP ABI 8.17).
+    """The page types by their number in the command buffer and in PAGE_INFO (SNP ABI 8.17).
 
     SEV and SEV-ES know no page types: there NORMAL stands for LAUNCH_UPDATE_DATA and VMSA for
     LAUNCH_UPDATE_VMSA.
@@ -42,7 +42,7 @@ MEASURED_CONTENTS = frozenset({PageType.NORMAL, PageType.VMSA})
 _REFUSE = "refuse"
 
 SECTION_PAGE_TYPES = (*(kind.label for kind in PageType if kind is not PageType.VMSA), _REFUSE)
-"""What becomes of a section of the firmware, as profiles and JSON spell it: a page type, or the host refuses it."""
+"""What becomes of a firmware's section, in the words of profiles and JSON: a page type, or a refusal."""
 
 _BY_LABEL = {kind.label: kind for kind in PageType}
 

@@ -11,7 +11,7 @@ __all__ = ["LaunchPlan"]
 
 
 class LaunchPlan(NamedTuple):
-    """Hold what is launched for one target, and in which order: regions, then VMSAs.
+    """What is launched for one target, and in which order: regions, then VMSAs.
 
     `seed` is the SNP digest (48 bytes) that the launch goes on from where the firmware's pages are known
     by their digest alone.

@@ -24,7 +24,7 @@ _BUILD_HASHES = "measured direct boot needs OVMF built from OvmfPkg/AmdSev/AmdSe
 
 
 class GuestInputs(NamedTuple):
-    """Hold what a guest is made of; `kernel_hashes` is None where nothing of a kernel is measured."""
+    """What a guest is made of; `kernel_hashes` is None where nothing of a kernel is measured."""
 
     firmware: Firmware | FirmwareSeed
     svsm: Svsm | None
@@ -32,7 +32,7 @@ class GuestInputs(NamedTuple):
 
 
 class LaunchShape(NamedTuple):
-    """Hold what else a launch depends on; `guest_features` counts for modes with a VMSA."""
+    """What else a launch depends on; `guest_features` counts for modes with a VMSA."""
 
     mode: Mode
     profile: LaunchProfile
@@ -44,7 +44,7 @@ class LaunchShape(NamedTuple):
 
 
 class Planner:
-    """Lay out launches, sharing every region and VMSA that several of them have in common.
+    """A maker of launch plans, which share every region and VMSA that several of them have in common.
 
     Sharing is by identity: the same region of two plans is the same object, which is how the measuring
     side finds common prefixes.

@@ -39,7 +39,7 @@ DEFAULT_POLICIES: Mapping[Mode, int] = {"sev": 0x1, "sev-es": 0x5, "snp": 0x3000
 
 
 class SevPolicy(int):
-    """Read an SEV or SEV-ES guest policy: `nodbg` set means no debugging."""
+    """An SEV or SEV-ES guest policy: `nodbg` set means no debugging."""
 
     __slots__ = ()
 
@@ -85,7 +85,7 @@ class SevPolicy(int):
 
 
 class SnpPolicy(int):
-    """Read an SNP guest policy: `debug` set means debugging allowed."""
+    """An SNP guest policy: `debug` set means debugging allowed."""
 
     __slots__ = ()
 

@@ -46,7 +46,7 @@ LAUNCHERS = ("qemu", "qemu-igvm", "none")
 
 
 class Features(NamedTuple):
-    """Hold SEV_FEATURES of one mode: what its hosts set, and every bit they can set (u64 each).
+    """SEV_FEATURES of one mode: what its hosts set, and every bit they can set (u64 each).
 
     `newer` has the bits that hosts after the profile's date can set as well.
     """
@@ -57,7 +57,7 @@ class Features(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """Say which profile fits better for vCPU signatures from `low` up to and including `high`."""
+    """The profile that fits better for vCPU signatures from `low` up to and including `high`."""
 
     low: int
     high: int
@@ -66,7 +66,7 @@ class Advice(NamedTuple):
 
 
 class LaunchCommand(NamedTuple):
-    """Say what launches a guest of this profile: one of LAUNCHERS, and why where it is none.
+    """What launches a guest of this profile: one of LAUNCHERS, and why where it is none.
 
     `properties` go to QEMU's confidential-guest object beside those that every guest has.
     """
@@ -77,7 +77,7 @@ class LaunchCommand(NamedTuple):
 
 
 class LaunchProfile(NamedTuple):
-    """Describe one hypervisor's launch as data.
+    """One hypervisor's launch as data.
 
     `regions` gives, per mode, what is launched before the VMSAs and in which order: `firmware`, `svsm`,
     `sections` (the metadata of the last image named before it), `hash-table`, `hash-page` (the whole page

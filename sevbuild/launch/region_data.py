@@ -11,7 +11,7 @@ _CHUNK = 1 << 20
 
 
 class RegionData(Protocol):
-    """Stand for bytes that are not held in memory; `len` is their number."""
+    """Bytes that are not held in memory; `len` is their number."""
 
     def __len__(self) -> int:
         """Return the number of bytes."""

@@ -22,7 +22,7 @@ _MEASURE_CONTEXT = b"\x04"
 
 
 class SevGuestState(IntEnum):
-    """Number the guest states (SEV API 4.2)."""
+    """The guest states (SEV API 4.2)."""
 
     UNINIT = 0
     LUPDATE = 1
@@ -31,7 +31,7 @@ class SevGuestState(IntEnum):
 
 
 class SevPlatform(NamedTuple):
-    """Describe the platform as far as a launch depends on it: API version, build, readiness for ES."""
+    """The platform as far as a launch depends on it: API version, build, readiness for ES."""
 
     initialized: bool = True
     es_enabled: bool = True
@@ -41,7 +41,7 @@ class SevPlatform(NamedTuple):
 
 
 class SevGuest:
-    """Model one guest context from LAUNCH_START to LAUNCH_FINISH.
+    """One guest context, modelled from LAUNCH_START to LAUNCH_FINISH.
 
     The digest is SHA-256 over the plaintext of every update in call order: neither address nor length nor
     type enters it (SEV API 6.3, 6.4). Commands raise `LaunchError` in the firmware's order of checks.

@@ -16,7 +16,7 @@ __all__ = ["SnpGuest", "SnpGuestState", "SnpPlatform"]
 
 
 class SnpGuestState(IntEnum):
-    """Number the guest states (SNP ABI 4.2)."""
+    """The guest states (SNP ABI 4.2)."""
 
     INIT = 0
     LAUNCH = 1
@@ -24,7 +24,7 @@ class SnpGuestState(IntEnum):
 
 
 class SnpPlatform(NamedTuple):
-    """Describe the platform as far as a launch can fail on it.
+    """The platform as far as a launch can fail on it.
 
     `abi` is the firmware's (major, minor), None where any policy's minimum is met. `smt` tells that the
     host runs with SMT. `highest_policy_bit` is the last one the firmware does not reserve (20 on Genoa
@@ -38,7 +38,7 @@ class SnpPlatform(NamedTuple):
 
 
 class _Snapshot(NamedTuple):
-    """Hold what a fork takes over; `extents` are the launched (start, end), ascending."""
+    """What a fork takes over; `extents` are the launched (start, end), ascending."""
 
     state: SnpGuestState = SnpGuestState.INIT
     digest: bytes = INITIAL_DIGEST
@@ -47,7 +47,7 @@ class _Snapshot(NamedTuple):
 
 
 class SnpGuest:
-    """Model one guest context from SNP_LAUNCH_START to SNP_LAUNCH_FINISH.
+    """One guest context, modelled from SNP_LAUNCH_START to SNP_LAUNCH_FINISH.
 
     Commands raise `LaunchError` in the firmware's own order of checks, and leave the context unchanged.
     `fork` copies a context, so that targets sharing a prefix share its hashing.

@@ -10,7 +10,7 @@ __all__ = ["LaunchError", "Status"]
 
 
 class Status(IntEnum):
-    """Number the statuses that the modelled commands can return (SEV API table 5-1, uapi psp-sev.h)."""
+    """The statuses that the modelled commands can return (SEV API table 5-1, uapi psp-sev.h)."""
 
     INVALID_PLATFORM_STATE = 0x01
     INVALID_GUEST_STATE = 0x02
@@ -25,7 +25,7 @@ class Status(IntEnum):
 
 
 class LaunchError(SevbuildError):
-    """Report a launch command refused, with the status the firmware would return.
+    """A launch command refused, with the status the firmware would return.
 
     QEMU prints the same number as `fw_error=N`, in decimal.
     """

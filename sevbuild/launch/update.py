@@ -11,7 +11,7 @@ __all__ = ["LaunchUpdate"]
 
 
 class LaunchUpdate(NamedTuple):
-    """Describe one launch update: a region, not a page.
+    """One launch update: a region, not a page.
 
     `gpa` and `length` are bytes, multiples of 4096 for SNP (SEV takes multiples of 16). `data` are
     the `length` bytes of the types whose contents are measured, else None. `origin` names the input that

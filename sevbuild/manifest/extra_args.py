@@ -39,7 +39,7 @@ EXTRA_OPTIONS = frozenset(
         "uuid", "virtfs", "watchdog-action",
     ]
 )  # fmt: skip
-"""Options that reach neither firmware, kernel, vCPUs nor the launch itself (QEMU 7.2 to 10.2 qemu-options.hx).
+"""Options that reach neither firmware, kernel, vCPUs nor the launch (QEMU 7.2 to 10.2 qemu-options.hx).
 
 Every name is of QEMU 7.2 and 10.0 alike, and takes a value or none as `FLAGS` says.
 """

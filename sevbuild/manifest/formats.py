@@ -8,7 +8,7 @@ __all__ = ["FORMATS", "FormatKey"]
 
 
 class FormatKey(NamedTuple):
-    """Describe one value a publisher gives: a key of `[publish.FORMAT]`, or `--extra KEY=VALUE`.
+    """One value a publisher gives: a key of `[publish.FORMAT]`, or `--extra KEY=VALUE`.
 
     `kind` is text, integer, boolean, hex (of `size` bytes), or hex-list. A `required` value has no default:
     without it the format is not rendered. `high` bounds an integer, which starts at 0.

@@ -102,7 +102,7 @@ def policy_hint(value: int, mode: Mode) -> str | None:
 
 
 def kin_of(raw: Collection[str]) -> tuple[str, str] | None:
-    """Return which other document of ours has these keys, and what to do with it; None for what may be a manifest.
+    """Return which other document of ours has these keys, and what to do with it; None for a likely manifest.
 
     No other has a guest, so one that does is a manifest.
     """

@@ -26,7 +26,7 @@ _RANGE = re.compile(r"(.*/vcpus)([0-9]{1,5})(?:-([0-9]{1,5}))?(/.*)?", re.DOTALL
 
 
 class LockedInput(NamedTuple):
-    """Hold one input: its role, its name as the manifest writes it, and what it was.
+    """One input: its role, its name as the manifest writes it, and what it was.
 
     `part` is that of an image whose parts are launched. `digest` is a SHA-256, or the seed (48 bytes) of
     a firmware known by that alone; None where only the size enters a launch. `size` is None where only the
@@ -41,7 +41,7 @@ class LockedInput(NamedTuple):
 
 
 class Lock(NamedTuple):
-    """Hold one lock. `cmdlines` are by target label, `profiles` have a SHA-256, `cpus` a signature."""
+    """One lock. `cmdlines` are by target label, `profiles` have a SHA-256, `cpus` a signature."""
 
     written_by: str
     inputs: tuple[LockedInput, ...]

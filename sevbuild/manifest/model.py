@@ -25,7 +25,10 @@ __all__ = [
 
 
 class FirmwareInput(NamedTuple):
-    """Name the firmware: a file (`path`, here and below, may be an `https://` URL), or the SNP digest after its pages with the metadata that goes on."""
+    """The firmware: a file, or the SNP digest after its pages with the metadata that goes on.
+
+    `path`, here and below, may be an `https://` URL.
+    """
 
     path: str | None
     sha256: bytes | None
@@ -34,7 +37,7 @@ class FirmwareInput(NamedTuple):
 
 
 class SvsmInput(NamedTuple):
-    """Name the SVSM binary and what its place depends on: the size of the variable store, or its file."""
+    """The SVSM binary and what its place depends on: the size of the variable store, or its file."""
 
     path: str
     sha256: bytes | None
@@ -43,7 +46,7 @@ class SvsmInput(NamedTuple):
 
 
 class Cmdline(NamedTuple):
-    """Hold one command line as declared, placeholders and all; `name` is that of a variant."""
+    """One command line as declared, placeholders and all; `name` is that of a variant."""
 
     name: str | None
     text: str | None
@@ -52,7 +55,7 @@ class Cmdline(NamedTuple):
 
 
 class IgvmInput(NamedTuple):
-    """Name a ready IGVM file in place of a firmware, or say how one is to be built.
+    """A ready IGVM file in place of a firmware, or how one is to be built.
 
     `parameters` has the built file insert the loader's parameters where the firmware wants them.
     """
@@ -63,7 +66,7 @@ class IgvmInput(NamedTuple):
 
 
 class KernelInput(NamedTuple):
-    """Name the kernel: a file, a UKI taken whole or in parts, or its SHA-256 alone."""
+    """The kernel: a file, a UKI taken whole or in parts, or its SHA-256 alone."""
 
     path: str | None
     sha256: bytes | None
@@ -73,7 +76,7 @@ class KernelInput(NamedTuple):
 
 
 class InitrdInput(NamedTuple):
-    """Name the initrd files, concatenated in order, or the SHA-256 of the whole alone.
+    """The initrd files, concatenated in order, or the SHA-256 of the whole alone.
 
     `pins` has the SHA-256 of each file where they are URLs.
     """
@@ -84,14 +87,14 @@ class InitrdInput(NamedTuple):
 
 
 class Cpu(NamedTuple):
-    """Hold a CPU model as labelled and its vCPU signature (CPUID Fn0000_0001_EAX)."""
+    """A CPU model as labelled and its vCPU signature (CPUID Fn0000_0001_EAX)."""
 
     label: str
     signature: int
 
 
 class Machine(NamedTuple):
-    """Hold what launch commands say and no digest has: memory, the host's bits, further QEMU arguments.
+    """What launch commands say and no digest has: memory, the host's bits, further QEMU arguments.
 
     `given` has the keys that the manifest itself gives.
     """
@@ -104,7 +107,7 @@ class Machine(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """Hold the tables of one manifest, or of one entry of its `[[matrix]]` laid over them.
+    """The tables of one manifest, or of one entry of its `[[matrix]]` laid over them.
 
     `policies` and `guest_features` have the modes that the manifest itself gives a value for. `document`
     finds the lines of this variant's values.
@@ -135,14 +138,14 @@ class Variant(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Hold what `[publish]` says: formats, None for all that apply, and values by format and key."""
+    """What `[publish]` says: formats, None for all that apply, and values by format and key."""
 
     formats: tuple[str, ...] | None
     values: Mapping[str, Mapping[str, Any]]
 
 
 class Manifest(NamedTuple):
-    """Hold one decoded manifest; `directory` is what its relative paths start from.
+    """One decoded manifest; `directory` is what its relative paths start from.
 
     `publish` is None where the manifest has no such table.
     """

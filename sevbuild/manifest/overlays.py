@@ -17,7 +17,7 @@ TABLES = ("launch", "firmware", "igvm", "svsm", "kernel", "initrd", "variables",
 
 
 class Setting(NamedTuple):
-    """Hold one override: its path as written and as steps, and the value."""
+    """One override: its path as written and as steps, and the value."""
 
     path: str
     steps: tuple[Step, ...]

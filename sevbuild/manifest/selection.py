@@ -13,7 +13,7 @@ _GLOB = frozenset("*?[")
 
 
 class LabelPatterns:
-    """Tell which labels patterns pick, as `--target` takes them.
+    """Patterns that pick labels, as `--target` takes them.
 
     A pattern that is one of the labels in `exact` picks that label alone. Any other picks the labels that it
     matches as a glob (`*` matches `/` too), and those that have it as whole parts that follow one another:

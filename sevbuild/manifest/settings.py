@@ -1,4 +1,4 @@
-"""`--set PATH=VALUE`: what a path names in a manifest, and what a value typed on a command line stands for."""
+"""`--set PATH=VALUE`: what a path names in a manifest, and what a value on a command line stands for."""
 
 from __future__ import annotations
 

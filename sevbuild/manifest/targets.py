@@ -20,7 +20,7 @@ MAX_TARGETS = 200_000
 
 
 class Target(NamedTuple):
-    """Hold one point of the matrix: mode x profile x CPU x vCPU count (x command line).
+    """One point of the matrix: mode x profile x CPU x vCPU count (x command line).
 
     `guest_features` is None in mode sev, which has none. The origins say where a value comes from:
     `manifest`, `profile NAME` or `default of mode NAME`.

@@ -13,7 +13,7 @@ BUILT_IN = ("vcpus", "cpu", "cpu_signature")
 
 
 class Template:
-    """Hold a command line split at its placeholders."""
+    """A command line split at its placeholders."""
 
     __slots__ = ("_pieces", "names")
 

@@ -18,7 +18,7 @@ _MANY = 4096
 
 
 class _Node:
-    """Hold a guest context after one update, and what was launched from there."""
+    """A guest context after one update, and what was launched from there."""
 
     __slots__ = ("children", "guest", "update")
 
@@ -29,7 +29,7 @@ class _Node:
 
 
 class LaunchTree:
-    """Compute launch digests of many plans; a prefix that two plans share is replayed once.
+    """The launch digests of many plans; a prefix that two plans share is replayed once.
 
     Plans share a prefix where their updates are the same objects, as the planner makes them. The policy
     enters no digest, so plans that differ in it share as well; each is still checked. `hasher` hashes page

@@ -23,7 +23,7 @@ _META_LIMIT = 16 << 10
 
 
 class Entry(NamedTuple):
-    """Hold one file of the cache; a part is a download that has not ended, `url` is where it is from."""
+    """One file of the cache; a part is a download that has not ended, `url` is where it is from."""
 
     sha256: str
     size: int
@@ -42,7 +42,7 @@ def cache_directory() -> str:
 
 
 class Part:
-    """Name the files of one download: its bytes so far, and what its rest can be asked for by."""
+    """The files of one download: its bytes so far, and what its rest can be asked for by."""
 
     __slots__ = ("_meta", "path")
 
@@ -100,7 +100,7 @@ class Part:
 
 
 class Cache:
-    """Find, fill and clean the entries in one folder."""
+    """The entries in one folder: found, filled and cleaned."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory

@@ -28,7 +28,7 @@ _BUFFER = 256 * 1024
 
 
 class _StartOverError(Exception):
-    """Tell that the rest of a download cannot be had, but perhaps the whole of it."""
+    """The rest of a download cannot be had, but perhaps the whole of it."""
 
 
 def fetch(
@@ -122,7 +122,7 @@ def _appending(part: Part) -> Iterator[Callable[[bytes], None]]:
 
 
 class _Transfer:
-    """Move one URL's bytes into a part file."""
+    """One transfer of a URL's bytes into a part file."""
 
     def __init__(self, url: str, part: Part, limit: int, seconds: float, meter: Meter) -> None:
         self.resumed = False

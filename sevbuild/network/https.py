@@ -33,7 +33,7 @@ def shown(text: str) -> str:
 
 
 class _Watch:
-    """Shut a connection down once a window of time has brought too little.
+    """A watch that shuts a connection down once a window of time has brought too little.
 
     Timeouts of a socket do not do that: a byte now and then restarts them, in a handshake, a header or
     a body.
@@ -77,7 +77,7 @@ class _Watch:
 
 
 class _Connection(http.client.HTTPSConnection):
-    """Connect with the handshake as a step of its own, so that a watch can end it."""
+    """A connection whose handshake is a step of its own, so that a watch can end it."""
 
     def __init__(self, host: str, port: int, server: str, context: ssl.SSLContext, timeout: float) -> None:
         super().__init__(host, port, timeout=timeout, context=context)
@@ -103,7 +103,7 @@ class _Connection(http.client.HTTPSConnection):
 
 
 class Reply:
-    """Hold the head of an answer and read its body."""
+    """The head of an answer, and its body to be read."""
 
     def __init__(self, response: http.client.HTTPResponse, watch: _Watch) -> None:
         self.status = response.status

@@ -26,7 +26,7 @@ _SINGLE_SYNCS = 64
 
 
 class Disk:
-    """Change files and folders; every method raises OSError, and modes are fixed whatever the umask."""
+    """Changes to files and folders; every method raises OSError, and modes are fixed whatever the umask."""
 
     def make_parents(self, path: str) -> None:
         """Create the folders above an output, as the umask has them: they are the user's."""
@@ -52,7 +52,7 @@ class Disk:
         return descriptor
 
     def create_plain(self, path: str) -> int:
-        """Create a file, which must not exist, with the mode that the umask leaves, and return its descriptor."""
+        """Create a file, which must not exist, with the mode that the umask leaves; return its descriptor."""
         return self._create(path, 0o666)
 
     def append(self, descriptor: int, data: bytes | memoryview) -> None:

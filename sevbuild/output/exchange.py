@@ -34,7 +34,7 @@ _ATTEMPTS = 100
 
 
 class Staging:
-    """Hold a folder in the making and the place it is for."""
+    """A folder in the making and the place it is for."""
 
     def __init__(self, disk: Disk, place: str, check: Check, patience: Patience) -> None:
         self._disk = disk
@@ -51,7 +51,7 @@ class Staging:
         return self._place + path[len(self.folder) :] if inside else path
 
     def publish(self) -> None:
-        """Put the folder in its place; an old one there that `check` accepts is exchanged for it and removed."""
+        """Put the folder in its place; an old one that `check` accepts is exchanged for it and removed."""
         for _ in range(_ATTEMPTS):
             with hold(self._place, self._patience):
                 self._check(self._place, self._place)
@@ -166,7 +166,7 @@ def staging(disk: Disk, place: str, check: Check, patience: Patience | None = No
 
 
 def interrupted(place: str) -> str | None:
-    """Return what a run that was killed between two renames left beside `place`, None where that is not so."""
+    """Return what a run that was killed between two renames left beside `place`; None if none was."""
     return next(iter(found_aside(place)), None) if not os.path.lexists(place) else None
 
 

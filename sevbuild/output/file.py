@@ -55,7 +55,7 @@ def make_folder(path: str) -> None:
 
 
 class _Growing:
-    """Hold one file that grows beside its place."""
+    """One file that grows beside its place."""
 
     def __init__(self, disk: Disk, path: str, data: bytes, *, follow: bool) -> None:
         self._disk = disk

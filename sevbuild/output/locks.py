@@ -1,7 +1,7 @@
 """Hold a file or folder alone: waiting for another run says so, and ends.
 
-A lock belongs to an open file (flock), so it ends with the process that has it however that ends, and holds across
-PID namespaces and containers.
+A lock belongs to an open file (flock), so it ends with the process that has it however that ends, and holds
+across PID namespaces and containers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _unheard(message: str) -> None:
 
 
 class Patience(NamedTuple):
-    """Say how long to wait for a lock, and who is told of the waiting.
+    """How long to wait for a lock, and who is told of the waiting.
 
     `seconds` None is what the environment says in `variable`, or else a minute.
     """
@@ -117,7 +117,7 @@ def wait_for(
 
 
 def holder_of(path: str) -> str:
-    """Return who has the lock of a file, as far as the system tells: a process in sight, or `another process`."""
+    """Return who has the lock of a file, as the system tells: a process in sight, or `another process`."""
     with contextlib.suppress(OSError, ValueError):
         status = os.stat(path)
         device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"

@@ -35,7 +35,7 @@ _ATTEMPTS = 100
 
 
 class Temporary(NamedTuple):
-    """Hold the path of a new file or folder, and the descriptor that keeps its lock."""
+    """The path of a new file or folder, and the descriptor that keeps its lock."""
 
     path: str
     descriptor: int
@@ -61,7 +61,7 @@ def new_folder(disk: Disk, place: str) -> Temporary:
 
 
 def name_aside(place: str) -> str:
-    """Return a name for what was at `place` while something else comes there: `.NAME.sevbuild-old-` and digits."""
+    """Return a name for what was at `place` when something else comes there: `.NAME.sevbuild-old-DIGITS`."""
     return _name(place, "old")
 
 

@@ -17,7 +17,7 @@ _NOTES = ("guest.version", "origins", "doubts")
 
 
 class Change(NamedTuple):
-    """Name one value that differs, in words for people; `old` or `new` is None where there is none.
+    """One value that differs, in words for people; `old` or `new` is None where there is none.
 
     `level` is DIFFERENCE or NOTE.
     """
@@ -34,7 +34,7 @@ def said(text: str | None) -> str:
 
 
 class TargetChange(NamedTuple):
-    """Hold what became of one target; digests in hex.
+    """What became of one target; digests in hex.
 
     `status` is `equal`, `alike` (launched the same, and written otherwise), `changed`, `added` or `removed`.
     """
@@ -47,7 +47,7 @@ class TargetChange(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Hold what differs of guest and inputs, and every target in the order of the old, then of the new."""
+    """What differs of guest and inputs, and every target in the order of the old, then of the new."""
 
     guest: tuple[Change, ...]
     targets: tuple[TargetChange, ...]

@@ -43,8 +43,8 @@ def collect_values(
 
     Without `ingredients` the inputs and values alone. `records` name the inputs where a publisher named them
     otherwise than the guest at hand does, and `published` maps digests by which it knows them (a seed) to
-    those that were published. What an IGVM file brings along has no ingredients. Raises SevbuildError where two different profiles
-    have one name.
+    those that were published. What an IGVM file brings along has no ingredients. Raises SevbuildError where
+    two different profiles have one name.
     """
     targets = [item.target for item in measured]
     records = input_records(guest, targets) if records is None else records

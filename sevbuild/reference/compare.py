@@ -79,7 +79,7 @@ def _target(
 
 
 def _causes(causes: list[Change], first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Change]:
-    """Yield what differs of two targets' ingredients; another way to write the same command line is a note."""
+    """Yield what differs in two targets' ingredients; another spelling of the same command line is a note."""
     for change in causes:
         same = change.what in _LINES and all(
             _is_line(change.what, text, entry) for text, entry in ((change.old, first), (change.new, second))
@@ -106,7 +106,7 @@ def _spoken(changes: Iterable[Change], silent: Collection[str]) -> Iterator[Chan
 
 
 class _Side:
-    """Hold one document, and its parts by name."""
+    """One document, and its parts by name."""
 
     def __init__(self, values: ReferenceValues) -> None:
         self.document = reference_document(values)

@@ -1,4 +1,4 @@
-"""Whether reference values agree with themselves: each value with its label, its ingredients and its profile."""
+"""Whether reference values agree with themselves: each value with its label, ingredients and profile."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_consistent(source: str, values: ReferenceValues) -> None:
 
 
 def profile_notices(source: str, values: ReferenceValues) -> list[Notice]:
-    """Return a warning for each profile of the document that is called as a shipped one and launches otherwise."""
+    """Return a warning for each profile that has the name of a shipped one and launches differently."""
     shipped, found = set(profile_names()), []
     for profile in values.profiles:
         # A merge names the profiles of a release after it.
@@ -77,7 +77,7 @@ def _said(change: Change) -> str:
 
 
 class _Checker:
-    """Hold one document, and what several of its values have in common."""
+    """One document, and what several of its values have in common."""
 
     def __init__(self, values: ReferenceValues) -> None:
         self._of_file = values.of_file

@@ -19,7 +19,7 @@ _SIZES = (96, 64)
 
 
 class Expected(NamedTuple):
-    """Hold one of three: a bare digest, digests by label, or reference values; digests in hex.
+    """One of three: a bare digest, digests by label, or reference values; digests in hex.
 
     `source` is what messages call it.
     """
@@ -31,7 +31,7 @@ class Expected(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Hold what was measured, and what narrowed the measuring.
+    """What was measured, and what narrowed the measuring.
 
     `digests` are labels and digests in hex. `values` makes the typed values of the same targets, which only
     a document is compared with. `silent` names what they say nothing of: a setting, `guest` or `input`.

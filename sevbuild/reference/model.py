@@ -37,14 +37,14 @@ MOST_DESCRIBED = 1 << 16
 
 
 class Span(NamedTuple):
-    """Hold a run of releases that follow one another, both ends included."""
+    """A run of releases that follow one another, both ends included."""
 
     first: str
     last: str
 
 
 class Input(NamedTuple):
-    """Hold one input: `size` is None where only the digest is known; `algorithm` is sha256 or seed.
+    """One input: `size` is None where only the digest is known; `algorithm` is sha256 or seed.
 
     `releases` is empty in a document of one release.
     """
@@ -58,7 +58,7 @@ class Input(NamedTuple):
 
 
 class LaunchValues(NamedTuple):
-    """Hold what of a profile enters a launch digest, as `LaunchProfile` means it.
+    """What of a profile enters a launch digest, as `LaunchProfile` means it.
 
     `regions` has the profile's own modes. `page_types` has words, `refuse` among them. `initial_state`
     has the registers of every vCPU, and those of a mode or role under its name.
@@ -119,7 +119,7 @@ class LaunchValues(NamedTuple):
 
 
 class KernelIngredients(NamedTuple):
-    """Hold the digests of a measured kernel (32 bytes each) and the command line as a template.
+    """The digests of a measured kernel (32 bytes each) and the command line as a template.
 
     `cmdline` has `{vcpus}`, `{cpu}` and `{cpu_signature}` as placeholders and is None for a line that is
     not UTF-8; `cmdline_sha256` (with the NUL) is None for a line with placeholders.
@@ -132,7 +132,7 @@ class KernelIngredients(NamedTuple):
 
 
 class Ingredients(NamedTuple):
-    """Hold what one shape of launch is made of, down to digests and addresses.
+    """What one shape of launch is made of, down to digests and addresses.
 
     `seed` is the SNP digest (48 bytes) after the pages of firmware and SVSM, None where no digest can
     stand for them. `metadata` has the firmware's sections in launch order, unless the SVSM's are
@@ -151,7 +151,7 @@ class Ingredients(NamedTuple):
 
 
 class IdBlock(NamedTuple):
-    """Hold what an attestation report shows of an ID block: 48-byte key digests, 16-byte ids, SVN (u32)."""
+    """What an attestation report shows of an ID block: 48-byte key digests, 16-byte ids, SVN (u32)."""
 
     id_key_digest: bytes
     author_key_digest: bytes | None
@@ -161,7 +161,7 @@ class IdBlock(NamedTuple):
 
 
 class Value(NamedTuple):
-    """Hold the reference value of one target.
+    """The reference value of one target.
 
     `guest_features` is None in mode sev, `vmsa_gpa` in all but SNP, `cmdline` without a measured kernel.
     `ingredients` names an entry of the document's. `releases` is empty in a document of one release.
@@ -200,7 +200,7 @@ class Value(NamedTuple):
 
 
 class ReferenceValues(NamedTuple):
-    """Hold one document; `releases` are the versions of a merged one, oldest first, else empty.
+    """One document; `releases` are the versions of a merged one, oldest first, else empty.
 
     A document of an IGVM file has the file's name and no version; nor has it ingredients.
     """

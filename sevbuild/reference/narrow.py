@@ -18,7 +18,7 @@ _OF_LABEL = ("mode", "profile", "cpu", "vcpus")
 
 
 class Selection(NamedTuple):
-    """Hold what narrows a run: patterns of labels, and by key of a value the texts it may have.
+    """What narrows a run: patterns of labels, and by key of a value the texts it may have.
 
     `flags` are the flags that said so, for messages. A selection without either takes everything.
     """
@@ -45,8 +45,8 @@ def narrow_values(
 ) -> ReferenceValues:
     """Return the part of a document that a selection takes, with the ingredients and inputs it needs.
 
-    `measured` are the labels of the other side: a pattern that is one of them stands for it alone. Inputs that
-    no ingredients of the document name are kept. The document may be left without any value.
+    `measured` are the labels of the other side: a pattern that is one of them stands for it alone. Inputs
+    that no ingredients of the document name are kept. The document may be left without any value.
     """
     if selection.everything:
         return values

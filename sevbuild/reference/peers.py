@@ -44,7 +44,7 @@ _ONE_VCPU = ("TrustedMeasurement", "APEIP", "CPUs", "ProductName")
 
 
 class ForeignResult(NamedTuple):
-    """Hold recomputed digests, and notes on what was taken as given or passed over.
+    """Recomputed digests, and notes on what was taken as given or passed over.
 
     `silent` names settings of which the document says nothing; `document` is the one of ours it was.
     """

@@ -1,4 +1,4 @@
-"""Any target's launch digest from ingredients alone, through the plan and the model that every digest is from."""
+"""Any target's launch digest from ingredients alone, through the same plan and model as every digest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 NO_INGREDIENTS = "the document has no ingredients of it"
-"""What is said of a value that names none: of an IGVM file, say, whose digest only the file itself can tell."""
+"""What is said of a value that names none: of an IGVM file, say, whose digest only the file can tell."""
 
 _LARGEST = 4 << 30
 """More than the sections of thousands of firmwares have; it keeps a document from costing minutes."""
@@ -39,11 +39,11 @@ _MOST_VMSAS = 1 << 26
 
 
 class UncheckableError(SevbuildError):
-    """Report that ingredients tell no digest, which is not to say that a digest is wrong."""
+    """Ingredients that tell no digest, which is not to say that a digest is wrong."""
 
 
 class Request(NamedTuple):
-    """Hold what is asked for in place of the document's own: None, or vCPU counts, CPUs, a command line."""
+    """What is asked for in place of the document's own: None, or vCPU counts, CPUs, a command line."""
 
     counts: tuple[int, ...] | None = None
     cpus: tuple[Cpu, ...] | None = None
@@ -51,7 +51,7 @@ class Request(NamedTuple):
 
 
 class Recomputed(NamedTuple):
-    """Hold one recomputed launch digest, and what the document says of the same target, if anything.
+    """One recomputed launch digest, and what the document says of the same target, if anything.
 
     `value` is the target as a value of its own, in a document of one release; `label` names the releases too,
     which are those of the value that it was computed from.
@@ -65,7 +65,7 @@ class Recomputed(NamedTuple):
 
 
 class Recomputer:
-    """Compute launch digests from ingredients; what several have in common is launched once."""
+    """The launch digests that ingredients give; what several have in common is launched once."""
 
     def __init__(self, profiles: Iterable[LaunchProfile]) -> None:
         self._profiles = {profile.name: profile for profile in profiles}

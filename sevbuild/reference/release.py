@@ -20,7 +20,7 @@ CHECKSUMS = "SHA256SUMS"
 
 
 class Release(NamedTuple):
-    """Hold the files of a release by name, and what a publisher should know of it."""
+    """The files of a release by name, and what a publisher should know of it."""
 
     files: dict[str, bytes]
     notices: list[Notice]

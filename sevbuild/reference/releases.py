@@ -65,7 +65,7 @@ def merge_values(documents: Sequence[tuple[str, ReferenceValues]]) -> ReferenceV
 
 
 class _Merge:
-    """Collect what each release says, and which releases say the same."""
+    """What each release says, and which releases say the same."""
 
     def __init__(self, first: ReferenceValues) -> None:
         self._name = first.name

@@ -19,7 +19,7 @@ RESULT_SCHEMA = 1
 
 
 class WrittenFile(NamedTuple):
-    """Hold one file that was written: its path, its bytes, its SHA-256 in hex."""
+    """One file that was written: its path, its bytes, its SHA-256 in hex."""
 
     path: str
     size: int
@@ -41,7 +41,8 @@ def result_entry(
 ) -> dict[str, Any]:
     """Return the result of one guest; `guest` is None for a document of others, which names none.
 
-    `inputs` and `values` are entries as a reference-values document has them. What a verb does not do is empty.
+    `inputs` and `values` are entries as a reference-values document has them. What a verb does not do is
+    empty.
     """
     return {
         "guest": None if guest is None else dict(guest),

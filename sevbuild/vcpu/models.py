@@ -14,7 +14,7 @@ _MAX_STEPPING = 0x0F
 
 
 class CpuModel(NamedTuple):
-    """Name one CPU model of a guest, with its family, model and stepping as CPUID means them."""
+    """One CPU model of a guest, with its family, model and stepping as CPUID means them."""
 
     name: str
     family: int

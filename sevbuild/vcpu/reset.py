@@ -25,7 +25,7 @@ SYMBOLS = {
 
 
 class _Known(NamedTuple):
-    """Hold the values that the symbols of one vCPU stand for."""
+    """A choice of some words; what is not known may be any of them."""
 
     entry: int
     signature: int

@@ -27,7 +27,7 @@ FieldValue = int | bytes | Mapping[str, int]
 
 
 class Field(NamedTuple):
-    """Name one field of the save area: where it is, its bytes, and what kind of value it holds.
+    """One field of the save area: where it is, its bytes, and what kind of value it holds.
 
     `kind` is `u8`, `u16`, `u32`, `u64`, `segment` or `bytes`; numbers are little-endian.
     """

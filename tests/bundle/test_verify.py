@@ -366,7 +366,7 @@ def test_the_document_round_trips(pristine: Path) -> None:
 
 
 def test_a_bundle_of_a_release_that_built_canonical_order_for_anyone_still_verifies(tmp_path: Path) -> None:
-    """tests/data/canonical-bundle is what e3e929f built of a firmware that is made here, and left out there."""
+    """tests/data/canonical-bundle was built by e3e929f of a firmware that is made here and left out there."""
     bundle = tmp_path / "bundle"
     shutil.copytree(Path(__file__).resolve().parents[1] / "data" / "canonical-bundle", bundle)
     (bundle / "inputs").mkdir()

@@ -107,7 +107,7 @@ def test_build(runner: Runner, digest: str) -> None:
 
 
 def test_the_gates_reach_every_step(runner: Runner) -> None:
-    """Each step has the inputs that are gates, and the program is called with what they say, word for word."""
+    """Each step has the inputs that are gates, and the program is called with their words as they stand."""
     program = runner.temp / "sevbuild" / "bin" / "sevbuild"
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     inputs = {

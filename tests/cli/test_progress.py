@@ -157,7 +157,7 @@ def test_pieces_are_counted(tmp_path: Path) -> None:
 
 
 def _on_a_terminal(*arguments: str) -> tuple[str, str, int]:
-    """Return what a run shows on a terminal that is its standard error, its standard output, its exit code."""
+    """Return what a run shows on a terminal as its standard error, its standard output, its exit code."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "sevbuild", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "NO_COLOR": "1"}

@@ -169,7 +169,7 @@ def test_a_signed_release_is_the_same_twice(tmp_path: Path) -> None:
 
 
 def test_a_key_for_each_format(tmp_path: Path) -> None:
-    """One P-256 key signs a release; a format may have a key of its own, and a name with = in it is a path."""
+    """One P-256 key signs a release; a format may have its own key, and a name with = in it is a path."""
     keys = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "a=b": ec.SECP256R1()}
     for name, curve in keys.items():
         (tmp_path / name).write_bytes(pem(signing_key(curve)))

@@ -1,9 +1,9 @@
 """Real firmware takes our kernel-hashes page, and refuses what the page does not name.
 
 Debian's AmdSev OVMF and cloud kernel run under emulation, so nothing is encrypted and nothing measured; what
-is shown is that the firmware finds the table that sevbuild lays out, and that its three hashes are the ones it
-computes. A refusal is a QEMU that runs on with nothing on the serial port. Text of the boot manager would mean
-that the firmware found no table, and boots unmeasured.
+is shown is that the firmware finds the table that sevbuild lays out, and that its three hashes are the ones
+it computes. A refusal is a QEMU that runs on with nothing on the serial port. Text of the boot manager would
+mean that the firmware found no table, and boots unmeasured.
 """
 
 from __future__ import annotations

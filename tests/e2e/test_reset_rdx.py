@@ -1,7 +1,8 @@
 """OVMF ignores RDX at reset, so a described vCPU may start with 0 there whatever its model.
 
-QEMU and KVM start a vCPU with its CPUID signature in RDX, which makes a launch digest depend on the CPU model.
-An IGVM file of ours has 0. Here the real firmware is stepped from its reset vector with several values.
+QEMU and KVM start a vCPU with its CPUID signature in RDX, which makes a launch digest depend on the CPU
+model. An IGVM file of ours has 0. Here the real firmware is stepped from its reset vector with several
+values.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def _signed(key: Any, of: str = "matrix") -> dict[str, bytes]:
 
 
 def _securesystemslib(line: bytes, key: Any) -> Envelope:
-    """Return an envelope that securesystemslib verified; it compares keyids, so the key gets the envelope's."""
+    """Return an envelope that securesystemslib verified; it compares keyids: the key gets the envelope's."""
     fields = json.loads(line)
     public = SSlibKey.from_crypto(key.public_key())
     public.keyid = fields["signatures"][0]["keyid"]

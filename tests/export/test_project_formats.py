@@ -92,7 +92,7 @@ def _warnings(name: str, of: dict[str, Any]) -> list[str]:
 
 
 def test_dstack_refuses_what_a_warning_names() -> None:
-    """What dstack published itself passes its own checks; each of these is an error in validate_measurement_input."""
+    """What dstack published passes its checks; each of these is an error in validate_measurement_input."""
     assert _warnings("dstack", document("hardware")) == []
     refused = "dstack refuses a command line without dstack.rootfs_hash= and 64 hexadecimal digits"
     good = "dstack.rootfs_hash=" + "0a" * 32

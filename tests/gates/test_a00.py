@@ -1,4 +1,4 @@
-"""What is written is read: documents of every profile and mode, of ready IGVM files and of those of others."""
+"""What is written is read: documents of every profile and mode, of ready IGVM files and of foreign ones."""
 
 from __future__ import annotations
 

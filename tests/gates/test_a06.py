@@ -195,7 +195,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     },
     "igvm-identity": {"guest-svn": 7},
 }
-"""Values that the formats take. Each is left out of its table in turn: the format is then another, or a fault."""
+"""Values that the formats take. Each is left out in turn: the format is then another, or a fault."""
 
 
 def _keys(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:

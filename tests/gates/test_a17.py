@@ -1,4 +1,4 @@
-"""A17: the action, the GitLab example and the pre-commit hooks are gates in every step, and say when they are open."""
+"""A17: the action, the GitLab example and the pre-commit hooks are gates in every step, and say when open."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ Hook = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def hook(runner: Runner) -> Hook:
-    """Return what runs a hook as pre-commit does, in a repository with a guest of another name and its lock."""
+    """Return what runs a hook as pre-commit does, in a repository with a guest of another name and a lock."""
     folder = runner.workspace
     (folder / "guests").mkdir()
     for path in list(folder.iterdir()):

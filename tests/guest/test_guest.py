@@ -192,7 +192,7 @@ def test_warnings_on_launches(folder: Path) -> None:
 
 
 def test_bits_of_newer_hosts_are_noted_and_no_warning(folder: Path) -> None:
-    """SecureTSC and SecureAVIC are for hosts after the date of profile qemu; EC2 and old hosts have neither."""
+    """SecureTSC and SecureAVIC need hosts after the date of profile qemu; EC2 and old hosts have neither."""
     notices = _notices(folder, launch={"guest-features": 0x10201})
     (note,) = [notice for notice in notices if "set by hosts newer than profile qemu" in notice.message]
     assert (note.level, note.message.split(" are ")[0]) == ("note", "secure-tsc, secure-avic")

@@ -282,7 +282,7 @@ def test_a_kernel_beside_a_ready_file(tmp_path: Path) -> None:
 
 
 def test_cloud_hypervisor_writes_a_table_of_its_own(tmp_path: Path) -> None:
-    """Given the kernel, it puts the hashes at 0x10c00: where OVMF's table lies elsewhere that is another launch."""
+    """Given the kernel, it puts the hashes at 0x10c00: an OVMF with its table elsewhere is another launch."""
     (tmp_path / "kernel").write_bytes(b"kernel")
     tables: dict[str, Any] = {
         "launch": {"mode": "snp", "profile": "cloud-hypervisor-kvm"},
@@ -331,7 +331,7 @@ def test_debians_amdsev_build_with_a_real_kernel(tmp_path: Path) -> None:
 
 
 def test_a_launch_command_of_a_file_imports_again(tmp_path: Path) -> None:
-    """Exported, imported and measured: the file, the policy and the vCPUs come back, and so does the digest."""
+    """Exported, imported and measured: file, policy and vCPUs come back, and so does the digest."""
     _guest(tmp_path, vcpu={"count": 2, "model": "EPYC-Milan"})
     built = run("build", "-q", tmp_path / "guest.toml", "-o", tmp_path / "dist")
     assert built.status == 0, built.err

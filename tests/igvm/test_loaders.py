@@ -233,7 +233,7 @@ def test_which_platform_is_taken() -> None:
     page = PAGE._replace(compatibility_mask=15)
     headers: list[Header] = [NATIVE, SEV, SEV_ES, SNP, POLICY, GuestPolicy(5, 2), page, BSP]
     assert _loaded(_written(*headers), "qemu").plan.mode == "snp"
-    # A release build takes SNP wherever it stands; what asserts that it stands first is in debug builds alone.
+    # A release build takes SNP wherever it stands; only debug builds assert that it stands first.
     (doubt,) = _loaded(_written(*headers), "cloud-hypervisor-kvm").doubts
     assert doubt == (
         "cannot-boot",

@@ -214,7 +214,7 @@ def test_a_selection_of_targets_is_held_alone(tmp_path: Path) -> None:
 
 
 def test_what_the_document_cannot_tell_another_one_can(tmp_path: Path) -> None:
-    """Compared with what was published elsewhere, a document of which nothing can be computed is held all the same."""
+    """A document of which nothing can be computed is still held to what was published elsewhere."""
     path, other = tmp_path / "values.json", tmp_path / "other.json"
     values = _values(tmp_path, launch={"mode": "sev"})
     path.write_text(document_text(values))

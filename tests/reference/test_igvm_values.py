@@ -1,4 +1,4 @@
-"""Reference values of IGVM files: whatever file it is, what is written is read, and found again in the file."""
+"""Reference values of IGVM files: what is written of any file is read, and found again in the file."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _unescape(text: str, characters: str) -> str:
 
 
 def read_outputs(text: str) -> dict[str, str]:
-    """Return the outputs in the text of $GITHUB_OUTPUT; lines end at LF (src/Runner.Worker/FileCommandManager.cs)."""
+    """Return the outputs in $GITHUB_OUTPUT; lines end at LF (src/Runner.Worker/FileCommandManager.cs)."""
     outputs = {}
     lines = iter(text.split("\n"))
     for line in lines:

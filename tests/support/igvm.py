@@ -69,7 +69,7 @@ def reseal(data: bytes) -> bytes:
 
 
 def fuzz_igvm(data: bytes) -> None:
-    """Read any bytes as an IGVM file; what is valid must be written and read back alike, and loads or is refused.
+    """Read any bytes as an IGVM file; a valid one must survive writing and reading, and loads or is refused.
 
     Raises whatever is not a SevbuildError.
     """

@@ -51,7 +51,7 @@ def tool(name: str) -> list[str]:
 
 
 def peer_program(name: str) -> str:
-    """Return a program of others that is run beside ours; absent, the test skips, in CI too (docs/peers.md)."""
+    """Return a program of others to run beside ours; without it the test skips, in CI too (docs/peers.md)."""
     places = (os.environ.get("SEVBUILD_PEERS"), str(ROOT / ".cache" / "bin"), os.environ.get("PATH"))
     found = shutil.which(name, path=os.pathsep.join(filter(None, places)))
     if found is None:

@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 
 
 class Draft:
-    """Hold the tables of a manifest, and a note on every value that the command does not say.
+    """The tables of a manifest, and a note on every value that the command does not say.
 
     `notes` maps a dotted key to what should be known of it; "" is of the whole. `unknown` maps a key without
     a value to the reasons; `stand_ins` to values that could be there, so that the rest can be checked.
@@ -52,7 +52,7 @@ class Draft:
         self.stand_ins: dict[str, Any] = {}
 
     def set(self, key: str, value: Any, note: str | None = None) -> None:
-        """Give the value of `table.key`, with what should be known of it; no value if part of it is unknown."""
+        """Give the value of `table.key`, with what should be known of it; none if part of it is unknown."""
         table, _, name = key.partition(".")
         if isinstance(value, str) and not is_known(value):
             self.leave(key, f"{spelled(value)}: {reasons(value)}")

@@ -20,7 +20,7 @@ _ENDS = {quote: re.compile(rf"(?:[^\\{quote}]|\\.)*{quote}", re.DOTALL) for quot
 
 
 class Expansion(NamedTuple):
-    """Hold one expansion as the text writes it.
+    """One expansion as the text writes it.
 
     `name` is the variable of a plain `$NAME` or `${NAME:-default}`, "@" for the arguments of the script;
     None for all that takes a shell to work out, for which `reason` speaks. `assigns` is what it assigns to.

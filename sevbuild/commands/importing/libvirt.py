@@ -38,7 +38,7 @@ _OS = (
 
 
 class _Element:
-    """Hold one element: its name without prefix, attributes, text and children."""
+    """One element: its name without prefix, attributes, text and children."""
 
     __slots__ = ("attributes", "children", "name", "text")
 

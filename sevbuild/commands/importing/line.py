@@ -46,7 +46,7 @@ _CPU = ("cpu", "x86_64-cpu")
 
 
 class CommandLine:
-    """Collect the options of a command line that a manifest has keys for, and the rest.
+    """The options of a command line that a manifest has keys for, and the rest.
 
     `doubts` are reasons why further arguments cannot be kept without asking; `extra` are those that can.
     """

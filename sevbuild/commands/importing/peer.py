@@ -32,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Known(tuple[str, ...]):
-    """Choose one of some words; what is not known may be any of them."""
+    """A choice of some words; what is not known may be any of them."""
 
     __slots__ = ()
 

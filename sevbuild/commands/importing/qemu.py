@@ -188,7 +188,7 @@ def _boot(line: CommandLine, draft: Draft, mode: Mode | None) -> None:
 
 
 def _firmware(line: CommandLine, draft: Draft, mode: Mode | None) -> None:
-    """Say the firmware: flash unit 0 comes before `-bios` (hw/i386/pc_sysfw.c), but for SNP in AMD's trees."""
+    """Say the firmware: flash unit 0 wins over `-bios` (hw/i386/pc_sysfw.c), but for SNP in AMD's trees."""
     bios, key = line.machine.get("firmware"), "firmware.path"
     units = [unit for unit in line.flash if not is_known(unit)]
     try:

@@ -23,7 +23,7 @@ _BUILTINS = _SPECIAL | _CHANGES | {*_DECLARES, *_SOURCES}
 
 
 class Run(NamedTuple):
-    """Hold the words of one command; `notes` is what should be known of how they came about."""
+    """The words of one command; `notes` is what should be known of how they came about."""
 
     words: list[str]
     line: int
@@ -49,7 +49,7 @@ def runs(text: str) -> list[Run]:
 
 
 class _Variables:
-    """Hold what is known of the variables at a place in the text."""
+    """What is known of the variables at a place in the text."""
 
     def __init__(self, shell: ShellText) -> None:
         self._values: dict[str, str] = {}

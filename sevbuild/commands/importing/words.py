@@ -32,7 +32,7 @@ _HOME = "is the home folder of whoever runs it"
 
 
 class Piece(NamedTuple):
-    """Hold a part of a word, and whether quotes keep it whole."""
+    """A part of a word, and whether quotes keep it whole."""
 
     value: str | Expansion
     quoted: bool
@@ -42,7 +42,7 @@ Word = tuple[Piece, ...]
 
 
 class Command(NamedTuple):
-    """Hold a simple command.
+    """A simple command.
 
     `assignments` stand before its first word: name, operator, value (None of an array). `nested` is within a
     loop, a condition, a function or a subshell; `certain` is what every run passes, in the shell itself.
@@ -56,7 +56,7 @@ class Command(NamedTuple):
 
 
 class ShellText(NamedTuple):
-    """Hold the commands of a text, and names that expansions and arithmetic may assign to, with their lines."""
+    """The commands of a text, and names that expansions and arithmetic may assign to, with their lines."""
 
     commands: tuple[Command, ...]
     changed: tuple[tuple[str, int], ...]

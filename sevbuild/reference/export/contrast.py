@@ -14,7 +14,7 @@ from sevbuild.vcpu.models import CPU_MODELS
 __all__ = ["EXPORTER"]
 
 _PRODUCTS = {"Milan": "EPYC-Milan", "Genoa": "EPYC-Genoa"}
-"""The CPU that Contrast gives the guest on each product, and extends digests with (internal/snp/vcpu_types.go)."""
+"""The CPU Contrast gives each product's guests and extends digests with (internal/snp/vcpu_types.go)."""
 
 _POLICY_NAMES = {
     "SMT": "smt",
@@ -30,7 +30,7 @@ _POLICY_NAMES = {
 
 
 class Contrast(Exporter):
-    """Write the one-vCPU digests with the AP reset address: the verifier extends them by further vCPUs."""
+    """The one-vCPU digests with the AP reset address: the verifier extends them by further vCPUs."""
 
     name = "contrast"
     summary = "Contrast's snp reference values: one vCPU and the AP reset address"

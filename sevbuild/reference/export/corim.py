@@ -35,7 +35,7 @@ MEASUREMENT_KEY, ID_KEY_KEY, AUTHOR_KEY_KEY = 641, 643, 644
 
 
 class Corim(Exporter):
-    """Write one reference triple a launch digest: instance and mkey 641 are the digest.
+    """One reference triple a launch digest: instance and mkey 641 are the digest.
 
     What is the host's (TCB, chip, platform) and what Veraison skips is left out.
     """

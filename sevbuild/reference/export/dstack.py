@@ -28,7 +28,7 @@ _SECRETVM_SIGNATURE = 0x00800F12  # whatever vcpu_type says
 
 
 class Dstack(Exporter):
-    """Write one record a target: an object for one, as dstack has it, a list for several, as SecretVM."""
+    """One record a target: an object for one, as dstack has it, a list for several, as SecretVM."""
 
     name = "dstack"
     summary = "dstack's and SecretVM's ingredients document"
@@ -52,7 +52,7 @@ class Dstack(Exporter):
         return found + _secretvm_differs(values) if len(values) == 1 else found
 
     def warnings(self, document: Document, options: ExportOptions) -> list[str]:
-        """Return what dstack, which reads an object, or SecretVM, which reads a list, refuses of the records."""
+        """Return what dstack (it reads an object) or SecretVM (it reads a list) refuses in the records."""
         del options
         values = values_of(document, self.modes)
         if len(values) == 1:

@@ -9,7 +9,7 @@ __all__ = ["EXPORTER"]
 
 
 class Hex(Exporter):
-    """Write every launch digest once, in the order of the targets."""
+    """Every launch digest once, in the order of the targets."""
 
     name = "hex"
     summary = "bare launch digests, one a line, for shells"

@@ -21,7 +21,7 @@ _ELSEWHERE = "reference-values.json has them"
 
 
 class Html(Exporter):
-    """Write inputs, command lines and launch digests as an HTML page; every value is escaped."""
+    """Inputs, command lines and launch digests as an HTML page; every value is escaped."""
 
     name = "html"
     summary = "the same as an HTML page"

@@ -36,7 +36,7 @@ _QEMU = 1  # virtee/sev's enumeration GuestVmmType
 
 
 class HyperBeam(Exporter):
-    """Write one record a target; the node recomputes the launch digest from it."""
+    """One record a target; the node recomputes the launch digest from it."""
 
     name = "hyperbeam"
     summary = "HyperBEAM's snp_trusted list"

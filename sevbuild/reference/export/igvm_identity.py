@@ -16,7 +16,7 @@ _SNP_CLASS = "7fb00ee4-a7ff-11ed-9e2f-00155d09de56"
 
 
 class IgvmIdentity(Exporter):
-    """Write an entry of `series` a target: digest in upper-case hex, SVN, whether debugging is allowed."""
+    """An entry of `series` a target: digest in upper-case hex, SVN, whether debugging is allowed."""
 
     name = "igvm-identity"
     summary = "igvmfilegen's JSON identity document"

@@ -1,4 +1,4 @@
-"""`in-toto`: Statement v1 over the guest's inputs, its predicate, and when signed a DSSE envelope and bundle."""
+"""`in-toto`: Statement v1 over the guest's inputs, its predicate; if signed, a DSSE envelope and a bundle."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NOT_READ_BY = {
 
 
 class InToto(Exporter):
-    """Write predicate and statement; the predicate is the reference-values document itself."""
+    """Predicate and statement; the predicate is the reference-values document itself."""
 
     name = "in-toto"
     summary = "in-toto Statement v1, its bare predicate, DSSE and Sigstore bundle with --sign"
@@ -51,7 +51,7 @@ class InToto(Exporter):
         return super().refusal(document)
 
     def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
-        """Return predicate and statement; when signed `in-toto.intoto.jsonl` and `in-toto.sigstore.json` as well."""
+        """Return predicate and statement; if signed, in-toto.intoto.jsonl and in-toto.sigstore.json too."""
         statement = {
             "_type": STATEMENT_TYPE,
             "subject": _subjects(document),

@@ -20,7 +20,7 @@ Document = Mapping[str, Any]
 
 
 class ExportOptions(NamedTuple):
-    """Hold what a publisher gives: values by key (`--extra`, `[publish.FORMAT]`), and a private key.
+    """What a publisher gives: values by key (`--extra`, `[publish.FORMAT]`), and a private key.
 
     `key` is for the formats that can be signed. `prefix` stands before a key in `--extra`, where several
     formats are written.
@@ -36,7 +36,7 @@ class ExportOptions(NamedTuple):
 
 
 class Exporter(Protocol):
-    """Write a reference-values document in one format. Nothing here reads a file or a clock.
+    """A format that a reference-values document can be written in. Nothing here reads a file or a clock.
 
     `files` are the names of all that it may write, now or in an earlier version: a release that is there is
     known as one by them. `modes` are those whose targets the format can express; `signs` tells whether a

@@ -19,7 +19,7 @@ _ELSEWHERE = "reference-values.json has them"
 
 
 class Markdown(Exporter):
-    """Write inputs, command lines and launch digests as GitHub-flavoured Markdown.
+    """Inputs, command lines and launch digests as GitHub-flavoured Markdown.
 
     Lists, not tables: in these a digest is cut off on a narrow screen.
     """
@@ -104,7 +104,7 @@ def _cmdline(entry: CommandLine) -> str:
 
 
 def _code(text: str) -> str:
-    """Return text as a code span, which is broken where a block would scroll (CommonMark 0.31 section 6.1)."""
+    """Return text as a code span, which breaks where a block would scroll (CommonMark 0.31 section 6.1)."""
     if not text:
         return "The empty line."
     quote = "`"
@@ -116,7 +116,7 @@ def _code(text: str) -> str:
 
 
 def _fit(parts: list[str], room: int, rest: Callable[[int], str]) -> tuple[str, int]:
-    """Return the first parts, as many as `room` characters take, and their count; `rest` counts the others."""
+    """Return the first parts, as many as fit `room` characters, and their count; `rest` counts the others."""
     if sum(map(_size, parts)) <= room:
         return "".join(parts), len(parts)
     used, shown = _size(rest(len(parts))), 0

@@ -13,7 +13,7 @@ __all__ = ["owner_script", "unfit_labels"]
 
 
 def unfit_labels(values: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return why a script that is called by label cannot be: a label stands twice, or would act on a terminal."""
+    """Return why no script can be called by label: one stands twice, or would act on a terminal."""
     labels = {value["label"] for value in values}
     if len(labels) < len(values):
         return "the document is of several releases, and a label does not say which"

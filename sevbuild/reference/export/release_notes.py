@@ -1,4 +1,4 @@
-"""What release notes say, whatever they are written in: digests in groups, command lines, inputs, how to verify."""
+"""What release notes say in any format: digests in groups, command lines, inputs, how to verify."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _SEV = "An SEV or SEV-ES host reports an HMAC over the launch digest, with the k
 
 
 class Group(NamedTuple):
-    """Hold targets that differ in their vCPU count alone.
+    """Targets that differ in their vCPU count alone.
 
-    `title` is their label, with `vcpusN` where there are several; `facts` is what they share, with what speaks
-    against their booting; `rows` are counts in words and digests.
+    `title` is their label, with `vcpusN` where there are several; `facts` is what they share, with what
+    speaks against their booting; `rows` are counts in words and digests.
     """
 
     title: str
@@ -48,21 +48,21 @@ class Group(NamedTuple):
 
 
 class CommandLine(NamedTuple):
-    """Hold a measured command line, None where it is too long to be shown, and whose it is, empty for all."""
+    """A measured command line, None where it is too long to be shown, and whose it is, empty for all."""
 
     line: str | None
     of: str
 
 
 class Input(NamedTuple):
-    """Hold what an input is called, and its digest with the algorithm."""
+    """What an input is called, and its digest with the algorithm."""
 
     name: str
     digest: str
 
 
 class ReleaseNotes(NamedTuple):
-    """Hold the parts of release notes; `more_lines` counts the command lines that are left out."""
+    """The parts of release notes; `more_lines` counts the command lines that are left out."""
 
     title: str
     verify: tuple[str, ...]

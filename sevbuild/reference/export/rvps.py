@@ -33,7 +33,7 @@ HOST_NAMES = (
 
 
 class Rvps(Exporter):
-    """Write a `sample` message, its bare payload and, with an expiration, the operator's ConfigMap."""
+    """A `sample` message, its bare payload and, with an expiration, the operator's ConfigMap."""
 
     name = "rvps"
     summary = "Trustee RVPS: sample message, payload, ConfigMap"

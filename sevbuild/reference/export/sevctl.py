@@ -24,7 +24,7 @@ _COMMAND = (
 
 
 class Sevctl(Exporter):
-    """Write a script that computes the expected measurement of a target from its launch digest."""
+    """A script that computes the expected measurement of a target from its launch digest."""
 
     name = "sevctl"
     summary = "a guest owner's script around `sevctl measurement build`"

@@ -9,7 +9,7 @@ __all__ = ["EXPORTER"]
 
 
 class Sha384Sums(Exporter):
-    """Write a line a target; SEV and SEV-ES digests are SHA-256 and have no place here."""
+    """A line a target; SEV and SEV-ES digests are SHA-256 and have no place here."""
 
     name = "sha384sums"
     summary = "SNP launch digests as `DIGEST  LABEL` lines"

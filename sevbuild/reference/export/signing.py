@@ -24,7 +24,7 @@ _HINT = "such as from `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:
 
 
 class SigningKey(NamedTuple):
-    """Hold a private key; `kind` is P-256, P-384 or Ed25519, `fingerprint` the SHA-256 of its public key (DER)."""
+    """A private key; `kind` is P-256, P-384 or Ed25519, `fingerprint` the SHA-256 of its public key."""
 
     kind: str
     fingerprint: bytes
@@ -71,7 +71,7 @@ class SigningKey(NamedTuple):
 
 
 class SigningKeys(NamedTuple):
-    """Hold the keys of a run: `named` by format, and `default` for every other format that can be signed."""
+    """The keys of a run: `named` by format, and `default` for every other format that can be signed."""
 
     default: SigningKey | None = None
     named: Mapping[str, SigningKey] = {}

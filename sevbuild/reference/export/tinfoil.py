@@ -13,7 +13,7 @@ __all__ = ["EXPORTER"]
 
 
 class Tinfoil(Exporter):
-    """Write the one shape that a release of theirs has; TDX registers and disks come from the publisher."""
+    """The one shape that a release of theirs has; TDX registers and disks come from the publisher."""
 
     name = "tinfoil"
     summary = "the predicate https://tinfoil.sh/predicate/snp-tdx-multiplatform/v1"

@@ -27,7 +27,7 @@ _QEMU = "qemu"
 
 
 class VirtQemuSevValidate(Exporter):
-    """Write a script that has libvirt's tool measure the guest's files again.
+    """A script that has libvirt's tool measure the guest's files again.
 
     The tool knows QEMU's launch alone, and takes files, so both restrict what it can check.
     """
