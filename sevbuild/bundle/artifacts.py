@@ -8,10 +8,12 @@ from typing import NamedTuple, Protocol
 
 from sevbuild.documents.json_text import json_bytes
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.guest.guest import Guest, Measured
+from sevbuild.guest.guest import Guest
+from sevbuild.guest.measured import Measured
 from sevbuild.guest.trace import plan_document
 from sevbuild.launch.page_type import PAGE_SIZE
 from sevbuild.launch.region_data import Contents, chunks
+from sevbuild.manifest.targets import Target
 
 __all__ = ["PRODUCERS", "Artifact", "ArtifactProducer"]
 
@@ -37,7 +39,7 @@ class ArtifactProducer(Protocol):
     """
 
     def __call__(
-        self, guest: Guest, measured: Measured, files: Mapping[str, str], folder: str
+        self, guest: Guest, measured: Measured[Target], files: Mapping[str, str], folder: str
     ) -> Iterable[Artifact]:
         """Yield the files of one target."""
 
@@ -50,7 +52,7 @@ class _Plans:
         self._known: dict[bool, dict[int, str]] = {}
 
     def __call__(
-        self, guest: Guest, measured: Measured, files: Mapping[str, str], folder: str
+        self, guest: Guest, measured: Measured[Target], files: Mapping[str, str], folder: str
     ) -> Iterable[Artifact]:
         del files, folder
         if guest is not self._guest:
@@ -60,7 +62,9 @@ class _Plans:
         yield Artifact("plan", "plan.json", json_bytes(document))
 
 
-def _vmsas(guest: Guest, measured: Measured, files: Mapping[str, str], folder: str) -> Iterable[Artifact]:
+def _vmsas(
+    guest: Guest, measured: Measured[Target], files: Mapping[str, str], folder: str
+) -> Iterable[Artifact]:
     """Make vmsa0.bin (boot processor) and vmsa1.bin (all others), as virt-qemu-sev-validate takes them."""
     del guest, files, folder
     for vcpu, update in enumerate(measured.plan.vmsas[:2]):
@@ -69,7 +73,7 @@ def _vmsas(guest: Guest, measured: Measured, files: Mapping[str, str], folder: s
 
 
 def _kernel_hashes(
-    guest: Guest, measured: Measured, files: Mapping[str, str], folder: str
+    guest: Guest, measured: Measured[Target], files: Mapping[str, str], folder: str
 ) -> Iterable[Artifact]:
     """Make the 4096-byte page with the kernel hashes, and the bare table where that is what is launched."""
     del guest, files, folder
@@ -84,7 +88,9 @@ def _kernel_hashes(
             yield Artifact("kernel_hashes_page", "kernel-hashes-page.bin", page.ljust(PAGE_SIZE, b"\0"))
 
 
-def _igvm(guest: Guest, measured: Measured, files: Mapping[str, str], folder: str) -> Iterable[Artifact]:
+def _igvm(
+    guest: Guest, measured: Measured[Target], files: Mapping[str, str], folder: str
+) -> Iterable[Artifact]:
     """Make the IGVM file that the target's loader replays, where no ready one is among the inputs."""
     del files, folder
     target = measured.target
@@ -96,7 +102,9 @@ def _igvm(guest: Guest, measured: Measured, files: Mapping[str, str], folder: st
     yield Artifact("igvm", "guest.igvm", igvm_file(guest, target, guest.laid_out(target)))
 
 
-def _commands(guest: Guest, measured: Measured, files: Mapping[str, str], folder: str) -> Iterable[Artifact]:
+def _commands(
+    guest: Guest, measured: Measured[Target], files: Mapping[str, str], folder: str
+) -> Iterable[Artifact]:
     """Make the commands that launch the target."""
     from sevbuild.commands.files import earlier_domain, launch_files
     from sevbuild.commands.launch import ROLES

@@ -9,7 +9,8 @@ from sevbuild.bundle.artifacts import PRODUCERS, Artifact
 from sevbuild.bundle.document import InputEntry
 from sevbuild.bundle.layout import target_folders
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.guest import Guest, Measured
+from sevbuild.guest.guest import Guest
+from sevbuild.guest.measured import Measured
 from sevbuild.guest.records import InputRecord, launched_as
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.manifest.targets import Target
@@ -32,7 +33,7 @@ ArtifactSink = Callable[[Target, str, Artifact], str]
 
 
 def reference_values(
-    guest: Guest, measured: Sequence[Measured], inputs: Sequence[InputEntry]
+    guest: Guest, measured: Sequence[Measured[Target]], inputs: Sequence[InputEntry]
 ) -> ReferenceValues:
     """Return what `measure --format json` prints, with the inputs as the publisher named them."""
     records = measured_records(inputs)
@@ -71,17 +72,17 @@ def earlier_reference_bytes(values: ReferenceValues) -> bytes:
 
 
 def target_files(
-    guest: Guest, measured: Sequence[Measured], inputs: Sequence[InputEntry], sink: ArtifactSink
-) -> Iterator[tuple[Measured, dict[str, str]]]:
+    guest: Guest, measured: Sequence[Measured[Target]], inputs: Sequence[InputEntry], sink: ArtifactSink
+) -> Iterator[tuple[Measured[Target], dict[str, str]]]:
     """Yield each target with the paths of its files by role, after every file made for it went to `sink`.
 
     `guest` is that of the bundle's own manifest, so that its paths are those in the bundle.
     """
-    folders = target_folders(item.target.label for item in measured)
+    folders = target_folders(item.label for item in measured)
     if len(folders) != len(measured):
         raise SevbuildError("two targets have the same label", hint="two profiles may have the same name")
     for item in measured:
-        folder = folders[item.target.label]
+        folder = folders[item.label]
         files = _input_files(guest, item.target, inputs)
         for produce in PRODUCERS:
             for artifact in produce(guest, item, files, folder):

@@ -10,7 +10,8 @@ from sevbuild.bundle.layout import MANIFEST, profile_path
 from sevbuild.bundle.resolve import Placed, VariantFiles, resolved_manifest, resolved_profile
 from sevbuild.bundle.store import Source, Store
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.guest import Guest, Measured
+from sevbuild.guest.guest import Guest
+from sevbuild.guest.measured import Measured
 from sevbuild.guest.records import InputRecord, file_name, input_records, launched_as
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Metadata
@@ -28,7 +29,7 @@ __all__ = ["Staged", "stage_inputs"]
 class Staged(NamedTuple):
     """What was measured, the text of the bundle's guest.toml, and the inputs as they were named."""
 
-    measured: list[Measured]
+    measured: list[Measured[Target]]
     manifest: str
     inputs: list[InputEntry]
 

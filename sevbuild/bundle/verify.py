@@ -22,8 +22,9 @@ from sevbuild.bundle.write import primed_guest
 from sevbuild.documents.document import parse_toml
 from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.fs import read_file, read_text
-from sevbuild.guest.guest import Guest, Measured
+from sevbuild.guest.guest import Guest
 from sevbuild.guest.inputs import FIRMWARE_LIMIT, HashedInput, read_hashed
+from sevbuild.guest.measured import Measured
 from sevbuild.guest.records import input_records, launched_as
 from sevbuild.guest.seed import firmware_seed
 from sevbuild.manifest.decode import decode_manifest
@@ -210,7 +211,9 @@ def _check_placed_firmware(folder: str, bundle: BundleDocument, hashed: Mapping[
                 )
 
 
-def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDocument) -> ReferenceValues:
+def _check_targets(
+    guest: Guest, measured: Sequence[Measured[Target]], bundle: BundleDocument
+) -> ReferenceValues:
     """Make again what is made for targets, compare it with the bundle's files, and return the values."""
     files = bundle.by_path
     reference = reference_values(guest, measured, bundle.inputs)
@@ -231,8 +234,8 @@ def _check_targets(guest: Guest, measured: Sequence[Measured], bundle: BundleDoc
         return path
 
     for item, paths in target_files(guest, measured, bundle.inputs, sink):
-        if paths != expected[item.target.label]:
-            raise MismatchError(f"{item.target.label}: {DOCUMENT} names other files for it")
+        if paths != expected[item.label]:
+            raise MismatchError(f"{item.label}: {DOCUMENT} names other files for it")
         for role, path in paths.items():
             roles.setdefault(path, set()).add(role)
     forms = (reference_bytes(reference), earlier_reference_bytes(reference))

@@ -16,8 +16,9 @@ from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
 from sevbuild.bundle.stage import Staged, stage_inputs
 from sevbuild.bundle.store import Store
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.guest import Guest, Measured
+from sevbuild.guest.guest import Guest
 from sevbuild.guest.inputs import HashedInput, InputWork
+from sevbuild.guest.measured import Measured
 from sevbuild.guest.order import refuse_order
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.targets import Target
@@ -39,7 +40,7 @@ def build_bundle(
     targets: Sequence[Target] | None = None,
     inputs: str = "copy",
     disk: Disk | None = None,
-    check: Callable[[Sequence[Measured]], object] | None = None,
+    check: Callable[[Sequence[Measured[Target]]], object] | None = None,
     patience: Patience | None = None,
 ) -> BundleDocument:
     """Measure a guest and write its bundle to the folder `output`, whole or not at all.
@@ -93,15 +94,13 @@ def _known(hashed: HashedInput) -> InputWork:
 def _describe(staged: Staged, store: Store, folder: str, progress: Progress | None) -> BundleDocument:
     """Write what is made for the targets, from the bundle's own manifest, and return bundle.json."""
     guest = primed_guest(staged.manifest, folder, store.hashed())
-    labels = [item.target.label for item in staged.measured]
+    labels = [item.label for item in staged.measured]
     measured = guest.measure(guest.select(labels))
     for before, after in zip(staged.measured, measured, strict=True):
         if before.digest != after.digest:
             # Firmware and SVSM were read twice, the others once.
             hint = "an input may have changed meanwhile"
-            raise SevbuildError(
-                f"{before.target.label}: the bundle's files give another launch digest", hint=hint
-            )
+            raise SevbuildError(f"{before.label}: the bundle's files give another launch digest", hint=hint)
     kept: dict[tuple[str, bytes], str] = {}
 
     def sink(target: Target, place: str, artifact: Artifact) -> str:

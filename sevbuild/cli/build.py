@@ -25,7 +25,9 @@ from sevbuild.cli.options import (
 )
 from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_digests, print_notices
-from sevbuild.guest.guest import Measured, load_guest
+from sevbuild.guest.guest import load_guest
+from sevbuild.guest.measured import Measured
+from sevbuild.manifest.targets import Target
 
 __all__ = ["register"]
 
@@ -71,7 +73,10 @@ def register(app: typer.Typer) -> None:
         guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
         targets = guest.select(target)
 
-        def check(measured: Sequence[Measured]) -> None:
+        built: list[Measured[Target]] = []
+
+        def check(measured: Sequence[Measured[Target]]) -> None:
+            built.extend(measured)
             held(guest, targets)
             if expect:
                 from sevbuild.cli.expectation import guest_run, hold_to_expected
@@ -88,9 +93,9 @@ def register(app: typer.Typer) -> None:
 
             print_built(bundle, output, guest.notices)
         else:
-            print_digests([(entry["label"], entry["digest"]) for entry in bundle.targets])
+            print_digests([(item.label, item.digest) for item in built])
         if on_github():
             from sevbuild.cli.github import report_values
 
-            digests = [(entry["label"], entry["digest"]) for entry in bundle.targets]
+            digests = [(item.label, item.digest.hex()) for item in built]
             report_values(f"{guest.manifest.name} {guest.manifest.version}", digests, {"bundle": output})

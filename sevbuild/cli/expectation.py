@@ -11,7 +11,9 @@ from sevbuild.reference.expected import Expected, Run, compare_expected
 from sevbuild.reference.narrow import Selection
 
 if TYPE_CHECKING:
-    from sevbuild.guest.guest import Guest, Measured
+    from sevbuild.guest.guest import Guest
+    from sevbuild.guest.measured import Measured
+    from sevbuild.manifest.targets import Target
     from sevbuild.reference.changes import Comparison
     from sevbuild.reference.model import ReferenceValues
 
@@ -56,7 +58,7 @@ def target_selection(patterns: Sequence[str]) -> Selection:
     return Selection(tuple(patterns), {}, " ".join(f"--target {pattern}" for pattern in patterns))
 
 
-def guest_run(guest: Guest, measured: Sequence[Measured], patterns: Sequence[str]) -> Run:
+def guest_run(guest: Guest, measured: Sequence[Measured[Target]], patterns: Sequence[str]) -> Run:
     """Return the run of a manifest, narrowed by `--target`."""
 
     def values() -> ReferenceValues:

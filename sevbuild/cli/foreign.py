@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 from sevbuild.cli.options import given_mode
 from sevbuild.cli.report import print_data, print_digests, print_notices, print_text, shown_progress
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, ForeignMeasured, GivenKernel, given_kernel
+from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, GivenKernel, given_kernel
+from sevbuild.guest.measured import Measured
+from sevbuild.igvm.loaded import Loaded
 from sevbuild.manifest.selection import select_labels
 from sevbuild.reference.expected import Run
 from sevbuild.reference.model import ReferenceValues
@@ -49,7 +51,7 @@ def measure_foreign(
     options: ForeignOptions,
     targets: Sequence[str],
     fmt: str,
-    act: Callable[[list[ForeignMeasured], Run], None],
+    act: Callable[[list[Measured[Loaded]], Run], None],
     *,
     quiet: bool,
 ) -> None:
@@ -63,14 +65,12 @@ def measure_foreign(
 
         return file_values(file, measured, launch.signature, kernel)
 
-    act(measured, Run(_pairs(measured), values, _selection(options, targets)))
-    if fmt == "hex":
-        print_digests(_pairs(measured))
-        return
-    if fmt == "base64":
-        from base64 import b64encode
-
-        print_digests([(item.label, b64encode(item.digest).decode()) for item in measured])
+    act(
+        measured,
+        Run([(item.label, item.digest.hex()) for item in measured], values, _selection(options, targets)),
+    )
+    if fmt in ("hex", "base64"):
+        print_digests([(item.label, item.digest) for item in measured], fmt)
         return
     from sevbuild.reference.document import reference_document
 
@@ -83,10 +83,6 @@ def measure_foreign(
         from sevbuild.cli.tables import values_table
 
         print_text(values_table(fmt, document["values"]))
-
-
-def _pairs(measured: Sequence[ForeignMeasured]) -> list[tuple[str, str]]:
-    return [(item.label, item.digest.hex()) for item in measured]
 
 
 def _selection(options: ForeignOptions, patterns: Sequence[str]) -> Selection:
@@ -120,7 +116,7 @@ def plan_foreign(
         keys = ("label", "mode", "profile", "order", "policy", "guest_features", "algorithm")
         document: dict[str, Any] = {key: value[key] for key in keys}
         document["seed"] = None
-        document["updates"] = update_entries(item.plan.mode, file.trace(item.loaded))
+        document["updates"] = update_entries(item.plan.mode, file.trace(item.plan))
         documents.append(document)
     return documents
 
@@ -141,7 +137,7 @@ def _launch(options: ForeignOptions) -> tuple[ForeignLaunch, GivenKernel | None]
 
 def _measured(
     file: ForeignFile, launch: ForeignLaunch, targets: Sequence[str], *, quiet: bool
-) -> list[ForeignMeasured]:
+) -> list[Measured[Loaded]]:
     loaded, refused = file.load(launch)
     if targets:
         by_label = {item.label: item for item in loaded}
@@ -150,7 +146,7 @@ def _measured(
     if not measured:
         reasons = [f"{item.loader}: {item.reason}" for item in (*refused, *stopped)]
         raise SevbuildError(f"{file.path}: no loader takes this file:", details=reasons)
-    if launch.model and not any(item.takes_signature for item in measured):
+    if launch.model and not any(item.target.takes_signature for item in measured):
         hint = "leave it out; --vcpus N starts more vCPUs than the file describes, where a loader does"
         raise SevbuildError(f"--cpu {launch.model}: no vCPU starts as it, the file describes them", hint=hint)
     file.note(measured, [*refused, *stopped])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -33,11 +33,13 @@ from sevbuild.cli.options import (
     read_settings,
 )
 from sevbuild.cli.report import on_github, print_data, print_digests, print_notices, print_text
-from sevbuild.guest.guest import Guest, Measured, load_guest
+from sevbuild.guest.guest import Guest, load_guest
+from sevbuild.guest.measured import Measured
+from sevbuild.manifest.targets import Target
 
 if TYPE_CHECKING:
-    from sevbuild.guest.foreign import ForeignMeasured
     from sevbuild.guest.protected import Protected
+    from sevbuild.igvm.loaded import Loaded
     from sevbuild.reference.expected import Run
 
 __all__ = ["register"]
@@ -95,7 +97,7 @@ def register(app: typer.Typer) -> None:
         if options is not None:
             from sevbuild.cli.foreign import measure_foreign
 
-            def act(measured: list[ForeignMeasured], run: Run) -> None:
+            def act(measured: list[Measured[Loaded]], run: Run) -> None:
                 if dump_vmsa:
                     from sevbuild.cli.output import protect
 
@@ -129,25 +131,25 @@ def register(app: typer.Typer) -> None:
             from sevbuild.cli.expectation import guest_run, hold_to_expected
 
             hold_to_expected(expect, guest_run(guest, measured, target), release=release, quiet=quiet)
-        if fmt == "hex":
-            print_digests([(item.label, item.digest.hex()) for item in measured])
+        if fmt in ("hex", "base64"):
+            print_digests([(item.label, item.digest) for item in measured], fmt)
         else:
             _render(fmt, guest, measured)
         _report(guest, measured)
 
 
-def _report(guest: Guest, measured: list[Measured]) -> None:
+def _report(guest: Guest, measured: list[Measured[Target]]) -> None:
     """Tell GitHub what was measured, where it runs this."""
     if on_github():
         from sevbuild.cli.github import report_values
 
-        values = [(item.target.label, item.digest.hex()) for item in measured]
+        values = [(item.label, item.digest.hex()) for item in measured]
         report_values(f"{guest.manifest.name} {guest.manifest.version}", values)
 
 
 def _dump(
     folder: str,
-    measured: Sequence[Measured] | Sequence[ForeignMeasured],
+    measured: Sequence[Measured[Any]],
     protected: Protected,
     *,
     quiet: bool,
@@ -159,12 +161,7 @@ def _dump(
     write_outputs(vmsa_files(folder, measured), protected, hint=hint, folders=True, quiet=quiet)
 
 
-def _render(fmt: str, guest: Guest, measured: list[Measured]) -> None:
-    if fmt == "base64":
-        from base64 import b64encode
-
-        print_digests([(item.label, b64encode(item.digest).decode()) for item in measured])
-        return
+def _render(fmt: str, guest: Guest, measured: list[Measured[Target]]) -> None:
     from sevbuild.reference.collect import collect_values
     from sevbuild.reference.document import document_text, value_entry
 

@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
         held = lock.check(manifest, settings)
         guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
         targets = guest.select(target)
-        seeds = [(target.label, guest.seed(target).hex()) for target in targets] if seed else []
+        seeds = [(target.label, guest.seed(target)) for target in targets] if seed else []
         documents = [] if seed else [plan_document(guest, target) for target in targets]
         held(guest, targets)
         print_notices(guest.notices, quiet=quiet)

@@ -72,7 +72,6 @@ def register(app: typer.Typer) -> None:
         print_notices(notes, quiet=quiet)
         for notice in warnings:
             print_warning(f"{notice.where}: {notice.message}")
-        pairs = [(item.label, item.digest.hex()) for item in result.recomputed]
         if expect:
             from sevbuild.cli.expectation import hold_to_expected
             from sevbuild.reference.recompute_file import recomputed_run
@@ -84,4 +83,4 @@ def register(app: typer.Typer) -> None:
 
             print_recomputed(result, [*notes, *warnings])
         else:
-            print_digests(pairs)
+            print_digests([(item.label, item.digest) for item in result.recomputed])

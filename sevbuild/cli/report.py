@@ -54,12 +54,17 @@ def print_line(text: str) -> None:
     print_text(f"{visible(text)}\n")
 
 
-def print_digests(pairs: Sequence[tuple[str, str]]) -> None:
-    """Print launch digests by label: a single one bare, several as `DIGEST  LABEL` a line."""
-    if len(pairs) == 1:
-        print_line(pairs[0][1])
+def print_digests(digests: Sequence[tuple[str, bytes]], fmt: str = "hex") -> None:
+    """Print launch digests as `hex` or `base64`: a single one bare, several as `DIGEST  LABEL` a line."""
+    texts = [(label, digest.hex()) for label, digest in digests]
+    if fmt == "base64":
+        from base64 import b64encode
+
+        texts = [(label, b64encode(digest).decode()) for label, digest in digests]
+    if len(texts) == 1:
+        print_line(texts[0][1])
     else:
-        print_text("".join(f"{digest}  {visible(label)}\n" for label, digest in pairs))
+        print_text("".join(f"{text}  {visible(label)}\n" for label, text in texts))
 
 
 def print_data(data: str | bytes) -> None:

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 from sevbuild.errors import SevbuildError
+from sevbuild.guest.measured import Measured
 from sevbuild.launch.page_type import PageType
-from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.region_data import chunks
 
-__all__ = ["LabelledPlan", "vmsa_files"]
+__all__ = ["vmsa_files"]
 
 
-class LabelledPlan(Protocol):
-    """A launch plan and the label it is printed with."""
-
-    @property
-    def label(self) -> str:
-        """Return the label."""
-
-    @property
-    def plan(self) -> LaunchPlan:
-        """Return the launch plan."""
-
-
-def vmsa_files(directory: str, measured: Sequence[LabelledPlan]) -> dict[str, bytes]:
+def vmsa_files(directory: str, measured: Sequence[Measured[Any]]) -> dict[str, bytes]:
     """Return the contents of vmsa0.bin (boot processor) and vmsa1.bin (every other vCPU) by path.
 
     Several targets get a folder each, named by label with `/` as `_`. Mode sev has no VMSA.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.fs import FileSource
 from sevbuild.guest.inputs import read_hashed
+from sevbuild.guest.measured import Measured
 from sevbuild.guest.page_workers import PageWorkers
 from sevbuild.guest.records import InputRecord, file_name
 from sevbuild.igvm.doubt import Doubt
@@ -32,7 +33,6 @@ __all__ = [
     "MAX_VCPUS",
     "ForeignFile",
     "ForeignLaunch",
-    "ForeignMeasured",
     "GivenKernel",
     "Refused",
     "given_kernel",
@@ -74,29 +74,6 @@ class Refused(NamedTuple):
 
     loader: str
     reason: str
-
-
-class ForeignMeasured(NamedTuple):
-    """What a loader made of a file, its launch digest and what speaks against a launch."""
-
-    loaded: Loaded
-    digest: bytes
-    doubts: tuple[Doubt, ...]
-
-    @property
-    def label(self) -> str:
-        """Return the label of the digest."""
-        return self.loaded.label
-
-    @property
-    def plan(self) -> LaunchPlan:
-        """Return the launch plan."""
-        return self.loaded.plan
-
-    @property
-    def takes_signature(self) -> bool:
-        """Tell whether a vCPU starts in the reset state of a CPU model, for the file does not describe it."""
-        return any(update.origin.startswith("reset state") for update in self.loaded.vmsas)
 
 
 class ForeignFile:
@@ -163,7 +140,7 @@ class ForeignFile:
             message = f"the file has platforms for {', '.join(has)}: each loader takes the strongest it knows"
             self.notices.append(Notice("note", self.path, message, f"--mode {'|'.join(has)} picks one"))
 
-    def measure(self, loaded: Sequence[Loaded]) -> tuple[list[ForeignMeasured], list[Refused]]:
+    def measure(self, loaded: Sequence[Loaded]) -> tuple[list[Measured[Loaded]], list[Refused]]:
         """Return the launch digests, and whose plan the secure processor refuses."""
         plans = [item.plan for item in loaded]
         self._tree.announce(plans)
@@ -179,14 +156,14 @@ class ForeignFile:
                     refused.append(Refused(item.loader.name, error.message))
                     continue
                 doubts = (*item.doubts, *self._id_block_doubts(item, digest))
-                measured.append(ForeignMeasured(item, digest, doubts))
+                measured.append(Measured(item, item.plan, digest, doubts))
         return measured, refused
 
-    def trace(self, loaded: Loaded) -> Iterator[tuple[LaunchUpdate, bytes]]:
+    def trace(self, plan: LaunchPlan) -> Iterator[tuple[LaunchUpdate, bytes]]:
         """Yield each launch update of a plan with the launch digest after it."""
-        return self._tree.trace(loaded.plan)
+        return self._tree.trace(plan)
 
-    def note(self, measured: Sequence[ForeignMeasured], refused: Sequence[Refused]) -> None:
+    def note(self, measured: Sequence[Measured[Loaded]], refused: Sequence[Refused]) -> None:
         """Collect as notices who refuses the file, and what speaks against each launch."""
         self.notices += [
             Notice("note", item.loader, f"takes no such file: {item.reason}") for item in refused
@@ -195,7 +172,7 @@ class ForeignFile:
             for doubt in item.doubts:
                 kind = doubt.kind.replace("-", " ")
                 self.notices.append(Notice("warning", item.label, f"{kind}: {doubt.reason}"))
-            if item.loaded.loader.launches and not item.loaded.policy_given:
+            if item.target.loader.launches and not item.target.policy_given:
                 reason = f"the file has no policy; taken is the default, {item.plan.policy:#x}"
                 self.notices.append(Notice("note", item.label, reason))
 

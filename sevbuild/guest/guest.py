@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.fs import is_regular, read_range, read_standard_text, read_text
@@ -12,7 +12,8 @@ from sevbuild.guest.declared import SVSM_LIMIT, refuse_missing
 from sevbuild.guest.downloads import declared_downloads
 from sevbuild.guest.inputs import InputReader, Network, check_pin
 from sevbuild.guest.kernel import KernelReader
-from sevbuild.guest.notices import firmware_notices, target_notices
+from sevbuild.guest.measured import Measured
+from sevbuild.guest.notices import firmware_notices, target_doubts, target_notices
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Firmware
 from sevbuild.image.svsm import Svsm, place_svsm
@@ -27,20 +28,7 @@ from sevbuild.measure.tree import LaunchTree
 if TYPE_CHECKING:
     from sevbuild.guest.igvm import IgvmGuest
 
-__all__ = ["Guest", "Measured", "load_guest"]
-
-
-class Measured(NamedTuple):
-    """A target, its launch plan and its launch digest (48 bytes for SNP, else 32)."""
-
-    target: Target
-    plan: LaunchPlan
-    digest: bytes
-
-    @property
-    def label(self) -> str:
-        """Return the label of the target."""
-        return self.target.label
+__all__ = ["Guest", "load_guest"]
 
 
 class Guest:
@@ -145,13 +133,16 @@ class Guest:
         with within(target.label):
             return self._planner.plan(inputs, shape)
 
-    def measure(self, targets: Sequence[Target] | None = None) -> list[Measured]:
+    def measure(self, targets: Sequence[Target] | None = None) -> list[Measured[Target]]:
         """Return the launch digests of these targets, of all for None, in their order."""
         targets = self.targets if targets is None else targets
         self._begin(targets)
         planned = [(target, self.plan(target)) for target in targets]
         self._tree.announce([plan for _, plan in planned])
-        measured = [Measured(target, plan, self._digest(target, plan)) for target, plan in planned]
+        measured = [
+            Measured(target, plan, self._digest(target, plan), target_doubts(target))
+            for target, plan in planned
+        ]
         self._notice(self._kernels.notices)
         if self._igvm is not None:
             self._notice(self._igvm.notices())

@@ -28,10 +28,10 @@ def inspect_igvm(path: str, mode: Mode | None = None, progress: Progress | None 
     measured, stopped = file.measure(loaded) if loaded else ([], [])
     entries: dict[str, dict[str, Any]] = {}
     for item in measured:
-        entries[item.loaded.loader.name] = {
+        entries[item.target.loader.name] = {
             "label": item.label,
             "mode": item.plan.mode,
-            "vcpus": item.loaded.vcpus,
+            "vcpus": item.target.vcpus,
             "digest": item.digest.hex(),
             "refused": None,
             "doubts": [doubt._asdict() for doubt in item.doubts],

@@ -55,6 +55,11 @@ class Loaded(NamedTuple):
         return f"{self.plan.mode}/{self.loader.name}/-/vcpus{self.vcpus}"
 
     @property
+    def takes_signature(self) -> bool:
+        """Tell whether a vCPU starts in the reset state of a CPU model, for the file does not describe it."""
+        return any(update.origin.startswith("reset state") for update in self.vmsas)
+
+    @property
     def guest_features(self) -> int | None:
         """Return SEV_FEATURES of the first vCPU (u64), None where the launch has no VMSA."""
         if not self.vmsas or self.vmsas[0].data is None:

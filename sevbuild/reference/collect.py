@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.guest import Guest, Measured
-from sevbuild.guest.notices import target_doubts
+from sevbuild.guest.guest import Guest
+from sevbuild.guest.measured import Measured
 from sevbuild.guest.records import InputRecord, cmdline_text, input_records, launched_as
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import cmdline_digest
@@ -33,7 +33,7 @@ _SEEDED = ("firmware", "svsm")
 
 def collect_values(
     guest: Guest,
-    measured: Sequence[Measured],
+    measured: Sequence[Measured[Target]],
     *,
     ingredients: bool = True,
     records: Sequence[InputRecord] | None = None,
@@ -94,7 +94,7 @@ def _add_ingredients(entry: Ingredients, found: list[Ingredients]) -> str:
     return same.name
 
 
-def _value(guest: Guest, item: Measured, ingredients: str | None) -> Value:
+def _value(guest: Guest, item: Measured[Target], ingredients: str | None) -> Value:
     target = item.target
     kernel = target.variant.kernel
     return Value(
@@ -114,7 +114,7 @@ def _value(guest: Guest, item: Measured, ingredients: str | None) -> Value:
         features_origin=target.features_origin,
         policy_origin=target.policy_origin,
         ingredients=ingredients,
-        doubts=target_doubts(target) or None,
+        doubts=item.doubts or None,
     )
 
 

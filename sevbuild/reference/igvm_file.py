@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.guest.foreign import (
-    MAX_VCPUS,
-    ForeignFile,
-    ForeignLaunch,
-    ForeignMeasured,
-    GivenKernel,
-)
+from sevbuild.guest.foreign import MAX_VCPUS, ForeignFile, ForeignLaunch, GivenKernel
+from sevbuild.guest.measured import Measured
 from sevbuild.igvm.loaded import Loaded
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
 from sevbuild.reference.model import NO_CPU, Input, ReferenceValues, Value
@@ -21,7 +16,7 @@ __all__ = ["file_value", "file_values", "measure_again"]
 
 def file_values(
     file: ForeignFile,
-    measured: Sequence[ForeignMeasured],
+    measured: Sequence[Measured[Loaded]],
     signature: int | None = None,
     kernel: GivenKernel | None = None,
 ) -> ReferenceValues:
@@ -38,10 +33,10 @@ def file_values(
 
 
 def file_value(
-    item: ForeignMeasured, signature: int | None = None, kernel: GivenKernel | None = None
+    item: Measured[Loaded], signature: int | None = None, kernel: GivenKernel | None = None
 ) -> Value:
     """Return the value of one loader; `signature` and `kernel` are in it where the loader took them."""
-    loaded, plan = item.loaded, item.plan
+    loaded, plan = item.target, item.plan
     vmsas, features = loaded.vmsas, loaded.guest_features
     gpas = sorted({update.gpa for update in vmsas}) if plan.mode == "snp" else []
     hashes = any(update.origin == "kernel hashes" for update in plan.regions)
@@ -50,7 +45,7 @@ def file_value(
         mode=plan.mode,
         profile=loaded.loader.name,
         cpu=NO_CPU,
-        signature=signature if item.takes_signature else None,
+        signature=signature if loaded.takes_signature else None,
         vcpus=loaded.vcpus,
         guest_features=features,
         policy=plan.policy,
@@ -108,7 +103,7 @@ def _load(values: ReferenceValues, value: Value, file: ForeignFile) -> Loaded:
     return file.load(launch)[0][0]
 
 
-def _again(measured: ForeignMeasured, value: Value) -> Value:
+def _again(measured: Measured[Loaded], value: Value) -> Value:
     found = file_value(measured, value.signature)
     return found._replace(cmdline=value.cmdline) if found.kernel_hashes else found
 
