@@ -18,7 +18,7 @@ from tests.support.shared import ROOT
 
 PINS = json.loads((ROOT / "tests" / "data" / "profile-pins.json").read_text())
 """By profile, as commit 58ed6f1 has them: the digest of its rules, as locks have it, and the SHA-256 of what
-bundles have (`resolved`), of what `sevbuild profiles` shows (`shown`) and of what is published with values."""
+bundles have (`resolved`), `sevbuild profiles` shows (`shown`) and reference values have (`published`)."""
 
 SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 HEAD = 'schema = 1\nname = "mine"\nsummary = "s"\nas-of = "now"\n'
