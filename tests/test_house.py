@@ -6,38 +6,12 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.house import FLOOR, MODULES, ORDER, PACKAGE, ROOMS, imports_of, room_of, violations
 from tests.support.shared import ROOT
-
-PACKAGE = ROOT / "sevbuild"
-MODULES = sorted(PACKAGE.rglob("*.py"))
-ORDER = [
-    "cli",
-    "bundle",
-    "reference",
-    "commands",
-    "guest",
-    "manifest",
-    "igvm",
-    "measure",
-    "launch",
-    "image",
-    "vcpu",
-    "network",
-    "documents",
-    "output",
-    "fs",
-    "kind",
-    "text",
-    "progress",
-    "environment",
-    "errors",
-]
-"""From the top down; a folder imports from itself and from those after it."""
 
 HEAVY = ["lief", "platformdirs", "ssl", "cryptography", "cbor2", "rich", "pydantic", "jinja2"]
 IMPERATIVES = re.compile(
@@ -45,40 +19,65 @@ IMPERATIVES = re.compile(
     r"Know|Lay|Look|Make|Mark|Model|Move|Name|Number|Parse|Put|Raise|Read|Render|Report|Return|Say|Show|Shut|Stand|"
     r"Store|Take|Tell|Turn|Walk|Write|Yield)\b"
 )
-PURE = ["igvm", "measure", "launch", "image", "vcpu"]
+AWAITED = {"manifest/targets.py", "reference/recompute_file.py"}
 
 
-def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.xfail] if str(path.relative_to(PACKAGE)) in AWAITED else [])
+        for path in MODULES
+    ],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_each_module_keeps_to_its_room(path: Path) -> None:
+    room = room_of(path)
+    assert room in (*ORDER, "__init__", "__main__")
+    assert violations(room, ast.parse(path.read_text()), str(path.relative_to(PACKAGE))) == []
 
 
-def _room(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        ("reference", "from sevbuild.fs import read_file\n"),
+        ("bundle", "from sevbuild.launch.planner import Planner\n"),
+        ("bundle", "def verify():\n    from sevbuild.measure.tree import LaunchTree\n"),
+        ("manifest", 'hint = "such" if profile.lineage[0] == "qemu" else ""\n'),
+        ("guest", 'chosen = profile in ("gce", "ec2")\n'),
+        ("cli", "from hashlib import sha384\n"),
+        ("igvm", "import hashlib\n"),
+        ("igvm", "data = open(path).read()\n"),
+        ("launch", "print(plan)\n"),
+        ("launch", "import os.path\n"),
+        ("measure", "from sevbuild.image.ovmf import parse_firmware\n"),
+        ("image", "from sevbuild.manifest.model import Variant\n"),
+        ("output", "from sevbuild.documents.json_text import json_text\n"),
+        ("fs", "from sevbuild.output.file import write_file\n"),
+        ("documents", "from sevbuild.fs import read_text\n"),
+        ("network", "from sevbuild.manifest.model import Manifest\n"),
+        ("commands", "from sevbuild.bundle.layout import DOCUMENT\n"),
+    ],
+)
+def test_what_a_room_may_not_do_is_seen(room: str, text: str) -> None:
+    assert violations(room, ast.parse(text))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path: Path) -> None:
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if room not in ORDER:
-        assert room in ("__init__", "__main__")
-        return
-    for module in _imports(path):
-        if module.startswith("sevbuild.") and _room(module) in ORDER:
-            assert ORDER.index(_room(module)) >= ORDER.index(room), f"{room} imports {module}"
+def test_the_architecture_has_the_same_table() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(
+        r"^\| (`[^|]*`) \| [^|]+ \| ?([^|]*?) ?\|$", page.partition("## Invariants")[0], re.MULTILINE
+    )
+    said = {tuple(re.findall(r"`(\w+)(?:/|\.py)`", names)): words for names, words in rows}
+    assert [room for rooms in said for room in rooms] == list(ORDER)
+    assert {rooms: words for rooms, words in said.items() if rooms != FLOOR} == {
+        (name,): room.may_not for name, room in ROOMS.items()
+    }
 
 
-@pytest.mark.parametrize("room", PURE)
-def test_the_core_touches_no_files_clocks_or_terminals(room: str) -> None:
-    for path in (PACKAGE / room).rglob("*.py"):
-        modules = {module.split(".")[0] for module in _imports(path)}
-        assert not modules & {"os", "sys", "time", "datetime", "pathlib", "socket", "subprocess"}, path
-        assert "sevbuild.fs" not in set(_imports(path)), path
-        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
-        assert not names & {"open", "print", "input"}, path
+def test_every_exception_is_needed() -> None:
+    for room in ROOMS.values():
+        for name, module in room.excepted:
+            assert module in set(imports_of(ast.parse((PACKAGE / name).read_text())))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
