@@ -56,7 +56,7 @@ def test_the_default_sev_es_guest_of_qemu_has_no_fpu_state(folder: Path) -> None
     assert digest_of(folder, **_tables("sev-es", "qemu-es-init2")) == peer
     assert digest_of(folder, **_tables("sev-es", "qemu")) != peer
     shown = parse_vmsa(shared_file("launch-abi/sevctl/vmsa0.bin").read_bytes())
-    state = load_profile("qemu").vcpu_state("sev-es", "bsp")
+    state = load_profile("qemu").rules.launch.vcpu_state("sev-es", "bsp")
     page = initial_vmsa(state, entry=0xFFFFFFF0, signature=0xA00F11, guest_features=0)
     assert parse_vmsa(page) == shown
     assert (shown["mxcsr"], shown["x87_fcw"]) == (0, 0)

@@ -180,7 +180,7 @@ def test_an_svsm_guest_has_the_digest_read_on_hardware(vector: Vector) -> None:
     inputs = GuestInputs(firmware, Svsm(None, entry, entry, sections), None)
     shape = LaunchShape(
         mode=vector["mode"],
-        profile=load_profile(vector["profile"]),
+        launch=load_profile(vector["profile"]).rules.launch,
         order="profile",
         policy=0x30000,
         vcpus=vector["vcpus"],

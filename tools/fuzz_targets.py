@@ -229,7 +229,7 @@ def byte_targets() -> list[Target]:
         re.sub(rb'(?m)^name = ".*"$', b'name = "own"', path.read_bytes())
         for path in sorted(ROOT.glob("sevbuild/profiles/*.toml"))
     ]
-    state = load_profile("qemu").vcpu_state("snp", "bsp")
+    state = load_profile("qemu").rules.launch.vcpu_state("snp", "bsp")
     page = initial_vmsa(state, entry=0xFFFFFFF0, signature=0xA00F11, guest_features=1)
     images_with_kernel = (
         make_uki([(".linux", b"MZ" * 600), (".initrd", b"i" * 700), (".cmdline", b"quiet\0")]),

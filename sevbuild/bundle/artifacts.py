@@ -94,7 +94,7 @@ def _igvm(
     """Make the IGVM file that the target's loader replays, where no ready one is among the inputs."""
     del files, folder
     target = measured.target
-    if target.profile.loader is None or target.variant.ready_igvm is not None:
+    if target.profile.rules.loader is None or target.variant.ready_igvm is not None:
         return
     # Only guests that load such a file need to know the format.
     from sevbuild.guest.igvm import igvm_file

@@ -69,9 +69,11 @@ def resolved_manifest(manifest: Manifest, variants: Sequence[tuple[Variant, Vari
 
 def resolved_profile(profile: LaunchProfile) -> str:
     """Return a profile as one document, with what its parents gave it and their sources."""
-    raw = dict(profile.raw)
+    raw = dict(profile.prose.raw)
     sources = {
-        path: text for path, text in sorted(profile.sources.items()) if not text.endswith(", no source given")
+        path: text
+        for path, text in sorted(profile.prose.sources.items())
+        if not text.endswith(", no source given")
     }
     raw = {"schema": 1, **raw, **({"sources": sources} if sources else {})}
     return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in raw.items())

@@ -165,7 +165,7 @@ def _select(guest: Guest, bundle: BundleDocument) -> list[Target]:
             raise MismatchError(f"{entry['label']}: no target of {MANIFEST}")
         # What is measured must not grow beyond what the bundle shows for it.
         plan = files.get(str(entry["files"].get("plan")))
-        every = target.mode != "sev" and target.profile.measured_vcpus == "all"
+        every = target.mode != "sev" and target.profile.rules.launch.measured_vcpus == "all"
         if plan is None or plan.size < _LEAST_UPDATE * (target.vcpus if every else 1):
             raise MismatchError(f"{target.label}: its plan.json is missing or too short for its vCPUs")
         targets.append(target)

@@ -50,7 +50,7 @@ def describe_launch(guest: Guest, target: Target, files: Mapping[str, str]) -> L
 
     Raises SevbuildError where the target's profile has no launch command, and for a file that is missing.
     """
-    command, variant = target.profile.command, target.variant
+    command, variant = target.profile.prose.command, target.variant
     if command.launcher == "none":
         message = f"{target.label}: profile {target.profile.name} has no launch command"
         raise SevbuildError(message, hint=command.reason)
@@ -112,12 +112,12 @@ def qemu_cpu(cpu: Cpu) -> str:
 def _notes(target: Target, *, igvm: bool) -> tuple[str, ...]:
     notes = []
     features = target.guest_features
-    if features is not None and not igvm and features != target.profile.features[target.mode].default:
+    if features is not None and not igvm and features != target.profile.rules.features[target.mode]:
         notes.append(
             f"SEV_FEATURES must be {features:#x}: the host sets them, QEMU 10.2 has no option for it"
         )
     if target.variant.order != "profile":
-        loader = target.profile.list_loader
+        loader = target.profile.rules.list_loader
         who = (
             "QEMU launches in its own" if loader is None else f"{loader} launches in it, QEMU itself does not"
         )

@@ -198,10 +198,10 @@ class _ResetState:
         from sevbuild.manifest.profiles import load_profile
         from sevbuild.vcpu.reset import initial_vmsa
 
-        profile = load_profile("qemu")
+        launch = load_profile("qemu").rules.launch
         # SNP_ACTIVE, bit 0, is set in SNP guests and in no other.
-        state = profile.vcpu_state("snp" if features & 1 else "sev-es", "bsp")
-        entry = int(profile.entry["bsp"])
+        state = launch.vcpu_state("snp" if features & 1 else "sev-es", "bsp")
+        entry = int(launch.entry["bsp"])
         return initial_vmsa(state, entry=entry, signature=self._signature, guest_features=features)
 
 

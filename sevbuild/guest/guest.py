@@ -123,7 +123,7 @@ class Guest:
         inputs = GuestInputs(self.firmware(variant), self.svsm(variant), self._kernels.hashes(target))
         shape = LaunchShape(
             mode=target.mode,
-            profile=target.profile,
+            launch=target.profile.rules.launch,
             order=target.order,
             policy=target.policy,
             vcpus=target.vcpus,

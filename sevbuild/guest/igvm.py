@@ -92,7 +92,7 @@ class IgvmGuest:
         if known is not None:
             return known
         source = MemorySource(igvm_file(self._guest, target, laid_out))
-        loader = loader_named(target.profile.loader or "")
+        loader = loader_named(target.profile.rules.loader or "")
         file, maker = read_igvm(source), UpdateMaker(source)
         plan = self._built[target.label] = load(file, loader, maker).plan
         if id(target.variant) not in self._compared:
@@ -111,7 +111,7 @@ class IgvmGuest:
         """Return what the target's loader makes of its ready file, for the platform of the target's mode."""
         file = self.file(target.variant)
         hashes = self._guest.kernels.hashes(target)
-        loader, mode = target.profile.loader or "", target.mode
+        loader, mode = target.profile.rules.loader or "", target.mode
         key = (loader, file.path, mode, target.vcpus, target.cpu.signature, hashes)
         loaded = self._ready.get(key)
         if loaded is None:
@@ -179,7 +179,7 @@ def _departures(target: Target, file: IgvmFile, maker: UpdateMaker) -> set[Notic
             shapes.setdefault(shape, []).append(name)
     if len(shapes) < 2:
         return set()
-    own = target.profile.loader
+    own = target.profile.rules.loader
     others = sorted(name for names in shapes.values() if own not in names for name in names)
     message = f"with parameters the IGVM file is not portable: its digest in {own} is not that in {', '.join(others)}"
     hint = "without them the firmware asks fw_cfg, and one digest holds everywhere"

@@ -59,7 +59,7 @@ def _unbootable(target: Target) -> list[tuple[str, str, str | None]]:
     if not is_launched(target):
         reason = f"hosts of profile {profile.name} launch in an order of their own, so none has this digest"
         found.append(("launch.order", reason, ORDER_HINT))
-    if kernel is not None and kernel.hashes and not profile.direct_boot:
+    if kernel is not None and kernel.hashes and not profile.rules.direct_boot:
         reason = (
             f"hosts of profile {profile.name} start no kernel of the tenant's; it is measured as QEMU would"
         )
@@ -90,7 +90,9 @@ def firmware_notices(variant: Variant, firmware: Firmware, targets: Sequence[Tar
                 message = f"section {index} has the unknown kind {name}; QEMU launches it as zero pages"
                 notices.append(Notice("warning", where, message, "older SNP trees of QEMU refuse to start"))
     if variant.kernel is not None and variant.kernel.hashes:
-        loaders = dict.fromkeys(target.profile.loader for target in targets if target.profile.loader)
+        loaders = dict.fromkeys(
+            target.profile.rules.loader for target in targets if target.profile.rules.loader
+        )
         notices += [notice for name in loaders for notice in _hash_table_notices(variant, firmware, name)]
     return notices
 
@@ -144,7 +146,7 @@ def _launch_notices(target: Target) -> list[Notice]:
 def _features_notices(target: Target, features: int) -> list[Notice]:
     profile, mode = target.profile, target.mode
     found: list[tuple[str, str, str | None]] = []
-    known = profile.features[mode]
+    known = profile.prose.host_features[mode]
     newer = features & known.newer & ~known.known
     foreign = features & ~known.known & ~known.newer
     if mode == "sev-es" and features & _SNP_ACTIVE:
@@ -159,7 +161,9 @@ def _features_notices(target: Target, features: int) -> list[Notice]:
     if newer:
         verb = "are" if newer & (newer - 1) else "is"
         message = f"{', '.join(feature_names(newer))} {verb} set by hosts newer than profile {profile.name}, and only if asked to"
-        found.append(("note", message, f"the profile is as of {profile.as_of}; the digest has it as given"))
+        found.append(
+            ("note", message, f"the profile is as of {profile.prose.as_of}; the digest has it as given")
+        )
     if mode == "snp" and not features & _SNP_ACTIVE:
         found.append(("warning", "snp-active (bit 0) is clear; every SNP host sets it", None))
     # The line is looked up only where there is something to say: it takes a scan of the manifest.
@@ -176,6 +180,6 @@ def _cpu_notices(target: Target) -> list[Notice]:
             f"profile {target.profile.name} with {target.cpu.label}: {advice.reason}",
             f'profile "{advice.profile}" does that',
         )
-        for advice in target.profile.advice
+        for advice in target.profile.prose.advice
         if advice.low <= signature <= advice.high
     ]

@@ -13,7 +13,7 @@ ORDER_HINT = 'order = "profile" is theirs; a profile of your own may name a load
 
 def is_launched(target: Target) -> bool:
     """Tell whether the profile has something that launches a target in the order it is measured in."""
-    return target.order != "canonical" or target.profile.launches_in_canonical_order
+    return target.order != "canonical" or target.profile.rules.launches_in_canonical_order
 
 
 def refuse_order(targets: Iterable[Target]) -> None:

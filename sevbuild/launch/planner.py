@@ -13,7 +13,7 @@ from sevbuild.launch.batch import LaunchBatch
 from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
 from sevbuild.launch.plan import LaunchPlan
-from sevbuild.launch.profile import LaunchProfile
+from sevbuild.launch.profile import LaunchValues
 from sevbuild.launch.update import LaunchUpdate
 from sevbuild.vcpu.reset import initial_vmsa
 
@@ -35,7 +35,7 @@ class LaunchShape(NamedTuple):
     """What else a launch depends on; `guest_features` counts for modes with a VMSA."""
 
     mode: Mode
-    profile: LaunchProfile
+    launch: LaunchValues
     order: Order
     policy: int
     vcpus: int
@@ -52,9 +52,13 @@ class Planner:
 
     def __init__(self) -> None:
         self._updates: dict[tuple[int, int, int, int, str], LaunchUpdate] = {}
-        self._regions: dict[tuple[int, int, KernelHashes | None, int, str], tuple[LaunchUpdate, ...]] = {}
+        self._regions: dict[
+            tuple[int, int, KernelHashes | None, LaunchValues, Mode], tuple[LaunchUpdate, ...]
+        ] = {}
         self._vmsas: dict[tuple[bytes, bytes | None, int], list[LaunchUpdate]] = {}
-        self._pages: dict[tuple[tuple[int, ...], str, int, int, bool], tuple[bytes, bytes | None]] = {}
+        self._pages: dict[
+            tuple[int, int, LaunchValues, Mode, int, int, bool], tuple[bytes, bytes | None]
+        ] = {}
         self._zero_data: dict[int, bytes] = {}
         self._tables: dict[tuple[KernelHashes, int], bytes] = {}
         # Keys hold identities; what they identify must live as long as they do.
@@ -66,14 +70,14 @@ class Planner:
 
     def plan(self, inputs: GuestInputs, shape: LaunchShape) -> LaunchPlan:
         """Return the launch plan of one target; raises SevbuildError for what no host can launch."""
-        mode, profile = shape.mode, shape.profile
-        if mode not in profile.modes:
-            raise SevbuildError(f"profile {profile.name} cannot launch {mode}")
-        key = (id(inputs.firmware), id(inputs.svsm), inputs.kernel_hashes, id(profile), mode)
+        mode, launch = shape.mode, shape.launch
+        if mode not in launch.regions:
+            raise SevbuildError(f"the profile cannot launch {mode}")
+        key = (id(inputs.firmware), id(inputs.svsm), inputs.kernel_hashes, launch, mode)
         regions = self._regions.get(key)
         if regions is None:
-            self._kept.append((inputs, profile))
-            regions = self._regions[key] = tuple(self._lay_out(inputs, profile, mode))
+            self._kept.append(inputs)
+            regions = self._regions[key] = tuple(self._lay_out(inputs, launch, mode))
         vmsas = () if mode == "sev" else self._vmsa_updates(inputs, shape)
         seed = inputs.firmware.seed if isinstance(inputs.firmware, FirmwareSeed) else None
         if shape.order == "canonical":
@@ -88,24 +92,24 @@ class Planner:
             regions = batch.finish()[: len(regions)]
         return LaunchPlan(mode, shape.policy, seed, regions, vmsas)
 
-    def _lay_out(self, inputs: GuestInputs, profile: LaunchProfile, mode: Mode) -> list[LaunchUpdate]:
-        regions = profile.regions[mode]
+    def _lay_out(self, inputs: GuestInputs, launch: LaunchValues, mode: Mode) -> list[LaunchUpdate]:
+        regions = launch.regions[mode]
         if isinstance(inputs.firmware, FirmwareSeed) and mode != "snp":
             raise SevbuildError(f"a seed is an SNP digest; mode {mode} needs the firmware file")
         if inputs.svsm is None and "svsm" in regions:
-            raise SevbuildError(f"profile {profile.name} launches an SVSM", hint="name it under [svsm]")
+            raise SevbuildError("the profile launches an SVSM", hint="name it under [svsm]")
         if inputs.svsm is not None and "svsm" not in regions:
-            raise SevbuildError(f"profile {profile.name} launches no SVSM", hint='profile "svsm-qemu" does')
+            raise SevbuildError("the profile launches no SVSM", hint='profile "svsm-qemu" does')
         updates: list[LaunchUpdate] = []
         for region in regions:
-            updates += self._region(region, inputs, profile)
+            updates += self._region(region, inputs, launch)
         return updates
 
-    def _region(self, region: str, inputs: GuestInputs, profile: LaunchProfile) -> list[LaunchUpdate]:
+    def _region(self, region: str, inputs: GuestInputs, launch: LaunchValues) -> list[LaunchUpdate]:
         """Return the updates of one region; what a seed covers has none."""
         firmware, svsm, hashes = inputs
         if region == "sections":
-            return self._section_updates(inputs, profile)
+            return self._section_updates(inputs, launch)
         if region == "firmware":
             return [self.firmware_update(firmware)] if isinstance(firmware, Firmware) else []
         if region == "svsm":
@@ -120,7 +124,7 @@ class Planner:
         table = self._tables.setdefault((hashes, -1), hash_table(hashes))
         return self._update(table_gpa, PageType.NORMAL, table, "kernel-hashes")
 
-    def _section_updates(self, inputs: GuestInputs, profile: LaunchProfile) -> list[LaunchUpdate]:
+    def _section_updates(self, inputs: GuestInputs, launch: LaunchValues) -> list[LaunchUpdate]:
         sections, owner = inputs.firmware.metadata.sections, "firmware"
         if inputs.svsm is not None:
             sections, owner = inputs.svsm.sections, "SVSM"
@@ -131,9 +135,9 @@ class Planner:
         if reason is not None:
             raise SevbuildError(f"the SEV metadata of the {owner} cannot be launched: {reason}")
         numbered = list(enumerate(sections))
-        last = [entry for entry in numbered if section_kind_name(entry[1].kind) in profile.sections_last]
+        last = [entry for entry in numbered if section_kind_name(entry[1].kind) in launch.sections_last]
         updates = [
-            self._section_update(index, section, inputs, profile)
+            self._section_update(index, section, inputs, launch)
             for index, section in [entry for entry in numbered if entry not in last] + last
         ]
         if inputs.kernel_hashes is not None and not any(
@@ -144,22 +148,22 @@ class Planner:
         return updates
 
     def _section_update(
-        self, index: int, section: Section, inputs: GuestInputs, profile: LaunchProfile
+        self, index: int, section: Section, inputs: GuestInputs, launch: LaunchValues
     ) -> LaunchUpdate:
         kind = section_kind_name(section.kind)
         origin = f"section {index} ({kind})"
         hashes = inputs.kernel_hashes
         if kind == "kernel-hashes" and hashes is None:
             kind = "kernel-hashes-absent"
-        page_type = profile.page_type(kind)
+        page_type = launch.page_type(kind)
         if page_type is None:
-            raise SevbuildError(f"profile {profile.name} refuses {origin} of the firmware")
+            raise SevbuildError(f"the profile refuses {origin} of the firmware")
         if page_type not in MEASURED_CONTENTS:
             return self._intern(LaunchUpdate(section.gpa, page_type, section.size, None, origin))
         if hashes is None or kind != "kernel-hashes":
             if kind in ("cpuid", "snp-secrets"):
                 # The host fills these in: a digest over zeros would be of no guest.
-                raise SevbuildError(f"profile {profile.name} gives no contents for {origin}")
+                raise SevbuildError(f"the profile gives no contents for {origin}")
             return self._zeros(section, page_type, origin)
         table_gpa = self._hash_table_gpa(inputs)
         if not section.gpa <= table_gpa < section.gpa + section.size or section.size != PAGE_SIZE:
@@ -197,29 +201,34 @@ class Planner:
         return area.base
 
     def _vmsa_updates(self, inputs: GuestInputs, shape: LaunchShape) -> tuple[LaunchUpdate, ...]:
-        profile = shape.profile
-        count = shape.vcpus if profile.measured_vcpus == "all" else 1
+        launch = shape.launch
+        count = shape.vcpus if launch.measured_vcpus == "all" else 1
         several = shape.vcpus > 1
-        identities = (id(inputs.firmware), id(inputs.svsm), id(profile))
-        key = (identities, shape.mode, shape.signature, shape.guest_features, several)
+        key = (
+            id(inputs.firmware),
+            id(inputs.svsm),
+            launch,
+            shape.mode,
+            shape.signature,
+            shape.guest_features,
+            several,
+        )
         pages = self._pages.get(key)
         if pages is None:
-            self._kept.append((inputs, profile))
+            self._kept.append(inputs)
             bsp = self._vmsa(inputs, shape, "bsp")
             pages = self._pages[key] = (bsp, self._vmsa(inputs, shape, "ap") if several else None)
-        found = self._vmsas.setdefault((*pages, profile.vmsa_gpa), [])
+        found = self._vmsas.setdefault((*pages, launch.vmsa_gpa), [])
         while len(found) < count:
             page = pages[1] if found and pages[1] is not None else pages[0]
-            found.append(LaunchUpdate(profile.vmsa_gpa, PageType.VMSA, PAGE_SIZE, page, f"vmsa {len(found)}"))
+            found.append(LaunchUpdate(launch.vmsa_gpa, PageType.VMSA, PAGE_SIZE, page, f"vmsa {len(found)}"))
         return tuple(found[:count])
 
     def _vmsa(self, inputs: GuestInputs, shape: LaunchShape, role: str) -> bytes:
-        entry = shape.profile.entry[role]
+        entry = shape.launch.entry[role]
         if entry == "svsm":
             if inputs.svsm is None:
-                raise SevbuildError(
-                    f"profile {shape.profile.name} starts vCPUs in an SVSM", hint="name it under [svsm]"
-                )
+                raise SevbuildError("the profile starts vCPUs in an SVSM", hint="name it under [svsm]")
             entry = inputs.svsm.entry
         elif entry == "reset-block":
             # QEMU treats a zero address like a missing block.
@@ -230,7 +239,7 @@ class Planner:
                     "the firmware has no SEV-ES reset block: its other vCPUs cannot start", hint=hint
                 )
         return initial_vmsa(
-            shape.profile.vcpu_state(shape.mode, role),
+            shape.launch.vcpu_state(shape.mode, role),
             entry=int(entry),
             signature=shape.signature,
             guest_features=shape.guest_features,

@@ -41,16 +41,16 @@ def profile_document(name: str) -> dict[str, Any]:
     """
     profile = load_profile(name)
     parent = _parent(profile, name)
-    inherited = dict(_leaves(parent.raw)) if parent else {}
+    inherited = dict(_leaves(parent.prose.raw)) if parent else {}
     values = [
         {
             "path": path,
             "value": _shown(value),
             "differs": parent is not None and inherited.get(path) != value,
             "parent_value": _shown(inherited[path]) if path in inherited else None,
-            "source": profile.source(path),
+            "source": profile.prose.source(path),
         }
-        for path, value in _leaves(profile.raw)
+        for path, value in _leaves(profile.prose.raw)
         if path not in _HEADINGS
     ]
     return {**_summary(profile), "values": values}
@@ -59,17 +59,17 @@ def profile_document(name: str) -> dict[str, Any]:
 def _summary(profile: LaunchProfile) -> dict[str, Any]:
     return {
         "name": profile.name,
-        "modes": list(profile.modes),
-        "extends": profile.lineage[-2] if len(profile.lineage) > 1 else None,
-        "as_of": profile.as_of,
-        "summary": profile.summary,
+        "modes": list(profile.rules.modes),
+        "extends": profile.prose.lineage[-2] if len(profile.prose.lineage) > 1 else None,
+        "as_of": profile.prose.as_of,
+        "summary": profile.prose.summary,
     }
 
 
 def _parent(profile: LaunchProfile, name: str) -> LaunchProfile | None:
-    if len(profile.lineage) < 2:
+    if len(profile.prose.lineage) < 2:
         return None
-    parent = profile.extends
+    parent = profile.prose.extends
     return load_profile(parent, os.path.dirname(name) or ".") if parent else None
 
 

@@ -10,39 +10,28 @@ from sevbuild.launch.profile import LaunchProfile
 
 __all__ = ["profile_digest"]
 
-_SAYS_NOTHING = frozenset(
-    {"name", "summary", "as_of", "advice", "raw", "sources", "lineage", "extends", "initial_state", "command"}
-)
-"""Fields that are prose, how the document is written, or what issues the launch; the initial state is taken
-as it is resolved."""
-
-_NEUTRAL = {"order": "listed", "loader": None, "list_loader": None}
-"""Values that a field has where a profile leaves a launch as it was before there was the field."""
-
 
 def profile_digest(profile: LaunchProfile) -> bytes:
     """Return the SHA-256 over the canonical JSON of every value that decides a launch.
 
-    Parents are merged in; names, prose, sources, advice, the order of keys, registers that are zero anyway
-    and modes that the profile does not launch have no part in it.
+    Parents are merged in; the order of keys, registers that are zero anyway and modes that the profile does
+    not launch have no part in it, nor has a rule that is as it was before there was a key for it.
     """
     import json
     from hashlib import sha256
 
+    rules = profile.rules
+    neutral = rules._field_defaults
     values = {
-        field: value
-        for field, value in profile._asdict().items()
-        if field not in _SAYS_NOTHING and (field not in _NEUTRAL or value != _NEUTRAL[field])
+        **rules.launch._asdict(),
+        **{key: value for key, value in rules._asdict().items() if (key, value) not in neutral.items()},
     }
-    modes = sorted(profile.modes)
-    values["modes"] = modes
-    values["regions"] = {mode: profile.regions[mode] for mode in modes}
-    values["features"] = {mode: profile.features[mode].default for mode in modes if mode != "sev"}
-    values["page_types"] = {kind: page_type_word(found) for kind, found in profile.page_types.items()}
+    del values["launch"]
+    values["modes"] = sorted(rules.modes)
+    values["page_types"] = {kind: page_type_word(found) for kind, found in rules.launch.page_types.items()}
     values["initial_state"] = {
-        f"{mode}/{role}": _registers(profile.vcpu_state(mode, role))
-        for mode in modes
-        if mode != "sev"
+        f"{mode}/{role}": _registers(rules.launch.vcpu_state(mode, role))
+        for mode in rules.features
         for role in ("bsp", "ap")
     }
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -29,9 +29,12 @@ from sevbuild.launch.profile import (
     MEASURED_VCPUS,
     REGIONS,
     Advice,
-    Features,
+    HostFeatures,
     LaunchCommand,
     LaunchProfile,
+    LaunchRules,
+    LaunchValues,
+    ProfileProse,
 )
 from sevbuild.manifest.path_keys import check_path, is_profile_path
 from sevbuild.vcpu.reset import SYMBOLS
@@ -137,7 +140,7 @@ def _decode(lineage: list[tuple[str, Document, dict[str, Any]]]) -> LaunchProfil
     table = Table(leaf_document, merged)
     try:
         names = [raw.get("name", "?") for _, _, raw in lineage]
-        profile = _profile(table, merged, sources, names)._replace(extends=lineage[-1][2].get("extends"))
+        profile = _profile(table, merged, sources, names, lineage[-1][2].get("extends"))
     finally:
         faults = [fault for _, document, _ in lineage for fault in document.faults]
         if faults:
@@ -158,7 +161,7 @@ def _check_name(path: str, document: Document, name: Any) -> None:
 
 
 def _profile(
-    table: Table, merged: dict[str, Any], sources: dict[str, str], lineage: list[str]
+    table: Table, merged: dict[str, Any], sources: dict[str, str], lineage: list[str], extends: str | None
 ) -> LaunchProfile:
     name, summary, as_of = (str(table.any(key) or "?") for key in _HEADINGS)
     launch = table.section("launch")
@@ -189,32 +192,39 @@ def _profile(
     loader = _loader(launch)
     list_loader = launch.string("list-loader")
     launch.finish()
-    profile = LaunchProfile(
-        name=name,
-        summary=summary,
-        as_of=as_of,
+    page_types = _page_types(table)
+    features, host_features = _features(table, modes)
+    values = LaunchValues(
+        regions={mode: regions[mode] for mode in modes},
+        sections_last=sections_last,
+        page_types=page_types,
+        vmsa_gpa=vmsa_gpa,
+        measured_vcpus=measured,
+        entry=_entry(table),
+        initial_state=_initial_state(table),
+    )
+    rules = LaunchRules(
+        launch=values,
         modes=modes,
-        regions=regions,
+        direct_boot=direct_boot is not False,
+        features=features,
         order=order,
         loader=loader,
         list_loader=list_loader or None,
-        sections_last=sections_last,
-        page_types=_page_types(table),
-        vmsa_gpa=vmsa_gpa,
-        measured_vcpus=measured,
-        direct_boot=direct_boot is not False,
-        features=_features(table, modes),
-        entry=_entry(table),
-        initial_state=_initial_state(table),
+    )
+    prose = ProfileProse(
+        summary=summary,
+        as_of=as_of,
+        host_features=host_features,
         advice=_advice(table),
         command=_command(table),
         raw=merged,
         sources=sources,
         lineage=tuple(lineage),
-        extends=None,
+        extends=extends,
     )
     table.finish()
-    return profile
+    return LaunchProfile(name, rules, prose)
 
 
 def _loader(launch: Table) -> str | None:
@@ -240,9 +250,11 @@ def _page_types(table: Table) -> dict[str, Any]:
     return found
 
 
-def _features(table: Table, modes: Sequence[Mode]) -> dict[Mode, Features]:
+def _features(table: Table, modes: Sequence[Mode]) -> tuple[dict[Mode, int], dict[Mode, HostFeatures]]:
+    """Return SEV_FEATURES by mode that the profile launches: what hosts set, and what else they can set."""
     features = table.section("guest-features")
-    found: dict[Mode, Features] = {}
+    defaults: dict[Mode, int] = {}
+    hosts: dict[Mode, HostFeatures] = {}
     for mode in MODES[1:]:
         if mode in modes and not features.has(mode):
             features.fault(mode, "missing: what hosts set in this mode")
@@ -250,10 +262,12 @@ def _features(table: Table, modes: Sequence[Mode]) -> dict[Mode, Features]:
         if entry is not None:
             default = entry.integer("default", 0, _U64, required=True) or 0
             known = entry.integer("known", 0, _U64, required=True) or 0
-            found[mode] = Features(default, known, entry.integer("newer", 0, _U64) or 0)
+            newer = entry.integer("newer", 0, _U64) or 0
             entry.finish()
+            if mode in modes:
+                defaults[mode], hosts[mode] = default, HostFeatures(known, newer)
     features.finish()
-    return found
+    return defaults, hosts
 
 
 def _entry(table: Table) -> dict[str, int | str]:

@@ -44,7 +44,7 @@ class Target(NamedTuple):
         if self.variant.ready_igvm is not None:
             # A ready file has an order of its own, which its loader follows.
             return "profile"
-        return "canonical" if self.profile.order == "canonical" else self.variant.order
+        return "canonical" if self.profile.rules.order == "canonical" else self.variant.order
 
 
 def expand(manifest: Manifest) -> list[Target]:
@@ -68,10 +68,10 @@ def expand(manifest: Manifest) -> list[Target]:
             break
         for mode in variant.modes:
             for profile in profiles:
-                if variant.igvm is not None and profile.loader is None:
+                if variant.igvm is not None and profile.rules.loader is None:
                     message = f"profile {profile.name} loads no IGVM file"
                     document.fault("igvm", message, '"qemu-igvm" does; `sevbuild profiles` lists others')
-                elif mode in profile.modes:
+                elif mode in profile.rules.modes:
                     targets += _targets(variant, mode, profile)
                 else:
                     _cannot(document, mode, profile)
@@ -113,8 +113,8 @@ def _doubled(first: Target, target: Target) -> None:
 
 
 def _cannot(document: Document, mode: Mode, profile: LaunchProfile) -> None:
-    hint = f"it launches {', '.join(profile.modes)}; unequal combinations go into [[matrix]] tables"
-    if mode == "sev-es" and profile.lineage[0] == "qemu" and len(profile.lineage) > 1:
+    hint = f"it launches {', '.join(profile.rules.modes)}; unequal combinations go into [[matrix]] tables"
+    if mode == "sev-es" and profile.prose.lineage[0] == "qemu" and len(profile.prose.lineage) > 1:
         hint += '; for SEV-ES under QEMU there are "qemu" and "qemu-es-init2"'
     document.fault("launch.profile", f"profile {profile.name} cannot launch {mode}", hint)
 
@@ -129,7 +129,7 @@ def _targets(variant: Variant, mode: Mode, profile: LaunchProfile) -> list[Targe
     if mode != "sev":
         features, features_origin = variant.guest_features.get(mode), "manifest"
         if features is None:
-            features, features_origin = profile.features[mode].default, f"profile {profile.name}"
+            features, features_origin = profile.rules.features[mode], f"profile {profile.name}"
     cmdlines: tuple[Cmdline | None, ...] = (None,)
     if variant.kernel is not None:
         cmdlines = variant.kernel.cmdlines

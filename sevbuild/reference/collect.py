@@ -19,7 +19,7 @@ from sevbuild.reference.model import (
     Ingredients,
     Input,
     KernelIngredients,
-    LaunchValues,
+    PublishedProfile,
     ReferenceValues,
     Value,
 )
@@ -51,7 +51,7 @@ def collect_values(
     inputs = tuple(Input(*record) for record in records)
     names: dict[tuple[int, str, str, str], str] = {}
     found: list[Ingredients] = []
-    profiles: dict[str, LaunchValues] = {}
+    profiles: dict[str, PublishedProfile] = {}
     if ingredients:
         for target in targets:
             # Nothing but the file itself says what a loader adds to it.
@@ -76,11 +76,12 @@ def _key(target: Target) -> tuple[int, str, str, str]:
     return id(target.variant), target.mode, target.profile.name, cmdline
 
 
-def _add_profile(profiles: dict[str, LaunchValues], target: Target) -> None:
-    launch = LaunchValues.of(target.profile)
-    if profiles.setdefault(launch.name, launch) != launch:
+def _add_profile(profiles: dict[str, PublishedProfile], target: Target) -> None:
+    profile = target.profile
+    published = PublishedProfile(profile.name, profile.prose.as_of, profile.rules.launch)
+    if profiles.setdefault(profile.name, published) != published:
         hint = "give one of them another name: reference values must tell them apart"
-        raise SevbuildError(f"two different profiles are called {launch.name}", hint=hint)
+        raise SevbuildError(f"two different profiles are called {profile.name}", hint=hint)
 
 
 def _add_ingredients(entry: Ingredients, found: list[Ingredients]) -> str:
@@ -109,7 +110,7 @@ def _value(guest: Guest, item: Measured[Target], ingredients: str | None) -> Val
         kernel_hashes=kernel is not None and kernel.hashes,
         cmdline=cmdline_text(guest, target),
         order=target.order,
-        vmsa_gpa=target.profile.vmsa_gpa if target.mode == "snp" else None,
+        vmsa_gpa=target.profile.rules.launch.vmsa_gpa if target.mode == "snp" else None,
         digest=item.digest,
         features_origin=target.features_origin,
         policy_origin=target.policy_origin,
@@ -155,7 +156,7 @@ def _inputs(guest: Guest, target: Target, published: Mapping[bytes, bytes]) -> d
 
 
 def _in_launch_order(sections: tuple[Section, ...], target: Target) -> tuple[Section, ...]:
-    last = target.profile.sections_last
+    last = target.profile.rules.launch.sections_last
     return tuple(sorted(sections, key=lambda section: section_kind_name(section.kind) in last))
 
 

@@ -13,7 +13,7 @@ from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.manifest.profiles import load_profile, profile_names
 from sevbuild.manifest.template import Template, parse_template, target_values
 from sevbuild.reference.changes import Change, Comparison, TargetChange, said
-from sevbuild.reference.model import Ingredients, LaunchValues, ReferenceValues, Value
+from sevbuild.reference.model import Ingredients, PublishedProfile, ReferenceValues, Value
 from sevbuild.reference.recompute import NO_INGREDIENTS, Recomputer, UncheckableError, own_digest, why_not
 from sevbuild.vcpu.models import CPU_MODELS
 
@@ -58,11 +58,8 @@ def profile_notices(source: str, values: ReferenceValues) -> list[Notice]:
         # A merge names the profiles of a release after it.
         name = profile.name.partition("@")[0]
         if name in shipped:
-            ours = LaunchValues.of(load_profile(name))._asdict()
-            said = profile._asdict()
-            other = [
-                key for key, value in ours.items() if key not in ("name", "as_of") and said[key] != value
-            ]
+            ours, said = load_profile(name).rules.launch, profile.launch
+            other = [key for key in ours._fields if getattr(said, key) != getattr(ours, key)]
             if other:
                 message = f"profile {profile.name} is not the one of this release: {', '.join(other)}"
                 hint = "the digests were held to the document's; --against measures with the shipped one"
@@ -83,7 +80,7 @@ class _Checker:
         self._of_file = values.of_file
         self._ingredients = {entry.name: entry for entry in values.ingredients}
         self._profiles = {profile.name: profile for profile in values.profiles}
-        self._recomputer = Recomputer(profile.profile() for profile in values.profiles)
+        self._recomputer = Recomputer({profile.name: profile.launch for profile in values.profiles})
         self._templates: dict[str, Template] = {}
         self._within: dict[str, tuple[Change, ...]] = {}
 
@@ -125,7 +122,7 @@ class _Checker:
             yield from self._within[entry.name]
 
     def _derived(
-        self, value: Value, entry: Ingredients, profile: LaunchValues
+        self, value: Value, entry: Ingredients, profile: PublishedProfile
     ) -> Iterator[tuple[str, str | None, str | None]]:
         """Yield settings as the value has them, and as its ingredients give them."""
         # A merge names the profiles of a release after it.
@@ -134,7 +131,7 @@ class _Checker:
         yield "mode", value.mode, entry.mode
         yield "order", value.order, entry.order
         yield "kernel_hashes", str(value.kernel_hashes).lower(), str(entry.kernel is not None).lower()
-        gpa = profile.vmsa_gpa if value.mode == "snp" else None
+        gpa = profile.launch.vmsa_gpa if value.mode == "snp" else None
         yield "vmsa_gpa", _hex(value.vmsa_gpa), _hex(gpa)
         if value.mode != "sev" and value.guest_features is None:
             yield "guest_features", None, f"those of a guest of mode {value.mode}"
@@ -199,9 +196,9 @@ def _of_loader(value: Value) -> Iterator[Change]:
         yield Change("vmsa_gpa", _hex(value.vmsa_gpa), _hex(gpa))
 
 
-def _of_ingredients(entry: Ingredients, profile: LaunchValues) -> Iterator[Change]:
+def _of_ingredients(entry: Ingredients, profile: PublishedProfile) -> Iterator[Change]:
     """Yield what within one set of ingredients contradicts the rest of it."""
-    if entry.mode not in profile.regions:
+    if entry.mode not in profile.launch.regions:
         yield Change(f"profile {profile.name} launches no guest of mode {entry.mode}", None, None)
     kernel, inputs = entry.kernel, entry.inputs
     firmware = inputs.get("firmware", b"")

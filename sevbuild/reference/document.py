@@ -7,12 +7,13 @@ from typing import Any
 
 from sevbuild.documents.json_text import json_text
 from sevbuild.image.ovmf import Section, section_kind_name
+from sevbuild.launch.page_type import page_type_word
 from sevbuild.reference.model import (
     DOCUMENT_SCHEMA,
     IdBlock,
     Ingredients,
     Input,
-    LaunchValues,
+    PublishedProfile,
     ReferenceValues,
     Span,
     Value,
@@ -97,17 +98,18 @@ def _id_block(block: IdBlock) -> dict[str, Any]:
     return entry
 
 
-def _profile(profile: LaunchValues) -> dict[str, Any]:
+def _profile(profile: PublishedProfile) -> dict[str, Any]:
+    launch = profile.launch
     return {
         "name": profile.name,
         "as_of": profile.as_of,
-        "regions": {mode: list(regions) for mode, regions in profile.regions.items()},
-        "sections_last": list(profile.sections_last),
-        "page_types": dict(profile.page_types),
-        "vmsa_gpa": hex(profile.vmsa_gpa),
-        "measured_vcpus": profile.measured_vcpus,
-        "entry": _shown(profile.entry),
-        "initial_state": _shown(profile.initial_state),
+        "regions": {mode: list(regions) for mode, regions in launch.regions.items()},
+        "sections_last": list(launch.sections_last),
+        "page_types": {kind: page_type_word(found) for kind, found in launch.page_types.items()},
+        "vmsa_gpa": hex(launch.vmsa_gpa),
+        "measured_vcpus": launch.measured_vcpus,
+        "entry": _shown(launch.entry),
+        "initial_state": _shown(launch.initial_state),
     }
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.image.ovmf import Metadata
 from sevbuild.image.svsm import Svsm
 from sevbuild.launch.mode import Mode, Order
-from sevbuild.launch.page_type import page_type_named, page_type_word
-from sevbuild.launch.profile import LaunchCommand, LaunchProfile
+from sevbuild.launch.profile import LaunchValues
 
 __all__ = [
     "DOCUMENT_SCHEMA",
@@ -20,7 +19,7 @@ __all__ = [
     "Ingredients",
     "Input",
     "KernelIngredients",
-    "LaunchValues",
+    "PublishedProfile",
     "ReferenceValues",
     "Span",
     "Value",
@@ -57,65 +56,15 @@ class Input(NamedTuple):
     releases: tuple[Span, ...] = ()
 
 
-class LaunchValues(NamedTuple):
-    """What of a profile enters a launch digest, as `LaunchProfile` means it.
+class PublishedProfile(NamedTuple):
+    """A profile as it is published: its name, the hosts that it was read from, what launches follow from.
 
-    `regions` has the profile's own modes. `page_types` has words, `refuse` among them. `initial_state`
-    has the registers of every vCPU, and those of a mode or role under its name.
+    `launch.regions` has the profile's own modes.
     """
 
     name: str
     as_of: str
-    regions: Mapping[Mode, tuple[str, ...]]
-    sections_last: tuple[str, ...]
-    page_types: Mapping[str, str]
-    vmsa_gpa: int
-    measured_vcpus: str
-    entry: Mapping[str, int | str]
-    initial_state: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, profile: LaunchProfile) -> LaunchValues:
-        """Return the launch values of a profile."""
-        return cls(
-            name=profile.name,
-            as_of=profile.as_of,
-            regions={mode: profile.regions[mode] for mode in profile.modes},
-            sections_last=profile.sections_last,
-            page_types={kind: page_type_word(page_type) for kind, page_type in profile.page_types.items()},
-            vmsa_gpa=profile.vmsa_gpa,
-            measured_vcpus=profile.measured_vcpus,
-            entry=dict(profile.entry),
-            initial_state=dict(profile.initial_state),
-        )
-
-    def profile(self) -> LaunchProfile:
-        """Return a profile that launches alike; what enters no digest is empty in it."""
-        return LaunchProfile(
-            name=self.name,
-            summary="",
-            as_of=self.as_of,
-            modes=tuple(self.regions),
-            regions=self.regions,
-            # Ingredients name the order of each launch themselves.
-            order="listed",
-            loader=None,
-            list_loader=None,
-            command=LaunchCommand("none", None, {}),
-            sections_last=self.sections_last,
-            page_types={kind: page_type_named(word) for kind, word in self.page_types.items()},
-            vmsa_gpa=self.vmsa_gpa,
-            measured_vcpus=self.measured_vcpus,
-            direct_boot=True,
-            features={},
-            entry=self.entry,
-            initial_state=self.initial_state,
-            advice=(),
-            raw={},
-            sources={},
-            lineage=(self.name,),
-            extends=None,
-        )
+    launch: LaunchValues
 
 
 class KernelIngredients(NamedTuple):
@@ -209,7 +158,7 @@ class ReferenceValues(NamedTuple):
     version: str | None
     inputs: tuple[Input, ...]
     values: tuple[Value, ...]
-    profiles: tuple[LaunchValues, ...] = ()
+    profiles: tuple[PublishedProfile, ...] = ()
     ingredients: tuple[Ingredients, ...] = ()
     releases: tuple[str, ...] = ()
 

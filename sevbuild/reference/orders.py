@@ -26,7 +26,7 @@ def check_orders(source: str, document: dict[str, Any], *, publishing: bool) -> 
         if name not in shipped:
             message = f"canonical order: the document does not say what replays the list for profile {name}"
             notices.append(Notice("warning", f"{source}: {label}", message))
-        elif not load_profile(name).launches_in_canonical_order:
+        elif not load_profile(name).rules.launches_in_canonical_order:
             message = f"canonical order: profile {name} names no loader that replays the list"
             hint = 'measure again with order = "profile"'
             if publishing:

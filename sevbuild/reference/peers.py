@@ -72,6 +72,8 @@ def recompute_foreign(
     path, record = _pick(source, records, request, selection)
     document = JsonDocument(source)
     table = Table(document, record, path)
+    if "snp" not in profile.rules.modes:
+        raise SevbuildError(f"profile {profile.name} cannot launch snp")
     if "TrustedMeasurement" in record:
         return _one_vcpu(table, record, request, profile)
     entry, given, cpu = _ingredients(document, table, profile)
@@ -79,7 +81,7 @@ def recompute_foreign(
     features = _integer(table, "guest_features", _U64)
     document.raise_faults()
     notes = _ignored(record, _INGREDIENTS)
-    recomputer = Recomputer([profile])
+    recomputer = Recomputer({profile.name: profile.rules.launch})
     if request.cmdline is not None:
         if entry.kernel is None:
             raise SevbuildError(f"{source}: no command line is measured: the document has no kernel")
@@ -215,12 +217,12 @@ def _one_vcpu(
     if len(cpus) != 1 or (own in CPU_MODELS and cpus[0].signature != CPU_MODELS[own or ""].signature):
         hint = f"the digest of one vCPU is that of {own}"
         raise SevbuildError(f"{document.source}: its CPU model cannot be changed", hint=hint)
-    features = profile.features["snp"].default
+    features = profile.rules.features["snp"]
     # The digest stands for all regions and the first VMSA.
-    alone = profile._replace(regions={**profile.regions, "snp": ("firmware",)})
+    alone = profile.rules.launch._replace(regions={"snp": ("firmware",)})
     metadata = Metadata(None, reset, None)
-    entry = Ingredients("digest of one vCPU", "snp", alone.name, "profile", seed, metadata, None, None, {})
-    recomputer = Recomputer([alone])
+    entry = Ingredients("digest of one vCPU", "snp", profile.name, "profile", seed, metadata, None, None, {})
+    recomputer = Recomputer({profile.name: alone})
     found = [
         recomputer.digest(
             entry,
@@ -235,7 +237,7 @@ def _one_vcpu(
     ]
     notes = [f"guest features {features:#x} (profile {profile.name})"]
     recomputed = [
-        _recomputed(_value(alone, cpus[0], count, features, digest))
+        _recomputed(_value(profile, cpus[0], count, features, digest))
         for count, digest in zip(counts, found, strict=True)
     ]
     return ForeignResult(recomputed, notes + _ignored(record, _ONE_VCPU), (*_SILENT, "kernel_hashes"))
@@ -255,7 +257,7 @@ def _value(profile: LaunchProfile, cpu: Cpu, vcpus: int, features: int, digest: 
         kernel_hashes=False,
         cmdline=None,
         order="profile",
-        vmsa_gpa=profile.vmsa_gpa,
+        vmsa_gpa=profile.rules.launch.vmsa_gpa,
         digest=digest,
         features_origin="",
         policy_origin="",

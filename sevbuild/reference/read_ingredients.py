@@ -11,10 +11,10 @@ from sevbuild.guest.records import INPUT_ROLES
 from sevbuild.image.ovmf import FOUR_GIB, SECTION_KINDS, Area, Metadata, Section, section_kind_name
 from sevbuild.image.svsm import Svsm
 from sevbuild.launch.mode import MODES, ORDERS
-from sevbuild.launch.page_type import PAGE_SIZE, SECTION_PAGE_TYPES
-from sevbuild.launch.profile import ENTRY_WORDS, KINDS, LAYERS, MEASURED_VCPUS, REGIONS
+from sevbuild.launch.page_type import PAGE_SIZE, SECTION_PAGE_TYPES, page_type_named
+from sevbuild.launch.profile import ENTRY_WORDS, KINDS, LAYERS, MEASURED_VCPUS, REGIONS, LaunchValues
 from sevbuild.manifest.template import BUILT_IN, parse_template
-from sevbuild.reference.model import Ingredients, KernelIngredients, LaunchValues
+from sevbuild.reference.model import Ingredients, KernelIngredients, PublishedProfile
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
@@ -28,7 +28,7 @@ _U64 = (1 << 64) - 1
 _REGISTERS = {field.name: field for field in FIELDS}
 
 
-def read_profile(table: Reader) -> LaunchValues:
+def read_profile(table: Reader) -> PublishedProfile:
     """Return one entry of `profiles`."""
     regions_table = table.section("regions")
     regions = {mode: regions_table.words(mode, REGIONS[mode]) for mode in MODES if regions_table.has(mode)}
@@ -37,7 +37,7 @@ def read_profile(table: Reader) -> LaunchValues:
         if found[:1] != ("firmware",):
             regions_table.fault(mode, "must begin with the firmware")
     types = table.section("page_types")
-    page_types = {kind: types.word(kind, SECTION_PAGE_TYPES) for kind in KINDS}
+    page_types = {kind: page_type_named(types.word(kind, SECTION_PAGE_TYPES)) for kind in KINDS}
     types.finish()
     entry = table.section("entry")
     entries = {role: _symbol(entry, role, words, _U64) for role, words in ENTRY_WORDS.items()}
@@ -45,9 +45,8 @@ def read_profile(table: Reader) -> LaunchValues:
     gpa = table.number("vmsa_gpa", (1 << 52) - PAGE_SIZE)
     if gpa % PAGE_SIZE:
         table.fault("vmsa_gpa", "must be a multiple of 0x1000")
-    profile = LaunchValues(
-        table.string("name"),
-        table.string("as_of"),
+    name, as_of = table.string("name"), table.string("as_of")
+    launch = LaunchValues(
         regions,
         table.words("sections_last", SECTION_KINDS.values()),
         page_types,
@@ -57,7 +56,7 @@ def read_profile(table: Reader) -> LaunchValues:
         _state(table.section("initial_state"), layers=True),
     )
     table.finish()
-    return profile
+    return PublishedProfile(name, as_of, launch)
 
 
 def read_ingredients(table: Reader) -> Ingredients:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import KernelHashes, cmdline_digest
 from sevbuild.launch.planner import GuestInputs, LaunchShape, Planner
-from sevbuild.launch.profile import LaunchProfile
+from sevbuild.launch.profile import LaunchValues
 from sevbuild.manifest.model import Cpu
 from sevbuild.manifest.template import parse_template, target_values
 from sevbuild.measure.tree import LaunchTree
@@ -67,8 +67,8 @@ class Recomputed(NamedTuple):
 class Recomputer:
     """The launch digests that ingredients give; what several have in common is launched once."""
 
-    def __init__(self, profiles: Iterable[LaunchProfile]) -> None:
-        self._profiles = {profile.name: profile for profile in profiles}
+    def __init__(self, profiles: Mapping[str, LaunchValues]) -> None:
+        self._profiles = profiles
         self._planner = Planner()
         self._tree = LaunchTree()
         self._seeds: dict[str, FirmwareSeed] = {}
@@ -103,8 +103,8 @@ class Recomputer:
         if entry.kernel is not None:
             hashes = KernelHashes(entry.kernel.kernel, entry.kernel.initrd, cmdline or b"")
         self._check_vmsas((entry.name, cmdline, cpu.signature, guest_features), vcpus)
-        profile = self._profiles[entry.profile]
-        shape = LaunchShape(entry.mode, profile, entry.order, policy, vcpus, cpu.signature, guest_features)
+        launch = self._profiles[entry.profile]
+        shape = LaunchShape(entry.mode, launch, entry.order, policy, vcpus, cpu.signature, guest_features)
         plan = self._planner.plan(GuestInputs(firmware, entry.svsm, hashes), shape)
         return self._tree.digest(plan._replace(vmsas=plan.vmsas[vmsas_known:]))
 
@@ -160,9 +160,9 @@ def recompute_values(
 
     Targets that come out alike are computed once. Raises SevbuildError for what the document cannot tell.
     """
-    recomputer = Recomputer(profile.profile() for profile in values.profiles)
+    recomputer = Recomputer({profile.name: profile.launch for profile in values.profiles})
     by_name = {entry.name: entry for entry in values.ingredients}
-    gpas = {profile.name: profile.vmsa_gpa for profile in values.profiles}
+    gpas = {profile.name: profile.launch.vmsa_gpa for profile in values.profiles}
     known = {(value.label, value.ingredients): value for value in values.values}
     found: dict[tuple[object, ...], Recomputed] = {}
     for value in selected:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from sevbuild.errors import SevbuildError
-from sevbuild.reference.model import Ingredients, Input, LaunchValues, ReferenceValues, Span, Value
+from sevbuild.reference.model import Ingredients, Input, PublishedProfile, ReferenceValues, Span, Value
 
 __all__ = ["at_release", "merge_values"]
 
 Part = TypeVar("Part", Input, Value)
-Named = TypeVar("Named", Ingredients, LaunchValues)
+Named = TypeVar("Named", Ingredients, PublishedProfile)
 
 _NO_VERSION = "-"
 """What stands for the version of an IGVM file while its documents are merged."""
@@ -74,7 +74,7 @@ class _Merge:
         self._values: dict[Value, set[int]] = {}
         self._labels: dict[tuple[int, str], tuple[str, Value]] = {}
         self._inputs: dict[Input, set[int]] = {}
-        self._profiles: list[LaunchValues] = []
+        self._profiles: list[PublishedProfile] = []
         self._ingredients: list[Ingredients] = []
 
     def add(self, source: str, values: ReferenceValues, version: str) -> None:

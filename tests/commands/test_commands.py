@@ -154,7 +154,7 @@ def test_a_profile_that_says_nothing_has_no_command(tmp_path: Path) -> None:
     text = text.replace('name = "qemu"', 'name = "own"', 1)
     assert "command" not in tomli.loads(text)
     (tmp_path / "own.toml").write_text(text)
-    command = load_profile("own.toml", str(tmp_path)).command
+    command = load_profile("own.toml", str(tmp_path)).prose.command
     assert (command.launcher, command.properties) == ("none", {})
     (tmp_path / "own.toml").write_text(text + '[command]\nlauncher = "none"\n')
     with pytest.raises(SevbuildError, match="missing: what launches these guests"):

@@ -206,7 +206,7 @@ def test_bits_of_newer_hosts_are_noted_and_no_warning(folder: Path) -> None:
     assert one == ["secure-tsc is set by hosts newer than profile qemu, and only if asked to"]
     for profile in ("ec2", "gce", "qemu-snp-legacy-fpu", "qemu-snp-debugswap", "svsm-qemu"):
         launch = {"guest-features": 0x201, "profile": profile}
-        assert not load_profile(profile).features["snp"].newer
+        assert not load_profile(profile).prose.host_features["snp"].newer
         if profile != "svsm-qemu":
             assert _sees(folder, "never set secure-tsc", launch=launch)
 

@@ -39,7 +39,9 @@ def _firmware(**more: Any) -> Firmware:
 
 
 def _plan(profile: str = "qemu", inputs: GuestInputs | None = None, **more: Any) -> Any:
-    shape = LaunchShape("snp", load_profile(profile), "profile", 0x30000, 1, 0xA00F11, 1)._replace(**more)
+    shape = LaunchShape(
+        "snp", load_profile(profile).rules.launch, "profile", 0x30000, 1, 0xA00F11, 1
+    )._replace(**more)
     return Planner().plan(inputs or GuestInputs(_firmware(), None, HASHES), shape)
 
 
@@ -153,7 +155,7 @@ def test_ec2_differs_in_segments_too() -> None:
 def test_equal_regions_are_one_object() -> None:
     planner = Planner()
     inputs = GuestInputs(_firmware(), None, HASHES)
-    shape = LaunchShape("snp", load_profile("qemu"), "profile", 0x30000, 4, 0xA00F11, 1)
+    shape = LaunchShape("snp", load_profile("qemu").rules.launch, "profile", 0x30000, 4, 0xA00F11, 1)
     one, other = (
         planner.plan(inputs, shape),
         planner.plan(inputs, shape._replace(vcpus=2, signature=0x800F12)),
@@ -219,26 +221,26 @@ def test_an_svsm_profile_needs_an_svsm() -> None:
 
 
 def test_a_profile_that_cannot() -> None:
-    with pytest.raises(SevbuildError, match="profile ec2 cannot launch sev"):
+    with pytest.raises(SevbuildError, match="the profile cannot launch sev"):
         _plan("ec2", mode="sev")
 
 
 def test_profiles_may_refuse_or_measure_one_vcpu() -> None:
-    profile = load_profile("qemu")
-    strict = profile._replace(page_types={**profile.page_types, "unknown": None})
+    launch = load_profile("qemu").rules.launch
+    strict = launch._replace(page_types={**launch.page_types, "unknown": None})
     with pytest.raises(SevbuildError, match=r"refuses section 5 \(0x9\)"):
         Planner().plan(
             GuestInputs(_firmware(), None, HASHES),
             LaunchShape("snp", strict, "profile", 0x30000, 1, 0, 1),
         )
-    lone = profile._replace(measured_vcpus="bsp")
+    lone = launch._replace(measured_vcpus="bsp")
     shape = LaunchShape("snp", lone, "profile", 0x30000, 9, 0, 1)
     assert len(Planner().plan(GuestInputs(_firmware(), None, HASHES), shape).vmsas) == 1
 
 
 def test_a_profile_cannot_measure_what_it_has_no_contents_for() -> None:
-    profile = load_profile("qemu")
-    odd = profile._replace(page_types={**profile.page_types, "cpuid": PageType.NORMAL})
+    launch = load_profile("qemu").rules.launch
+    odd = launch._replace(page_types={**launch.page_types, "cpuid": PageType.NORMAL})
     shape = LaunchShape("snp", odd, "profile", 0x30000, 1, 0, 1)
     with pytest.raises(SevbuildError, match=r"gives no contents for section 1 \(cpuid\)"):
         Planner().plan(GuestInputs(_firmware(), None, HASHES), shape)

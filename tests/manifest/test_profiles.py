@@ -70,7 +70,7 @@ def test_every_value_of_the_whole_has_a_source(name: str) -> None:
     for value in document["values"]:
         assert value["source"], value
         assert "no source given" not in value["source"], value
-    assert document["extends"] == (None if name == "qemu" else load_profile(name).extends)
+    assert document["extends"] == (None if name == "qemu" else load_profile(name).prose.extends)
     if name != "qemu":
         assert any(value["differs"] for value in document["values"])
 
@@ -92,24 +92,27 @@ def test_what_differs_from_the_parent(name: str, differing: dict[str, str]) -> N
 
 def test_values_that_published_digests_rest_on() -> None:
     """Shipped values never change: a new era of hosts is a new name."""
-    qemu, gce, genoa = load_profile("qemu"), load_profile("gce"), load_profile("gce-genoa")
+    qemu, gce, genoa, ec2 = (load_profile(name).rules.launch for name in ("qemu", "gce", "gce-genoa", "ec2"))
     assert (qemu.vmsa_gpa, gce.vmsa_gpa, genoa.vmsa_gpa) == (0xFFFFFFFFF000, 0xFFFFFFFFF000, 0xFFFFFFFFFF000)
-    assert qemu.modes == ("sev", "sev-es", "snp")
+    assert load_profile("qemu").rules.modes == ("sev", "sev-es", "snp")
     assert qemu.page_type("snp-sec-mem") == PageType.ZERO
     assert qemu.page_type("0x77") == PageType.ZERO
     assert gce.page_type("snp-sec-mem") == PageType.UNMEASURED
-    assert load_profile("ec2").sections_last == ("cpuid",)
-    assert load_profile("svsm-qemu").regions["snp"] == ("firmware", "svsm", "sections")
-    assert [qemu.depends_on_cpu(mode) for mode in ("sev", "sev-es", "snp")] == [False, True, True]
-    assert not load_profile("ec2").depends_on_cpu("snp")
-    assert qemu.source("initial-state.snp.mxcsr") == qemu.sources["initial-state.snp.mxcsr"]
-    assert qemu.source("nothing.at.all") is None
+    assert ec2.sections_last == ("cpuid",)
+    assert load_profile("svsm-qemu").rules.launch.regions["snp"] == ("firmware", "svsm", "sections")
+    # The CPU model enters a digest through RDX alone, and is only a label elsewhere.
+    assert "vcpu-signature" in qemu.vcpu_state("sev-es", "ap").values()
+    assert "vcpu-signature" in qemu.vcpu_state("snp", "bsp").values()
+    assert "vcpu-signature" not in ec2.vcpu_state("snp", "bsp").values()
+    prose = load_profile("qemu").prose
+    assert prose.source("initial-state.snp.mxcsr") == prose.sources["initial-state.snp.mxcsr"]
+    assert prose.source("nothing.at.all") is None
 
 
 def test_gce_profiles_point_at_each_other() -> None:
-    (advice,) = load_profile("gce").advice
+    (advice,) = load_profile("gce").prose.advice
     assert (advice.low, advice.high, advice.profile) == (0xA10F00, 0xFFFFFFFF, "gce-genoa")
-    (advice,) = load_profile("gce-genoa").advice
+    (advice,) = load_profile("gce-genoa").prose.advice
     assert (advice.low, advice.high, advice.profile) == (0, 0xA10EFF, "gce")
 
 
@@ -124,11 +127,11 @@ def _own(folder: Path, body: str, head: str = HEAD) -> str:
 def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     path = _own(tmp_path, 'extends = "qemu"\n[initial-state]\nrdx = 7\n[initial-state.ap]\nrsi = "entry"\n')
     profile = load_profile(path)
-    assert profile.lineage == ("qemu", "mine")
-    assert profile.vcpu_state("snp", "bsp")["rdx"] == 7
-    assert profile.vcpu_state("snp", "ap")["rsi"] == "entry"
-    assert profile.sources["initial-state.rdx"] == f"{path}, no source given"
-    assert profile.sources["initial-state.cr4"].startswith("Linux")
+    assert profile.prose.lineage == ("qemu", "mine")
+    assert profile.rules.launch.vcpu_state("snp", "bsp")["rdx"] == 7
+    assert profile.rules.launch.vcpu_state("snp", "ap")["rsi"] == "entry"
+    assert profile.prose.sources["initial-state.rdx"] == f"{path}, no source given"
+    assert profile.prose.sources["initial-state.cr4"].startswith("Linux")
     changed = {value["path"] for value in profile_document(path)["values"] if value["differs"]}
     assert changed == {"initial-state.rdx", "initial-state.ap.rsi"}
 
@@ -137,11 +140,11 @@ def test_a_profile_extends_another_file(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "base.toml").write_text(HEAD + 'extends = "ec2"\n[entry]\nbsp = 16\n')
     path = _own(tmp_path, 'extends = "sub/base.toml"\n[entry]\nbsp = 32\n')
-    assert load_profile(path).entry["bsp"] == 32
+    assert load_profile(path).rules.launch.entry["bsp"] == 32
     assert [value["parent_value"] for value in profile_document(path)["values"] if value["differs"]] == [
         "0x10"
     ]
-    assert load_profile("own.toml", str(tmp_path)).lineage == ("qemu", "ec2", "mine", "mine")
+    assert load_profile("own.toml", str(tmp_path)).prose.lineage == ("qemu", "ec2", "mine", "mine")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ INPUTS = GuestInputs(FIRMWARE, None, KernelHashes(b"k" * 32, b"i" * 32, b"c" * 3
 
 
 def _shape(**more: Any) -> LaunchShape:
-    shape = LaunchShape("snp", load_profile("qemu"), "profile", 0x30000, 1, 0xA00F11, 1)
+    shape = LaunchShape("snp", load_profile("qemu").rules.launch, "profile", 0x30000, 1, 0xA00F11, 1)
     return shape._replace(**more)
 
 

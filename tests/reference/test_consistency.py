@@ -14,7 +14,7 @@ from sevbuild.reference.collect import collect_values
 from sevbuild.reference.consistency import UNCHECKED, check_consistent, profile_notices, verify_alone
 from sevbuild.reference.document import document_text
 from sevbuild.reference.igvm_file import file_values
-from sevbuild.reference.model import LaunchValues, ReferenceValues
+from sevbuild.reference.model import PublishedProfile, ReferenceValues
 from sevbuild.reference.read import read_reference_values
 from sevbuild.reference.releases import merge_values
 from tests.support.cli import run
@@ -96,7 +96,8 @@ def test_a_firmware_known_by_its_seed(tmp_path: Path) -> None:
 def test_a_profile_launches_its_modes(tmp_path: Path) -> None:
     values = _values(tmp_path, launch={"mode": "sev-es"}, kernel=None)
     profile = values.profiles[0]
-    values = values._replace(profiles=(profile._replace(regions={"snp": profile.regions["snp"]}),))
+    launch = profile.launch._replace(regions={"snp": profile.launch.regions["snp"]})
+    values = values._replace(profiles=(profile._replace(launch=launch),))
     assert _changes(values) == ["profile qemu launches no guest of mode sev-es"]
 
 
@@ -144,19 +145,22 @@ def test_no_more_is_told_than_helps(tmp_path: Path) -> None:
 def test_a_profile_of_a_shipped_name_that_launches_otherwise(tmp_path: Path) -> None:
     values = _values(tmp_path)
     assert profile_notices("x", values) == []
-    profile: LaunchValues = values.profiles[0]
+    profile: PublishedProfile = values.profiles[0]
+    other = profile.launch._replace(initial_state={})
     values = values._replace(profiles=(profile._replace(as_of="2020"),))
     assert profile_notices("x", values) == []
-    values = values._replace(profiles=(profile._replace(initial_state={}, name="qemu@2"),))
+    values = values._replace(profiles=(profile._replace(launch=other, name="qemu@2"),))
     (notice,) = profile_notices("x", values)
     assert notice.message == "profile qemu@2 is not the one of this release: initial_state"
-    values = values._replace(profiles=(profile._replace(initial_state={}, name="own"),))
+    values = values._replace(profiles=(profile._replace(launch=other, name="own"),))
     assert profile_notices("x", values) == []
 
 
 def test_verify_warns_of_such_a_profile(tmp_path: Path) -> None:
     values = _values(tmp_path)
-    values = values._replace(profiles=(values.profiles[0]._replace(initial_state={}),))
+    profile = values.profiles[0]
+    launch = profile.launch._replace(initial_state={})
+    values = values._replace(profiles=(profile._replace(launch=launch),))
     path = tmp_path / "values.json"
     path.write_text(document_text(values))
     assert "warning: profile qemu is not the one of this release: initial_state" in run("verify", path).err

@@ -17,7 +17,7 @@ from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.guest.guest import load_guest
 from sevbuild.reference.collect import collect_values
 from sevbuild.reference.document import document_text, reference_document
-from sevbuild.reference.model import IdBlock, LaunchValues, ReferenceValues
+from sevbuild.reference.model import IdBlock, ReferenceValues
 from sevbuild.reference.orders import check_orders
 from sevbuild.reference.read import is_reference_document, read_reference_values
 from sevbuild.reference.schema import reference_values_schema
@@ -193,8 +193,12 @@ def test_a_command_line_that_is_not_utf_8_is_known_by_its_digest(tmp_path: Path)
 
 def test_launch_values_are_those_of_the_profile(tmp_path: Path) -> None:
     (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
-    profile = guest_of(tmp_path, firmware={"path": "OVMF.fd"}).targets[0].profile
-    assert LaunchValues.of(LaunchValues.of(profile).profile()) == LaunchValues.of(profile)
+    guest = guest_of(tmp_path, firmware={"path": "OVMF.fd"})
+    profile = guest.targets[0].profile
+    (published,) = collect_values(guest, guest.measure()).profiles
+    assert published == (profile.name, profile.prose.as_of, profile.rules.launch)
+    text = document_text(collect_values(guest, guest.measure()))
+    assert read_reference_values("x", text.encode()).profiles == (published,)
 
 
 def _places(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

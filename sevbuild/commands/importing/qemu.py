@@ -142,16 +142,16 @@ def _profile(draft: Draft, mode: Mode | None, guest: dict[str, str], *, igvm: bo
     for name in profile_names():
         profile = load_profile(name)
         if (
-            profile.command.launcher == launcher
-            and (mode or "sev-es") in profile.modes
-            and dict(profile.command.properties) == given
+            profile.prose.command.launcher == launcher
+            and (mode or "sev-es") in profile.rules.modes
+            and dict(profile.prose.command.properties) == given
         ):
             fitting.append(name)
     if not fitting:
         raise SevbuildError(
             f"no profile launches {mode} with {launcher} and {given or 'no further properties'}"
         )
-    best = min(fitting, key=lambda name: (len(load_profile(name).lineage), name))
+    best = min(fitting, key=lambda name: (len(load_profile(name).prose.lineage), name))
     others = [name for name in fitting if name != best]
     note = "which kernel the host runs is not known"
     draft.set("launch.profile", best, f"{note}; older ones: {', '.join(others)}" if others else note)
