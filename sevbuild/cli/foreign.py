@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from sevbuild.cli.options import given_mode
 from sevbuild.cli.report import print_data, print_digests, print_notices, print_text, shown_progress
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, within
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, GivenKernel, given_kernel
 from sevbuild.guest.measured import Measured
 from sevbuild.igvm.loaded import Loaded
-from sevbuild.manifest.selection import select_labels
+from sevbuild.manifest.selection import select
+from sevbuild.manifest.vcpu_keys import cpu_named
 from sevbuild.reference.expected import Run
 from sevbuild.reference.model import ReferenceValues
 from sevbuild.reference.narrow import Selection
@@ -58,7 +59,7 @@ def measure_foreign(
     """Print an IGVM file's launch digests; `act` is called before, with them and with what to compare."""
     file = ForeignFile(path, shown_progress())
     launch, kernel = _launch(options)
-    measured = _measured(file, launch, targets, quiet=quiet)
+    measured = _measured(file, launch, options, targets, quiet=quiet)
 
     def values() -> ReferenceValues:
         from sevbuild.reference.igvm_file import file_values
@@ -111,7 +112,7 @@ def plan_foreign(
 
     file = ForeignFile(path, shown_progress())
     documents = []
-    for item in _measured(file, _launch(options)[0], targets, quiet=quiet):
+    for item in _measured(file, _launch(options)[0], options, targets, quiet=quiet):
         value = value_entry(file_value(item))
         keys = ("label", "mode", "profile", "order", "policy", "guest_features", "algorithm")
         document: dict[str, Any] = {key: value[key] for key in keys}
@@ -131,24 +132,24 @@ def _launch(options: ForeignOptions) -> tuple[ForeignLaunch, GivenKernel | None]
     elif options.with_initrd is not None or options.with_cmdline is not None:
         raise SevbuildError("--with-initrd and --with-cmdline belong to a kernel", hint="--with-kernel FILE")
     hashes = None if kernel is None else kernel.hashes
-    mode, cpu = given_mode(options.mode), options.cpu or ""
-    return ForeignLaunch(options.loader, mode, options.vcpus, cpu, hashes), kernel
+    mode, signature = given_mode(options.mode), None
+    if options.cpu is not None:
+        with within("--cpu"):
+            signature = cpu_named(options.cpu).signature
+    return ForeignLaunch(options.loader, mode, options.vcpus, signature, hashes), kernel
 
 
 def _measured(
-    file: ForeignFile, launch: ForeignLaunch, targets: Sequence[str], *, quiet: bool
+    file: ForeignFile, launch: ForeignLaunch, options: ForeignOptions, targets: Sequence[str], *, quiet: bool
 ) -> list[Measured[Loaded]]:
     loaded, refused = file.load(launch)
-    if targets:
-        by_label = {item.label: item for item in loaded}
-        loaded = [by_label[label] for label in select_labels(targets, by_label)]
-    measured, stopped = file.measure(loaded)
+    measured, stopped = file.measure(select(targets, loaded) if targets else loaded)
     if not measured:
         reasons = [f"{item.loader}: {item.reason}" for item in (*refused, *stopped)]
         raise SevbuildError(f"{file.path}: no loader takes this file:", details=reasons)
-    if launch.model and not any(item.target.takes_signature for item in measured):
+    if launch.signature is not None and not any(item.target.takes_signature for item in measured):
         hint = "leave it out; --vcpus N starts more vCPUs than the file describes, where a loader does"
-        raise SevbuildError(f"--cpu {launch.model}: no vCPU starts as it, the file describes them", hint=hint)
+        raise SevbuildError(f"--cpu {options.cpu}: no vCPU starts as it, the file describes them", hint=hint)
     file.note(measured, [*refused, *stopped])
     print_notices(file.notices, quiet=quiet)
     return measured

@@ -24,21 +24,18 @@ from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdl
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.update import LaunchUpdate
+from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.measure.tree import LaunchTree
 from sevbuild.progress import Progress
 from sevbuild.text import encode_text
-from sevbuild.vcpu.models import CPU_MODELS
 
 __all__ = [
-    "MAX_VCPUS",
     "ForeignFile",
     "ForeignLaunch",
     "GivenKernel",
     "Refused",
     "given_kernel",
 ]
-
-MAX_VCPUS = 4096
 
 
 class ForeignLaunch(NamedTuple):
@@ -52,13 +49,8 @@ class ForeignLaunch(NamedTuple):
     loaders: Sequence[str] = ()
     mode: Mode | None = None
     vcpus: int | None = None
-    model: str = ""
+    signature: int | None = None
     kernel_hashes: KernelHashes | None = None
-
-    @property
-    def signature(self) -> int | None:
-        """Return the signature of the vCPUs that a file does not describe, None where no model is given."""
-        return _signature(self.model) if self.model else None
 
 
 class GivenKernel(NamedTuple):
@@ -221,21 +213,3 @@ def given_kernel(
         digests["kernel"], digests.get("initrd", EMPTY_INITRD_DIGEST), cmdline_digest(command)
     )
     return GivenKernel(hashes, records, command)
-
-
-def _signature(model: str) -> int:
-    known = CPU_MODELS.get(model)
-    if known is not None:
-        return known.signature
-    try:
-        signature = int(model, 0)
-    except ValueError:
-        signature = -1
-    if not 0 <= signature < 1 << 32:
-        from sevbuild.documents.document import suggest
-
-        hint = (
-            suggest(model, CPU_MODELS) or "`sevbuild cpus` lists them; a signature such as 0x00a00f11 will do"
-        )
-        raise SevbuildError(f"--cpu {model}: no CPU model of this name", hint=hint)
-    return signature

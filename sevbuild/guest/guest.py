@@ -74,10 +74,9 @@ class Guest:
         """Return the targets that these patterns pick, each once, or all for none; raises SevbuildError."""
         if not patterns:
             return list(self.targets)
-        from sevbuild.manifest.selection import select_labels
+        from sevbuild.manifest.selection import select
 
-        by_label = {target.label: target for target in self.targets}
-        return [by_label[label] for label in select_labels(patterns, by_label)]
+        return select(patterns, self.targets)
 
     def targets_of(self, variant: Variant) -> Sequence[Target]:
         """Return the targets of a variant, in their order."""

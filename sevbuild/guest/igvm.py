@@ -120,7 +120,7 @@ class IgvmGuest:
                 hint = f"launch.mode is one of {', '.join(has)}" if has else None
                 name = target.variant.ready_igvm
                 raise SevbuildError(f"{target.label}: {name} has no platform for mode {mode}", hint=hint)
-            launch = ForeignLaunch((loader,), mode, target.vcpus, hex(target.cpu.signature), hashes)
+            launch = ForeignLaunch((loader,), mode, target.vcpus, target.cpu.signature, hashes)
             loaded = self._ready[key] = file.load(launch)[0][0]
             for doubt in loaded.doubts:
                 message = f"{doubt.kind.replace('-', ' ')}: {doubt.reason}"

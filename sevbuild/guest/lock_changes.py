@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from sevbuild.manifest.lock import Lock, LockedInput
+from sevbuild.vcpu.models import signature_text
 
 __all__ = ["lock_changes"]
 
@@ -18,7 +19,7 @@ def lock_changes(locked: Lock, found: Lock, *, whole: bool) -> list[str]:
     The version of the program that wrote the lock is no difference.
     """
     profiles = ({name: digest.hex() for name, digest in lock.profiles.items()} for lock in (locked, found))
-    cpus = ({name: f"0x{value:08x}" for name, value in lock.cpus.items()} for lock in (locked, found))
+    cpus = ({name: signature_text(value) for name, value in lock.cpus.items()} for lock in (locked, found))
     return [
         *_input_changes(locked.inputs, found.inputs, whole=whole),
         *_value_changes("profile", *profiles, whole=whole),

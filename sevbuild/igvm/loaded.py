@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.igvm.loaders import Loader
 from sevbuild.image.kernel_hashes import KernelHashes
+from sevbuild.launch.label import NO_CPU, target_label
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.region_data import chunks
@@ -52,7 +53,7 @@ class Loaded(NamedTuple):
     @property
     def label(self) -> str:
         """Return the label of its launch digest; a file has no CPU model."""
-        return f"{self.plan.mode}/{self.loader.name}/-/vcpus{self.vcpus}"
+        return target_label(self.plan.mode, self.loader.name, NO_CPU, self.vcpus)
 
     @property
     def takes_signature(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.profiles import load_profile, profile_names
-from sevbuild.vcpu.models import CPU_MODELS
+from sevbuild.vcpu.models import CPU_MODELS, signature_text
 
 __all__ = ["cpus_document", "profile_document", "profiles_document"]
 
@@ -23,7 +23,7 @@ def cpus_document() -> list[dict[str, Any]]:
             "family": model.family,
             "model_number": model.model,
             "stepping": model.stepping,
-            "signature": f"0x{model.signature:08x}",
+            "signature": signature_text(model.signature),
         }
         for model in CPU_MODELS.values()
     ]

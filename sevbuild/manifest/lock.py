@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sevbuild.documents.document import Document, Table, check_hex, check_integer, check_type, parse_toml
-from sevbuild.errors import Fault, FaultsError, SevbuildError
+from sevbuild.errors import Fault, FaultsError
+from sevbuild.launch.label import fold_labels, unfold_label
 from sevbuild.manifest.targets import MAX_TARGETS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.text import visible_toml
+from sevbuild.vcpu.models import signature_text
 
 __all__ = ["LOCK_SCHEMA", "Lock", "LockedInput", "decode_lock", "encode_lock"]
 
@@ -22,7 +23,6 @@ _HEAD = "# Written by `sevbuild lock`, which also brings it up to date. Keep it 
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _U32 = 0xFFFFFFFF
 _LARGEST = (1 << 63) - 1
-_RANGE = re.compile(r"(.*/vcpus)([0-9]{1,5})(?:-([0-9]{1,5}))?(/.*)?", re.DOTALL)
 
 
 class LockedInput(NamedTuple):
@@ -68,13 +68,15 @@ def encode_lock(lock: Lock) -> str:
     parts.append("\n[profiles]\n")
     parts += [f'{_key(name)} = "{digest.hex()}"\n' for name, digest in sorted(lock.profiles.items())]
     parts.append("\n[cpus]\n")
-    parts += [f"{_key(label)} = 0x{signature:08x}\n" for label, signature in sorted(lock.cpus.items())]
+    parts += [
+        f"{_key(label)} = {signature_text(signature)}\n" for label, signature in sorted(lock.cpus.items())
+    ]
     labels: dict[bytes, list[str]] = {}
     for label, cmdline in lock.cmdlines.items():
         labels.setdefault(cmdline, []).append(label)
     for cmdline, of in labels.items():
         parts.append(f"\n[[cmdline]]\n{_cmdline(cmdline)}\ntargets = [\n")
-        parts += [f"  {_string(label)},\n" for label in _folded(of)]
+        parts += [f"  {_string(label)},\n" for label in fold_labels(of)]
         parts.append("]\n")
     return "".join(parts)
 
@@ -153,7 +155,7 @@ def _read_cmdline(table: Table, found: dict[str, bytes]) -> None:
     if patterns is None:
         table.fault("targets", "missing: the labels of targets")
     for index, pattern in enumerate(patterns or ()):
-        labels = _unfolded(pattern)
+        labels = unfold_label(pattern, MAX_VCPUS)
         if not labels or any(label in found for label in labels):
             what = "stands here twice" if labels else "is no label of targets"
             document.fault(f"{table.at('targets')}[{index}]", f"{pattern[:200]!r} {what}")
@@ -162,37 +164,6 @@ def _read_cmdline(table: Table, found: dict[str, bytes]) -> None:
             break
         found.update(dict.fromkeys(labels, cmdline))
     table.finish()
-
-
-def _folded(labels: Iterable[str]) -> list[str]:
-    """Return labels with runs of vCPU counts as `vcpus1-64`."""
-    runs: dict[tuple[str, str], list[list[int]]] = {}
-    for label in labels:
-        match = _RANGE.fullmatch(label)
-        if match is None:
-            raise SevbuildError(f"{label!r} is no label of a target")
-        count, spans = int(match[2]), runs.setdefault((match[1], match[4] or ""), [])
-        if spans and spans[-1][1] == count - 1:
-            spans[-1][1] = count
-        else:
-            spans.append([count, count])
-    return [
-        f"{start}{first}{f'-{last}' if last > first else ''}{end}"
-        for (start, end), spans in runs.items()
-        for first, last in spans
-    ]
-
-
-def _unfolded(pattern: str) -> Sequence[str]:
-    """Return the labels that one entry stands for, none for what is no label."""
-    match = _RANGE.fullmatch(pattern)
-    if match is None:
-        return ()
-    first = int(match[2])
-    last = int(match[3] or first)
-    if not 1 <= first <= last <= MAX_VCPUS:
-        return ()
-    return [f"{match[1]}{count}{match[4] or ''}" for count in range(first, last + 1)]
 
 
 def _cmdline(cmdline: bytes) -> str:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
+from typing import Protocol, TypeVar
 
 from sevbuild.errors import SevbuildError
 
-__all__ = ["LabelPatterns", "patterns_for", "select_labels"]
+__all__ = ["LabelPatterns", "patterns_for", "select", "select_labels"]
+
+
+class Labelled(Protocol):
+    """Something with a label: a target, or what became of one."""
+
+    @property
+    def label(self) -> str:
+        """Return the label."""
+
+
+Item = TypeVar("Item", bound=Labelled)
 
 _GLOB = frozenset("*?[")
 
@@ -58,6 +70,12 @@ def select_labels(patterns: Sequence[str], labels: Iterable[str]) -> list[str]:
             raise SevbuildError(f"no target matches {pattern!r}", hint=_hint(pattern, list(known)))
         found.update(dict.fromkeys(picked))
     return list(found)
+
+
+def select(patterns: Sequence[str], items: Iterable[Item]) -> list[Item]:
+    """Return what these patterns pick by its label, as `select_labels` does; no two items have one label."""
+    by_label = {item.label: item for item in items}
+    return [by_label[label] for label in select_labels(patterns, by_label)]
 
 
 def patterns_for(labels: Collection[str], among: Collection[str]) -> list[str]:

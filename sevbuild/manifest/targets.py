@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sevbuild.documents.document import Document
 from sevbuild.errors import SevbuildError
+from sevbuild.launch.label import target_label
 from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.launch.profile import LaunchProfile
@@ -135,13 +136,12 @@ def _targets(variant: Variant, mode: Mode, profile: LaunchProfile) -> list[Targe
         cmdlines = variant.kernel.cmdlines
     found = []
     for cpu in variant.cpus:
-        start = f"{mode}/{profile.name}/{cpu.label}/vcpus"
         for count in variant.counts:
             for cmdline in cmdlines:
-                name = "" if cmdline is None or cmdline.name is None else f"/{cmdline.name}"
+                name = None if cmdline is None else cmdline.name
                 found.append(
                     Target(
-                        f"{start}{count}{name}",
+                        target_label(mode, profile.name, cpu.label, count, name),
                         variant,
                         mode,
                         profile,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sevbuild.errors import SevbuildError
+from sevbuild.vcpu.models import signature_text
 
 __all__ = ["BUILT_IN", "Template", "escape", "parse_template", "target_values"]
 
@@ -48,7 +49,7 @@ class Template:
 
 def target_values(cpu: str, signature: int, vcpus: int) -> dict[str, str]:
     """Return what a target gives for the placeholders of BUILT_IN."""
-    return {"vcpus": str(vcpus), "cpu": cpu, "cpu_signature": f"0x{signature:08x}"}
+    return {"vcpus": str(vcpus), "cpu": cpu, "cpu_signature": signature_text(signature)}
 
 
 def escape(text: str) -> str:

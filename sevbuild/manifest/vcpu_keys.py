@@ -7,14 +7,30 @@ from typing import Any
 from sevbuild.documents.document import Document, Table, check_integer, check_type, suggest
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.model import Cpu
-from sevbuild.vcpu.models import CPU_MODELS, cpu_signature
+from sevbuild.vcpu.models import CPU_MODELS, cpu_signature, signature_text
 
-__all__ = ["MAX_VCPUS", "decode_counts", "decode_cpus"]
+__all__ = ["MAX_VCPUS", "cpu_named", "decode_counts", "decode_cpus", "signature_cpu"]
 
 MAX_VCPUS = 4096
 """More than any x86 hypervisor starts (KVM_MAX_VCPUS is 4096 with 4 KiB APIC maps)."""
 
 _U32 = 0xFFFFFFFF
+_MOST_DIGITS = 10
+
+
+def cpu_named(name: str) -> Cpu:
+    """Return the CPU of a model's name, or of a signature (u32) as a number; raises SevbuildError."""
+    digits, base = (name[2:].lower(), 16) if name[:2].lower() == "0x" else (name, 10)
+    if 0 < len(digits) <= _MOST_DIGITS and set(digits) <= set("0123456789abcdef"[:base]):
+        signature = int(digits, base)
+        if signature <= _U32:
+            return signature_cpu(signature)
+    return _model_cpu(name)
+
+
+def signature_cpu(signature: int) -> Cpu:
+    """Return the CPU that is given by its signature (u32) alone."""
+    return Cpu(signature_text(signature), signature)
 
 
 def decode_counts(vcpu: Table) -> tuple[int, ...]:
@@ -52,7 +68,7 @@ def decode_cpus(vcpu: Table) -> tuple[Cpu, ...]:
     signatures = (
         vcpu.items("signature", lambda path, value: check_integer(document, path, value, 0, _U32)) or []
     )
-    cpus = [*models, *(Cpu(f"0x{signature:08x}", signature) for signature in signatures)]
+    cpus = [*models, *map(signature_cpu, signatures)]
     if by_number:
         numbers = [
             vcpu.integer(key, 0, high, required=True)
@@ -61,7 +77,7 @@ def decode_cpus(vcpu: Table) -> tuple[Cpu, ...]:
         if None not in numbers:
             try:
                 signature = cpu_signature(*[number or 0 for number in numbers])
-                cpus.append(Cpu(f"0x{signature:08x}", signature))
+                cpus.append(signature_cpu(signature))
             except SevbuildError as error:
                 vcpu.fault("family", error.message, error.hint)
     else:
@@ -75,16 +91,23 @@ def decode_cpus(vcpu: Table) -> tuple[Cpu, ...]:
 def _model(document: Document, path: str, value: Any) -> Cpu | None:
     if check_type(document, path, value, str) is None:
         return None
-    if value in CPU_MODELS:
-        return Cpu(value, CPU_MODELS[value].signature)
-    hint = (
-        suggest(value, CPU_MODELS)
-        or "`sevbuild cpus` lists them; any other CPU can be given by its signature"
+    try:
+        return _model_cpu(value)
+    except SevbuildError as error:
+        document.fault(path, error.message, error.hint)
+        return None
+
+
+def _model_cpu(name: str) -> Cpu:
+    """Return the CPU of a model's name; raises SevbuildError with what may have been meant."""
+    if name in CPU_MODELS:
+        return Cpu(name, CPU_MODELS[name].signature)
+    hint = suggest(name, CPU_MODELS) or (
+        "`sevbuild cpus` lists them; any other CPU can be given by its signature, such as 0x00a00f11"
     )
-    if value in ("host", "max"):
-        hint = f"what `-cpu {value}` is depends on the host: give its signature (CPUID Fn0000_0001_EAX)"
-    document.fault(path, f"no CPU model is called {value!r}", hint)
-    return None
+    if name in ("host", "max"):
+        hint = f"what `-cpu {name}` is depends on the host: give its signature (CPUID Fn0000_0001_EAX)"
+    raise SevbuildError(f"no CPU model is called {name[:80]!r}", hint=hint)
 
 
 def _one(document: Document, path: str, value: Any) -> list[int]:

@@ -8,6 +8,7 @@ from sevbuild.documents.document import NAME_REST
 from sevbuild.errors import MismatchError, Notice, SevbuildError
 from sevbuild.igvm.loaders import LOADERS
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, cmdline_digest
+from sevbuild.launch.label import cmdline_name, target_label
 from sevbuild.launch.mode import MODES
 from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.manifest.profiles import load_profile, profile_names
@@ -15,7 +16,7 @@ from sevbuild.manifest.template import Template, parse_template, target_values
 from sevbuild.reference.changes import Change, Comparison, TargetChange, said
 from sevbuild.reference.model import Ingredients, PublishedProfile, ReferenceValues, Value
 from sevbuild.reference.recompute import NO_INGREDIENTS, Recomputer, UncheckableError, own_digest, why_not
-from sevbuild.vcpu.models import CPU_MODELS
+from sevbuild.vcpu.models import CPU_MODELS, signature_text
 
 __all__ = ["UNCHECKED", "check_consistent", "profile_notices", "verify_alone"]
 
@@ -157,15 +158,14 @@ def _may_be_line(text: str | None, digest: bytes | None) -> bool:
 
 def _of_itself(value: Value) -> Iterator[Change]:
     """Yield what within one value contradicts the rest of it."""
-    own = f"{value.mode}/{value.profile}/{value.cpu}/vcpus{value.vcpus}"
-    # A fifth part names the command line.
-    start, _, variant = value.label.partition(f"{own}/")
-    if value.label != own and (start or not variant or not set(variant) <= NAME_REST):
+    own = target_label(value.mode, value.profile, value.cpu, value.vcpus)
+    name = cmdline_name(value.label, own)
+    if name is None or not set(name) <= NAME_REST:
         yield Change("label", value.label, own)
     known = CPU_MODELS.get(value.cpu)
-    signature = None if value.signature is None else f"0x{value.signature:08x}"
+    signature = None if value.signature is None else signature_text(value.signature)
     if known is not None and value.signature != known.signature:
-        yield Change(f"signature of {value.cpu}", signature, f"0x{known.signature:08x}")
+        yield Change(f"signature of {value.cpu}", signature, signature_text(known.signature))
     elif value.cpu.startswith("0x") and value.cpu != signature:
         yield Change("cpu", value.cpu, signature)
     if value.mode == "sev" and value.guest_features is not None:

@@ -18,6 +18,7 @@ from sevbuild.reference.model import (
     Span,
     Value,
 )
+from sevbuild.vcpu.models import signature_text
 
 __all__ = ["document_text", "input_entry", "reference_document", "value_entry"]
 
@@ -61,7 +62,7 @@ def value_entry(value: Value) -> dict[str, Any]:
         "mode": value.mode,
         "profile": value.profile,
         "cpu": value.cpu,
-        "signature": None if value.signature is None else f"0x{value.signature:08x}",
+        "signature": None if value.signature is None else signature_text(value.signature),
         "vcpus": value.vcpus,
         "guest_features": None if value.guest_features is None else hex(value.guest_features),
         "policy": hex(value.policy),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.guest.foreign import MAX_VCPUS, ForeignFile, ForeignLaunch, GivenKernel
+from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, GivenKernel
 from sevbuild.guest.measured import Measured
 from sevbuild.igvm.loaded import Loaded
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
-from sevbuild.reference.model import NO_CPU, Input, ReferenceValues, Value
+from sevbuild.launch.label import NO_CPU
+from sevbuild.manifest.vcpu_keys import MAX_VCPUS
+from sevbuild.reference.model import Input, ReferenceValues, Value
 
 __all__ = ["file_value", "file_values", "measure_again"]
 
@@ -97,7 +99,7 @@ def _load(values: ReferenceValues, value: Value, file: ForeignFile) -> Loaded:
         loaders=(value.profile,),
         mode=value.mode,
         vcpus=value.vcpus if 1 <= value.vcpus <= MAX_VCPUS else None,
-        model="" if value.signature is None else hex(value.signature),
+        signature=value.signature,
         kernel_hashes=_hashes(values, value) if value.kernel_hashes else None,
     )
     return file.load(launch)[0][0]

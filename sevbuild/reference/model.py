@@ -14,7 +14,6 @@ from sevbuild.launch.profile import LaunchValues
 __all__ = [
     "DOCUMENT_SCHEMA",
     "MOST_DESCRIBED",
-    "NO_CPU",
     "IdBlock",
     "Ingredients",
     "Input",
@@ -27,9 +26,6 @@ __all__ = [
 
 DOCUMENT_SCHEMA = 1
 """The version of the document's shape; a reader refuses any other."""
-
-NO_CPU = "-"
-"""The CPU of a value of an IGVM file, which has none: registers stand in the file."""
 
 MOST_DESCRIBED = 1 << 16
 """The vCPUs that an IGVM file can describe: the index of a VP context has 16 bits."""

@@ -6,15 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.errors import SevbuildError
+from sevbuild.launch.label import LABEL_KEYS, label_parts
 from sevbuild.manifest.selection import LabelPatterns
 
 if TYPE_CHECKING:
     from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["Selection", "entry_text", "narrow_labels", "narrow_values"]
-
-_OF_LABEL = ("mode", "profile", "cpu", "vcpus")
-"""What each part of a label tells."""
 
 
 class Selection(NamedTuple):
@@ -77,7 +75,7 @@ def narrow_labels(
 ) -> list[str]:
     """Return the labels that a selection takes; raises SevbuildError for what no label tells."""
     for key in selection.wanted:
-        if key not in (*_OF_LABEL, "label"):
+        if key not in (*LABEL_KEYS, "label"):
             message = f"{source}: a list of labels does not say {key}, by which the run is narrowed"
             raise SevbuildError(message, hint="a document of `measure --format json` does")
     patterns = LabelPatterns(selection.patterns, {*measured, *labels})
@@ -86,7 +84,5 @@ def narrow_labels(
 
 def _has(label: str, wanted: Mapping[str, Collection[str]]) -> bool:
     # What `recompute` prints after a label is the releases where it holds.
-    told = dict(zip(_OF_LABEL, label.partition("  (")[0].split("/"), strict=False))
-    told["vcpus"] = told.get("vcpus", "").removeprefix("vcpus")
-    told["label"] = label
+    told = {**label_parts(label.partition("  (")[0]), "label": label}
     return all(told.get(key) in texts for key, texts in wanted.items())

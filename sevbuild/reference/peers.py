@@ -14,15 +14,16 @@ from sevbuild.documents.json_input import JsonDocument
 from sevbuild.errors import SevbuildError, within
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.image.ovmf import Area, Metadata, Section
+from sevbuild.launch.label import target_label
 from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.model import Cpu
-from sevbuild.manifest.vcpu_keys import MAX_VCPUS
+from sevbuild.manifest.vcpu_keys import MAX_VCPUS, cpu_named
 from sevbuild.reference.model import Ingredients, KernelIngredients, ReferenceValues, Value
 from sevbuild.reference.recompute import Recomputed, Recomputer, Request
 from sevbuild.vcpu.models import CPU_MODELS
 
-__all__ = ["ForeignResult", "cpu_named", "is_foreign", "recompute_foreign"]
+__all__ = ["ForeignResult", "is_foreign", "recompute_foreign"]
 
 _U32 = 0xFFFFFFFF
 _U64 = (1 << 64) - 1
@@ -100,18 +101,6 @@ def recompute_foreign(
             value = _value(profile, one, count, features or 0, digest)
             found.append(_recomputed(value._replace(kernel_hashes=entry.kernel is not None)))
     return ForeignResult(found, notes, _SILENT)
-
-
-def cpu_named(name: str) -> Cpu:
-    """Return the CPU of a model name or of a signature such as `0x00a00f11`; raises SevbuildError."""
-    if name in CPU_MODELS:
-        return Cpu(name, CPU_MODELS[name].signature)
-    digits = name.lower().removeprefix("0x")
-    if name[:2].lower() == "0x" and 0 < len(digits) <= 8 and set(digits) <= set("0123456789abcdef"):
-        signature = int(digits, 16)
-        return Cpu(f"0x{signature:08x}", signature)
-    hint = suggest(name, CPU_MODELS) or "`sevbuild cpus` lists them; a signature is such as 0x00a00f11"
-    raise SevbuildError(f"no CPU model is called {name[:80]!r}", hint=hint)
 
 
 def _records(raw: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -246,7 +235,7 @@ def _one_vcpu(
 def _value(profile: LaunchProfile, cpu: Cpu, vcpus: int, features: int, digest: bytes) -> Value:
     """Return a target as a value of a document; of its policy and command line nothing is known."""
     return Value(
-        label=f"snp/{profile.name}/{cpu.label}/vcpus{vcpus}",
+        label=target_label("snp", profile.name, cpu.label, vcpus),
         mode="snp",
         profile=profile.name,
         cpu=cpu.label,

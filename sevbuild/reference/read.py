@@ -13,12 +13,12 @@ from sevbuild.errors import SevbuildError
 from sevbuild.guest.records import INPUT_ROLES, launched_as
 from sevbuild.igvm.doubt import KINDS, Doubt
 from sevbuild.igvm.loaders import ORDERS as LOADER_ORDERS
+from sevbuild.launch.label import NO_CPU
 from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.reference.model import (
     DOCUMENT_SCHEMA,
     MOST_DESCRIBED,
-    NO_CPU,
     IdBlock,
     Input,
     ReferenceValues,

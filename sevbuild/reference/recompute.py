@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sevbuild.errors import SevbuildError
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import KernelHashes, cmdline_digest
+from sevbuild.launch.label import cmdline_name, target_label
 from sevbuild.launch.planner import GuestInputs, LaunchShape, Planner
 from sevbuild.launch.profile import LaunchValues
 from sevbuild.manifest.model import Cpu
@@ -170,9 +171,11 @@ def recompute_values(
             hint = "`sevbuild measure` computes it from the inputs; `verify --against` holds it to them"
             raise SevbuildError(f"{value.label}: {NO_INGREDIENTS}", hint=hint)
         entry = by_name[value.ingredients]
+        own = target_label(value.mode, value.profile, value.cpu, value.vcpus)
+        name = cmdline_name(value.label, own)
         for cpu in request.cpus or (_cpu_of(value),):
             for vcpus in request.counts or (value.vcpus,):
-                key = (entry.name, value.guest_features, value.policy, cpu, vcpus, _variant(value))
+                key = (entry.name, value.guest_features, value.policy, cpu, vcpus, name)
                 if key in found:
                     continue
                 digest = recomputer.digest(
@@ -183,7 +186,7 @@ def recompute_values(
                     guest_features=value.guest_features or 0,
                     cmdline=_cmdline(value.label, entry, cpu, vcpus, request),
                 )
-                label = f"{value.mode}/{value.profile}/{cpu.label}/vcpus{vcpus}{_variant(value)}"
+                label = target_label(value.mode, value.profile, cpu.label, vcpus, name)
                 same = known.get((label, entry.name)) if request.cmdline is None else None
                 comparable = same is not None and same.guest_features == value.guest_features
                 published = same.digest if same is not None and comparable else None
@@ -209,11 +212,6 @@ def recompute_values(
 def _cpu_of(value: Value) -> Cpu:
     # Only values of IGVM files may have no signature, and those have no ingredients.
     return Cpu(value.cpu, value.signature or 0)
-
-
-def _variant(value: Value) -> str:
-    own = f"{value.mode}/{value.profile}/{value.cpu}/vcpus{value.vcpus}"
-    return value.label.removeprefix(own) if value.label.startswith(own) else ""
 
 
 def _suffix(spans: tuple[Span, ...]) -> str:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from sevbuild.documents.document import suggest
 from sevbuild.documents.json_input import parse_json
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import read_file
 from sevbuild.guest.inputs import CMDLINE_LIMIT
 from sevbuild.manifest.profiles import load_profile
-from sevbuild.manifest.vcpu_keys import MAX_VCPUS
+from sevbuild.manifest.vcpu_keys import MAX_VCPUS, cpu_named
 from sevbuild.reference.document import value_entry
 from sevbuild.reference.expected import Run
 from sevbuild.reference.model import ReferenceValues, Value
 from sevbuild.reference.narrow import Selection, entry_text
-from sevbuild.reference.peers import ForeignResult, cpu_named, is_foreign, recompute_foreign
+from sevbuild.reference.peers import ForeignResult, is_foreign, recompute_foreign
 from sevbuild.reference.read import decode_reference_values, is_reference_document
 from sevbuild.reference.recompute import Request, recompute_values
 from sevbuild.reference.releases import at_release
@@ -40,7 +40,9 @@ def read_request(vcpus: str, cpus: Sequence[str], cmdline: bytes | None, cmdline
     if cmdline is not None and b"\0" in cmdline:
         raise SevbuildError("the command line contains a NUL: the first one ends it")
     counts = _counts(vcpus) if vcpus else None
-    return Request(counts, tuple(cpu_named(name) for name in cpus) or None, cmdline)
+    with within("--cpu"):
+        chosen = tuple(cpu_named(name) for name in cpus)
+    return Request(counts, chosen or None, cmdline)
 
 
 def recompute_document(

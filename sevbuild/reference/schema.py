@@ -7,11 +7,12 @@ from typing import Any
 from sevbuild.guest.records import INPUT_ROLES
 from sevbuild.igvm import doubt, loaders
 from sevbuild.image.ovmf import SECTION_KINDS
+from sevbuild.launch.label import NO_CPU
 from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.launch.page_type import SECTION_PAGE_TYPES
 from sevbuild.launch.profile import ENTRY_WORDS, KINDS, MEASURED_VCPUS, REGIONS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
-from sevbuild.reference.model import DOCUMENT_SCHEMA, MOST_DESCRIBED, NO_CPU
+from sevbuild.reference.model import DOCUMENT_SCHEMA, MOST_DESCRIBED
 from sevbuild.reference.read_ingredients import STATE_LAYERS
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
 
-__all__ = ["CPU_MODELS", "CpuModel", "cpu_signature", "decode_signature", "models_of"]
+__all__ = ["CPU_MODELS", "CpuModel", "cpu_signature", "decode_signature", "models_of", "signature_text"]
 
 _MAX_FAMILY = 0x0F + 0xFF
 _MAX_MODEL = 0xFF
@@ -75,6 +75,11 @@ def decode_signature(signature: int) -> tuple[int, int, int]:
     if family == 0xF:
         family += signature >> 20 & 0xFF
     return family, signature >> 12 & 0xF0 | signature >> 4 & 0xF, signature & 0xF
+
+
+def signature_text(signature: int) -> str:
+    """Return a signature (u32) as labels and documents write it, such as `0x00a00f11`."""
+    return f"0x{signature:08x}"
 
 
 def models_of(signature: int) -> list[str]:

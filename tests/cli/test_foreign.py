@@ -157,7 +157,7 @@ def test_vcpus_that_the_file_does_not_describe(portable: Path, tmp_path: Path) -
 def test_a_cpu_that_there_is_not(portable: Path, model: str) -> None:
     result = run("measure", portable, "--vcpus", "2", f"--cpu={model}")
     assert result.status == 2
-    assert f"--cpu {model}: no CPU model of this name" in result.err
+    assert f"--cpu: no CPU model is called {model!r}" in result.err
 
 
 @pytest.mark.parametrize("count", [0, 4097])

@@ -9,6 +9,7 @@ import pytest
 
 from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.manifest import targets as targets_module
+from sevbuild.manifest.vcpu_keys import cpu_named
 from tests.support.guests import guest_of
 
 FIRMWARE = {"path": "OVMF.fd"}
@@ -110,3 +111,16 @@ def test_slips_of_the_pen_are_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(_labels(tmp_path, vcpu={"count": "1-10"})) == 10
     with pytest.raises(FaultsError, match="multiply to more than 10 targets"):
         _labels(tmp_path, vcpu={"count": "1-11"})
+
+
+@pytest.mark.parametrize("name", ["EPYC-Milan", "0x00a00f11", "0xA00F11", str(0xA00F11)])
+def test_a_cpu_is_named_by_its_model_or_its_signature(name: str) -> None:
+    cpu = cpu_named(name)
+    assert cpu.signature == 0xA00F11
+    assert cpu.label == (name if name.startswith("EPYC") else "0x00a00f11")
+
+
+@pytest.mark.parametrize("name", ["EPYC-Milann", "", "-1", "0x", "0x100000000", "4294967296", "0b1", "host"])
+def test_a_name_that_no_cpu_has(name: str) -> None:
+    with pytest.raises(SevbuildError, match="no CPU model is called"):
+        cpu_named(name)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sevbuild.launch.label import any_vcpus
 from sevbuild.reference.export.interface import Document
 from sevbuild.reference.export.text import guest_title
 from sevbuild.text import counted, visible
@@ -98,7 +98,7 @@ def release_notes(document: Document) -> ReleaseNotes:
 def _groups(document: Document) -> tuple[Group, ...]:
     found: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for value in document["values"]:
-        title = re.sub(r"/vcpus[0-9]+(?=/|$)", "/vcpusN", value["label"])
+        title = any_vcpus(value["label"])
         facts = f"policy {value['policy']}, guest features {value['guest_features'] or 'none'}"
         facts += "".join(
             f"; {doubt['kind'].replace('-', ' ')}: {doubt['reason']}" for doubt in value.get("doubts") or ()
