@@ -61,8 +61,8 @@ def _plans(planner: Planner, shapes: Sequence[LaunchShape]) -> list[LaunchPlan]:
 
 
 def test_a_matrix_costs_one_step_a_vmsa(launched: list[LaunchUpdate]) -> None:
-    profile = load_profile("qemu")
-    shapes = [_shape(profile=profile, vcpus=count) for count in range(1, 65)]
+    launch = load_profile("qemu").rules.launch
+    shapes = [_shape(launch=launch, vcpus=count) for count in range(1, 65)]
     plans = _plans(Planner(), shapes)
     tree = LaunchTree()
     digests = [tree.digest(plan) for plan in plans]
@@ -75,7 +75,10 @@ def test_a_matrix_costs_one_step_a_vmsa(launched: list[LaunchUpdate]) -> None:
 
 def test_profiles_share_what_they_launch_alike(launched: list[LaunchUpdate]) -> None:
     planner = Planner()
-    shapes = [_shape(profile=load_profile(name), vcpus=2) for name in ("qemu", "ec2", "qemu-snp-legacy-fpu")]
+    shapes = [
+        _shape(launch=load_profile(name).rules.launch, vcpus=2)
+        for name in ("qemu", "ec2", "qemu-snp-legacy-fpu")
+    ]
     plans = _plans(planner, shapes)
     tree = LaunchTree()
     digests = [tree.digest(plan) for plan in plans]
@@ -84,9 +87,9 @@ def test_profiles_share_what_they_launch_alike(launched: list[LaunchUpdate]) -> 
 
 
 def test_models_that_are_only_labels_share_their_vmsas(launched: list[LaunchUpdate]) -> None:
-    profile = load_profile("ec2")
+    launch = load_profile("ec2").rules.launch
     plans = _plans(
-        Planner(), [_shape(profile=profile, signature=signature, vcpus=3) for signature in (1, 2, 3)]
+        Planner(), [_shape(launch=launch, signature=signature, vcpus=3) for signature in (1, 2, 3)]
     )
     tree = LaunchTree()
     assert len({tree.digest(plan) for plan in plans}) == 1
@@ -95,22 +98,22 @@ def test_models_that_are_only_labels_share_their_vmsas(launched: list[LaunchUpda
 
 def test_policies_share_and_are_each_checked(launched: list[LaunchUpdate]) -> None:
     planner = Planner()
-    profile = load_profile("qemu")
+    launch = load_profile("qemu").rules.launch
     tree = LaunchTree()
-    first = tree.digest(planner.plan(INPUTS, _shape(profile=profile)))
+    first = tree.digest(planner.plan(INPUTS, _shape(launch=launch)))
     count = len(launched)
-    assert tree.digest(planner.plan(INPUTS, _shape(profile=profile, policy=0x20000))) == first
+    assert tree.digest(planner.plan(INPUTS, _shape(launch=launch, policy=0x20000))) == first
     assert len(launched) == count
     with pytest.raises(LaunchError, match="bit 17"):
-        tree.digest(planner.plan(INPUTS, _shape(profile=profile, policy=0x10000)))
+        tree.digest(planner.plan(INPUTS, _shape(launch=launch, policy=0x10000)))
 
 
 def test_sev_and_sev_es_share_the_firmware(launched: list[LaunchUpdate]) -> None:
     planner = Planner()
-    profile = load_profile("qemu")
+    launch = load_profile("qemu").rules.launch
     plans = [
-        planner.plan(INPUTS, _shape(profile=profile, mode="sev", policy=0x1)),
-        planner.plan(INPUTS, _shape(profile=profile, mode="sev-es", policy=0x5, guest_features=0)),
+        planner.plan(INPUTS, _shape(launch=launch, mode="sev", policy=0x1)),
+        planner.plan(INPUTS, _shape(launch=launch, mode="sev-es", policy=0x5, guest_features=0)),
     ]
     tree = LaunchTree()
     digests = [tree.digest(plan) for plan in plans]
@@ -131,8 +134,8 @@ def test_a_primed_tree_goes_on_from_there(launched: list[LaunchUpdate]) -> None:
 
 def test_bytes_at_two_places_are_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     planner = Planner()
-    profile = load_profile("qemu")
-    plans = [planner.plan(INPUTS, _shape(profile=profile, order=order)) for order in ("profile", "canonical")]
+    launch = load_profile("qemu").rules.launch
+    plans = [planner.plan(INPUTS, _shape(launch=launch, order=order)) for order in ("profile", "canonical")]
     hashed: list[int] = []
 
     def counted(data: Any) -> Any:
