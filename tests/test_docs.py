@@ -70,7 +70,7 @@ def _blocks() -> list[Block]:
 
 
 BLOCKS = _blocks()
-LANGUAGES = {"", "console", "json", "sh", "text", "toml", "yaml"}
+LANGUAGES = {"", "console", "json", "python", "sh", "text", "toml", "yaml"}
 
 
 def _of(*languages: str) -> pytest.MarkDecorator:
