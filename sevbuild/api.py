@@ -8,10 +8,10 @@ from sevbuild.bundle.published import read_values
 from sevbuild.guest.guest import Guest
 from sevbuild.guest.measured import Measured
 from sevbuild.manifest.targets import Target
+from sevbuild.manifest.vcpu_keys import cpu_named
 from sevbuild.reference.collect import collect_values
 from sevbuild.reference.document import document_text
 from sevbuild.reference.model import ReferenceValues
-from sevbuild.reference.peers import cpu_named
 from sevbuild.reference.recompute import Recomputed, Request, recompute_values
 
 __all__ = ["collect_reference_values", "read_reference_values", "recompute", "reference_values_text"]
