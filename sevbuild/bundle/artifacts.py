@@ -49,7 +49,7 @@ class _Plans:
 
     def __init__(self) -> None:
         self._guest: Guest | None = None
-        self._known: dict[bool, dict[int, str]] = {}
+        self._known: dict[bool, dict[Contents, str]] = {}
 
     def __call__(
         self, guest: Guest, measured: Measured[Target], files: Mapping[str, str], folder: str
@@ -99,7 +99,8 @@ def _igvm(
     # Only guests that load such a file need to know the format.
     from sevbuild.guest.igvm import igvm_file
 
-    yield Artifact("igvm", "guest.igvm", igvm_file(guest, target, guest.laid_out(target)))
+    data = igvm_file(target, guest.laid_out(target), guest.firmware(target.variant))
+    yield Artifact("igvm", "guest.igvm", data)
 
 
 def _commands(

@@ -39,7 +39,7 @@ def stage_inputs(guest: Guest, targets: Sequence[Target], store: Store, *, firmw
 
     Without `firmware`, a firmware is left out where its seed can stand for it.
     """
-    variants = list({id(target.variant): target.variant for target in targets}.values())
+    variants = list(dict.fromkeys(target.variant for target in targets))
     for variant in variants:
         for role, source in _sources(guest, variant).items():
             store.expect(guest, role, source)
@@ -66,7 +66,7 @@ class _Stage:
         self._store = store
         self._keep_firmware = firmware
         self._seeds: dict[bytes, bytes] = {}
-        self._profiles: dict[int, str] = {}
+        self._profiles: dict[LaunchProfile, str] = {}
         self._unmeasured: list[InputEntry] = []
 
     def variant(self, variant: Variant, target: Target) -> VariantFiles:
@@ -181,17 +181,15 @@ class _Stage:
 
     def _profile_names(self, variant: Variant) -> tuple[str, ...]:
         """Return the names of the variant's profiles, those given by path written into the bundle."""
-        profiles: dict[int, LaunchProfile] = {
-            id(target.profile): target.profile for target in self._guest.targets_of(variant)
-        }
+        profiles = dict.fromkeys(target.profile for target in self._guest.targets_of(variant))
         names = []
-        for name, profile in zip(variant.profiles, profiles.values(), strict=True):
+        for name, profile in zip(variant.profiles, profiles, strict=True):
             if not is_profile_path(name):
                 names.append(name)
                 continue
-            if id(profile) not in self._profiles:
+            if profile not in self._profiles:
                 path = profile_path(len(self._profiles))
                 self._store.write(path, "profile", resolved_profile(profile).encode())
-                self._profiles[id(profile)] = path
-            names.append(self._profiles[id(profile)])
+                self._profiles[profile] = path
+            names.append(self._profiles[profile])
         return tuple(names)

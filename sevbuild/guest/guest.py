@@ -45,9 +45,9 @@ class Guest:
         self.notices: list[Notice] = target_notices(self.targets)
         self._planner = Planner()
         self._tree = LaunchTree()
-        self._of: dict[int, list[Target]] = {}
-        self._firmware: dict[int, Firmware | FirmwareSeed] = {}
-        self._svsm: dict[int, Svsm | None] = {}
+        self._of: dict[Variant, list[Target]] = {}
+        self._firmware: dict[Variant, Firmware | FirmwareSeed] = {}
+        self._svsm: dict[Variant, Svsm | None] = {}
         self._seen_notices: set[Notice] = set()
 
     @property
@@ -67,7 +67,7 @@ class Guest:
             # Only guests that load such a file need to know the format.
             from sevbuild.guest.igvm import IgvmGuest
 
-            self._igvm = IgvmGuest(self)
+            self._igvm = IgvmGuest(self._reader, self._kernels)
         return self._igvm
 
     def select(self, patterns: Sequence[str]) -> list[Target]:
@@ -82,12 +82,12 @@ class Guest:
         """Return the targets of a variant, in their order."""
         if not self._of:
             for target in self.targets:
-                self._of.setdefault(id(target.variant), []).append(target)
-        return self._of.get(id(variant), ())
+                self._of.setdefault(target.variant, []).append(target)
+        return self._of.get(variant, ())
 
     def firmware(self, variant: Variant) -> Firmware | FirmwareSeed:
         """Return the firmware of a variant, checked against its pin."""
-        found = self._firmware.get(id(variant))
+        found = self._firmware.get(variant)
         if found is None:
             declared = variant.firmware
             if declared.path is None:
@@ -97,21 +97,22 @@ class Guest:
             else:
                 found = self._reader.firmware(declared.path, declared.sha256)
                 self._notice(firmware_notices(variant, found, self.targets_of(variant)))
-            self._firmware[id(variant)] = found
+            self._firmware[variant] = found
         return found
 
     def svsm(self, variant: Variant) -> Svsm | None:
         """Return the SVSM of a variant in its place below the firmware, or None."""
-        if id(variant) not in self._svsm:
-            self._svsm[id(variant)] = self._place_svsm(variant)
-        return self._svsm[id(variant)]
+        if variant not in self._svsm:
+            self._svsm[variant] = self._place_svsm(variant)
+        return self._svsm[variant]
 
     def plan(self, target: Target) -> LaunchPlan:
         """Return the launch plan of one target; raises SevbuildError naming the target."""
         if target.variant.igvm is None:
             return self.laid_out(target)
-        ready = target.variant.ready_igvm is not None
-        return self.igvm.plan(target, None if ready else self.laid_out(target))
+        if target.variant.ready_igvm is not None:
+            return self.igvm.ready_plan(target)
+        return self.igvm.built_plan(target, self.laid_out(target), self.firmware(target.variant))
 
     def laid_out(self, target: Target) -> LaunchPlan:
         """Return the launch plan that the target's inputs and its profile make.
@@ -175,10 +176,9 @@ class Guest:
 
     def _begin(self, targets: Sequence[Target]) -> None:
         """Start what can run beside the rest: kernel files in threads, then the firmware's pages here."""
-        variants = {id(target.variant): target.variant for target in targets}
-        self._start(list(variants.values()))
+        self._start(list(dict.fromkeys(target.variant for target in targets)))
         firmware_first = [t for t in targets if t.order == "profile" and t.variant.firmware.path is not None]
-        for target in {(t.mode == "snp", id(t.variant)): t for t in firmware_first}.values():
+        for target in {(t.mode == "snp", t.variant): t for t in firmware_first}.values():
             firmware = self.firmware(target.variant)
             if isinstance(firmware, Firmware):
                 update = self._planner.firmware_update(firmware)

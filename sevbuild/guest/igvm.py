@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
-from sevbuild.guest.inputs import HashedInput, check_pin
+from sevbuild.guest.inputs import HashedInput, InputReader, check_pin
+from sevbuild.guest.kernel import KernelReader
 from sevbuild.igvm.build import igvm_of_plan, parameter_places
 from sevbuild.igvm.file import IgvmFile
 from sevbuild.igvm.load import load
@@ -20,14 +20,12 @@ from sevbuild.igvm.reader import read_igvm
 from sevbuild.igvm.source import MemorySource
 from sevbuild.igvm.writer import write_igvm
 from sevbuild.image.igvm_areas import read_igvm_areas
+from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Firmware
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
-
-if TYPE_CHECKING:
-    from sevbuild.guest.guest import Guest
 
 __all__ = ["FILE_ORIGIN", "IgvmGuest", "igvm_file"]
 
@@ -38,12 +36,13 @@ FILE_ORIGIN = "igvm file"
 class IgvmGuest:
     """The launch plans of IGVM files for one guest, each file read once."""
 
-    def __init__(self, guest: Guest) -> None:
-        self._guest = guest
+    def __init__(self, reader: InputReader, kernels: KernelReader) -> None:
+        self._reader = reader
+        self._kernels = kernels
         self._files: dict[str, ForeignFile] = {}
         self._ready: dict[tuple[object, ...], Loaded] = {}
         self._built: dict[str, LaunchPlan] = {}
-        self._compared: set[int] = set()
+        self._compared: set[Variant] = set()
         self._noticed: set[Notice] = set()
 
     def resolved(self, targets: Iterable[Target]) -> list[Target]:
@@ -56,7 +55,7 @@ class IgvmGuest:
     def start(self, variant: Variant) -> None:
         """Begin hashing a ready file in the background where it is pinned."""
         if variant.ready_igvm is not None and variant.igvm is not None and variant.igvm.sha256 is not None:
-            self._guest.reader.start_hashing([variant.ready_igvm])
+            self._reader.start_hashing([variant.ready_igvm])
 
     def check_pin(self, variant: Variant) -> None:
         """Raise MismatchError where a ready file is not the pinned one."""
@@ -66,7 +65,7 @@ class IgvmGuest:
 
     def hashed(self, variant: Variant) -> HashedInput:
         """Return SHA-256 and size of a ready file, read through once a run."""
-        return self._guest.reader.hashed([variant.ready_igvm or ""])
+        return self._reader.hashed([variant.ready_igvm or ""])
 
     def file(self, variant: Variant) -> ForeignFile:
         """Return the ready file of a variant; `check_pin` checks it against its pin."""
@@ -75,28 +74,27 @@ class IgvmGuest:
             raise SevbuildError("the manifest names no IGVM file")
         found = self._files.get(path)
         if found is None:
-            found = self._files[path] = ForeignFile(
-                self._guest.reader.resolve(path), self._guest.reader.progress
-            )
+            found = self._files[path] = ForeignFile(self._reader.resolve(path), self._reader.progress)
         return found
 
-    def plan(self, target: Target, laid_out: LaunchPlan | None) -> LaunchPlan:
-        """Return what the target's loader makes of its file.
+    def ready_plan(self, target: Target) -> LaunchPlan:
+        """Return what the target's loader makes of its ready file, which must be the pinned one."""
+        self.check_pin(target.variant)
+        return self._loaded(target).plan
 
-        `laid_out` is the plan that the file is built from, None for a ready file.
-        """
-        if laid_out is None:
-            self.check_pin(target.variant)
-            return self._loaded(target).plan
+    def built_plan(
+        self, target: Target, laid_out: LaunchPlan, firmware: Firmware | FirmwareSeed
+    ) -> LaunchPlan:
+        """Return what the target's loader makes of the file that is built from a plan."""
         known = self._built.get(target.label)
         if known is not None:
             return known
-        source = MemorySource(igvm_file(self._guest, target, laid_out))
+        source = MemorySource(igvm_file(target, laid_out, firmware))
         loader = loader_named(target.profile.rules.loader or "")
         file, maker = read_igvm(source), UpdateMaker(source)
         plan = self._built[target.label] = load(file, loader, maker).plan
-        if id(target.variant) not in self._compared:
-            self._compared.add(id(target.variant))
+        if target.variant not in self._compared:
+            self._compared.add(target.variant)
             self._noticed |= _departures(target, file, maker)
         return plan
 
@@ -110,7 +108,7 @@ class IgvmGuest:
     def _loaded(self, target: Target) -> Loaded:
         """Return what the target's loader makes of its ready file, for the platform of the target's mode."""
         file = self.file(target.variant)
-        hashes = self._guest.kernels.hashes(target)
+        hashes = self._kernels.hashes(target)
         loader, mode = target.profile.rules.loader or "", target.mode
         key = (loader, file.path, mode, target.vcpus, target.cpu.signature, hashes)
         loaded = self._ready.get(key)
@@ -156,12 +154,11 @@ class IgvmGuest:
         )
 
 
-def igvm_file(guest: Guest, target: Target, plan: LaunchPlan) -> bytes:
+def igvm_file(target: Target, plan: LaunchPlan, firmware: Firmware | FirmwareSeed) -> bytes:
     """Return the IGVM file from which a loader replays `plan`; raises SevbuildError with the label."""
     declared, places = target.variant.igvm, None
     with within(target.label):
         if declared is not None and declared.parameters:
-            firmware = guest.firmware(target.variant)
             # Of a seed no file can be built, which the builder says.
             areas = read_igvm_areas(firmware) if isinstance(firmware, Firmware) else ()
             places = parameter_places(areas)

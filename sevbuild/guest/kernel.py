@@ -33,9 +33,9 @@ class KernelReader:
         self._reader = reader
         self._parts: dict[str, _PartRanges] = {}
         self._lines: dict[str, bytes] = {}
-        self._templates: dict[tuple[int, str], Template] = {}
+        self._templates: dict[tuple[Variant, str], Template] = {}
         self._names_checked = False
-        self._digests: dict[tuple[int, str], KernelHashes] = {}
+        self._digests: dict[tuple[Variant, bytes], KernelHashes] = {}
 
     def sources(self, variant: Variant) -> dict[str, tuple[tuple[str, ...], Range | None]]:
         """Return the files, or the range of a file, that are launched as `kernel` and as `initrd`."""
@@ -79,7 +79,7 @@ class KernelReader:
                 check_pin(" + ".join(paths), self._reader.hashed(paths).sha256, pin)
             return None
         cmdline = self.cmdline(target)
-        key = (id(target.variant), cmdline.hex())
+        key = (target.variant, cmdline)
         found = self._digests.get(key)
         if found is None:
             initrd = self.initrd_input(target.variant)
@@ -176,7 +176,7 @@ class KernelReader:
 
     def template(self, variant: Variant, cmdline: Cmdline) -> Template:
         """Return a declared command line, read from its file where it has one."""
-        key = (id(variant), cmdline.key)
+        key = (variant, cmdline.key)
         found = self._templates.get(key)
         if found is None:
             text = cmdline.text or ""

@@ -88,14 +88,14 @@ def resolve_lock(guest: Guest, targets: Sequence[Target], *, everything: bool = 
     An input that enters no digest is hashed only for `everything`.
     """
     inputs: dict[LockedInput, None] = {}
-    for variant in {id(target.variant): target.variant for target in targets}.values():
+    for variant in dict.fromkeys(target.variant for target in targets):
         inputs.update(dict.fromkeys(_inputs(guest, variant, everything=everything)))
-    used = {id(target.profile) for target in targets}
+    used = {target.profile for target in targets}
     return Lock(
         written_by=__version__,
         inputs=tuple(inputs),
         profiles={
-            name: profile_digest(profile) for name, profile in _profiles(guest).items() if id(profile) in used
+            name: profile_digest(profile) for name, profile in _profiles(guest).items() if profile in used
         },
         cpus={target.cpu.label: target.cpu.signature for target in targets},
         cmdlines={
@@ -112,13 +112,13 @@ def _has_cmdline(variant: Variant) -> bool:
 
 def _profiles(guest: Guest) -> Mapping[str, LaunchProfile]:
     """Return the profiles by the names that the manifest gives them."""
-    loaded: dict[int, dict[int, LaunchProfile]] = defaultdict(dict)
+    loaded: dict[Variant, dict[LaunchProfile, None]] = defaultdict(dict)
     for target in guest.targets:
-        loaded[id(target.variant)].setdefault(id(target.profile), target.profile)
+        loaded[target.variant][target.profile] = None
     return {
         name: profile
-        for variant in guest.manifest.variants
-        for name, profile in zip(variant.profiles, loaded[id(variant)].values(), strict=True)
+        for variant, profiles in loaded.items()
+        for name, profile in zip(variant.profiles, profiles, strict=True)
     }
 
 

@@ -27,11 +27,11 @@ _SNP_ACTIVE = 1
 def target_notices(targets: Sequence[Target]) -> list[Notice]:
     """Return what the declared values themselves call for, without a look at any input."""
     notices: dict[Notice, None] = {}
-    launches: dict[tuple[int, str, str], Target] = {}
-    cpus: dict[tuple[int, str, str], Target] = {}
+    launches: dict[tuple[Variant, str, str], Target] = {}
+    cpus: dict[tuple[Variant, str, str], Target] = {}
     for target in targets:
-        launches.setdefault((id(target.variant), target.mode, target.profile.name), target)
-        cpus.setdefault((id(target.variant), target.profile.name, target.cpu.label), target)
+        launches.setdefault((target.variant, target.mode, target.profile.name), target)
+        cpus.setdefault((target.variant, target.profile.name, target.cpu.label), target)
     for target in launches.values():
         for notice in _launch_notices(target):
             notices[notice] = None

@@ -122,7 +122,7 @@ class PageWorkers(PageHasher):
 
 def _blocks(plans: Sequence[LaunchPlan]) -> list[Block]:
     """Return what replaying the plans hashes, in that order: contents of each region once."""
-    seen: set[int] = set()
+    seen: set[RegionData] = set()
     blocks: list[Block] = []
     for plan in plans:
         if plan.mode != "snp":
@@ -131,8 +131,8 @@ def _blocks(plans: Sequence[LaunchPlan]) -> list[Block]:
             data = update.data
             if data is None or isinstance(data, bytes | memoryview) or update.page_type != PageType.NORMAL:
                 continue
-            if id(data) not in seen:
-                seen.add(id(data))
+            if data not in seen:
+                seen.add(data)
                 pages = len(data) // PAGE_SIZE
                 blocks += [
                     (data, start, min(start + _BLOCK_PAGES, pages)) for start in range(0, pages, _BLOCK_PAGES)

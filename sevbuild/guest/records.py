@@ -33,7 +33,7 @@ class InputRecord(NamedTuple):
 def input_records(guest: Guest, targets: Iterable[Target]) -> list[InputRecord]:
     """Return the inputs of these targets, each once, ordered by role and name."""
     found: dict[InputRecord, None] = {}
-    for variant in {id(target.variant): target.variant for target in targets}.values():
+    for variant in dict.fromkeys(target.variant for target in targets):
         for record in _variant_records(guest, variant):
             found[record] = None
     return sorted(found, key=lambda record: (INPUT_ROLES.index(record.role), record.name, record.digest))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["plan_document", "update_entries"]
 
 
-def plan_document(guest: Guest, target: Target, known: dict[int, str] | None = None) -> dict[str, Any]:
+def plan_document(guest: Guest, target: Target, known: dict[Contents, str] | None = None) -> dict[str, Any]:
     """Return label, mode, profile, order, policy, seed and the list of updates of one target.
 
     Each update has index, origin, page type, GPA, length, the digest of its contents (SHA-384 for SNP,
@@ -41,7 +41,7 @@ def plan_document(guest: Guest, target: Target, known: dict[int, str] | None = N
 
 
 def update_entries(
-    mode: Mode, steps: Iterable[tuple[LaunchUpdate, bytes]], known: dict[int, str] | None = None
+    mode: Mode, steps: Iterable[tuple[LaunchUpdate, bytes]], known: dict[Contents, str] | None = None
 ) -> list[dict[str, Any]]:
     """Return an entry for each launch update with the launch digest after it; `known` as above."""
     hasher = sha384 if mode == "snp" else sha256
@@ -50,9 +50,9 @@ def update_entries(
     for index, (update, digest) in enumerate(steps):
         contents = None
         if update.data is not None and update.page_type in MEASURED_CONTENTS:
-            contents = known.get(id(update.data))
+            contents = known.get(update.data)
             if contents is None:
-                contents = known[id(update.data)] = _digest(hasher, update.data)
+                contents = known[update.data] = _digest(hasher, update.data)
         entries.append(
             {
                 "index": index,

@@ -7,6 +7,7 @@ from itertools import pairwise
 from struct import Struct
 from typing import NamedTuple
 
+from sevbuild.by_identity import by_identity
 from sevbuild.errors import SevbuildError
 from sevbuild.image.guid import format_guid
 from sevbuild.kind import HEAD_SIZE, kind_of
@@ -88,8 +89,12 @@ class Metadata(NamedTuple):
     svsm_entry: int | None = None
 
 
+@by_identity
 class Firmware(NamedTuple):
-    """An image and what was read from it; `entries` go from the footer downward."""
+    """An image and what was read from it; `entries` go from the footer downward.
+
+    Images are told apart by identity: a comparison of their bytes would be one of megabytes.
+    """
 
     data: bytes
     metadata: Metadata

@@ -31,23 +31,23 @@ class PageHasher:
     def __init__(self) -> None:
         self._uniform: dict[int, bytes] = {}
         self._pages: dict[bytes, bytes] = {}
-        self._regions: dict[int, tuple[Contents, list[bytes]]] = {}
+        self._regions: dict[Contents, list[bytes]] = {}
 
     def remember(self, data: Contents) -> None:
         """Keep the page digests of `data`, which is launched at more than one place."""
-        if id(data) not in self._regions:
-            self._regions[id(data)] = (data, [])
+        self._regions.setdefault(data, [])
 
     def contents(self, data: Contents, first: int, last: int) -> list[bytes]:
         """Return the SHA-384 of each page from `first` up to, not including, `last` (48 bytes each)."""
-        kept = self._regions.get(id(data))
+        # As a key, bytes are read once more than they are hashed here: not where nothing is kept.
+        kept = self._regions.get(data) if self._regions else None
         if kept is None:
             return self._hash(data, first, last)
-        if not kept[1]:
+        if not kept:
             pages = len(data) // PAGE_SIZE
             for start in range(0, pages, _CHUNK_PAGES):
-                kept[1].extend(self._hash(data, start, min(start + _CHUNK_PAGES, pages)))
-        return kept[1][first:last]
+                kept.extend(self._hash(data, start, min(start + _CHUNK_PAGES, pages)))
+        return kept[first:last]
 
     def vmsa(self, data: Contents) -> bytes:
         """Return the CONTENTS of a VMSA page (48 bytes)."""

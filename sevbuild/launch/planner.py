@@ -51,32 +51,30 @@ class Planner:
     """
 
     def __init__(self) -> None:
-        self._updates: dict[tuple[int, int, int, int, str], LaunchUpdate] = {}
-        self._regions: dict[
-            tuple[int, int, KernelHashes | None, LaunchValues, Mode], tuple[LaunchUpdate, ...]
-        ] = {}
+        self._firmware: dict[Firmware, LaunchUpdate] = {}
+        self._updates: dict[tuple[int, PageType, int, bytes | None, str], LaunchUpdate] = {}
+        self._regions: dict[tuple[GuestInputs, LaunchValues, Mode], tuple[LaunchUpdate, ...]] = {}
         self._vmsas: dict[tuple[bytes, bytes | None, int], list[LaunchUpdate]] = {}
-        self._pages: dict[
-            tuple[int, int, LaunchValues, Mode, int, int, bool], tuple[bytes, bytes | None]
-        ] = {}
+        self._pages: dict[tuple[object, ...], tuple[bytes, bytes | None]] = {}
         self._zero_data: dict[int, bytes] = {}
-        self._tables: dict[tuple[KernelHashes, int], bytes] = {}
-        # Keys hold identities; what they identify must live as long as they do.
-        self._kept: list[object] = []
 
     def firmware_update(self, firmware: Firmware) -> LaunchUpdate:
         """Return the launch update of the firmware's own pages, which most launches begin with."""
-        return self._update(firmware.gpa, PageType.NORMAL, firmware.data, "firmware")
+        found = self._firmware.get(firmware)
+        if found is None:
+            data = firmware.data
+            found = LaunchUpdate(firmware.gpa, PageType.NORMAL, len(data), data, "firmware")
+            self._firmware[firmware] = found
+        return found
 
     def plan(self, inputs: GuestInputs, shape: LaunchShape) -> LaunchPlan:
         """Return the launch plan of one target; raises SevbuildError for what no host can launch."""
         mode, launch = shape.mode, shape.launch
         if mode not in launch.regions:
             raise SevbuildError(f"the profile cannot launch {mode}")
-        key = (id(inputs.firmware), id(inputs.svsm), inputs.kernel_hashes, launch, mode)
+        key = (inputs, launch, mode)
         regions = self._regions.get(key)
         if regions is None:
-            self._kept.append(inputs)
             regions = self._regions[key] = tuple(self._lay_out(inputs, launch, mode))
         vmsas = () if mode == "sev" else self._vmsa_updates(inputs, shape)
         seed = inputs.firmware.seed if isinstance(inputs.firmware, FirmwareSeed) else None
@@ -121,8 +119,7 @@ class Planner:
     def _hash_update(self, region: str, hashes: KernelHashes, table_gpa: int) -> LaunchUpdate:
         if region == "hash-page":
             return self._hash_page(hashes, table_gpa, "kernel-hashes page")
-        table = self._tables.setdefault((hashes, -1), hash_table(hashes))
-        return self._update(table_gpa, PageType.NORMAL, table, "kernel-hashes")
+        return self._update(table_gpa, PageType.NORMAL, hash_table(hashes), "kernel-hashes")
 
     def _section_updates(self, inputs: GuestInputs, launch: LaunchValues) -> list[LaunchUpdate]:
         sections, owner = inputs.firmware.metadata.sections, "firmware"
@@ -159,7 +156,7 @@ class Planner:
         if page_type is None:
             raise SevbuildError(f"the profile refuses {origin} of the firmware")
         if page_type not in MEASURED_CONTENTS:
-            return self._intern(LaunchUpdate(section.gpa, page_type, section.size, None, origin))
+            return self._update(section.gpa, page_type, None, origin, section.size)
         if hashes is None or kind != "kernel-hashes":
             if kind in ("cpuid", "snp-secrets"):
                 # The host fills these in: a digest over zeros would be of no guest.
@@ -174,9 +171,7 @@ class Planner:
         return self._hash_page(hashes, table_gpa, origin)
 
     def _hash_page(self, hashes: KernelHashes, table_gpa: int, origin: str) -> LaunchUpdate:
-        page = self._tables.get((hashes, table_gpa))
-        if page is None:
-            page = self._tables[hashes, table_gpa] = hash_page(hashes, table_gpa)
+        page = hash_page(hashes, table_gpa)
         return self._update(table_gpa & -PAGE_SIZE, PageType.NORMAL, page, origin)
 
     def _zeros(self, section: Section, page_type: PageType, origin: str) -> LaunchUpdate:
@@ -204,18 +199,10 @@ class Planner:
         launch = shape.launch
         count = shape.vcpus if launch.measured_vcpus == "all" else 1
         several = shape.vcpus > 1
-        key = (
-            id(inputs.firmware),
-            id(inputs.svsm),
-            launch,
-            shape.mode,
-            shape.signature,
-            shape.guest_features,
-            several,
-        )
+        entries = (inputs.firmware, inputs.svsm, launch)
+        key = (entries, shape.mode, shape.signature, shape.guest_features, several)
         pages = self._pages.get(key)
         if pages is None:
-            self._kept.append(inputs)
             bsp = self._vmsa(inputs, shape, "bsp")
             pages = self._pages[key] = (bsp, self._vmsa(inputs, shape, "ap") if several else None)
         found = self._vmsas.setdefault((*pages, launch.vmsa_gpa), [])
@@ -245,9 +232,13 @@ class Planner:
             guest_features=shape.guest_features,
         )
 
-    def _update(self, gpa: int, page_type: PageType, data: bytes, origin: str) -> LaunchUpdate:
-        return self._intern(LaunchUpdate(gpa, page_type, len(data), data, origin))
-
-    def _intern(self, update: LaunchUpdate) -> LaunchUpdate:
-        key = (update.gpa, update.page_type, update.length, id(update.data), update.origin)
-        return self._updates.setdefault(key, update)
+    def _update(
+        self, gpa: int, page_type: PageType, data: bytes | None, origin: str, length: int = 0
+    ) -> LaunchUpdate:
+        """Return the one update of a region; `length` is for a type whose contents are not measured."""
+        length = length if data is None else len(data)
+        key = (gpa, page_type, length, data, origin)
+        found = self._updates.get(key)
+        if found is None:
+            found = self._updates[key] = LaunchUpdate(*key)
+        return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sevbuild.by_identity import by_identity
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.mode import MODES, Mode
 from sevbuild.launch.page_type import PageType
@@ -170,8 +171,12 @@ class ProfileProse(NamedTuple):
         return None
 
 
+@by_identity
 class LaunchProfile(NamedTuple):
-    """One hypervisor's launch as data: a name for labels, the rules of a launch, what is said about them."""
+    """One hypervisor's launch as data: a name for labels, the rules of a launch, what is said about them.
+
+    Profiles are told apart by identity.
+    """
 
     name: str
     rules: LaunchRules

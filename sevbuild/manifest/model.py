@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sevbuild.by_identity import by_identity
 from sevbuild.documents.document import Document
 from sevbuild.image.ovmf import Metadata
 from sevbuild.launch.mode import Mode, Order
@@ -106,11 +107,12 @@ class Machine(NamedTuple):
     given: tuple[str, ...] = ()
 
 
+@by_identity
 class Variant(NamedTuple):
     """The tables of one manifest, or of one entry of its `[[matrix]]` laid over them.
 
     `policies` and `guest_features` have the modes that the manifest itself gives a value for. `document`
-    finds the lines of this variant's values.
+    finds the lines of this variant's values. Variants are told apart by identity.
     """
 
     document: Document
@@ -129,12 +131,12 @@ class Variant(NamedTuple):
     counts: tuple[int, ...]
     cpus: tuple[Cpu, ...]
 
+    machine: Machine
+
     @property
     def ready_igvm(self) -> str | None:
         """Return the path of the ready IGVM file in the firmware's place, None where there is none."""
         return None if self.igvm is None else self.igvm.path
-
-    machine: Machine
 
 
 class Publish(NamedTuple):

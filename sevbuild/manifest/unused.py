@@ -31,12 +31,12 @@ def note_unused(manifest: Manifest, targets: Sequence[Target]) -> None:
     declaring = [variant for variant in manifest.variants if variant.machine.given or variant.host_data]
     if not declaring:
         return
-    of: dict[int, list[Target]] = {}
+    of: dict[Variant, list[Target]] = {}
     for target in targets:
-        of.setdefault(id(target.variant), []).append(target)
+        of.setdefault(target.variant, []).append(target)
     seen: dict[tuple[str, int | None, str], tuple[Variant, str, bool]] = {}
     for variant in declaring:
-        own = of.get(id(variant), [])
+        own = of.get(variant, [])
         uses: list[tuple[str, Callable[[Target], bool]]] = [
             (f"machine.{key}", takes_machine) for key in variant.machine.given
         ]
@@ -52,6 +52,6 @@ def note_unused(manifest: Manifest, targets: Sequence[Target]) -> None:
         if key == "launch.host-data" and not any(target.mode == "snp" for target in targets):
             message = "no target is an SNP guest: no other takes host data"
         else:
-            names = ", ".join(dict.fromkeys(target.profile.name for target in of.get(id(variant), [])))
+            names = ", ".join(dict.fromkeys(target.profile.name for target in of.get(variant, [])))
             message = f"has no effect: there is no launch command for profile {names}"
         variant.document.fault(key, message, "leave it out")

@@ -49,7 +49,7 @@ def collect_values(
     targets = [item.target for item in measured]
     records = input_records(guest, targets) if records is None else records
     inputs = tuple(Input(*record) for record in records)
-    names: dict[tuple[int, str, str, str], str] = {}
+    names: dict[tuple[object, ...], str] = {}
     found: list[Ingredients] = []
     profiles: dict[str, PublishedProfile] = {}
     if ingredients:
@@ -71,9 +71,9 @@ def collect_values(
     )
 
 
-def _key(target: Target) -> tuple[int, str, str, str]:
+def _key(target: Target) -> tuple[object, ...]:
     cmdline = "" if target.cmdline is None else target.cmdline.key
-    return id(target.variant), target.mode, target.profile.name, cmdline
+    return target.variant, target.mode, target.profile.name, cmdline
 
 
 def _add_profile(profiles: dict[str, PublishedProfile], target: Target) -> None:

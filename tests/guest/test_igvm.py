@@ -71,7 +71,10 @@ def _guest(folder: Path, sections: list[tuple[int, int, int]] = SECTIONS, **tabl
 
 
 def _files(guest: Guest) -> dict[str, bytes]:
-    return {target.label: igvm_file(guest, target, guest.laid_out(target)) for target in guest.targets}
+    return {
+        target.label: igvm_file(target, guest.laid_out(target), guest.firmware(target.variant))
+        for target in guest.targets
+    }
 
 
 def _digest(data: bytes, loader: str) -> str:
@@ -296,7 +299,7 @@ def test_cloud_hypervisor_writes_a_table_of_its_own(tmp_path: Path) -> None:
         (tmp_path / "OVMF.fd").write_bytes(image)
         guest = guest_of(tmp_path, firmware={"path": "OVMF.fd"}, **tables)
         (item,) = guest.measure()
-        source = MemorySource(igvm_file(guest, item.target, item.plan))
+        source = MemorySource(igvm_file(item.target, item.plan, guest.firmware(item.target.variant)))
         given = load(read_igvm(source), loader, UpdateMaker(source), LoadRequest(kernel_hashes=hashes))
         assert (LaunchTree().digest(given.plan) == item.digest) == same
         warned = [notice for notice in guest.notices if "writes its hashes at 0x10c00 too" in notice.message]

@@ -57,7 +57,9 @@ def test_igvmmeasure_has_our_digest(tmp_path: Path, mode: str, platform: str) ->
     guest = _guest(tmp_path, mode)
     for item in guest.measure():
         path = tmp_path / "guest.igvm"
-        path.write_bytes(igvm_file(guest, item.target, guest.laid_out(item.target)))
+        path.write_bytes(
+            igvm_file(item.target, guest.laid_out(item.target), guest.firmware(item.target.variant))
+        )
         said = _call(program, "--platform", platform, str(path), "measure", "--bare")
         assert said.strip().lower() == item.digest.hex(), item.target.label
 
@@ -69,7 +71,7 @@ def test_the_igvm_crate_reads_our_files(tmp_path: Path, mode: str) -> None:
     guest = _guest(tmp_path, mode)
     for target in guest.targets:
         path = tmp_path / "guest.igvm"
-        path.write_bytes(igvm_file(guest, target, guest.laid_out(target)))
+        path.write_bytes(igvm_file(target, guest.laid_out(target), guest.firmware(target.variant)))
         said = _call(program, str(path))
         assert f"platform: {mode.upper().replace('-', '_').replace('SNP', 'SEV_SNP')}" in said
         assert "PageData: gpa 0x810000, type NORMAL" in said

@@ -219,7 +219,7 @@ def test_an_ancestor_by_path_has_a_name_of_its_own_too(tmp_path: Path) -> None:
     with pytest.raises(FaultsError, match=r"base\.toml:2: name: qemu is a shipped profile"):
         load_profile(str(tmp_path / "mine.toml"))
     # The shipped document itself, by its path, is no other.
-    assert load_profile(f"{PROFILE_DIRECTORY}/qemu.toml") == load_profile("qemu")
+    assert load_profile(f"{PROFILE_DIRECTORY}/qemu.toml")._asdict() == load_profile("qemu")._asdict()
 
 
 @pytest.mark.parametrize("parent", ["~/base.toml", "./", "https://example.org/base.toml"])

@@ -119,7 +119,7 @@ ROOMS = {
 }
 """The rooms from the top down: one imports from itself and from those after it."""
 
-FLOOR = ("fs", "kind", "text", "progress", "environment", "errors")
+FLOOR = ("fs", "kind", "text", "progress", "environment", "errors", "by_identity")
 """The modules below all rooms, from the top down."""
 
 ORDER = (*ROOMS, *FLOOR)
