@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sevbuild.errors import Fault, FaultsError, MismatchError, SevbuildError, within
-from sevbuild.guest.inputs import InputReader
+from sevbuild.guest.inputs import Extent, InputReader
 from sevbuild.launch.status import LaunchError, Status
+from sevbuild.manifest.inputs import PathSource
 
 
 def test_a_place_is_added_and_all_else_stays() -> None:
@@ -44,7 +45,7 @@ def test_an_error_that_is_kept_is_said_alike_each_time(tmp_path: Path) -> None:
     said = []
     for _ in range(2):
         with pytest.raises(SevbuildError) as caught, within("target"):
-            reader.hashed(["absent"])
+            reader.hashed(Extent((PathSource("absent"),)))
         said.append(caught.value.message)
     assert said[0] == said[1]
     assert said[0].count("target") == 1

@@ -13,6 +13,7 @@ from sevbuild.guest.measured import Measured
 from sevbuild.guest.trace import plan_document
 from sevbuild.launch.page_type import PAGE_SIZE
 from sevbuild.launch.region_data import Contents, chunks
+from sevbuild.manifest.inputs import IGVM
 from sevbuild.manifest.targets import Target
 
 __all__ = ["PRODUCERS", "Artifact", "ArtifactProducer"]
@@ -94,7 +95,7 @@ def _igvm(
     """Make the IGVM file that the target's loader replays, where no ready one is among the inputs."""
     del files, folder
     target = measured.target
-    if target.profile.rules.loader is None or target.variant.ready_igvm is not None:
+    if target.profile.rules.loader is None or target.variant.declared(IGVM) is not None:
         return
     # Only guests that load such a file need to know the format.
     from sevbuild.guest.igvm import igvm_file

@@ -11,8 +11,9 @@ from sevbuild.bundle.layout import target_folders
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
 from sevbuild.guest.measured import Measured
-from sevbuild.guest.records import InputRecord, launched_as
-from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.guest.records import InputRecord
+from sevbuild.manifest.inputs import CMDLINE, launched_as
+from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.reference.collect import collect_values
 from sevbuild.reference.document import document_text, value_entry
@@ -83,48 +84,28 @@ def target_files(
         raise SevbuildError("two targets have the same label", hint="two profiles may have the same name")
     for item in measured:
         folder = folders[item.label]
-        files = _input_files(guest, item.target, inputs)
+        files = _input_files(item.target.variant, inputs)
         for produce in PRODUCERS:
             for artifact in produce(guest, item, files, folder):
                 files[artifact.role] = sink(item.target, folder, artifact)
         yield item, files
 
 
-def _input_files(guest: Guest, target: Target, inputs: Sequence[InputEntry]) -> dict[str, str]:
-    """Return where the inputs of a target are, or would be if they were not left out."""
-    variant = target.variant
-    kernel, initrd, svsm = variant.kernel, variant.initrd, variant.svsm
-    declared: dict[str, tuple[str | None, bytes | None]] = {
-        "firmware": (variant.firmware.path, variant.firmware.sha256)
-    }
-    if svsm is not None:
-        declared["svsm"] = (svsm.path, svsm.sha256)
-        declared["vars"] = (svsm.vars_path, None)
-    if kernel is not None:
-        declared["kernel"] = (kernel.path, kernel.sha256)
-    if initrd is not None:
-        declared["initrd"] = (initrd.paths[0] if initrd.paths else None, initrd.sha256)
-    seed = None
-    if variant.ready_igvm is not None:
-        declared["igvm"] = (variant.ready_igvm, None)
-    else:
-        firmware = guest.firmware(variant)
-        seed = firmware.seed if isinstance(firmware, FirmwareSeed) else None
+def _input_files(variant: Variant, inputs: Sequence[InputEntry]) -> dict[str, str]:
+    """Return where the inputs of a bundle's own variant are, or would be if they were not left out."""
     files = {}
-    for role, (path, digest) in declared.items():
-        found = path or _left_out(inputs, role, digest, seed)
-        if found is not None:
-            files[role] = found
+    for declared in variant.inputs:
+        role = declared.role.launched_as
+        path = declared.sources[0].name if declared.sources else _left_out(inputs, role, declared.pin)
+        if path is not None and declared.role is not CMDLINE:
+            files[role] = path
     return files
 
 
-def _left_out(
-    inputs: Sequence[InputEntry], role: str, digest: bytes | None, seed: bytes | None
-) -> str | None:
+def _left_out(inputs: Sequence[InputEntry], role: str, digest: bytes | None) -> str | None:
     """Return where an input known by its digest would be."""
     for entry in inputs:
-        same_role = role in (entry.role, launched_as(entry.role))
-        known = entry.seed == seed if role == "firmware" else entry.sha256 == digest
-        if same_role and known and entry.file is not None and (seed or digest) is not None:
+        known = entry.seed if role == "firmware" else entry.sha256
+        if role in (entry.role, launched_as(entry.role)) and known == digest and entry.file is not None:
             return entry.file
     return None

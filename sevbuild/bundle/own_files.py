@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from sevbuild.commands.launch import ROLES
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
+from sevbuild.manifest.inputs import IGVM
 from sevbuild.manifest.targets import Target
 
 __all__ = ["own_files", "single_target"]
@@ -24,24 +26,21 @@ def own_files(guest: Guest, target: Target) -> dict[str, str]:
     Raises SevbuildError where what is launched is no file of the manifest: an initrd of several files, the
     parts of a unified kernel image.
     """
-    variant = target.variant
-    kernel, initrd = variant.kernel, variant.initrd
+    files = [
+        declared
+        for declared in target.variant.inputs
+        if declared.launched and declared.sources and declared.role.launched_as in ROLES
+    ]
     hint = "`sevbuild build` writes it, with the command that launches it"
-    if kernel is not None and kernel.uki_as == "parts":
-        raise SevbuildError(
-            f"{target.label}: the parts of {kernel.path} are no files of their own", hint=hint
-        )
-    if initrd is not None and len(initrd.paths) > 1:
-        raise SevbuildError(
-            f"{target.label}: the initrd of {len(initrd.paths)} files is no file of its own", hint=hint
-        )
-    if variant.ready_igvm is not None:
+    for declared in files:
+        if declared.part:
+            message = f"the parts of {declared.name} are no files of their own"
+        elif len(declared.sources) > 1:
+            message = f"the initrd of {len(declared.sources)} files is no file of its own"
+        else:
+            continue
+        raise SevbuildError(f"{target.label}: {message}", hint=hint)
+    if target.variant.declared(IGVM) is not None:
         # Its policy stands in the command.
-        guest.igvm.check_pin(variant)
-    found = {
-        "firmware": variant.firmware.path,
-        "igvm": variant.ready_igvm,
-        "kernel": None if kernel is None else kernel.path,
-        "initrd": initrd.paths[0] if initrd is not None and initrd.paths else None,
-    }
-    return {role: guest.reader.resolve(path) for role, path in found.items() if path is not None}
+        guest.igvm.check_pin(target.variant)
+    return {declared.role.launched_as: guest.reader.fetched_path(declared.sources[0]) for declared in files}

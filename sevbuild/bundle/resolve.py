@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sevbuild.image.ovmf import Metadata, section_kind_name
+from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.image.ovmf import section_kind_name
 from sevbuild.launch.profile import LaunchProfile
-from sevbuild.manifest.model import Machine, Manifest, Variant
+from sevbuild.manifest.inputs import VARS, DeclaredInput
+from sevbuild.manifest.model import DirectBoot, Machine, Manifest, Variant
 from sevbuild.manifest.template import Template
 from sevbuild.text import visible_toml
 from sevbuild.vcpu.models import CPU_MODELS
@@ -30,19 +32,15 @@ class _Hex(int):
 class VariantFiles(NamedTuple):
     """What a variant's declared inputs became.
 
-    `firmware` is either placed or a (seed, metadata) pair, None where a ready IGVM file is in its place.
-    `profiles` are the names that the manifest is to use. `cmdlines` are templates by variant name, None for
-    the only one; one that no TOML string can hold is in `cmdline_file`. `host_data` and `machine` are None
-    where no target has a launch command for them.
+    `placed` has them in the order of the manifest, without a firmware that `seed` stands for. `profiles` are
+    the names that the manifest is to use. `cmdlines` are templates by variant name, None for the only one;
+    one that no TOML string can hold is in `cmdline_file`. `host_data` and `machine` are None where no target
+    has a launch command for them.
     """
 
-    firmware: Placed | tuple[bytes, Metadata] | None
-    igvm: Placed | None
-    svsm: Placed | None
-    vars_path: str | None
+    seed: FirmwareSeed | None
+    placed: Sequence[tuple[DeclaredInput, Placed]]
     vars_size: int
-    kernel: Placed | None
-    initrd: Placed | None
     profiles: tuple[str, ...]
     cmdlines: Mapping[str | None, Template]
     cmdline_file: str | None
@@ -80,31 +78,31 @@ def resolved_profile(profile: LaunchProfile) -> str:
 
 
 def _tables(variant: Variant, files: VariantFiles) -> dict[str, dict[str, Any]]:
-    tables = {"launch": _launch(variant, files)}
-    if files.firmware is not None:
-        tables["firmware"] = _firmware(files.firmware)
-    if files.igvm is not None:
-        tables["igvm"] = _placed(files.igvm)
-    elif variant.igvm is not None:
-        tables["igvm"] = {"parameters": variant.igvm.parameters}
-    if files.svsm is not None:
-        tables["svsm"] = _placed(files.svsm)
-        if files.vars_path is None:
-            tables["svsm"]["vars-size"] = files.vars_size
-        else:
-            tables["svsm"]["vars-path"] = files.vars_path
-    if files.kernel is not None:
-        tables["kernel"] = _kernel(variant, files, files.kernel)
+    tables: dict[str, dict[str, Any]] = {"launch": _launch(variant, files)}
+    tables.update((name, {}) for name in ("firmware", "igvm", "svsm", "kernel", "variables"))
+    for declared, placed in files.placed:
+        role = declared.role
+        table = tables.setdefault(role.table, {})
+        if placed.path is not None:
+            table[role.keys[0]] = placed.path
+        if not role.sized:
+            table["sha256"] = placed.sha256.hex()
+    if files.seed is not None:
+        tables["firmware"] = _seed(files.seed)
+    if variant.loads_igvm and not tables["igvm"]:
+        tables["igvm"] = {"parameters": variant.igvm_parameters}
+    if tables["svsm"] and VARS.keys[0] not in tables["svsm"]:
+        tables["svsm"]["vars-size"] = files.vars_size
+    if variant.kernel is not None:
+        tables["kernel"].update(_boot(variant.kernel, files, image="uki" in tables["kernel"]))
         names = set().union(*(template.names for template in files.cmdlines.values()))
-        used = {name: text for name, text in sorted(variant.variables.items()) if name in names}
-        if used:
-            tables["variables"] = used
-    if files.initrd is not None:
-        tables["initrd"] = _placed(files.initrd)
+        tables["variables"] = {
+            name: text for name, text in sorted(variant.variables.items()) if name in names
+        }
     tables["vcpu"] = {"count": _counts(variant.counts), **_cpus(variant)}
-    if files.machine is not None and files.machine.given:
+    if files.machine is not None:
         tables["machine"] = _machine(files.machine)
-    return tables
+    return {name: table for name, table in tables.items() if table}
 
 
 def _machine(machine: Machine) -> dict[str, Any]:
@@ -134,10 +132,8 @@ def _launch(variant: Variant, files: VariantFiles) -> dict[str, Any]:
     return launch
 
 
-def _firmware(firmware: Placed | tuple[bytes, Metadata]) -> dict[str, Any]:
-    if isinstance(firmware, Placed):
-        return _placed(firmware)
-    seed, metadata = firmware
+def _seed(firmware: FirmwareSeed) -> dict[str, Any]:
+    metadata = firmware.metadata
     table: dict[str, Any] = {}
     if metadata.reset is not None:
         table["reset"] = _Hex(metadata.reset)
@@ -147,7 +143,7 @@ def _firmware(firmware: Placed | tuple[bytes, Metadata]) -> dict[str, Any]:
         {"gpa": _Hex(section.gpa), "size": _Hex(section.size), "kind": _kind(section.kind)}
         for section in metadata.sections or ()
     ]
-    return {"seed": seed.hex(), "metadata": table}
+    return {"seed": firmware.seed.hex(), "metadata": table}
 
 
 def _kind(kind: int) -> str | int:
@@ -155,26 +151,17 @@ def _kind(kind: int) -> str | int:
     return kind if name.startswith("0x") else name
 
 
-def _kernel(variant: Variant, files: VariantFiles, kernel: Placed) -> dict[str, Any]:
-    declared = variant.kernel
-    whole = declared is not None and declared.uki_as == "kernel"
-    table = _placed(kernel, "uki" if whole else "path")
-    if whole and kernel.path is not None:
-        table["uki-as"] = "kernel"
+def _boot(kernel: DirectBoot, files: VariantFiles, *, image: bool) -> dict[str, Any]:
+    table: dict[str, Any] = {"uki-as": "kernel"} if image else {}
     if files.cmdline_file is not None:
         table["cmdline-file"] = files.cmdline_file
     elif list(files.cmdlines) == [None]:
         table["cmdline"] = files.cmdlines[None].text
     elif files.cmdlines:
         table["cmdlines"] = {name or "": template.text for name, template in files.cmdlines.items()}
-    if declared is not None and not declared.hashes:
+    if not kernel.hashes:
         table["hashes"] = False
     return table
-
-
-def _placed(placed: Placed, key: str = "path") -> dict[str, Any]:
-    table: dict[str, Any] = {} if placed.path is None else {key: placed.path}
-    return {**table, "sha256": placed.sha256.hex()}
 
 
 def _counts(counts: tuple[int, ...]) -> Any:

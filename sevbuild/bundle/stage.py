@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sevbuild.bundle.document import InputEntry
 from sevbuild.bundle.layout import MANIFEST, profile_path
 from sevbuild.bundle.resolve import Placed, VariantFiles, resolved_manifest, resolved_profile
-from sevbuild.bundle.store import Source, Store
+from sevbuild.bundle.store import Store
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
+from sevbuild.guest.inputs import Extent, HashedInput
 from sevbuild.guest.measured import Measured
-from sevbuild.guest.records import InputRecord, file_name, input_records, launched_as
+from sevbuild.guest.records import InputRecord, input_records
 from sevbuild.image.ingredients import FirmwareSeed
-from sevbuild.image.ovmf import Metadata
 from sevbuild.launch.profile import LaunchProfile
+from sevbuild.manifest.inputs import CMDLINE, FIRMWARE, SVSM, DeclaredInput, launched_as
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
@@ -41,8 +42,8 @@ def stage_inputs(guest: Guest, targets: Sequence[Target], store: Store, *, firmw
     """
     variants = list(dict.fromkeys(target.variant for target in targets))
     for variant in variants:
-        for role, source in _sources(guest, variant).items():
-            store.expect(guest, role, source)
+        for declared, extent in _streamed(guest, variant):
+            store.expect(guest, declared, extent)
     measured = guest.measure(targets)
     stage = _Stage(guest, store, firmware=firmware)
     resolved = [(variant, stage.variant(variant, guest.targets_of(variant)[0])) for variant in variants]
@@ -51,13 +52,13 @@ def stage_inputs(guest: Guest, targets: Sequence[Target], store: Store, *, firmw
     return Staged(measured, text, stage.inputs(targets))
 
 
-def _sources(guest: Guest, variant: Variant) -> dict[str, Source]:
-    sources: dict[str, Source] = dict(guest.kernels.sources(variant))
-    if variant.svsm is not None and variant.svsm.vars_path is not None:
-        sources["vars"] = ((variant.svsm.vars_path,), None)
-    if variant.ready_igvm is not None:
-        sources["igvm"] = ((variant.ready_igvm,), None)
-    return sources
+def _streamed(guest: Guest, variant: Variant) -> Iterator[tuple[DeclaredInput, Extent]]:
+    """Yield the inputs of a variant that are launched and not held in memory, with their bytes."""
+    for declared in variant.inputs:
+        launched = declared.launched and declared.sources and not declared.role.held
+        extent = guest.kernels.extent(declared) if launched else None
+        if extent is not None:
+            yield declared, extent
 
 
 class _Stage:
@@ -71,35 +72,30 @@ class _Stage:
 
     def variant(self, variant: Variant, target: Target) -> VariantFiles:
         """Place the inputs of a variant; `target` is any one of its targets."""
-        sources = _sources(self._guest, variant)
-        kernel, initrd = variant.kernel, variant.initrd
-        placed: dict[str, Placed] = {}
-        for role, pin in (
-            ("kernel", kernel.sha256 if kernel else None),
-            ("initrd", initrd.sha256 if initrd else None),
-            ("vars", None),
-            ("igvm", None),
-        ):
-            if role in sources:
-                placed[role] = self._store.place(self._guest, role, sources[role])
-            elif pin is not None:
-                placed[role] = self._store.place_digest(role, pin)
-        ready = "igvm" in sources
-        firmware = None if ready else self._firmware(variant, target)
-        svsm, vars_size = (None, 0) if ready else self._svsm(variant)
-        self._note_unmeasured(variant, sources)
-        if "vars" in sources and self._guest.reader.hashed(*sources["vars"]).size != vars_size:
-            raise SevbuildError(f"{sources['vars'][0][0]}: changed while it was read")
+        reader, store = self._guest.reader, self._store
+        seed, placed = self._firmware(variant, target)
+        vars_size = self._vars_size(variant)
+        for declared in variant.inputs:
+            role = declared.role.launched_as
+            if not declared.sources and declared.role is not FIRMWARE:
+                placed[declared] = store.place_digest(role, declared.pin or b"")
+            elif declared.role is SVSM:
+                (source,) = declared.sources
+                data = reader.read(source, SVSM.limit)
+                placed[declared] = store.place_bytes(role, reader.fetched_path(source), data)
+        for declared, extent in _streamed(self._guest, variant):
+            placed[declared] = store.place(self._guest, declared, extent)
+            hashed = reader.hashed(extent)
+            if declared.role.sized and hashed.size != vars_size:
+                raise SevbuildError(f"{declared.name}: changed while it was read")
+            if not declared.measured:
+                self._note_unmeasured(declared.role.launched_as, extent, hashed)
         templates = self._templates(variant, target)
         targets = self._guest.targets_of(variant)
         return VariantFiles(
-            firmware=firmware,
-            igvm=placed.get("igvm"),
-            svsm=svsm,
-            vars_path=placed["vars"].path if "vars" in placed else None,
+            seed=seed,
+            placed=[(declared, placed[declared]) for declared in variant.inputs if declared in placed],
             vars_size=vars_size,
-            kernel=placed.get("kernel"),
-            initrd=placed.get("initrd"),
             profiles=self._profile_names(variant),
             cmdlines=templates,
             cmdline_file=self._cmdline_file(templates),
@@ -121,40 +117,43 @@ class _Stage:
         seed = self._seeds.get(record.digest) if record.role == "firmware" else None
         return InputEntry(record.role, record.name, record.size, record.digest, seed, path, measured=True)
 
-    def _note_unmeasured(self, variant: Variant, sources: dict[str, Source]) -> None:
-        measured = variant.kernel is not None and variant.kernel.hashes
-        for role, (paths, part) in sources.items():
-            if role == "vars" or (not measured and role != "igvm"):
-                hashed = self._guest.reader.hashed(paths, part)
-                name = "+".join(file_name(path) for path in paths)
-                file = self._store.path_of(role, hashed.sha256)
-                entry = InputEntry(role, name, hashed.size, hashed.sha256, None, file, measured=False)
-                self._unmeasured.append(entry)
+    def _note_unmeasured(self, role: str, extent: Extent, hashed: HashedInput) -> None:
+        name = "+".join(source.basename for source in extent.sources)
+        file = self._store.path_of(role, hashed.sha256)
+        entry = InputEntry(role, name, hashed.size, hashed.sha256, None, file, measured=False)
+        self._unmeasured.append(entry)
 
-    def _firmware(self, variant: Variant, target: Target) -> Placed | tuple[bytes, Metadata]:
+    def _firmware(
+        self, variant: Variant, target: Target
+    ) -> tuple[FirmwareSeed | None, dict[DeclaredInput, Placed]]:
+        """Keep the firmware of a variant, or return the seed in its place."""
+        declared = variant.declared(FIRMWARE)
+        if declared is None:
+            return None, {}
         firmware = self._guest.firmware(variant)
         if isinstance(firmware, FirmwareSeed):
-            return firmware.seed, firmware.metadata
+            return firmware, {}
         # A seed is an SNP digest, of a launch that begins with the firmware's pages alone.
         targets = self._guest.targets_of(variant)
-        replaceable = variant.svsm is None and all(
+        replaceable = variant.declared(SVSM) is None and all(
             (target.mode, target.order) == ("snp", "profile") for target in targets
         )
         keep = self._keep_firmware or not replaceable
-        path = self._guest.reader.resolve(variant.firmware.path or "")
+        path = self._guest.reader.fetched_path(declared.sources[0])
         placed = self._store.place_bytes("firmware", path, firmware.data, keep=keep)
         if keep:
-            return placed
+            return None, {declared: placed}
         self._seeds[placed.sha256] = seed = self._guest.seed(target)
-        return seed, firmware.metadata
+        return FirmwareSeed(seed, firmware.metadata), {}
 
-    def _svsm(self, variant: Variant) -> tuple[Placed | None, int]:
+    def _vars_size(self, variant: Variant) -> int:
+        """Return the bytes between the SVSM of a variant and its firmware, 0 without one."""
+        if variant.declared(SVSM) is None:
+            return 0
         svsm, firmware = self._guest.svsm(variant), self._guest.firmware(variant)
-        if svsm is None or svsm.data is None or variant.svsm is None or isinstance(firmware, FirmwareSeed):
-            return None, 0
-        path = self._guest.reader.resolve(variant.svsm.path)
-        placed = self._store.place_bytes("svsm", path, svsm.data)
-        return placed, firmware.gpa - svsm.gpa - len(svsm.data)
+        if svsm is None or svsm.data is None or isinstance(firmware, FirmwareSeed):
+            return 0
+        return firmware.gpa - svsm.gpa - len(svsm.data)
 
     def _templates(self, variant: Variant, target: Target) -> dict[str | None, Template]:
         kernel = variant.kernel
@@ -166,7 +165,7 @@ class _Stage:
         return {
             cmdline.name: self._guest.kernels.template(variant, cmdline)
             for cmdline in kernel.cmdlines
-            if cmdline.text is not None or cmdline.path is not None
+            if cmdline.text is not None or variant.declared(CMDLINE) is not None
         }
 
     def _cmdline_file(self, templates: dict[str | None, Template]) -> str | None:

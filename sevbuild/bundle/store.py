@@ -10,16 +10,11 @@ from sevbuild.bundle.keep import Keeper
 from sevbuild.bundle.layout import INPUT_FOLDER, InputNames
 from sevbuild.bundle.resolve import Placed
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.inputs import HashedInput, Range
+from sevbuild.guest.inputs import Extent, HashedInput, Range
+from sevbuild.manifest.inputs import DeclaredInput
 from sevbuild.output.disk import Disk
 
-__all__ = ["Source", "Store"]
-
-Source = tuple[tuple[str, ...], Range | None]
-"""Files one after the other, or one range of a file, as a manifest names them."""
-
-_ALWAYS = frozenset({"igvm"})
-"""Roles of inputs that nothing can stand for."""
+__all__ = ["Store"]
 
 
 class Store:
@@ -32,29 +27,27 @@ class Store:
         self._keeper = keeper
         self._mode = mode
         self._names = InputNames()
-        self._parts: dict[Source, str] = {}
+        self._parts: dict[tuple[tuple[str, ...], Range | None], str] = {}
         self._paths: dict[tuple[str, bytes], str] = {}
         self._folders: set[str] = set()
 
-    def expect(self, guest: Guest, role: str, source: Source) -> None:
-        """Have `source` kept when the guest's reader hashes it."""
-        paths, part = source
-        resolved = tuple(guest.reader.resolve(path) for path in paths)
-        if (resolved, part) not in self._parts:
+    def expect(self, guest: Guest, declared: DeclaredInput, extent: Extent) -> None:
+        """Have an input kept when the guest's reader hashes it."""
+        key = self._key(guest, extent)
+        if key not in self._parts:
             self._make_folder(INPUT_FOLDER)
-            name = f"{INPUT_FOLDER}/{role}-{len(self._parts)}.part"
-            self._parts[resolved, part] = name
-            guest.reader.hash_with(paths, part, self._keeper.work(name, always=role in _ALWAYS))
+            name = f"{INPUT_FOLDER}/{declared.role.launched_as}-{len(self._parts)}.part"
+            self._parts[key] = name
+            guest.reader.hash_with(extent, self._keeper.work(name, always=declared.role.needed))
 
-    def place(self, guest: Guest, role: str, source: Source) -> Placed:
+    def place(self, guest: Guest, declared: DeclaredInput, extent: Extent) -> Placed:
         """Give what `expect` announced its name, now that its digest is known."""
-        paths, part = source
-        hashed = guest.reader.hashed(paths, part)
+        role = declared.role.launched_as
+        hashed = guest.reader.hashed(extent)
         path = self._name(role, hashed.sha256)
-        if self._mode == "none" and role not in _ALWAYS:
+        if self._mode == "none" and not declared.role.needed:
             return Placed(None, hashed.sha256)
-        resolved = tuple(guest.reader.resolve(name) for name in paths)
-        temporary = os.path.join(self._folder, self._parts[resolved, part])
+        temporary = os.path.join(self._folder, self._parts[self._key(guest, extent)])
         if path not in self.files:
             if os.path.lexists(temporary):
                 self._disk.move(temporary, os.path.join(self._folder, path))
@@ -104,6 +97,10 @@ class Store:
         """Return the folders and files made, those within a folder before it."""
         paths = [*self.files, *self._folders]
         return [os.path.join(self._folder, path) for path in sorted(paths, reverse=True)]
+
+    @staticmethod
+    def _key(guest: Guest, extent: Extent) -> tuple[tuple[str, ...], Range | None]:
+        return tuple(guest.reader.fetched_path(source) for source in extent.sources), extent.part
 
     def _name(self, role: str, digest: bytes) -> str:
         path = self._names.name(role, digest)

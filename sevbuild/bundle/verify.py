@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -23,11 +23,12 @@ from sevbuild.documents.document import parse_toml
 from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.fs import read_file, read_text
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.inputs import FIRMWARE_LIMIT, HashedInput, read_hashed
+from sevbuild.guest.inputs import HashedInput, read_hashed
 from sevbuild.guest.measured import Measured
-from sevbuild.guest.records import input_records, launched_as
+from sevbuild.guest.records import input_records
 from sevbuild.guest.seed import firmware_seed
 from sevbuild.manifest.decode import decode_manifest
+from sevbuild.manifest.inputs import CMDLINE, FIRMWARE, launched_as
 from sevbuild.manifest.model import Manifest
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
@@ -142,17 +143,11 @@ def _check_manifest(folder: str, bundle: BundleDocument) -> None:
                     raise SevbuildError(f"{folder}/{name}: a profile in a bundle extends no other")
 
 
-def _named_files(manifest: Manifest) -> list[str]:
-    found: list[str | None] = []
+def _named_files(manifest: Manifest) -> Iterator[str]:
     for variant in manifest.variants:
-        kernel, initrd, svsm = variant.kernel, variant.initrd, variant.svsm
-        found.append(variant.firmware.path)
-        found.append(variant.ready_igvm)
-        found += [svsm.path, svsm.vars_path] if svsm else []
-        found += [kernel.path, *(cmdline.path for cmdline in kernel.cmdlines)] if kernel else []
-        found += initrd.paths if initrd else ()
-        found += [name for name in variant.profiles if is_profile_path(name)]
-    return [path for path in found if path is not None]
+        for declared in variant.inputs:
+            yield from (source.name for source in declared.sources)
+        yield from filter(is_profile_path, variant.profiles)
 
 
 def _select(guest: Guest, bundle: BundleDocument) -> list[Target]:
@@ -203,7 +198,7 @@ def _check_placed_firmware(folder: str, bundle: BundleDocument, hashed: Mapping[
         if entry.role == "firmware" and entry.seed is not None and entry.file is not None:
             if entry.file not in hashed:
                 continue
-            data = read_file(os.path.join(folder, entry.file), FIRMWARE_LIMIT)
+            data = read_file(os.path.join(folder, entry.file), FIRMWARE.limit)
             seed = firmware_seed(data)
             if seed != entry.seed:
                 raise MismatchError(
@@ -264,9 +259,9 @@ def _fixed_roles(manifest: Manifest) -> dict[str, set[str]]:
     """Return the files that the guest has whatever its targets, with what bundle.json calls them."""
     roles = {MANIFEST: {"manifest"}, REFERENCE: {"reference_values"}}
     for variant in manifest.variants:
-        for cmdline in variant.kernel.cmdlines if variant.kernel else ():
-            if cmdline.path is not None:
-                roles[cmdline.path] = {"cmdline"}
+        for declared in variant.inputs:
+            if declared.role is CMDLINE:
+                roles[declared.name] = {"cmdline"}
         for name in variant.profiles:
             if is_profile_path(name):
                 roles[name] = {"profile"}

@@ -17,10 +17,11 @@ from sevbuild.bundle.stage import Staged, stage_inputs
 from sevbuild.bundle.store import Store
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.inputs import HashedInput, InputWork
+from sevbuild.guest.inputs import Extent, HashedInput, InputWork
 from sevbuild.guest.measured import Measured
 from sevbuild.guest.order import refuse_order
 from sevbuild.manifest.decode import decode_manifest
+from sevbuild.manifest.inputs import PathSource
 from sevbuild.manifest.targets import Target
 from sevbuild.output.disk import Disk
 from sevbuild.output.exchange import staging
@@ -83,7 +84,7 @@ def primed_guest(text: str, folder: str, hashed: dict[str, HashedInput]) -> Gues
     manifest = decode_manifest(text, os.path.join(folder, MANIFEST), directory=folder)
     guest = Guest(manifest)
     for path, known in hashed.items():
-        guest.reader.hash_with([path], None, _known(known))
+        guest.reader.hash_with(Extent((PathSource(path),)), _known(known))
     return guest
 
 

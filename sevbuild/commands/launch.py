@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
 from sevbuild.launch.mode import Mode
+from sevbuild.manifest.inputs import INITRD
 from sevbuild.manifest.model import Cpu, Machine
 from sevbuild.manifest.targets import Target
 from sevbuild.vcpu.models import CPU_MODELS, cpu_signature, decode_signature
@@ -59,7 +60,7 @@ def describe_launch(guest: Guest, target: Target, files: Mapping[str, str]) -> L
     wanted = ["igvm" if igvm else "firmware"]
     if kernel is not None:
         wanted.append("kernel")
-        if guest.kernels.initrd_input(variant) is not None:
+        if guest.kernels.launched(variant, INITRD) is not None:
             wanted.append("initrd")
     for role in wanted:
         if not files.get(role):

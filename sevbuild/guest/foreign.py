@@ -12,7 +12,7 @@ from sevbuild.fs import FileSource
 from sevbuild.guest.inputs import read_hashed
 from sevbuild.guest.measured import Measured
 from sevbuild.guest.page_workers import PageWorkers
-from sevbuild.guest.records import InputRecord, file_name
+from sevbuild.guest.records import InputRecord
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.igvm.load import load
 from sevbuild.igvm.loaded import Loaded, LoadRequest
@@ -24,6 +24,7 @@ from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdl
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.update import LaunchUpdate
+from sevbuild.manifest.inputs import PathSource
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.measure.tree import LaunchTree
 from sevbuild.progress import Progress
@@ -85,7 +86,7 @@ class ForeignFile:
     @property
     def name(self) -> str:
         """Return the file's own name."""
-        return file_name(self.path)
+        return PathSource(self.path).basename
 
     @property
     def size(self) -> int:
@@ -202,7 +203,7 @@ def given_kernel(
 ) -> GivenKernel:
     """Return what a kernel, an initrd where there is one, and a command line come to."""
     records = tuple(
-        InputRecord(role, file_name(path), hashed.size, "sha256", hashed.sha256)
+        InputRecord(role, PathSource(path).basename, hashed.size, "sha256", hashed.sha256)
         for role, path in (("kernel", kernel), ("initrd", initrd))
         if path is not None
         for hashed in [read_hashed([path], progress=progress)]

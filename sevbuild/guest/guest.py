@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.fs import is_regular, read_range, read_standard_text, read_text
-from sevbuild.guest.declared import SVSM_LIMIT, refuse_missing
-from sevbuild.guest.downloads import declared_downloads
-from sevbuild.guest.inputs import InputReader, Network, check_pin
+from sevbuild.guest.inputs import FoundInput, InputReader, Network, refuse_missing
 from sevbuild.guest.kernel import KernelReader
 from sevbuild.guest.measured import Measured
 from sevbuild.guest.notices import firmware_notices, target_doubts, target_notices
@@ -21,6 +19,7 @@ from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.planner import GuestInputs, LaunchShape, Planner
 from sevbuild.launch.update import LaunchUpdate
 from sevbuild.manifest.decode import decode_manifest
+from sevbuild.manifest.inputs import FIRMWARE, IGVM, SVSM, VARS, DeclaredInput
 from sevbuild.manifest.model import Manifest, Variant
 from sevbuild.manifest.targets import Target, expand
 from sevbuild.measure.tree import LaunchTree
@@ -37,10 +36,10 @@ class Guest:
     def __init__(self, manifest: Manifest, network: Network | None = None) -> None:
         self.manifest = manifest
         self.targets = expand(manifest)
-        self._reader = InputReader(manifest.directory, declared_downloads(manifest), network)
+        self._reader = InputReader(manifest.directory, network)
         self._kernels = KernelReader(self._reader)
         self._igvm: IgvmGuest | None = None
-        if any(variant.igvm is not None for variant in manifest.variants):
+        if any(variant.loads_igvm for variant in manifest.variants):
             self.targets = self.igvm.resolved(self.targets)
         self.notices: list[Notice] = target_notices(self.targets)
         self._planner = Planner()
@@ -89,16 +88,21 @@ class Guest:
         """Return the firmware of a variant, checked against its pin."""
         found = self._firmware.get(variant)
         if found is None:
-            declared = variant.firmware
-            if declared.path is None:
-                if declared.seed is None or declared.metadata is None:
-                    raise SevbuildError("the manifest names no firmware")
-                found = FirmwareSeed(declared.seed, declared.metadata)
-            else:
-                found = self._reader.firmware(declared.path, declared.sha256)
+            declared, found = variant.declared(FIRMWARE), variant.seed
+            if declared is None:
+                raise SevbuildError("the manifest names no firmware")
+            if found is None:
+                found = self._reader.firmware(declared)
                 self._notice(firmware_notices(variant, found, self.targets_of(variant)))
             self._firmware[variant] = found
         return found
+
+    def found(self, declared: DeclaredInput) -> FoundInput | None:
+        """Return size and digest of an input, None for a part that its image does not have.
+
+        It is read if it was not. Raises MismatchError where it is not the pinned one.
+        """
+        return self._kernels.found(declared)
 
     def svsm(self, variant: Variant) -> Svsm | None:
         """Return the SVSM of a variant in its place below the firmware, or None."""
@@ -108,9 +112,9 @@ class Guest:
 
     def plan(self, target: Target) -> LaunchPlan:
         """Return the launch plan of one target; raises SevbuildError naming the target."""
-        if target.variant.igvm is None:
+        if not target.variant.loads_igvm:
             return self.laid_out(target)
-        if target.variant.ready_igvm is not None:
+        if target.variant.declared(IGVM) is not None:
             return self.igvm.ready_plan(target)
         return self.igvm.built_plan(target, self.laid_out(target), self.firmware(target.variant))
 
@@ -177,7 +181,9 @@ class Guest:
     def _begin(self, targets: Sequence[Target]) -> None:
         """Start what can run beside the rest: kernel files in threads, then the firmware's pages here."""
         self._start(list(dict.fromkeys(target.variant for target in targets)))
-        firmware_first = [t for t in targets if t.order == "profile" and t.variant.firmware.path is not None]
+        firmware_first = [
+            t for t in targets if t.order == "profile" and t.variant.declared(FIRMWARE) is not None
+        ]
         for target in {(t.mode == "snp", t.variant): t for t in firmware_first}.values():
             firmware = self.firmware(target.variant)
             if isinstance(firmware, Firmware):
@@ -190,28 +196,25 @@ class Guest:
         refuse_missing(variants, self._reader)
         for variant in variants:
             self._kernels.start(variant)
-            if self._igvm is not None:
-                self._igvm.start(variant)
 
     def _digest(self, target: Target, plan: LaunchPlan) -> bytes:
         with within(target.label):
             return self._tree.digest(plan)
 
     def _place_svsm(self, variant: Variant) -> Svsm | None:
-        declared = variant.svsm
+        declared, store = variant.declared(SVSM), variant.declared(VARS)
         if declared is None:
             return None
         firmware = self.firmware(variant)
         if isinstance(firmware, FirmwareSeed):
             raise SevbuildError("an SVSM needs the firmware file: it lies below it")
-        data = self._reader.read(declared.path, SVSM_LIMIT)
-        if declared.sha256 is not None:
-            check_pin(declared.path, self._reader.digest(declared.path, data), declared.sha256)
-        size = declared.vars_size
-        if size is None:
-            size = self._reader.size(declared.vars_path or "")
-        with within(declared.path):
-            return place_svsm(data, firmware_gpa=firmware.gpa, vars_size=size)
+        (source,) = declared.sources
+        data = self._reader.read(source, SVSM.limit)
+        if declared.pinned:
+            self.found(declared)
+        size = variant.vars_size if store is None else self._reader.size(store.sources[0])
+        with within(declared.name):
+            return place_svsm(data, firmware_gpa=firmware.gpa, vars_size=size or 0)
 
     def _notice(self, notices: Sequence[Notice]) -> None:
         for notice in notices:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
-from sevbuild.guest.inputs import HashedInput, InputReader, check_pin
+from sevbuild.guest.inputs import InputReader
 from sevbuild.guest.kernel import KernelReader
 from sevbuild.igvm.build import igvm_of_plan, parameter_places
 from sevbuild.igvm.file import IgvmFile
@@ -24,6 +24,7 @@ from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Firmware
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
+from sevbuild.manifest.inputs import IGVM, DeclaredInput
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
 
@@ -50,31 +51,21 @@ class IgvmGuest:
 
         Raises SevbuildError where the manifest gives others.
         """
-        return [self._resolve(target) if target.variant.ready_igvm else target for target in targets]
-
-    def start(self, variant: Variant) -> None:
-        """Begin hashing a ready file in the background where it is pinned."""
-        if variant.ready_igvm is not None and variant.igvm is not None and variant.igvm.sha256 is not None:
-            self._reader.start_hashing([variant.ready_igvm])
+        return [self._resolve(target) if target.variant.declared(IGVM) else target for target in targets]
 
     def check_pin(self, variant: Variant) -> None:
         """Raise MismatchError where a ready file is not the pinned one."""
-        path, declared = variant.ready_igvm, variant.igvm
-        if path is not None and declared is not None and declared.sha256 is not None:
-            check_pin(path, self.hashed(variant).sha256, declared.sha256)
-
-    def hashed(self, variant: Variant) -> HashedInput:
-        """Return SHA-256 and size of a ready file, read through once a run."""
-        return self._reader.hashed([variant.ready_igvm or ""])
+        declared = variant.declared(IGVM)
+        if declared is not None and declared.pinned:
+            self._reader.found(declared)
 
     def file(self, variant: Variant) -> ForeignFile:
         """Return the ready file of a variant; `check_pin` checks it against its pin."""
-        path = variant.ready_igvm
-        if path is None:
-            raise SevbuildError("the manifest names no IGVM file")
-        found = self._files.get(path)
+        declared = _ready_file(variant)
+        found = self._files.get(declared.name)
         if found is None:
-            found = self._files[path] = ForeignFile(self._reader.resolve(path), self._reader.progress)
+            path = self._reader.fetched_path(declared.sources[0])
+            found = self._files[declared.name] = ForeignFile(path, self._reader.progress)
         return found
 
     def ready_plan(self, target: Target) -> LaunchPlan:
@@ -116,7 +107,7 @@ class IgvmGuest:
             has = file_modes(file.file)
             if mode not in has:
                 hint = f"launch.mode is one of {', '.join(has)}" if has else None
-                name = target.variant.ready_igvm
+                name = _ready_file(target.variant).name
                 raise SevbuildError(f"{target.label}: {name} has no platform for mode {mode}", hint=hint)
             launch = ForeignLaunch((loader,), mode, target.vcpus, target.cpu.signature, hashes)
             loaded = self._ready[key] = file.load(launch)[0][0]
@@ -154,11 +145,18 @@ class IgvmGuest:
         )
 
 
+def _ready_file(variant: Variant) -> DeclaredInput:
+    declared = variant.declared(IGVM)
+    if declared is None:
+        raise SevbuildError("the manifest names no IGVM file")
+    return declared
+
+
 def igvm_file(target: Target, plan: LaunchPlan, firmware: Firmware | FirmwareSeed) -> bytes:
     """Return the IGVM file from which a loader replays `plan`; raises SevbuildError with the label."""
-    declared, places = target.variant.igvm, None
+    places = None
     with within(target.label):
-        if declared is not None and declared.parameters:
+        if target.variant.igvm_parameters:
             # Of a seed no file can be built, which the builder says.
             areas = read_igvm_areas(firmware) if isinstance(firmware, Firmware) else ()
             places = parameter_places(areas)

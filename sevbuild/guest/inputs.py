@@ -1,23 +1,33 @@
-"""Read and hash what manifests name, each file once a run."""
+"""Read and hash what manifests name, each file once a run: what was found of each input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.errors import MismatchError, SevbuildError, within
-from sevbuild.fs import file_size, hash_files, hash_range, is_regular, path_from, read_file, read_range
+from sevbuild.fs import (
+    file_size,
+    hash_files,
+    hash_range,
+    is_regular,
+    path_from,
+    read_file,
+    read_range,
+    why_unreadable,
+)
 from sevbuild.image.ovmf import Firmware, parse_firmware
+from sevbuild.manifest.inputs import DeclaredInput, PathSource, Source, UrlSource
+from sevbuild.manifest.model import Variant
 
 if TYPE_CHECKING:
     from sevbuild.progress import Progress
 
 __all__ = [
-    "CMDLINE_LIMIT",
-    "FIRMWARE_LIMIT",
-    "Download",
+    "Extent",
+    "FoundInput",
     "HashedInput",
     "InputReader",
     "InputWork",
@@ -25,21 +35,21 @@ __all__ = [
     "Range",
     "check_pin",
     "read_hashed",
+    "refuse_missing",
 ]
 
-FIRMWARE_LIMIT = 256 << 20
-CMDLINE_LIMIT = 1 << 20
-
 Range = tuple[int, int]
+"""Offset and size of a part of one file."""
+
 Job = tuple[tuple[str, ...], Range | None]
-"""Files one after the other, or one (offset, size) range of a single file."""
+"""What is hashed: files of this machine one after the other, or one range of a single file."""
 
 
-class Download(NamedTuple):
-    """What a URL must lead to: its SHA-256 and the most bytes it can be."""
+class Extent(NamedTuple):
+    """The bytes of an input: files one after the other, or one range of a single file."""
 
-    sha256: bytes
-    limit: int
+    sources: tuple[Source, ...]
+    part: Range | None = None
 
 
 class Network(NamedTuple):
@@ -58,6 +68,18 @@ class HashedInput(NamedTuple):
 
     sha256: bytes
     size: int
+
+
+class FoundInput(NamedTuple):
+    """A declared input and what was found of it: its size in bytes, and its SHA-256 or a firmware's seed.
+
+    `size` is None where only the digest is known, `digest` where only the size enters a launch, and both are
+    None where this run has not read it.
+    """
+
+    declared: DeclaredInput
+    size: int | None = None
+    digest: bytes | None = None
 
 
 InputWork = Callable[[Sequence[str], Range | None, list[bytes] | None], HashedInput]
@@ -80,19 +102,13 @@ class _Pending:
 class InputReader:
     """Inputs relative to one directory; results are kept for the run, not beyond it.
 
-    What `downloads` has by its URL is fetched when it is first needed, and verified whenever it is read.
+    Whatever reads a URL fetches it where that was not done before, and verifies it.
     """
 
-    def __init__(
-        self,
-        directory: str,
-        downloads: Mapping[str, Download] | None = None,
-        network: Network | None = None,
-    ) -> None:
+    def __init__(self, directory: str, network: Network | None = None) -> None:
         self._directory = directory
-        self._downloads = downloads or {}
         self._network = network or Network()
-        self._fetched: dict[str, str] = {}
+        self._fetched: dict[UrlSource, str] = {}
         self._firmware: dict[str, Firmware] = {}
         self._contents: dict[str, bytes] = {}
         self._digests: dict[str, bytes] = {}
@@ -104,62 +120,88 @@ class InputReader:
         """Return who shows how far the reading of inputs is."""
         return self._network.progress
 
-    def resolve(self, path: str) -> str:
-        """Return a manifest's path, or the cached file of its URL, as this process can open it."""
-        if path in self._downloads:
-            return self._fetch(path)
-        return path_from(self._directory, path)
+    def path_of(self, source: PathSource) -> str:
+        """Return a manifest's path as this process can open it."""
+        return path_from(self._directory, source.name)
 
-    def read(self, path: str, limit: int = CMDLINE_LIMIT) -> bytes:
+    def fetched_path(self, source: Source) -> str:
+        """Return the path of a file, or of the cached file of a URL, which is fetched if it is not there."""
+        return self.path_of(source) if isinstance(source, PathSource) else self._fetch(source)
+
+    def read(self, source: Source, limit: int) -> bytes:
         """Return the contents of a file of at most `limit` bytes."""
-        at = self.resolve(path)
+        at = self.fetched_path(source)
         data = self._contents.get(at)
         if data is None:
             data = self._contents[at] = read_file(at, limit)
-            if path in self._downloads:
-                self._verify(path, self.digest(path, data))
+            self._verify(source, self.digest(source, data))
         return data
 
-    def digest(self, path: str, data: bytes) -> bytes:
+    def digest(self, source: Source, data: bytes) -> bytes:
         """Return the SHA-256 of contents read before, computed once."""
-        path = self.resolve(path)
+        path = self.fetched_path(source)
         found = self._digests.get(path)
         if found is None:
             found = self._digests[path] = sha256(data).digest()
         return found
 
-    def was_hashed(self, paths: Sequence[str]) -> bool:
-        """Tell whether this run has hashed these files whole."""
-        return self._job(paths, None) in self._pending
+    def found(self, declared: DeclaredInput, part: Range | None = None) -> FoundInput:
+        """Return size and digest of an input, read if it was not; `part` is the range of one that is a part.
 
-    def read_part(self, path: str, offset: int, size: int) -> bytes:
+        Raises MismatchError where it is not the pinned one.
+        """
+        if not declared.sources:
+            return FoundInput(declared, None, declared.pin)
+        first, role = declared.sources[0], declared.role
+        if role.sized:
+            return FoundInput(declared, self.size(first))
+        if role.held:
+            data = self.read(first, role.limit)
+            found = HashedInput(self.digest(first, data), len(data))
+        else:
+            found = self.hashed(Extent(declared.sources, part))
+        if declared.pin is not None:
+            # A pin is of the file, not of its parts.
+            whole = found if part is None else self.hashed(Extent(declared.sources))
+            check_pin(declared.name, whole.sha256, declared.pin)
+        return FoundInput(declared, found.size, found.sha256)
+
+    def is_found(self, declared: DeclaredInput) -> bool:
+        """Tell whether `found` has an answer without fetching an input, or hashing it."""
+        if not declared.sources or declared.role.held or declared.role.sized:
+            return True
+        here = (isinstance(source, PathSource) or source in self._fetched for source in declared.sources)
+        return all(here) and self._job(Extent(declared.sources)) in self._pending
+
+    def read_part(self, source: Source, offset: int, size: int) -> bytes:
         """Return `size` bytes at `offset` of a file, fewer where it ends before."""
-        self._verify_whole(path)
-        return read_range(self.resolve(path), offset, size)
+        self._verify_whole(source)
+        return read_range(self.fetched_path(source), offset, size)
 
-    def is_regular(self, path: str) -> bool:
-        """Tell whether a path leads to a regular file, which can be read more than once."""
-        return is_regular(self.resolve(path))
+    def is_regular(self, source: Source) -> bool:
+        """Tell whether a source leads to a regular file, which can be read more than once."""
+        return is_regular(self.fetched_path(source))
 
-    def size(self, path: str) -> int:
+    def size(self, source: Source) -> int:
         """Return the size of a file in bytes."""
-        self._verify_whole(path)
-        return file_size(self.resolve(path))
+        self._verify_whole(source)
+        return file_size(self.fetched_path(source))
 
-    def firmware(self, path: str, pin: bytes | None = None) -> Firmware:
-        """Return the parsed firmware in a file that has the SHA-256 `pin`, where one is given."""
-        at, data = self.resolve(path), self.read(path, FIRMWARE_LIMIT)
-        if pin is not None:
+    def firmware(self, declared: DeclaredInput) -> Firmware:
+        """Return the parsed firmware in a file; raises MismatchError where that is not the pinned one."""
+        (source,) = declared.sources
+        at, data = self.fetched_path(source), self.read(source, declared.role.limit)
+        if declared.pin is not None:
             # First of all: what is not the pinned file may well be no firmware.
-            check_pin(path, self.digest(path, data), pin)
+            check_pin(source.name, self.digest(source, data), declared.pin)
         if at not in self._firmware:
-            with within(path if path in self._downloads else at):
+            with within(at if isinstance(source, PathSource) else source.name):
                 self._firmware[at] = parse_firmware(data)
         return self._firmware[at]
 
-    def hash_with(self, paths: Sequence[str], part: Range | None, work: InputWork) -> None:
+    def hash_with(self, extent: Extent, work: InputWork) -> None:
         """Have `work` read these files when their digest is wanted; it copies what it hashes, say."""
-        self._works[self._job(paths, part)] = work
+        self._works[self._job(extent)] = work
 
     def settle(self) -> None:
         """Wait for every file that is still being hashed."""
@@ -167,69 +209,67 @@ class InputReader:
             if pending.thread is not None:
                 pending.thread.join()
 
-    def start_hashing(self, paths: Sequence[str], part: Range | None = None) -> None:
+    def start_hashing(self, extent: Extent) -> None:
         """Begin hashing files in the background; `hashed` waits for it.
 
         OpenSSL hashes without the interpreter's lock, so this runs beside the firmware's pages.
         """
-        job = self._job(paths, part)
+        job = self._job(extent)
         if job in self._pending:
             return
         # Of URLs, each file has a digest to be held to.
-        apart = any(path in self._downloads for path in paths)
+        apart = any(isinstance(source, UrlSource) for source in extent.sources)
         pending = self._pending[job] = _Pending(apart=apart)
         pending.thread = Thread(target=self._work, args=(job, pending), daemon=True)
         pending.thread.start()
 
-    def hashed(self, paths: Sequence[str], part: Range | None = None) -> HashedInput:
+    def hashed(self, extent: Extent) -> HashedInput:
         """Return SHA-256 and size of files one after the other, or of one range of a file."""
-        self.start_hashing(paths, part)
-        pending = self._pending[self._job(paths, part)]
+        self.start_hashing(extent)
+        pending = self._pending[self._job(extent)]
         if pending.thread is not None:
             pending.thread.join()
         if pending.error is not None:
             raise pending.error
         if pending.result is None:
-            raise SevbuildError(f"{', '.join(paths)}: hashing ended without a result")
-        if part is None and pending.each is not None:
-            for path, digest in zip(paths, pending.each, strict=True):
-                self._verify(path, digest)
+            names = ", ".join(source.name for source in extent.sources)
+            raise SevbuildError(f"{names}: hashing ended without a result")
+        if extent.part is None and pending.each is not None:
+            for source, digest in zip(extent.sources, pending.each, strict=True):
+                self._verify(source, digest)
         return pending.result
 
-    def _fetch(self, url: str) -> str:
-        if url not in self._fetched:
+    def _fetch(self, source: UrlSource) -> str:
+        if source not in self._fetched:
             from sevbuild.network.fetch import fetch
 
-            wanted, network = self._downloads[url], self._network
-            self._fetched[url] = fetch(
-                url,
-                wanted.sha256,
-                wanted.limit,
+            network = self._network
+            self._fetched[source] = fetch(
+                source.name,
+                source.sha256,
+                source.limit,
                 offline=network.offline,
                 progress=network.progress,
                 tell=network.tell,
             )
-        return self._fetched[url]
+        return self._fetched[source]
 
-    def _verify_whole(self, path: str) -> None:
-        if path in self._downloads:
-            self.hashed([path])
+    def _verify_whole(self, source: Source) -> None:
+        if isinstance(source, UrlSource):
+            self.hashed(Extent((source,)))
 
-    def _verify(self, path: str, digest: bytes) -> None:
-        wanted = self._downloads.get(path)
-        if wanted is not None and digest != wanted.sha256:
+    def _verify(self, source: Source, digest: bytes) -> None:
+        if isinstance(source, UrlSource) and digest != source.sha256:
             from sevbuild.network.fetch import discard
 
-            discard(wanted.sha256)
-            message = (
-                f"{path}: its copy in the cache was damaged: sha256 is {digest.hex()}, the manifest pins"
-            )
+            discard(source.sha256)
+            message = f"{source.name}: its copy in the cache was damaged: sha256 is {digest.hex()}, the manifest pins"
             raise MismatchError(
-                f"{message} {wanted.sha256.hex()}", hint="the copy is removed; run again to fetch it"
+                f"{message} {source.sha256.hex()}", hint="the copy is removed; run again to fetch it"
             )
 
-    def _job(self, paths: Sequence[str], part: Range | None) -> Job:
-        return tuple(self.resolve(path) for path in paths), part
+    def _job(self, extent: Extent) -> Job:
+        return tuple(self.fetched_path(source) for source in extent.sources), extent.part
 
     def _work(self, job: Job, pending: _Pending) -> None:
         try:
@@ -275,6 +315,21 @@ def _hashed(
 ) -> HashedInput:
     state, size = hash_files(paths, write, each=each) if part is None else hash_range(paths[0], *part, write)
     return HashedInput(state.digest(), size)
+
+
+def refuse_missing(variants: Sequence[Variant], reader: InputReader) -> None:
+    """Raise FaultsError with every file of these variants that is not there or cannot be opened.
+
+    What is fetched is left to the fetching, which names the server's reason.
+    """
+    for variant in variants:
+        for declared in variant.inputs:
+            for key, source in declared.files():
+                error = why_unreadable(reader.path_of(source)) if isinstance(source, PathSource) else None
+                if error is not None:
+                    variant.document.fault(key, error.message, error.hint)
+    for variant in variants:
+        variant.document.raise_faults()
 
 
 def check_pin(name: str, digest: bytes, pin: bytes | None) -> None:

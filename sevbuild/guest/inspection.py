@@ -7,12 +7,13 @@ from typing import Any
 
 from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import is_regular, read_file, read_range
-from sevbuild.guest.inputs import FIRMWARE_LIMIT, read_hashed
+from sevbuild.guest.inputs import read_hashed
 from sevbuild.image.lint import describe_firmware, lint_firmware
 from sevbuild.image.ovmf import parse_firmware
 from sevbuild.image.verifier import kernel_hash_verifier
 from sevbuild.kind import HEAD_SIZE, KINDS, FileKind, kind_of
 from sevbuild.launch.mode import Mode
+from sevbuild.manifest.inputs import FIRMWARE
 from sevbuild.progress import Progress
 from sevbuild.text import decode_text
 from sevbuild.vcpu.describe import describe_vmsa, looks_like_vmsa
@@ -35,7 +36,7 @@ def inspect_file(path: str, mode: Mode | None = None, progress: Progress | None 
         return inspect_igvm(path, mode, progress)
     if kind is not None and not _at_the_end(path, kind):
         return _describe_input(path, kind, progress)
-    data = read_file(path, FIRMWARE_LIMIT)
+    data = read_file(path, FIRMWARE.limit)
     if looks_like_vmsa(data):
         return {"name": os.path.basename(path), **describe_vmsa(data)}
     with within(path):
@@ -53,9 +54,9 @@ def _at_the_end(path: str, kind: FileKind) -> bool:
     if "firmware" in kind.roles:
         return True
     size = os.path.getsize(path)
-    if size % VMSA_SIZE or size > FIRMWARE_LIMIT:
+    if size % VMSA_SIZE or size > FIRMWARE.limit:
         return False
-    data = read_file(path, FIRMWARE_LIMIT)
+    data = read_file(path, FIRMWARE.limit)
     try:
         return looks_like_vmsa(data) or bool(parse_firmware(data).entries)
     except SevbuildError:

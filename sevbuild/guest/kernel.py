@@ -6,20 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sevbuild.errors import Notice, SevbuildError, within
-from sevbuild.guest.inputs import CMDLINE_LIMIT, HashedInput, InputReader, Range, check_pin
+from sevbuild.guest.inputs import Extent, FoundInput, InputReader, Range, check_pin
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
-from sevbuild.manifest.model import Cmdline, KernelInput, Variant
+from sevbuild.manifest.inputs import CMDLINE, IGVM, INITRD, KERNEL, DeclaredInput, Role
+from sevbuild.manifest.model import Cmdline, Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import BUILT_IN, Template, escape, parse_template, target_values
-from sevbuild.manifest.url_keys import is_url
 from sevbuild.text import decode_text, encode_text
 
 __all__ = ["KernelReader"]
 
 KERNEL_CMDLINE_LIMIT = 2047
 """What Linux keeps of a command line on x86 (COMMAND_LINE_SIZE less the NUL)."""
-
-_PartRanges = dict[str, tuple[int, int]]
 
 
 class KernelReader:
@@ -31,124 +29,80 @@ class KernelReader:
     def __init__(self, reader: InputReader) -> None:
         self.notices: list[Notice] = []
         self._reader = reader
-        self._parts: dict[str, _PartRanges] = {}
+        self._parts: dict[str, dict[str, Range]] = {}
         self._lines: dict[str, bytes] = {}
         self._templates: dict[tuple[Variant, str], Template] = {}
         self._names_checked = False
         self._digests: dict[tuple[Variant, bytes], KernelHashes] = {}
 
-    def sources(self, variant: Variant) -> dict[str, tuple[tuple[str, ...], Range | None]]:
-        """Return the files, or the range of a file, that are launched as `kernel` and as `initrd`."""
-        kernel, initrd = variant.kernel, variant.initrd
-        if kernel is None:
-            return {}
-        found: dict[str, tuple[tuple[str, ...], Range | None]] = {}
-        if kernel.uki_as == "parts":
-            parts = self._uki(kernel)
-            for part, role in ((".linux", "kernel"), (".initrd", "initrd")):
-                if part in parts:
-                    found[role] = ((kernel.path or "",), parts[part])
-            return found
-        if kernel.path is not None:
-            found["kernel"] = ((kernel.path,), None)
-        if initrd is not None and initrd.paths:
-            found["initrd"] = (initrd.paths, None)
-        return found
+    def extent(self, declared: DeclaredInput) -> Extent | None:
+        """Return the bytes of an input, None for a part that its image does not have."""
+        if not declared.part:
+            return Extent(declared.sources)
+        part = self._parts_of(declared).get(declared.part)
+        return None if part is None else Extent(declared.sources, part)
+
+    def found(self, declared: DeclaredInput) -> FoundInput | None:
+        """Return size and digest of an input, None for a part that its image does not have."""
+        extent = self.extent(declared)
+        return None if extent is None else self._reader.found(declared, extent.part)
 
     def start(self, variant: Variant) -> None:
-        """Begin hashing the files of a variant in the background."""
-        kernel = variant.kernel
-        if kernel is None:
-            return
-        if kernel.hashes:
-            for paths, part in self.sources(variant).values():
-                self._reader.start_hashing(paths, part)
-            if kernel.uki_as == "parts" and kernel.sha256 is not None and kernel.path is not None:
-                self._reader.start_hashing([kernel.path])
-        else:
-            for paths, _ in self._pinned_files(variant):
-                self._reader.start_hashing(paths)
+        """Begin hashing the inputs of a variant whose digests are measured or pinned."""
+        for declared in variant.inputs:
+            if declared.role.held or declared.role.sized or not declared.sources:
+                continue
+            hashed = declared.launched and declared.measured and declared.role is not IGVM
+            extent = self.extent(declared) if hashed or declared.pinned else None
+            if extent is not None:
+                self._reader.start_hashing(extent)
 
     def hashes(self, target: Target) -> KernelHashes | None:
         """Return the measured digests of a target, None where nothing of a kernel is measured."""
-        kernel = target.variant.kernel
-        if kernel is None:
-            return None
-        if not kernel.hashes:
-            for paths, pin in self._pinned_files(target.variant):
-                check_pin(" + ".join(paths), self._reader.hashed(paths).sha256, pin)
+        variant, kernel = target.variant, target.variant.kernel
+        for declared in variant.inputs:
+            # Nothing else has them read; what is fetched is verified when it is read.
+            if declared.pinned and not declared.measured:
+                self.found(declared)
+        if kernel is None or not kernel.hashes:
             return None
         cmdline = self.cmdline(target)
-        key = (target.variant, cmdline)
+        key = (variant, cmdline)
         found = self._digests.get(key)
         if found is None:
-            initrd = self.initrd_input(target.variant)
             found = self._digests[key] = KernelHashes(
-                kernel=self.kernel_input(target.variant).sha256,
-                initrd=EMPTY_INITRD_DIGEST if initrd is None else initrd.sha256,
+                kernel=self._digest(variant, KERNEL) or b"",
+                initrd=self._digest(variant, INITRD) or EMPTY_INITRD_DIGEST,
                 cmdline=cmdline_digest(cmdline),
             )
             self._look_at(target, cmdline)
         return found
 
-    @staticmethod
-    def _pinned_files(variant: Variant) -> Iterator[tuple[tuple[str, ...], bytes]]:
-        """Yield the pinned local files that nothing else has read; a cached one is verified as it is read."""
-        kernel, initrd = variant.kernel, variant.initrd
-        if kernel is not None and kernel.sha256 is not None and kernel.path and not is_url(kernel.path):
-            yield (kernel.path,), kernel.sha256
-        if initrd is not None and initrd.sha256 is not None and initrd.paths and not is_url(initrd.paths[0]):
-            yield initrd.paths, initrd.sha256
-
-    def kernel_input(self, variant: Variant) -> HashedInput:
-        """Return digest and size of the kernel; an ingredient has size -1."""
-        kernel = variant.kernel
-        if kernel is None:
-            raise SevbuildError("the manifest has no kernel")
-        if kernel.path is None:
-            return HashedInput(kernel.sha256 or b"", -1)
-        if kernel.uki_as == "parts":
-            part = self._uki(kernel)[".linux"]
-            self._check_image(kernel)
-            return self._reader.hashed([kernel.path], part)
-        found = self._reader.hashed([kernel.path])
-        check_pin(kernel.path, found.sha256, kernel.sha256)
-        return found
-
-    def initrd_input(self, variant: Variant) -> HashedInput | None:
-        """Return digest and size of the initrd, None without one; an ingredient has size -1."""
-        kernel, initrd = variant.kernel, variant.initrd
-        if kernel is not None and kernel.uki_as == "parts":
-            part = self._uki(kernel).get(".initrd")
-            self._check_image(kernel)
-            return None if part is None else self._reader.hashed([kernel.path or ""], part)
-        if initrd is None:
-            return None
-        if not initrd.paths:
-            return HashedInput(initrd.sha256 or b"", -1)
-        found = self._reader.hashed(initrd.paths)
-        check_pin(" + ".join(initrd.paths), found.sha256, initrd.sha256)
-        return found
+    def launched(self, variant: Variant, role: Role) -> FoundInput | None:
+        """Return what is launched in a role, None without it."""
+        declared = variant.declared(role)
+        return None if declared is None else self.found(declared)
 
     def cmdline(self, target: Target) -> bytes:
         """Return the command line of a target, byte for byte, without its NUL."""
-        kernel, variant = target.variant.kernel, target.variant
-        if kernel is not None and kernel.uki_as == "parts":
-            return self._uki_line(kernel)
+        variant = target.variant
+        image = _image_in_parts(variant)
+        if image is not None:
+            return self._line_of(image)
         if target.cmdline is None:
             return b""
         template = self.template(variant, target.cmdline)
         values = dict(variant.variables)
         values.update(target_values(target.cpu.label, target.cpu.signature, target.vcpus))
-        if template.size(values) > CMDLINE_LIMIT:
+        if template.size(values) > CMDLINE.limit:
             where = variant.document.where(target.cmdline.key)
-            raise SevbuildError(f"{where}: the command line would have more than {CMDLINE_LIMIT} characters")
+            raise SevbuildError(f"{where}: the command line would have more than {CMDLINE.limit} characters")
         return encode_text(template.fill(values))
 
     def cmdline_template(self, target: Target) -> str:
         """Return the command line with the placeholders that depend on the target left in it."""
-        variant, kernel = target.variant, target.variant.kernel
-        if target.cmdline is None or (kernel is not None and kernel.uki_as == "parts"):
+        variant = target.variant
+        if target.cmdline is None or _image_in_parts(variant) is not None:
             return escape(decode_text(self.cmdline(target)))
         return self.template(variant, target.cmdline).bind(variant.variables)
 
@@ -179,11 +133,11 @@ class KernelReader:
         key = (variant, cmdline.key)
         found = self._templates.get(key)
         if found is None:
-            text = cmdline.text or ""
-            if cmdline.path is not None:
-                raw = self._reader.read(cmdline.path)
+            text, declared = cmdline.text or "", variant.declared(CMDLINE)
+            if declared is not None:
+                raw = self._reader.read(declared.sources[0], CMDLINE.limit)
                 if b"\0" in raw:
-                    raise SevbuildError(f"{cmdline.path}: contains a NUL: the first one ends a command line")
+                    raise SevbuildError(f"{declared.name}: contains a NUL: the first one ends a command line")
                 text = decode_text(raw)
             try:
                 found = parse_template(text)
@@ -194,49 +148,49 @@ class KernelReader:
             self._templates[key] = found
         return found
 
-    def _uki_line(self, kernel: KernelInput) -> bytes:
-        path = kernel.path or ""
-        if path not in self._lines:
+    def _digest(self, variant: Variant, role: Role) -> bytes | None:
+        found = self.launched(variant, role)
+        return None if found is None else found.digest
+
+    def _line_of(self, image: DeclaredInput) -> bytes:
+        if image.name not in self._lines:
             from sevbuild.image.uki import cmdline_of
 
-            part = self._uki(kernel).get(".cmdline")
-            raw = b"" if part is None else self._reader.read_part(path, *part)
-            with self._part_of(kernel):
-                self._lines[path] = cmdline_of(raw)
-        return self._lines[path]
-
-    def _check_image(self, kernel: KernelInput) -> None:
-        """Raise MismatchError if an image is not the pinned one: a pin is of the file, not of its parts."""
-        if kernel.sha256 is not None and kernel.path is not None:
-            check_pin(kernel.path, self._reader.hashed([kernel.path]).sha256, kernel.sha256)
+            part = self._parts_of(image).get(".cmdline")
+            raw = b"" if part is None else self._reader.read_part(image.sources[0], *part)
+            with self._part_of(image):
+                self._lines[image.name] = cmdline_of(raw)
+        return self._lines[image.name]
 
     @contextmanager
-    def _part_of(self, kernel: KernelInput) -> Iterator[None]:
+    def _part_of(self, image: DeclaredInput) -> Iterator[None]:
         """Have what cannot be made of an image say its name, unless it is not the pinned image at all."""
         try:
-            with within(kernel.path or ""):
+            with within(image.name):
                 yield
         except SevbuildError:
-            self._check_image(kernel)
+            if image.pin is not None:
+                check_pin(image.name, self._reader.hashed(Extent(image.sources)).sha256, image.pin)
             raise
 
-    def _uki(self, kernel: KernelInput) -> _PartRanges:
-        path = kernel.path or ""
-        if path not in self._parts:
+    def _parts_of(self, image: DeclaredInput) -> dict[str, Range]:
+        """Return where the parts of an image lie in it; `image` may be any part of it."""
+        if image.name not in self._parts:
             from sevbuild.image.uki import HEAD_SIZE, read_uki
 
-            head, size = self._reader.read_part(path, 0, HEAD_SIZE), self._reader.size(path)
-            with self._part_of(kernel):
+            (source,) = image.sources
+            head, size = self._reader.read_part(source, 0, HEAD_SIZE), self._reader.size(source)
+            with self._part_of(image):
                 parts = read_uki(head, size)
             named = {".linux": parts.linux, ".initrd": parts.initrd, ".cmdline": parts.cmdline}
-            self._parts[path] = {
+            self._parts[image.name] = {
                 name: (part.offset, part.size) for name, part in named.items() if part is not None
             }
             dropped = [name for name in parts.others if name in (".ucode", ".dtb", ".dtbauto", ".efifw")]
             if dropped:
                 message = f"{', '.join(dropped)} of the image are not launched with its parts"
-                self.notices.append(Notice("warning", path, message))
-        return self._parts[path]
+                self.notices.append(Notice("warning", image.name, message))
+        return self._parts[image.name]
 
     def _look_at(self, target: Target, cmdline: bytes) -> None:
         variant, kernel = target.variant, target.variant.kernel
@@ -258,11 +212,10 @@ class KernelReader:
                 "what is hashed is the whole image as the kernel; its own .cmdline is not the measured one"
             )
             warn(where("kernel.uki-as"), message, 'uki-as = "parts" measures what is inside')
-        if self.kernel_input(variant).size == 0:
-            warn(where("kernel.path"), "the kernel file is empty")
-        initrd = self.initrd_input(variant)
-        if initrd is not None and initrd.size == 0:
-            warn(where("initrd.path"), "the initrd is empty")
+        for role, empty in ((KERNEL, "the kernel file is empty"), (INITRD, "the initrd is empty")):
+            found = self.launched(variant, role)
+            if found is not None and found.size == 0:
+                warn(where(f"{role.table}.path"), empty)
         key = "kernel.uki" if kernel.uki_as == "parts" or target.cmdline is None else target.cmdline.key
         if cmdline.endswith((b"\n", b"\r")):
             hint = "a host that reads the line from a file without it launches something else"
@@ -275,3 +228,8 @@ class KernelReader:
 
     def _warn(self, where: str, message: str, hint: str | None = None) -> None:
         self.notices.append(Notice("warning", where, message, hint))
+
+
+def _image_in_parts(variant: Variant) -> DeclaredInput | None:
+    """Return the image whose parts are launched, None for any other guest."""
+    return next((declared for declared in variant.inputs if not declared.launched), None)

@@ -10,6 +10,7 @@ from sevbuild.guest.look import Look, look_at_guest
 from sevbuild.image.lint import lint_firmware
 from sevbuild.image.ovmf import Firmware
 from sevbuild.image.verifier import kernel_hash_verifier
+from sevbuild.manifest.inputs import FIRMWARE
 from sevbuild.manifest.model import Variant
 
 __all__ = ["check_guest", "lint_guest"]
@@ -64,7 +65,8 @@ def _findings(guest: Guest, looks: Sequence[Look]) -> list[Notice]:
 
 
 def _firmware_findings(guest: Guest, variant: Variant) -> Iterator[Notice]:
-    if variant.ready_igvm is not None:
+    declared = variant.declared(FIRMWARE)
+    if declared is None:
         return
     firmware = guest.firmware(variant)
     if not isinstance(firmware, Firmware):
@@ -79,4 +81,4 @@ def _firmware_findings(guest: Guest, variant: Variant) -> Iterator[Notice]:
         topics.add("kernel-hashes")
     for finding in lint_firmware(firmware, verifier=kernel_hash_verifier(firmware.data)):
         if finding.topic in topics and finding.level in ("error", "warning"):
-            yield Notice("warning", variant.firmware.path or "", finding.message, finding.hint)
+            yield Notice("warning", declared.name, finding.message, finding.hint)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sevbuild import __version__
 from sevbuild.errors import MismatchError, Notice, SevbuildError
 from sevbuild.fs import read_text
 from sevbuild.guest.guest import Guest
+from sevbuild.guest.inputs import FoundInput
 from sevbuild.guest.lock_changes import lock_changes
 from sevbuild.guest.unheld import unheld_settings
-from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.lock import Lock, LockedInput, decode_lock
 from sevbuild.manifest.model import Variant
@@ -122,74 +122,14 @@ def _profiles(guest: Guest) -> Mapping[str, LaunchProfile]:
     }
 
 
-def _inputs(guest: Guest, variant: Variant, *, everything: bool) -> list[LockedInput]:
-    found = [_launched_first(guest, variant)]
-    reader = guest.reader
-    ready = variant.ready_igvm is not None
-    svsm, declared = None if ready else guest.svsm(variant), variant.svsm
-    if svsm is not None and svsm.data is not None and declared is not None:
-        digest = reader.digest(declared.path, svsm.data)
-        found.append(LockedInput("svsm", declared.path, "", len(svsm.data), digest))
-        if declared.vars_path is not None:
-            size = reader.size(declared.vars_path)
-            found.append(LockedInput("svsm-vars", declared.vars_path, "", size, None))
-    kernel = variant.kernel
-    if kernel is None:
-        return found
-    for cmdline in kernel.cmdlines:
-        if cmdline.path is not None:
-            data = reader.read(cmdline.path)
-            digest = reader.digest(cmdline.path, data)
-            found.append(LockedInput("cmdline", cmdline.path, "", len(data), digest))
-    if kernel.hashes:
-        return found + _measured(guest, variant)
-    return found + _unmeasured(guest, variant, everything=everything)
-
-
-def _launched_first(guest: Guest, variant: Variant) -> LockedInput:
-    """Return the firmware, or the IGVM file in its place."""
-    if variant.ready_igvm is not None:
-        file = guest.igvm.hashed(variant)
-        return LockedInput("igvm", variant.ready_igvm, "", file.size, file.sha256)
-    firmware, path = guest.firmware(variant), variant.firmware.path or ""
-    if isinstance(firmware, FirmwareSeed):
-        return LockedInput("firmware", "", "", None, firmware.seed)
-    digest = guest.reader.digest(path, firmware.data)
-    return LockedInput("firmware", path, "", len(firmware.data), digest)
-
-
-def _measured(guest: Guest, variant: Variant) -> list[LockedInput]:
-    kernel, initrd = variant.kernel, variant.initrd
-    if kernel is None:
-        return []
-    role = "uki" if kernel.uki_as == "kernel" else "kernel"
-    parts = (".linux", ".initrd") if kernel.uki_as == "parts" else ("", "")
-    hashed = guest.kernels.kernel_input(variant)
-    found = [LockedInput(role, kernel.path or "", parts[0], _size(hashed.size), hashed.sha256)]
-    loaded = guest.kernels.initrd_input(variant)
-    if loaded is not None:
-        name = " + ".join(initrd.paths) if initrd is not None else kernel.path or ""
-        found.append(LockedInput("initrd", name, parts[1], _size(loaded.size), loaded.sha256))
-    return found
-
-
-def _unmeasured(guest: Guest, variant: Variant, *, everything: bool) -> list[LockedInput]:
-    kernel, initrd = variant.kernel, variant.initrd
-    files: list[tuple[str, Sequence[str], bytes | None]] = []
-    if kernel is not None:
-        role = "kernel" if kernel.uki_as is None else "uki"
-        files.append((role, [kernel.path] if kernel.path else [], kernel.sha256))
-    if initrd is not None:
-        files.append(("initrd", initrd.paths, initrd.sha256))
-    found = []
-    for role, paths, pin in files:
-        size, digest = None, None if paths else pin
-        if paths and (everything or guest.reader.was_hashed(paths)):
-            hashed = guest.reader.hashed(paths)
-            size, digest = hashed.size, hashed.sha256
-        found.append(LockedInput(role, " + ".join(paths), "", size, digest))
-    return found
-
-
-def _size(size: int) -> int | None:
-    return None if size < 0 else size
+def _inputs(guest: Guest, variant: Variant, *, everything: bool) -> Iterator[LockedInput]:
+    for declared in variant.inputs:
+        # An image that is taken apart is locked in its parts where they are measured, else as a whole.
+        if not declared.launched if declared.measured else declared.part:
+            continue
+        found: FoundInput | None = FoundInput(declared)
+        if declared.measured or everything or guest.reader.is_found(declared):
+            found = guest.found(declared)
+        if found is not None:
+            role, name = declared.role.name, declared.name
+            yield LockedInput(role, name, declared.part, found.size, found.digest)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.declared import DeclaredFile, declared_files
 from sevbuild.guest.guest import Guest
 from sevbuild.kind import HEAD_SIZE, KINDS, FileKind, kind_of
 from sevbuild.manifest.formats import FORMATS
+from sevbuild.manifest.inputs import FIRMWARE, DeclaredInput
 from sevbuild.manifest.model import Variant
 
 __all__ = ["Look", "look_at_guest"]
@@ -50,65 +50,70 @@ def look_at_guest(guest: Guest) -> list[Look]:
     """
     found: list[Look] = []
     for variant in guest.manifest.variants:
-        kinds = [(declared, _kind(guest, declared)) for declared in declared_files(variant)]
-        found += _swapped(variant, kinds) or _kinds(guest, variant, kinds)
+        seen = list(_seen(guest, variant))
+        found += _swapped(variant, seen) or _kinds(guest, variant, seen)
     return [*found, *_publishing(guest)]
 
 
-class _Unseen:
-    """The kind of a file that was not looked at."""
+class _Seen(NamedTuple):
+    """A file that was looked at: its input, the key that names it, its name there, and its kind."""
+
+    declared: DeclaredInput
+    key: str
+    name: str
+    kind: FileKind | None
+
+    @property
+    def role(self) -> str:
+        """Return the name of the input's role."""
+        return self.declared.role.name
 
 
-_Kind = FileKind | None | _Unseen
+def _seen(guest: Guest, variant: Variant) -> Iterator[_Seen]:
+    for declared in variant.inputs:
+        for key, source in declared.files() if declared.role.name in _NOUNS else ():
+            if guest.reader.is_regular(source):
+                head = guest.reader.read_part(source, 0, HEAD_SIZE)
+                yield _Seen(declared, key, source.name, kind_of(head))
 
 
-def _kind(guest: Guest, declared: DeclaredFile) -> _Kind:
-    if declared.role not in _NOUNS or not guest.reader.is_regular(declared.path):
-        return _Unseen()
-    return kind_of(guest.reader.read_part(declared.path, 0, HEAD_SIZE))
-
-
-def _swapped(variant: Variant, kinds: list[tuple[DeclaredFile, _Kind]]) -> list[Look]:
+def _swapped(variant: Variant, seen: Iterable[_Seen]) -> list[Look]:
     """Return one error where kernel and initrd stand in each other's place, which is one mistake."""
-    roles = {declared.role: (declared, kind) for declared, kind in kinds}
+    roles = {file.role: file for file in seen}
     kernel, initrd = roles.get("kernel"), roles.get("initrd")
-    if kernel is None or initrd is None:
+    if kernel is None or initrd is None or kernel.kind is None or initrd.kind is None:
         return []
-    mine, theirs = kernel[1], initrd[1]
-    if not (isinstance(mine, FileKind) and isinstance(theirs, FileKind)):
-        return []
-    if "initrd" not in mine.roles or not theirs.roles & {"kernel", "uki"}:
+    if "initrd" not in kernel.kind.roles or not initrd.kind.roles & {"kernel", "uki"}:
         return []
     message = (
-        f"kernel and initrd are swapped: {kernel[0].path} is {mine.phrase}, "
-        f"{initrd[0].path} is {theirs.phrase}"
+        f"kernel and initrd are swapped: {kernel.name} is {kernel.kind.phrase}, "
+        f"{initrd.name} is {initrd.kind.phrase}"
     )
-    return [Look("error", variant, kernel[0].key, message)]
+    return [Look("error", variant, kernel.key, message)]
 
 
-def _kinds(guest: Guest, variant: Variant, kinds: Iterable[tuple[DeclaredFile, _Kind]]) -> Iterator[Look]:
-    for declared, kind in kinds:
-        if isinstance(kind, _Unseen):
-            continue
+def _kinds(guest: Guest, variant: Variant, seen: Iterable[_Seen]) -> Iterator[Look]:
+    for file in seen:
+        role, kind = file.role, file.kind
         if kind is None:
-            if declared.role in _EXPECTED:
-                message = f"is {declared.path} {_NOUNS[declared.role]}? {_EXPECTED[declared.role]}"
-                yield Look("warning", variant, declared.key, message)
-        elif kind == KINDS["uki"] and declared.role == "kernel":
-            message = f"{declared.path} is {kind.phrase}, and is measured whole as the kernel"
+            if role in _EXPECTED:
+                message = f"is {file.name} {_NOUNS[role]}? {_EXPECTED[role]}"
+                yield Look("warning", variant, file.key, message)
+        elif kind == KINDS["uki"] and role == "kernel":
+            message = f"{file.name} is {kind.phrase}, and is measured whole as the kernel"
             hint = 'uki = "..." with uki-as = "kernel" says so; uki-as = "parts" measures what is inside'
-            yield Look("warning", variant, declared.key, message, hint)
-        elif declared.role not in kind.roles and not _is_ovmf(guest, declared):
-            message = f"{declared.path} is {kind.phrase}, not {_NOUNS[declared.role]}"
-            yield Look("error", variant, declared.key, message, _hint(declared.role, kind))
+            yield Look("warning", variant, file.key, message, hint)
+        elif role not in kind.roles and not _is_ovmf(guest, file.declared):
+            message = f"{file.name} is {kind.phrase}, not {_NOUNS[role]}"
+            yield Look("error", variant, file.key, message, _hint(role, kind))
 
 
-def _is_ovmf(guest: Guest, declared: DeclaredFile) -> bool:
+def _is_ovmf(guest: Guest, declared: DeclaredInput) -> bool:
     """Tell whether a firmware has OVMF's table at its end, which says more than what it begins with."""
-    if declared.role != "firmware":
+    if declared.role is not FIRMWARE:
         return False
     try:
-        return bool(guest.reader.firmware(declared.path).entries)
+        return bool(guest.reader.firmware(declared).entries)
     except SevbuildError:
         return False
 

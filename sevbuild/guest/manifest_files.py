@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from sevbuild.documents.document import parse_toml
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import read_text
-from sevbuild.guest.declared import declared_files
 from sevbuild.guest.guest import Guest
+from sevbuild.manifest.inputs import PathSource
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.profiles import profile_files
-from sevbuild.manifest.url_keys import is_url
 
 __all__ = ["MANIFEST", "PROFILE", "document_kind", "named_files"]
 
@@ -26,9 +25,10 @@ def named_files(guest: Guest) -> Iterator[tuple[str, str]]:
     That is its inputs, and the profiles that are files with all that they extend.
     """
     for variant in guest.manifest.variants:
-        for declared in declared_files(variant):
-            if not is_url(declared.path):
-                yield f"an input of the guest, {declared.key}", guest.reader.resolve(declared.path)
+        for declared in variant.inputs:
+            for key, source in declared.files():
+                if isinstance(source, PathSource):
+                    yield f"an input of the guest, {key}", guest.reader.path_of(source)
         for name in filter(is_profile_path, variant.profiles):
             for path in profile_files(name, guest.manifest.directory):
                 yield f"a profile of the guest, {name} or what it extends", path

@@ -9,6 +9,7 @@ from sevbuild.errors import Notice
 from sevbuild.guest.order import ORDER_HINT, is_launched
 from sevbuild.image.ovmf import Firmware, section_kind_name
 from sevbuild.launch.policy import SevPolicy, SnpPolicy
+from sevbuild.manifest.inputs import FIRMWARE
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.vcpu.describe import feature_names
@@ -69,7 +70,8 @@ def _unbootable(target: Target) -> list[tuple[str, str, str | None]]:
 
 def firmware_notices(variant: Variant, firmware: Firmware, targets: Sequence[Target]) -> list[Notice]:
     """Return what the firmware of a variant calls for on the hosts of its targets."""
-    where = variant.firmware.path or "firmware"
+    declared = variant.declared(FIRMWARE)
+    where = "firmware" if declared is None else declared.name
     size = len(firmware.data)
     notices = []
     if size > _LARGEST_FLASH:

@@ -5,30 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sevbuild.errors import Notice
+from sevbuild.manifest.inputs import ROLES
 from sevbuild.manifest.settings import Step, path_steps
 
 __all__ = ["unheld_settings"]
 
 _HELD = (
     "launch.profile",
-    "firmware.path",
-    "firmware.url",
-    "firmware.seed",
-    "firmware.sha256",
-    "igvm.path",
-    "igvm.sha256",
-    "svsm.path",
-    "svsm.url",
-    "svsm.sha256",
-    "svsm.vars-path",
-    "kernel.path",
-    "kernel.url",
-    "kernel.uki",
-    "kernel.uki-as",
-    "kernel.sha256",
-    "kernel.cmdline",
-    "kernel.cmdline-file",
-    "kernel.cmdlines",
+    *(f"{role.table}.{key}" for role in ROLES.values() for key in role.keys),
     "initrd",
     "variables",
     "vcpu.model",

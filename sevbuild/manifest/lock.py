@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sevbuild.documents.document import Document, Table, check_hex, check_integer, check_type, parse_toml
 from sevbuild.errors import Fault, FaultsError
 from sevbuild.launch.label import fold_labels, unfold_label
+from sevbuild.manifest.inputs import ROLES
 from sevbuild.manifest.targets import MAX_TARGETS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.text import visible_toml
@@ -18,7 +19,6 @@ __all__ = ["LOCK_SCHEMA", "Lock", "LockedInput", "decode_lock", "encode_lock"]
 LOCK_SCHEMA = 1
 """The version of this document's shape; a reader refuses any other."""
 
-ROLES = ("firmware", "igvm", "svsm", "svsm-vars", "kernel", "uki", "initrd", "cmdline")
 _HEAD = "# Written by `sevbuild lock`, which also brings it up to date. Keep it beside the manifest.\n"
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _U32 = 0xFFFFFFFF
@@ -57,7 +57,8 @@ def encode_lock(lock: Lock) -> str:
         f"schema = {LOCK_SCHEMA}\n",
         f"sevbuild = {_string(lock.written_by)}\n",
     ]
-    for entry in sorted(lock.inputs, key=lambda e: (ROLES.index(e.role), e.name, e.part)):
+    order = {role: index for index, role in enumerate(ROLES)}
+    for entry in sorted(lock.inputs, key=lambda e: (order[e.role], e.name, e.part)):
         lines = [f"\n[[input]]\nrole = {_string(entry.role)}\n"]
         lines.append(f"name = {_string(entry.name)}\n" if entry.name else "")
         lines.append(f"part = {_string(entry.part)}\n" if entry.part else "")

@@ -7,84 +7,38 @@ from typing import Any, NamedTuple
 
 from sevbuild.by_identity import by_identity
 from sevbuild.documents.document import Document
-from sevbuild.image.ovmf import Metadata
+from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.launch.mode import Mode, Order
+from sevbuild.manifest.inputs import DeclaredInput, Role
 
 __all__ = [
     "Cmdline",
     "Cpu",
-    "FirmwareInput",
-    "IgvmInput",
-    "InitrdInput",
-    "KernelInput",
+    "DirectBoot",
     "Machine",
     "Manifest",
     "Publish",
-    "SvsmInput",
     "Variant",
 ]
 
 
-class FirmwareInput(NamedTuple):
-    """The firmware: a file, or the SNP digest after its pages with the metadata that goes on.
-
-    `path`, here and below, may be an `https://` URL.
-    """
-
-    path: str | None
-    sha256: bytes | None
-    seed: bytes | None
-    metadata: Metadata | None
-
-
-class SvsmInput(NamedTuple):
-    """The SVSM binary and what its place depends on: the size of the variable store, or its file."""
-
-    path: str
-    sha256: bytes | None
-    vars_size: int | None
-    vars_path: str | None
-
-
 class Cmdline(NamedTuple):
-    """One command line as declared, placeholders and all; `name` is that of a variant."""
+    """One command line as declared, placeholders and all; `name` is that of a variant.
+
+    `text` is None where an input has it: a file of its own, or an image that is taken apart.
+    """
 
     name: str | None
     text: str | None
-    path: str | None
     key: str
 
 
-class IgvmInput(NamedTuple):
-    """A ready IGVM file in place of a firmware, or how one is to be built.
+class DirectBoot(NamedTuple):
+    """How a kernel is launched: `uki_as` says how an image is taken, `hashes` whether it is measured."""
 
-    `parameters` has the built file insert the loader's parameters where the firmware wants them.
-    """
-
-    path: str | None
-    sha256: bytes | None
-    parameters: bool
-
-
-class KernelInput(NamedTuple):
-    """The kernel: a file, a UKI taken whole or in parts, or its SHA-256 alone."""
-
-    path: str | None
-    sha256: bytes | None
     uki_as: str | None
     hashes: bool
     cmdlines: tuple[Cmdline, ...]
-
-
-class InitrdInput(NamedTuple):
-    """The initrd files, concatenated in order, or the SHA-256 of the whole alone.
-
-    `pins` has the SHA-256 of each file where they are URLs.
-    """
-
-    paths: tuple[str, ...]
-    sha256: bytes | None
-    pins: tuple[bytes, ...] = ()
 
 
 class Cpu(NamedTuple):
@@ -112,7 +66,10 @@ class Variant(NamedTuple):
     """The tables of one manifest, or of one entry of its `[[matrix]]` laid over them.
 
     `policies` and `guest_features` have the modes that the manifest itself gives a value for. `document`
-    finds the lines of this variant's values. Variants are told apart by identity.
+    finds the lines of this variant's values. `inputs` are in the order of a launch. Beside them stand the
+    `seed` of a firmware that is known by it, whether an IGVM file that is built has its loader's parameters
+    (None where none is launched), and the size of an SVSM's variable store where no file tells it. Variants
+    are told apart by identity.
     """
 
     document: Document
@@ -122,11 +79,11 @@ class Variant(NamedTuple):
     policies: Mapping[Mode, int]
     guest_features: Mapping[Mode, int]
     host_data: bytes | None
-    firmware: FirmwareInput
-    igvm: IgvmInput | None
-    svsm: SvsmInput | None
-    kernel: KernelInput | None
-    initrd: InitrdInput | None
+    inputs: tuple[DeclaredInput, ...]
+    seed: FirmwareSeed | None
+    igvm_parameters: bool | None
+    vars_size: int | None
+    kernel: DirectBoot | None
     variables: Mapping[str, str]
     counts: tuple[int, ...]
     cpus: tuple[Cpu, ...]
@@ -134,9 +91,16 @@ class Variant(NamedTuple):
     machine: Machine
 
     @property
-    def ready_igvm(self) -> str | None:
-        """Return the path of the ready IGVM file in the firmware's place, None where there is none."""
-        return None if self.igvm is None else self.igvm.path
+    def loads_igvm(self) -> bool:
+        """Tell whether it is launched from an IGVM file, a ready one or one that is built."""
+        return self.igvm_parameters is not None
+
+    def declared(self, role: Role) -> DeclaredInput | None:
+        """Return what is launched in a role: an image that is taken whole is the kernel."""
+        for declared in self.inputs:
+            if declared.launched and declared.role.launched_as == role.launched_as:
+                return declared
+        return None
 
 
 class Publish(NamedTuple):

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.documents.document import Document, Table, check_type, suggest
+from sevbuild.manifest.inputs import INPUT_TABLES
 
 if TYPE_CHECKING:
     from sevbuild.manifest.settings import Step
 
 __all__ = ["TABLES", "Setting", "apply_settings", "overlays", "read_paths"]
 
-TABLES = ("launch", "firmware", "igvm", "svsm", "kernel", "initrd", "variables", "vcpu", "machine")
+TABLES = ("launch", *INPUT_TABLES, "variables", "vcpu", "machine")
 """The tables that an entry of the matrix can override."""
 
 

@@ -10,6 +10,7 @@ from sevbuild.launch.label import target_label
 from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.launch.profile import LaunchProfile
+from sevbuild.manifest.inputs import IGVM
 from sevbuild.manifest.model import Cmdline, Cpu, Manifest, Variant
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.unused import note_unused
@@ -42,7 +43,7 @@ class Target(NamedTuple):
     @property
     def order(self) -> Order:
         """Return `canonical` where the manifest or the profile sorts the launch, else `profile`."""
-        if self.variant.ready_igvm is not None:
+        if self.variant.declared(IGVM) is not None:
             # A ready file has an order of its own, which its loader follows.
             return "profile"
         return "canonical" if self.profile.rules.order == "canonical" else self.variant.order
@@ -69,7 +70,7 @@ def expand(manifest: Manifest) -> list[Target]:
             break
         for mode in variant.modes:
             for profile in profiles:
-                if variant.igvm is not None and profile.rules.loader is None:
+                if variant.loads_igvm and profile.rules.loader is None:
                     message = f"profile {profile.name} loads no IGVM file"
                     document.fault("igvm", message, '"qemu-igvm" does; `sevbuild profiles` lists others')
                 elif mode in profile.rules.modes:

@@ -6,16 +6,12 @@ import re
 from typing import Any
 
 from sevbuild.documents.document import Document, Table, check_hex, check_type
+from sevbuild.manifest.inputs import PathSource, Role, Source, UrlSource
 
-__all__ = ["URL_PATTERN", "decode_pin", "decode_source", "decode_sources", "is_url"]
+__all__ = ["URL_PATTERN", "decode_pin", "decode_source", "decode_sources"]
 
 URL_PATTERN = r'^https://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?/[!"$-~]*$'
 """Printable ASCII after `https://HOST[:PORT]/`: no user, no password, no fragment."""
-
-
-def is_url(path: str) -> bool:
-    """Tell whether what a manifest names is fetched; a path that looks like this was refused."""
-    return path.startswith("https://")
 
 
 def decode_pin(table: Table) -> bytes | None:
@@ -25,29 +21,29 @@ def decode_pin(table: Table) -> bytes | None:
     return check_hex(table.document, table.at("sha256"), table.any("sha256"), 32)
 
 
-def decode_source(table: Table, path: str | None, pin: bytes | None) -> str | None:
-    """Return what one input is read from: its `url` if it has one, else `path`."""
+def decode_source(table: Table, role: Role, path: str | None, pin: bytes | None) -> Source | None:
+    """Return what one input is read from: its `url` if it has one, else `path`, None for neither."""
     if not table.has("url"):
-        return path
+        return None if path is None else PathSource(path)
     url = _url(table.document, table.at("url"), table.any("url"))
     for key in ("path", "uki"):
         if table.has(key):
             table.fault("url", f"goes not with {key}: give one of them")
     if pin is None and not table.has("sha256"):
         _missing_pin(table)
-    return url
+    return None if url is None or pin is None else UrlSource(url, pin, role.limit)
 
 
-def decode_sources(table: Table, paths: list[str] | None) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
-    """Return what a list of files is read from, and the SHA-256 that each of them must have.
+def decode_sources(table: Table, role: Role, paths: list[str] | None) -> tuple[Source, ...]:
+    """Return what a list of files is read from.
 
-    The second is empty for paths: their pin is one of the whole.
+    Each URL has a SHA-256 of its own; of paths, the whole has one.
     """
     document = table.document
     if not table.has("url"):
         if isinstance(table.any("sha256"), list):
             table.fault("sha256", "must be one string: of paths, the whole is pinned")
-        return tuple(paths or ()), ()
+        return tuple(PathSource(path) for path in paths or ())
     if table.has("path"):
         table.fault("url", "goes not with path: give one of them")
     urls = table.items("url", lambda path, value: _url(document, path, value)) or []
@@ -58,7 +54,7 @@ def decode_sources(table: Table, paths: list[str] | None) -> tuple[tuple[str, ..
         table.fault("sha256", "must be a list where url is one")
     elif isinstance(table.any("sha256"), list) and len(table.any("sha256")) != len(table.any("url")):
         table.fault("sha256", f"must have an entry for each url: {len(table.any('url'))}")
-    return tuple(urls), tuple(pins or ())
+    return tuple(UrlSource(url, pin, role.limit) for url, pin in zip(urls, pins or (), strict=False))
 
 
 def _missing_pin(table: Table) -> None:

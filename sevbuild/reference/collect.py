@@ -8,7 +8,7 @@ from itertools import islice
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
 from sevbuild.guest.measured import Measured
-from sevbuild.guest.records import InputRecord, cmdline_text, input_records, launched_as
+from sevbuild.guest.records import InputRecord, cmdline_text, input_records, measured_inputs
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.image.ovmf import Area, Metadata, Section, section_kind_name
@@ -55,7 +55,7 @@ def collect_values(
     if ingredients:
         for target in targets:
             # Nothing but the file itself says what a loader adds to it.
-            if _key(target) not in names and target.variant.igvm is None:
+            if _key(target) not in names and not target.variant.loads_igvm:
                 _add_profile(profiles, target)
                 entry = _ingredients(guest, target, published or {})
                 names[_key(target)] = _add_ingredients(entry, found)
@@ -145,13 +145,11 @@ def _ingredients(guest: Guest, target: Target, published: Mapping[bytes, bytes])
 
 
 def _inputs(guest: Guest, target: Target, published: Mapping[bytes, bytes]) -> dict[str, bytes]:
-    kernel = target.variant.kernel
-    # Of an image taken in parts, the parts are what was launched; a whole one is the kernel.
-    left_out = "uki" if kernel is not None and kernel.uki_as == "parts" else ""
+    # Of an image taken in parts, the parts are what was launched.
     return {
-        launched_as(record.role): published.get(record.digest, record.digest)
-        for record in input_records(guest, [target])
-        if record.role != left_out
+        found.declared.role.launched_as: published.get(found.digest, found.digest)
+        for found in measured_inputs(guest, target.variant)
+        if found.declared.launched and found.digest is not None
     }
 
 

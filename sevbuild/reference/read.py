@@ -10,11 +10,11 @@ from sevbuild.documents.document import Table
 from sevbuild.documents.json_input import JsonDocument, parse_json
 from sevbuild.documents.json_reader import Reader, as_objects
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.records import INPUT_ROLES, launched_as
 from sevbuild.igvm.doubt import KINDS, Doubt
 from sevbuild.igvm.loaders import ORDERS as LOADER_ORDERS
 from sevbuild.launch.label import NO_CPU
 from sevbuild.launch.mode import MODES, ORDERS
+from sevbuild.manifest.inputs import RECORDED_ROLES, launched_as
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.reference.model import (
     DOCUMENT_SCHEMA,
@@ -114,7 +114,7 @@ def _spans(table: Reader, releases: tuple[str, ...]) -> tuple[Span, ...]:
 
 
 def _input(table: Reader, releases: tuple[str, ...]) -> Input:
-    role, name = table.word("role", INPUT_ROLES), table.string("name")
+    role, name = table.word("role", RECORDED_ROLES), table.string("name")
     size = table.integer("size", 0, _U64) if table.has("size") else None
     algorithm = "seed" if table.has("seed") else "sha256"
     digest = table.hex(algorithm, 48 if algorithm == "seed" else 32)

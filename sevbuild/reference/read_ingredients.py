@@ -7,12 +7,12 @@ from typing import Any
 
 from sevbuild.documents.json_reader import Reader, as_objects, hex_number
 from sevbuild.errors import SevbuildError
-from sevbuild.guest.records import INPUT_ROLES
 from sevbuild.image.ovmf import FOUR_GIB, SECTION_KINDS, Area, Metadata, Section, section_kind_name
 from sevbuild.image.svsm import Svsm
 from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.launch.page_type import PAGE_SIZE, SECTION_PAGE_TYPES, page_type_named
 from sevbuild.launch.profile import ENTRY_WORDS, KINDS, LAYERS, MEASURED_VCPUS, REGIONS, LaunchValues
+from sevbuild.manifest.inputs import RECORDED_ROLES
 from sevbuild.manifest.template import BUILT_IN, parse_template
 from sevbuild.reference.model import Ingredients, KernelIngredients, PublishedProfile
 from sevbuild.vcpu.reset import SYMBOLS
@@ -63,7 +63,7 @@ def read_ingredients(table: Reader) -> Ingredients:
     """Return one entry of `ingredients`."""
     inputs = table.section("inputs")
     digests = {}
-    for role in INPUT_ROLES:
+    for role in RECORDED_ROLES:
         if inputs.has(role):
             text = inputs.any(role)
             digests[role] = inputs.hex(role, 48 if isinstance(text, str) and len(text) == 96 else 32)

@@ -8,7 +8,7 @@ from sevbuild.documents.document import suggest
 from sevbuild.documents.json_input import parse_json
 from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import read_file
-from sevbuild.guest.inputs import CMDLINE_LIMIT
+from sevbuild.manifest.inputs import CMDLINE
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS, cpu_named
 from sevbuild.reference.document import value_entry
@@ -36,7 +36,7 @@ def read_request(vcpus: str, cpus: Sequence[str], cmdline: bytes | None, cmdline
     if cmdline is not None and cmdline_file:
         raise SevbuildError("--cmdline goes not with --cmdline-file: say it in one way")
     if cmdline_file:
-        cmdline = read_file(cmdline_file, CMDLINE_LIMIT)
+        cmdline = read_file(cmdline_file, CMDLINE.limit)
     if cmdline is not None and b"\0" in cmdline:
         raise SevbuildError("the command line contains a NUL: the first one ends it")
     counts = _counts(vcpus) if vcpus else None

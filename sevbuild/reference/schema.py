@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sevbuild.guest.records import INPUT_ROLES
 from sevbuild.igvm import doubt, loaders
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.label import NO_CPU
 from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.launch.page_type import SECTION_PAGE_TYPES
 from sevbuild.launch.profile import ENTRY_WORDS, KINDS, MEASURED_VCPUS, REGIONS
+from sevbuild.manifest.inputs import RECORDED_ROLES
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.reference.model import DOCUMENT_SCHEMA, MOST_DESCRIBED
 from sevbuild.reference.read_ingredients import STATE_LAYERS
@@ -88,7 +88,7 @@ def _input(releases: dict[str, Any]) -> dict[str, Any]:
         **_object(
             "One input, by basename.",
             {
-                "role": {"type": "string", "enum": list(INPUT_ROLES)},
+                "role": {"type": "string", "enum": list(RECORDED_ROLES)},
                 "name": _STRING,
                 "size": {"type": "integer", "minimum": 0},
                 "sha256": _SHA256,
@@ -130,7 +130,7 @@ def _ingredients() -> dict[str, Any]:
     )
     digest = {"anyOf": [_SHA256, _SHA384]}
     inputs = _object(
-        "Digests of the inputs by role.", dict.fromkeys(INPUT_ROLES, digest), optional=INPUT_ROLES
+        "Digests of the inputs by role.", dict.fromkeys(RECORDED_ROLES, digest), optional=RECORDED_ROLES
     )
     return _object(
         "One shape of launch.",

@@ -13,6 +13,7 @@ from sevbuild.guest.guest import Guest
 from sevbuild.guest.inputs import InputReader
 from sevbuild.guest.notices import firmware_notices
 from sevbuild.image.ovmf import parse_firmware
+from sevbuild.manifest.inputs import PathSource
 from sevbuild.manifest.profiles import load_profile
 from tests.support.cli import run
 from tests.support.firmware import make_firmware
@@ -345,13 +346,13 @@ def test_paths_start_from_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "kernel").write_bytes(b"")
     reader = InputReader(str(tmp_path))
-    assert reader.resolve("./sub//../kernel") == str(tmp_path / "kernel")
-    assert reader.resolve("./kernel") == str(tmp_path / "kernel")
-    assert reader.resolve("/absolute") == "/absolute"
+    assert reader.path_of(PathSource("./sub//../kernel")) == str(tmp_path / "kernel")
+    assert reader.path_of(PathSource("./kernel")) == str(tmp_path / "kernel")
+    assert reader.path_of(PathSource("/absolute")) == "/absolute"
     # Through nothing, and through a file, there is no way back: the operating system says so.
     for path in ("absent/../kernel", "kernel/../kernel", "kernel/"):
         with pytest.raises(SevbuildError, match="cannot read"):
-            reader.size(path)
+            reader.size(PathSource(path))
 
 
 def test_a_way_back_through_a_link_is_the_operating_systems(tmp_path: Path) -> None:
@@ -359,4 +360,5 @@ def test_a_way_back_through_a_link_is_the_operating_systems(tmp_path: Path) -> N
     (tmp_path / "else" / "kernel").write_bytes(b"the one behind the link")
     (tmp_path / "kernel").write_bytes(b"the one beside it")
     (tmp_path / "link").symlink_to("else/where")
-    assert InputReader(str(tmp_path)).read("link/../kernel") == b"the one behind the link"
+    source = PathSource("link/../kernel")
+    assert InputReader(str(tmp_path)).read(source, 64) == b"the one behind the link"

@@ -18,7 +18,8 @@ from sevbuild.guest import inputs
 from sevbuild.guest.guest import load_guest
 from sevbuild.guest.locking import resolve_lock
 from sevbuild.guest.unheld import unheld_settings
-from sevbuild.manifest.lock import ROLES, Lock, LockedInput, decode_lock, encode_lock
+from sevbuild.manifest.inputs import ROLES
+from sevbuild.manifest.lock import Lock, LockedInput, decode_lock, encode_lock
 from sevbuild.manifest.profile_digest import profile_digest
 from sevbuild.manifest.profiles import load_profile, profile_names
 from tests.support.cli import Result, run
@@ -228,7 +229,7 @@ LABELS = st.builds(
 )
 INPUTS = st.builds(
     LockedInput,
-    st.sampled_from(ROLES),
+    st.sampled_from(list(ROLES)),
     st.text(st.characters(codec="utf-8"), max_size=8),
     st.sampled_from(["", ".linux"]),
     st.integers(0, 1 << 40),

@@ -11,20 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sevbuild.errors import Fault, FaultsError, SevbuildError
+from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Area, Metadata, Section
 from sevbuild.manifest.decode import decode_manifest
-from sevbuild.manifest.machine_keys import MACHINE_KEYS
-from sevbuild.manifest.model import (
-    Cmdline,
-    Cpu,
-    FirmwareInput,
-    InitrdInput,
-    KernelInput,
-    Machine,
-    Manifest,
-    SvsmInput,
-    Variant,
+from sevbuild.manifest.inputs import (
+    CMDLINE,
+    FIRMWARE,
+    INITRD,
+    KERNEL,
+    SVSM,
+    UKI,
+    VARS,
+    DeclaredInput,
+    PathSource,
 )
+from sevbuild.manifest.machine_keys import MACHINE_KEYS
+from sevbuild.manifest.model import Cmdline, Cpu, DirectBoot, Machine, Manifest, Variant
 from sevbuild.manifest.targets import expand
 from tests.support.guests import toml_value
 
@@ -88,8 +90,8 @@ def test_the_smallest_manifest() -> None:
     (variant,) = manifest.variants
     assert (variant.modes, variant.profiles, variant.order) == (("snp",), ("qemu",), "profile")
     assert (variant.policies, variant.guest_features, variant.host_data) == ({}, {}, None)
-    assert variant.firmware == FirmwareInput("OVMF.fd", None, None, None)
-    assert (variant.svsm, variant.kernel, variant.initrd, variant.variables) == (None, None, None, {})
+    assert variant.inputs == (DeclaredInput(FIRMWARE, "firmware.path", (PathSource("OVMF.fd"),)),)
+    assert (variant.seed, variant.kernel, variant.variables) == (None, None, {})
     assert (variant.counts, variant.cpus) == ((1,), (Cpu("EPYC-Milan", 0xA00F11),))
 
 
@@ -97,18 +99,27 @@ def test_kernel_and_initrd() -> None:
     variant = decode(
         kernel={"path": "k", "sha256": SHA, "cmdline": "quiet"}, initrd={"path": ["a", "b"], "sha256": SHA}
     )
-    cmdline = Cmdline(None, "quiet", None, "kernel.cmdline")
-    assert variant.kernel == KernelInput("k", bytes.fromhex(SHA), None, True, (cmdline,))
-    assert variant.initrd == InitrdInput(("a", "b"), bytes.fromhex(SHA))
+    pin = bytes.fromhex(SHA)
+    assert variant.kernel == DirectBoot(None, True, (Cmdline(None, "quiet", "kernel.cmdline"),))
+    assert variant.inputs[1:] == (
+        DeclaredInput(KERNEL, "kernel.path", (PathSource("k"),), pin),
+        DeclaredInput(INITRD, "initrd.path", (PathSource("a"), PathSource("b")), pin),
+    )
     variant = decode(kernel={"uki": "u.efi", "uki-as": "parts", "hashes": False})
-    assert variant.kernel == KernelInput(
-        "u.efi", None, "parts", False, (Cmdline(None, None, None, "kernel.cmdline"),)
+    assert variant.kernel == DirectBoot("parts", False, (Cmdline(None, None, "kernel.cmdline"),))
+    image = DeclaredInput(UKI, "kernel.uki", (PathSource("u.efi"),), measured=False)
+    assert variant.inputs[1:] == (
+        image._replace(launched=False),
+        image._replace(role=KERNEL, part=".linux"),
+        image._replace(role=INITRD, part=".initrd"),
     )
     variant = decode(kernel={"sha256": SHA.upper(), "cmdline-file": "line"}, initrd={"sha256": f"0x{SHA}"})
-    assert variant.kernel == KernelInput(
-        None, bytes.fromhex(SHA), None, True, (Cmdline(None, None, "line", "kernel.cmdline-file"),)
+    assert variant.kernel == DirectBoot(None, True, (Cmdline(None, None, "kernel.cmdline-file"),))
+    assert variant.inputs[1:] == (
+        DeclaredInput(CMDLINE, "kernel.cmdline-file", (PathSource("line"),)),
+        DeclaredInput(KERNEL, "kernel.sha256", (), pin),
+        DeclaredInput(INITRD, "initrd.sha256", (), pin),
     )
-    assert variant.initrd == InitrdInput((), bytes.fromhex(SHA))
     variant = decode(kernel={"path": "k", "cmdlines": {"b": "two", "a": "one"}})
     assert variant.kernel is not None
     assert [(entry.name, entry.text) for entry in variant.kernel.cmdlines] == [("b", "two"), ("a", "one")]
@@ -129,13 +140,19 @@ def test_ingredients_of_a_firmware() -> None:
     metadata = Metadata(
         (Section(0x800000, 0x9000, 1), Section(0x80D000, 0x1000, 2)), 0x80B004, Area(0x810C00, 0)
     )
-    assert variant.firmware == FirmwareInput(None, None, bytes.fromhex(SEED), metadata)
+    assert variant.seed == FirmwareSeed(bytes.fromhex(SEED), metadata)
+    assert variant.inputs == (DeclaredInput(FIRMWARE, "firmware.seed", (), bytes.fromhex(SEED)),)
 
 
 def test_an_svsm() -> None:
-    assert decode(svsm={"path": "s", "vars-size": 0x84000}).svsm == SvsmInput("s", None, 0x84000, None)
-    assert decode(svsm={"path": "s", "vars-path": "v", "sha256": SHA}).svsm == SvsmInput(
-        "s", bytes.fromhex(SHA), None, "v"
+    variant = decode(svsm={"path": "s", "vars-size": 0x84000})
+    declared = DeclaredInput(SVSM, "svsm.path", (PathSource("s"),))
+    assert (variant.inputs[1:], variant.vars_size) == ((declared,), 0x84000)
+    variant = decode(svsm={"path": "s", "vars-path": "v", "sha256": SHA})
+    store = DeclaredInput(VARS, "svsm.vars-path", (PathSource("v"),), measured=False)
+    assert (variant.inputs[1:], variant.vars_size) == (
+        (declared._replace(pin=bytes.fromhex(SHA)), store),
+        None,
     )
 
 
@@ -577,8 +594,9 @@ def test_matrix_entries_are_laid_over_the_tables() -> None:
         + '[[matrix]]\nlaunch = { policy = 0x20000 }\n[[matrix]]\nvcpu = { count = 7 }\ninitrd = { path = "i" }\n'
     )
     one, two = decode_manifest(text, "guest.toml").variants
-    assert (one.policies, one.counts, one.initrd) == ({"snp": 0x20000}, (1,), None)
-    assert (two.policies, two.counts, two.initrd) == ({}, (7,), InitrdInput(("i",), None))
+    initrd = DeclaredInput(INITRD, "initrd.path", (PathSource("i"),))
+    assert (one.policies, one.counts, one.declared(INITRD)) == ({"snp": 0x20000}, (1,), None)
+    assert (two.policies, two.counts, two.declared(INITRD)) == ({}, (7,), initrd)
     assert one.document.where("launch.policy") == f"guest.toml:{len(text.splitlines()) - 3}"
 
 

@@ -11,6 +11,7 @@ from sevbuild.commands.importing.unknown import is_known, reasons, spelled
 from sevbuild.commands.launch import BASE_MODEL
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.mode import Mode
+from sevbuild.manifest.inputs import FIRMWARE
 from sevbuild.vcpu.models import CPU_MODELS, cpu_signature
 
 __all__ = ["read_measure_command"]
@@ -23,7 +24,6 @@ _MODES: Mapping[str, Mode] = {
     "snp:svsm": "snp",
 }
 _PROFILES = {"QEMU": "qemu", "ec2": "ec2", "gce": "gce"}
-FIRMWARE_LIMIT = 256 << 20
 
 
 class _Parser(argparse.ArgumentParser):
@@ -141,7 +141,7 @@ def _firmware(parsed: argparse.Namespace, draft: Draft) -> None:
             f"--snp-ovmf-hash {parsed.snp_ovmf_hash} would stand for it, with its metadata", "firmware.path"
         )
         return
-    metadata = parse_firmware(read_file(parsed.ovmf, FIRMWARE_LIMIT)).metadata
+    metadata = parse_firmware(read_file(parsed.ovmf, FIRMWARE.limit)).metadata
     draft.set("firmware.seed", parsed.snp_ovmf_hash, f"the metadata is that of {parsed.ovmf}")
     table: dict[str, object] = {
         "sections": [{"gpa": s.gpa, "size": s.size, "kind": s.kind} for s in metadata.sections or ()]
