@@ -6,6 +6,7 @@ import json
 import os
 import posixpath
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sevbuild.commands.launch import Launch, describe_launch
@@ -132,7 +133,9 @@ def _render(template: str, **values: Any) -> bytes:
     return encode_text(_environment(xml=".xml." in template).get_template(template).render(**values))
 
 
+@cache
 def _environment(*, xml: bool) -> jinja2.Environment:
+    # Kept, with the templates that it compiles: a fleet renders the same three a thousand times.
     import jinja2
 
     folder = os.path.join(shared_directory("templates"), "launch")
