@@ -1,4 +1,4 @@
-"""What holds for every test: generated examples are the same in every run.
+"""What holds for every test: generated examples are the same in every run, and nothing waits for a device.
 
 A failure on one machine is then a failure on all. `SEVBUILD_EXPLORE=1 make test` draws new examples.
 """
@@ -6,9 +6,19 @@ A failure on one machine is then a failure on all. `SEVBUILD_EXPLORE=1 make test
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+
+from tests.support.device import no_waiting_for_the_device
 
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("explore" if os.environ.get("SEVBUILD_EXPLORE") == "1" else "same")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _device() -> Iterator[None]:
+    with no_waiting_for_the_device():
+        yield

@@ -21,6 +21,7 @@ from sevbuild.output.disk import Disk
 from sevbuild.output.exchange import interrupted, staging
 from tests.bundle.support import build, contents, manifest_of
 from tests.support.cli import run
+from tests.support.device import real_fsync
 from tests.support.shared import ROOT
 
 KILLS = 50
@@ -122,8 +123,42 @@ def test_a_failure_of_a_first_build_leaves_nothing_or_all(tmp_path: Path, *, onw
     assert _leftovers(tmp_path) == []
 
 
+def test_everything_is_on_the_device_before_it_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one run that waits for it: elsewhere `fsync` returns at once (tests/conftest.py)."""
+    synced: set[str] = set()
+    placed: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        real_fsync(descriptor)
+        synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    class Placing(Disk):
+        def exchange(self, first: str, second: str) -> bool:
+            self._look(first)
+            return super().exchange(first, second)
+
+        def rename(self, source: str, path: str) -> None:
+            self._look(source)
+            super().rename(source, path)
+
+        def _look(self, stage: str) -> None:
+            placed.append(stage)
+            assert {stage, *map(str, Path(stage).rglob("*"))} <= synced
+
+    monkeypatch.setattr(os, "fsync", sync)
+    manifest = manifest_of(tmp_path)
+    for _ in range(2):
+        synced.clear()
+        build(manifest, tmp_path / "dist", disk=Placing())
+        assert str(tmp_path) in synced
+    assert len(placed) == 2
+    verify_bundle(str(tmp_path / "dist"))
+
+
 LOOP = """
-import sys
+import os, sys
 from sevbuild.output.disk import Disk
 from sevbuild.bundle.write import build_bundle
 from sevbuild.guest.guest import load_guest
@@ -132,6 +167,8 @@ class Renames(Disk):
     def exchange(self, first, second):
         return False
 
+# A kill loses nothing that was written, synced or not: more of the steps are met while none waits.
+os.fsync = lambda _descriptor: None
 disk = Renames() if sys.argv[4] == "renames" else Disk()
 print("ready", flush=True)
 while True:
