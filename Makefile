@@ -4,15 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test e2e lint types check docs bench fuzz gates-at torture clean
+.PHONY: demo test quick e2e lint types check docs bench fuzz gates-at torture clean
 
 demo: $(STAMP)
 	@echo "# the launch plan of guests/hello, and its launch digest:"
 	@$(BIN)/sevbuild plan guests/hello/guest.toml
 	@$(BIN)/sevbuild measure --quiet guests/hello/guest.toml
 
+# The whole suite, a worker for each processor; make test T=tests/cli/test_measure.py runs some of it, uncovered.
+PARALLEL := --numprocesses=auto --dist=worksteal
+T ?=
 test: $(STAMP)
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest $(or $(T),$(PARALLEL) --cov --cov-report=term)
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -246,28 +245,24 @@ def _outcome(case: Case, place: Path, locales: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def outcomes(locales: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """Return what every case wrote, two cases at a time."""
-    places = [tmp_path_factory.mktemp("case") for _ in CASES]
-    with ThreadPoolExecutor(2) as pool:
-        found = pool.map(_outcome, CASES, places, [locales] * len(CASES))
-        return {case.name: outcome for case, outcome in zip(CASES, found, strict=True)}
+def first(locales: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return what the first case wrote."""
+    return _outcome(CASES[0], tmp_path_factory.mktemp("first"), locales)
 
 
 def test_there_are_forty_cases_and_more() -> None:
     assert len({case.name for case in CASES}) >= 40
 
 
-def test_the_first_case_wrote_everything(outcomes: dict[str, dict[str, str]]) -> None:
-    first = outcomes[CASES[0].name]
+def test_the_first_case_wrote_everything(first: dict[str, str]) -> None:
     assert "error" not in first, first["error"]
     assert {"measure.json", "lock", "release/reference-values.json", "bundle/bundle.json"} <= set(first)
     assert len(first) > 40
 
 
 @pytest.mark.parametrize("case", CASES[1:], ids=lambda case: case.name)
-def test_the_same_bytes(case: Case, outcomes: dict[str, dict[str, str]]) -> None:
-    first, found = outcomes[CASES[0].name], outcomes[case.name]
+def test_the_same_bytes(case: Case, first: dict[str, str], locales: Path, tmp_path: Path) -> None:
+    found = _outcome(case, tmp_path, locales)
     assert "error" not in found, found["error"]
     left_out = {NAMES_THE_BUNDLE} | (RELATIVE if case.elsewhere else set())
     assert {name: digest for name, digest in found.items() if name not in left_out} == {
