@@ -17,13 +17,12 @@ from sevbuild.errors import SevbuildError
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.vcpu.reset import initial_vmsa
 from sevbuild.vcpu.save_area import parse_vmsa
-from tests.support.firmware import make_firmware
+from tests.support.firmware import HASH_TABLE, SECTIONS, make_firmware
 from tests.support.guests import digest_of, digests_of, guest_of
 from tests.support.peer import peer_digest
 from tests.support.real import peer_program
 from tests.support.shared import shared_file
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 SIGNATURE = 0x800F12
 
 
@@ -35,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _firmware(folder: Path, sections: list[tuple[int, int, int]] | None, **more: Any) -> None:
-    options = {"reset": 0x80B004, "hash_table": (0x810C00, 0x400), **more}
+    options = {"reset": 0x80B004, "hash_table": HASH_TABLE, **more}
     (folder / "OVMF.fd").write_bytes(make_firmware(size=0x4000, sections=sections, fill=b"OVMF", **options))
 
 

@@ -15,7 +15,7 @@ from sevbuild.image.lint import lint_firmware
 from sevbuild.image.ovmf import parse_firmware
 from sevbuild.image.verifier import kernel_hash_verifier
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import digest_of, write_manifest
 from tests.support.peer import peer_digest
 from tests.support.real import newest_file, real_file, real_kernels
@@ -32,7 +32,6 @@ LAUNCHES = [
     ("sev-es", "qemu-es-init2", "QEMU"),
     ("sev", "qemu", "QEMU"),
 ]
-SECTIONS = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 
 
 def _member(name: str, data: bytes, mode: int) -> bytes:
@@ -83,7 +82,7 @@ def test_a_real_kernel(tmp_path: Path, mode: str, profile: str, vmm: str, *, amd
         shutil.copy(newest_file(AMDSEV), tmp_path / "OVMF.fd")
     else:
         ovmf = real_file(LARGE).read_bytes()
-        tail = make_firmware(size=0x10000, sections=SECTIONS, hash_table=(0x810C00, 0x400))
+        tail = standard_firmware()
         (tmp_path / "OVMF.fd").write_bytes(ovmf[: -len(tail)] + tail)
     shutil.copy(kernel, tmp_path / "kernel")
     _initrd(tmp_path, kernel)

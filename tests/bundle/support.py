@@ -9,20 +9,19 @@ from sevbuild.bundle.document import BundleDocument
 from sevbuild.bundle.write import build_bundle
 from sevbuild.guest.guest import load_guest
 from sevbuild.output.disk import Disk
-from tests.support.firmware import make_firmware
+from tests.support.firmware import make_firmware, standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.pe import make_uki
 
-__all__ = ["SECTIONS", "build", "contents", "make_inputs", "manifest_of"]
+__all__ = ["build", "contents", "make_inputs", "manifest_of"]
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 PARTS = [(".linux", b"kernel" * 99), (".initrd", b"initrd" * 9999), (".cmdline", b"quiet {x} ")]
 SVSM_SECTIONS = [(0x2000, 0x1000, 2), (0x3000, 0x1000, 3), (0x1000, 0x1000, 0x10)]
 
 
 def make_inputs(folder: Path) -> None:
     """Write firmware, kernel, initrds, a unified image and an SVSM into a folder."""
-    image = make_firmware(size=0x10000, sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=b"OVMF")
+    image = standard_firmware()
     (folder / "OVMF.fd").write_bytes(image)
     (folder / "kernel").write_bytes(PARTS[0][1])
     (folder / "initrd").write_bytes(PARTS[1][1])

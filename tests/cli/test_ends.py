@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.pe import make_uki
 from tests.support.shared import ROOT
@@ -41,7 +41,7 @@ def test_what_nobody_expected_is_an_internal_error(
 
 
 def test_an_error_in_a_thread_is_no_other_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(hash_table=(0x810C00, 0x400)))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     (tmp_path / "kernel").write_bytes(b"kernel")
     manifest = write_manifest(
         tmp_path, firmware={"path": "OVMF.fd"}, kernel={"path": "kernel"}, launch={"mode": "sev"}
@@ -87,7 +87,7 @@ def test_where_to_report_comes_from_the_package(monkeypatch: pytest.MonkeyPatch)
 def test_the_end_of_a_run_is_silent(tmp_path: Path) -> None:
     image = make_uki([(".linux", b"k" * 600), (".initrd", b"i" * 600), (".cmdline", b"quiet\0")])
     (tmp_path / "image.efi").write_bytes(image)
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(hash_table=(0x810C00, 0x400)))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     kernel = {"uki": "image.efi", "uki-as": "parts"}
     manifest = write_manifest(tmp_path, firmware={"path": "OVMF.fd"}, kernel=kernel, launch={"mode": "sev"})
     for path in (HELLO, manifest):

@@ -9,17 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
-
-SECTIONS = [(0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a manifest, its release, its bundle and a list of its digests."""
     folder = tmp_path_factory.mktemp("made")
-    (folder / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
     manifest = write_manifest(folder, firmware={"path": "OVMF.fd"}, vcpu={"count": [1, 2]})
     assert run("publish", "-q", manifest, "-o", folder / "release").status == 0
     assert run("build", "-q", manifest, "-o", folder / "bundle").status == 0

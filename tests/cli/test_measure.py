@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 HELLO = ROOT / "guests" / "hello" / "guest.toml"
 FLEET = ROOT / "guests" / "fleet" / "guest.toml"
 
@@ -25,9 +24,7 @@ FLEET = ROOT / "guests" / "fleet" / "guest.toml"
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     """Return the manifest of a guest that says everything, over firmware, kernel and initrd."""
-    image = make_firmware(
-        size=0x10000, sections=SECTIONS, reset=0x80B004, hash_table=(0x810C00, 0x400), fill=b"OVMF"
-    )
+    image = standard_firmware()
     (tmp_path / "OVMF.fd").write_bytes(image)
     (tmp_path / "kernel").write_bytes(b"kernel")
     (tmp_path / "initrd").write_bytes(b"initrd")

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from tests.support.cli import run
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
-from tests.support.launches import firmware_bytes
 
 KEYS = {"schema", "guest", "written", "inputs", "values", "notices"}
 
 
 def _guest(folder: Path, **tables: Any) -> Path:
-    (folder / "OVMF.fd").write_bytes(firmware_bytes())
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
     (folder / "vmlinuz").write_bytes(b"kernel")
     given: dict[str, Any] = {
         "firmware": {"path": "OVMF.fd"},

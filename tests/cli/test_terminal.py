@@ -12,7 +12,7 @@ import pytest
 from sevbuild.cli import VERBS
 from sevbuild.cli.help import GROUPS
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
 from tests.support.terminal import on_terminal
@@ -32,7 +32,7 @@ def test_words_are_coloured_on_a_terminal() -> None:
 
 
 def test_warnings_are_coloured_where_they_stand(tmp_path: Path) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware())
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     path = write_manifest(tmp_path, firmware={"path": "OVMF.fd"}, launch={"mode": "sev", "policy": 0x0})
     _, shown = on_terminal("measure", path)
     assert ": \x1b[1;33mwarning\x1b[0m: " in shown

@@ -15,19 +15,16 @@ from sevbuild import __version__
 from sevbuild.cli import VERBS
 from sevbuild.guest.starter import TEMPLATES
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import SECTIONS, make_firmware, standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.kernels import BZIMAGE
 from tests.support.shared import ROOT
 
 HELLO = ROOT / "guests" / "hello"
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 
 
 def _guest(folder: Path, **tables: Any) -> Path:
-    image = make_firmware(
-        size=0x10000, sections=SECTIONS, reset=0x80B004, hash_table=(0x810C00, 0x400), fill=b"OVMF"
-    )
+    image = standard_firmware()
     (folder / "OVMF.fd").write_bytes(image)
     (folder / "kernel").write_bytes(BZIMAGE)
     base: dict[str, Any] = {"firmware": {"path": "OVMF.fd"}, "kernel": {"path": "kernel", "cmdline": "quiet"}}

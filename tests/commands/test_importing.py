@@ -19,7 +19,8 @@ from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.vcpu.models import CPU_MODELS
-from tests.support.launches import FILES, firmware_bytes, launch_of, launching_guest
+from tests.support.firmware import standard_firmware
+from tests.support.launches import FILES, launch_of, launching_guest
 from tests.support.peer import peer_digest
 from tests.test_differential import RandomGuest, random_guests
 
@@ -582,7 +583,7 @@ def peer(*more: str) -> Draft:
 
 
 def test_a_seed_in_place_of_the_firmware(tmp_path: Path) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(firmware_bytes())
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     common = ["--vcpus", "2", "--vcpu-type", "EPYC-v4", "--ovmf", str(tmp_path / "OVMF.fd")]
     whole = write_draft(peer("--mode", "snp", *common), source="x")
     guest = Guest(decode_manifest(whole, "whole"))

@@ -11,12 +11,11 @@ from typing import Any
 from jsonschema import Draft7Validator
 
 from tests.support.cli import Result, run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import SECTIONS, standard_firmware, standard_svsm
 from tests.support.guests import write_manifest
 from tests.support.igvm import write_large
 from tests.support.shared import VECTORS
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 EXTRA = {
     "rvps": ["expiration=2027-01-01T00:00:00Z"],
     "contrast": [
@@ -102,9 +101,9 @@ def written(fmt: str, result: Result) -> bool:
 
 
 def _inputs(folder: Path) -> None:
-    image = make_firmware(sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=b"OVMF")
+    image = standard_firmware()
     (folder / "OVMF.fd").write_bytes(image)
-    svsm = make_firmware(size=0x3000, sections=SECTIONS[:3], reset=None, svsm_entry=0x40)
+    svsm = standard_svsm()
     (folder / "svsm.bin").write_bytes(svsm)
     (folder / "kernel").write_bytes(b"kernel" * 999)
     (folder / "initrd").write_bytes(b"initrd" * 999)
@@ -215,7 +214,7 @@ def test_another_igvm_file_is_found(tmp_path: Path) -> None:
     result = run("verify", document, "--against", other)
     assert result.status == 1, result.out + result.err
     assert "different  snp/igvm-reference/-/vcpus1" in result.out
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS[:3]))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware(sections=SECTIONS[:3]))
     manifest = write_manifest(tmp_path, firmware={"path": "OVMF.fd"})
     assert run("verify", document, "--against", manifest).status == 2
     assert "of an IGVM file" in run("verify", document, "--against", manifest).err

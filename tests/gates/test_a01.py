@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
 
 HELLO = ROOT / "guests" / "hello"
 MANIFEST = HELLO / "guest.toml"
 VALUES = HELLO / "reference-values.json"
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 
 EMPTY_IS_A_VALUE = {"--cmdline", "--with-cmdline"}
 """With `--set KEY=` and `--extra KEY=`, which are not empty, the only exceptions."""
@@ -95,9 +94,7 @@ def test_an_argument_is_not_empty(verb: str) -> None:
 
 
 def test_the_empty_command_line_is_not_none(tmp_path: Path) -> None:
-    image = make_firmware(
-        size=0x10000, sections=SECTIONS, reset=0x80B004, hash_table=(0x810C00, 0x400), fill=b"OVMF"
-    )
+    image = standard_firmware()
     (tmp_path / "OVMF.fd").write_bytes(image)
     (tmp_path / "kernel").write_bytes(b"kernel")
     kernel = {"path": "kernel", "cmdline": "quiet"}

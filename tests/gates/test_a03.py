@@ -20,17 +20,16 @@ from sevbuild.igvm.headers import (
 from sevbuild.igvm.writer import write_igvm
 from sevbuild.vcpu.save_area import build_vmsa
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 
 ONE, TWO = "snp/qemu/EPYC-v4/vcpus1", "snp/qemu/EPYC-v4/vcpus2"
-SECTIONS = [(0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     """Return the manifest of a guest of two targets with a kernel."""
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS, hash_table=(0x810C00, 0x400)))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     (tmp_path / "kernel").write_bytes(b"kernel")
     return write_manifest(
         tmp_path,

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Result, run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
-
-SECTIONS = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3)]
 
 
 def _profile(path: Path, name: str, gpa: int) -> str:
@@ -23,7 +21,7 @@ def _profile(path: Path, name: str, gpa: int) -> str:
 
 
 def _run(folder: Path, verb: str, profiles: list[str]) -> Result:
-    (folder / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
     manifest = write_manifest(folder, firmware={"path": "OVMF.fd"}, launch={"profile": profiles})
     more = ["-o", folder / "release"] if verb == "publish" else []
     return run(verb, manifest, *more)

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Result, run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 
-SECTIONS = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3), (0x5000, 0x1000, 0x10)]
 MATRIX = [
     {"launch": {"profile": "qemu"}, "vcpu": {"count": 1}},
     {"launch": {"profile": "qemu-snp-debugswap"}, "vcpu": {"count": 2}},
@@ -21,7 +20,7 @@ MATRIX = [
 
 
 def _manifest(folder: Path, **tables: Any) -> Path:
-    (folder / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS, hash_table=(0x5000, 0x400)))
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
     (folder / "kernel").write_bytes(b"kernel")
     return write_manifest(folder, **{"firmware": {"path": "OVMF.fd"}, **tables})
 

@@ -16,11 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sevbuild.image.igvm_areas import IGVM_GUID
 from sevbuild.manifest.schema import manifest_schema
 from tests.support.cli import Result, run
-from tests.support.firmware import make_firmware, words
+from tests.support.firmware import standard_firmware, standard_svsm, words
 from tests.support.guests import write_manifest
 from tests.support.pe import make_uki
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 PLAIN = {"firmware": {"path": "OVMF.fd"}}
 KERNEL = {**PLAIN, "kernel": {"path": "kernel", "cmdline": "quiet"}}
 INITRD = {**KERNEL, "initrd": {"path": "initrd"}}
@@ -216,15 +215,10 @@ def _inputs(folder: Path) -> None:
     # Places for the loader's parameters, which `igvm.parameters` has the file fill.
     areas = b"IGVM" + words(40, 1, 2, 0x800000, 0x1000, 0x100, 0, 0xC0, 0x101)
     for name in ("OVMF", "other"):
-        image = make_firmware(
-            sections=SECTIONS,
-            hash_table=(0x810C00, 0x400),
-            extra_entries=[(IGVM_GUID, words(0x8000))],
-            fill=name.encode(),
-        )
+        image = standard_firmware(extra_entries=[(IGVM_GUID, words(0x8000))], fill=name.encode())
         (folder / f"{name}.fd").write_bytes(image[:0x8000] + areas + image[0x8000 + len(areas) :])
         (folder / {"OVMF": "svsm.bin", "other": "other.svsm"}[name]).write_bytes(
-            make_firmware(size=0x3000, sections=SECTIONS[:3], reset=None, svsm_entry=0x40, fill=name.encode())
+            standard_svsm(fill=name.encode())
         )
     for name in ("kernel", "initrd", "other", "line"):
         (folder / name).write_bytes(name.encode())

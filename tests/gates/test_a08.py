@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.real import require, tool
 from tests.support.shared import ROOT
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 LINE = "root=/dev/größe name=€漢"
 NAMES = {"firmware": "Übung.fd", "kernel": "größe", "initrd": "漢.img"}
 
@@ -48,9 +47,7 @@ def folder(tmp_path: Path) -> Path:
     """Return the folder of a guest whose folder, files and command line are not ASCII."""
     place = tmp_path / "Käse größe"
     place.mkdir()
-    image = make_firmware(
-        size=0x10000, sections=SECTIONS, reset=0x80B004, hash_table=(0x810C00, 0x400), fill=b"OVMF"
-    )
+    image = standard_firmware()
     (place / NAMES["firmware"]).write_bytes(image)
     (place / NAMES["kernel"]).write_bytes(b"\x01kernel")
     (place / NAMES["initrd"]).write_bytes(b"\x01initrd")

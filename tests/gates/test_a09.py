@@ -10,19 +10,18 @@ import pytest
 import tomli
 
 from tests.support.cli import Result, run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 
 GUEST = "sev-snp-guest,id=sev0,cbitpos=51,reduced-phys-bits=1,kernel-hashes=on"
 BASE = [
     "-machine", "q35,confidential-guest-support=sev0", "-enable-kvm", "-cpu", "EPYC-v4", "-m", "2G", "-object", GUEST,
 ]  # fmt: skip
 FIRMWARE = ["-bios", "OVMF.fd"]
-SECTIONS = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 
 
 def inputs(folder: Path) -> None:
     """Write a firmware that takes kernel hashes, a kernel and an initrd."""
-    firmware = make_firmware(sections=SECTIONS, hash_table=(0x810C00, 0x400))
+    firmware = standard_firmware()
     for name, data in (("OVMF.fd", firmware), ("vmlinuz", b"kernel"), ("initrd.img", b"initrd")):
         (folder / name).write_bytes(data)
 

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
-
-SECTIONS = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3)]
 
 REFUSED = [
     ["-machine", "kernel=/tmp/other"],
@@ -54,7 +52,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("extra", REFUSED, ids=" ".join)
 def test_an_argument_that_could_be_measured_is_a_fault(tmp_path: Path, extra: list[str]) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     tables = {"firmware": {"path": "OVMF.fd"}}
     harmless = ["-device", "virtio-rng-pci", "-name", "-S", "-drive", "if=none,id=d,file=disk.img", "-S"]
     assert run("check", write_manifest(tmp_path, **tables, machine={"extra-args": harmless})).status == 0

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
-
-SECTIONS = [(0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 
 
 def _guest(folder: Path, **tables: dict[str, Any]) -> Path:
-    image = make_firmware(sections=SECTIONS, hash_table=(0x810C00, 0x400))
+    image = standard_firmware()
     for name in ("OVMF.fd", "renamed.fd"):
         (folder / name).write_bytes(image)
     (folder / "kernel").write_bytes(b"kernel")

@@ -10,17 +10,16 @@ from typing import Any
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 OTHER = "qemu-snp-debugswap"
 Edit = Callable[[dict[str, Any]], Any]
 
 
 def _document(folder: Path, mode: Any = "snp", **tables: Any) -> Path:
     """Write a guest with a kernel and two vCPU counts, and the document of it."""
-    image = make_firmware(sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=b"OVMF")
+    image = standard_firmware()
     (folder / "OVMF.fd").write_bytes(image)
     (folder / "kernel").write_bytes(b"kernel")
     (folder / "initrd").write_bytes(b"initrd")

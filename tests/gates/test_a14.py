@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
-
-SECTIONS = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3)]
 
 
 @pytest.mark.parametrize("table", ["firmware", "kernel", "initrd", "igvm", "launch"])
@@ -21,7 +19,8 @@ def test_a_path_that_begins_with_a_tilde_is_a_fault(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for folder in (tmp_path / "home", tmp_path / "~"):
         folder.mkdir()
-        (folder / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+        # It is the kernel, too, which is no text.
+        (folder / "OVMF.fd").write_bytes(standard_firmware(fill=b"\0"))
         (folder / "mine.toml").write_text(
             'schema = 1\nextends = "qemu"\nname = "m"\nsummary = ""\nas-of = ""\n'
         )
@@ -48,7 +47,7 @@ def test_a_dollar_is_literal_and_what_cannot_be_read_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMAGES", str(tmp_path))
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     manifest = write_manifest(tmp_path, firmware={"path": "$IMAGES/OVMF.fd"})
     result = run("check", manifest)
     assert result.status == 2
@@ -62,8 +61,8 @@ def test_a_dollar_is_literal_and_what_cannot_be_read_says_so(
 def test_a_way_back_through_a_link_is_the_one_of_the_operating_system(tmp_path: Path) -> None:
     (tmp_path / "else" / "where").mkdir(parents=True)
     (tmp_path / "link").symlink_to("else/where")
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS, fill=b"beside"))
-    (tmp_path / "else" / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS, fill=b"behind"))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware(fill=b"beside"))
+    (tmp_path / "else" / "OVMF.fd").write_bytes(standard_firmware(fill=b"behind"))
     found = run("measure", "-q", write_manifest(tmp_path, firmware={"path": "link/../OVMF.fd"}))
     behind = run("measure", "-q", write_manifest(tmp_path, firmware={"path": "else/OVMF.fd"}))
     assert found.status == behind.status == 0

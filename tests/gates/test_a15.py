@@ -11,17 +11,16 @@ import pytest
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.status import Status
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import SECTIONS, standard_firmware
 from tests.support.guests import guest_of, write_manifest
 from tests.support.pe import make_uki
 
-SECTIONS = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3), (0x5000, 0x1000, 0x10)]
 UKI = make_uki([(".linux", b"kernel"), (".initrd", b"initrd"), (".cmdline", b"quiet")])
 PIN = sha256(UKI).hexdigest()
 
 
 def _firmware(folder: Path) -> dict[str, str]:
-    (folder / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS, hash_table=(0x5000, 0x400)))
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
     return {"path": "OVMF.fd"}
 
 
@@ -63,7 +62,7 @@ def test_a_damaged_image_in_the_cache_is_a_mismatch_named_once(
 def test_the_status_of_a_refused_launch_reaches_library_callers(tmp_path: Path) -> None:
     # A section over the firmware's own pages: the secure processor refuses the second update.
     overlap = [(0xFFFF0000, 0x1000, 1), *SECTIONS[1:]]
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=overlap))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware(sections=overlap))
     for order in ("profile", "canonical"):
         guest = guest_of(tmp_path, firmware={"path": "OVMF.fd"}, launch={"order": order})
         with pytest.raises(SevbuildError) as caught:

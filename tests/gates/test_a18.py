@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 
-SECTIONS = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3), (0x5000, 0x1000, 0x10)]
 KERNEL = {"path": "kernel", "cmdline": "quiet"}
 UNHELD = [
     "launch.policy=0xb0000",
@@ -21,7 +20,7 @@ UNHELD = [
 
 
 def _locked(folder: Path, **tables: object) -> Path:
-    (folder / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS, hash_table=(0x5000, 0x400)))
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
     (folder / "kernel").write_bytes(bytes(0x1FE) + b"\x55\xaa\xeb\x66HdrS\x0f\x02" + bytes(0x400))
     manifest = write_manifest(folder, firmware={"path": "OVMF.fd"}, **tables)  # type: ignore[arg-type]
     assert run("lock", manifest).status == 0

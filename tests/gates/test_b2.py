@@ -18,12 +18,11 @@ from sevbuild.errors import SevbuildError
 from sevbuild.fs import read_file
 from sevbuild.manifest.decode import decode_manifest
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
 
 MEMORY = 512 << 20
-SECTIONS = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3)]
 
 RUN = """
 import io, resource, sys
@@ -62,7 +61,7 @@ def test_named_command_lines_count_in_the_bound_on_targets(tmp_path: Path) -> No
 
 
 def test_a_pinned_file_under_a_lock_is_hashed_once(tmp_path: Path) -> None:
-    data = make_firmware(size=8 << 20, sections=SECTIONS, fill=Random(7).randbytes(1 << 20))
+    data = standard_firmware(size=8 << 20, fill=Random(7).randbytes(1 << 20))
     (tmp_path / "OVMF.fd").write_bytes(Random(8).randbytes(7 << 20) + data[-1 << 20 :])
     profile = {"profile": "qemu-igvm"}
     manifest = write_manifest(tmp_path, firmware={"path": "OVMF.fd"}, launch=profile)
@@ -121,7 +120,7 @@ def test_the_lines_of_a_manifest_are_looked_up_once_whatever_its_matrix(
 
 def test_what_a_matrix_costs_grows_with_its_entries_alone(tmp_path: Path) -> None:
     """Twenty thousand entries decode and measure in seconds; here is that it is so for each step."""
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
 
     def steps(entries: int) -> int:
         matrix = [{"vcpu": {"count": 1, "signature": index}} for index in range(entries)]

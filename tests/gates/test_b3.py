@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
-
-SECTIONS = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3)]
 
 
 def _guest(folder: Path, **tables: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
     return write_manifest(folder, firmware={"path": "OVMF.fd"}, **tables)
 
 

@@ -13,16 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
-
-SECTIONS = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3)]
 
 
 def _guest(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
     return write_manifest(folder, firmware={"path": "OVMF.fd"})
 
 

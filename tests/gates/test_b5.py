@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
 
-SECTIONS = [(0x1000, 0x1000, 1), (0x3000, 0x1000, 2), (0x4000, 0x1000, 3), (0x5000, 0x1000, 0x10)]
 LARGE = 1 << 20
 
 
 def _guest(folder: Path, part: str) -> Path:
-    (folder / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS, hash_table=(0x5000, 0x400)))
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
     for name in ("kernel", "initrd"):
         (folder / name).write_bytes(bytes(LARGE if name == part else 10))
     return write_manifest(

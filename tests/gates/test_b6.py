@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
 
@@ -107,7 +107,7 @@ def test_errors_name_files_without_their_names_acting(tmp_path: Path) -> None:
 
 
 def test_a_mismatch_is_told_without_labels_acting(tmp_path: Path) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware())
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     (tmp_path / "kernel").write_bytes(b"kernel")
     cmdlines = {"a\x1b[31m": "one", "b": "two"}
     path = write_manifest(

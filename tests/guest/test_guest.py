@@ -16,11 +16,10 @@ from sevbuild.image.ovmf import parse_firmware
 from sevbuild.manifest.inputs import PathSource
 from sevbuild.manifest.profiles import load_profile
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import SECTIONS, make_firmware, standard_firmware, standard_svsm
 from tests.support.guests import digest_of, digests_of, guest_of, write_manifest
 from tests.support.pe import make_uki
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 FIRMWARE = {"path": "OVMF.fd"}
 PARTS = [(".linux", b"kernel" * 99), (".initrd", b"initrd" * 9999), (".cmdline", b"quiet ")]
 
@@ -28,7 +27,7 @@ PARTS = [(".linux", b"kernel" * 99), (".initrd", b"initrd" * 9999), (".cmdline",
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with firmware, kernel, initrd and the same in one image."""
-    image = make_firmware(size=0x10000, sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=b"OVMF")
+    image = standard_firmware()
     (tmp_path / "OVMF.fd").write_bytes(image)
     (tmp_path / "kernel").write_bytes(PARTS[0][1])
     (tmp_path / "initrd").write_bytes(PARTS[1][1])
@@ -236,11 +235,11 @@ def test_warnings_on_firmware(folder: Path) -> None:
             notice.message for notice in firmware_notices(variant, parse_firmware(image), guest.targets)
         )
 
-    assert told(make_firmware(sections=SECTIONS)) == ""
+    assert told(standard_firmware()) == ""
     assert "no multiple of 64 KiB" in told(make_firmware(size=0x11000))
     assert "more than the 8 MiB" in told(make_firmware(size=9 << 20))
     assert "no OVMF footer table" in told(bytes(0x10000))
-    odd = make_firmware(sections=[*SECTIONS, (0x900000, 0x1000, 9)])
+    odd = standard_firmware(sections=[*SECTIONS, (0x900000, 0x1000, 9)])
     assert "unknown kind 0x9" in told(odd)
     assert told(odd, "sev") == ""
 
@@ -259,7 +258,7 @@ def test_in_mode_sev_only_the_regions_count(folder: Path) -> None:
 @pytest.mark.parametrize("store", [{"vars-size": 0x84000}, {"vars-path": "vars.fd"}])
 def test_an_svsm_below_the_variable_store(folder: Path, store: dict[str, Any]) -> None:
     (folder / "vars.fd").write_bytes(bytes(0x84000))
-    svsm = make_firmware(size=0x3000, sections=SECTIONS[:3], reset=None, svsm_entry=0x40)
+    svsm = standard_svsm()
     (folder / "svsm.bin").write_bytes(svsm)
     tables = {"launch": {"profile": "svsm-qemu"}, "svsm": {"path": "svsm.bin", **store}, "vcpu": {"count": 2}}
     guest = guest_of(folder, firmware=FIRMWARE, **tables)
@@ -288,7 +287,7 @@ def test_an_svsm_below_the_variable_store(folder: Path, store: dict[str, Any]) -
     ],
 )  # fmt: skip
 def test_svsms_at_fault(folder: Path, tables: dict[str, Any], message: str) -> None:
-    (folder / "svsm.bin").write_bytes(make_firmware(size=0x3000, sections=SECTIONS[:3], svsm_entry=0x40))
+    (folder / "svsm.bin").write_bytes(standard_svsm(reset=0x80B004))
     merged = {"firmware": FIRMWARE, "launch": {"profile": "svsm-qemu"}, **tables}
     with pytest.raises(SevbuildError, match=message):
         guest_of(folder, **merged).measure()
@@ -301,7 +300,7 @@ def test_a_malformed_firmware_is_named(folder: Path) -> None:
 
 
 def test_overlapping_regions_name_the_target(folder: Path) -> None:
-    image = make_firmware(size=0x10000, sections=[*SECTIONS, (0xFFFF0000, 0x1000, 1)])
+    image = standard_firmware(sections=[*SECTIONS, (0xFFFF0000, 0x1000, 1)])
     (folder / "OVMF.fd").write_bytes(image)
     with pytest.raises(
         SevbuildError, match=r"snp/qemu/EPYC-v4/vcpus1: SNP_LAUNCH_UPDATE \(section 4 .* INVALID_PAGE_STATE"

@@ -23,13 +23,12 @@ from sevbuild.manifest.lock import Lock, LockedInput, decode_lock, encode_lock
 from sevbuild.manifest.profile_digest import profile_digest
 from sevbuild.manifest.profiles import load_profile, profile_names
 from tests.support.cli import Result, run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware, standard_svsm
 from tests.support.guests import digest_of, write_manifest
 from tests.support.https import Server
 from tests.support.pe import make_uki
 from tests.support.shared import ROOT
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 KERNEL = b"\x02kern\x02" * 99
 PARTS = [(".linux", b"kernel" * 99), (".initrd", b"initrd" * 9999), (".cmdline", b"quiet")]
 TABLES: dict[str, Any] = {
@@ -44,7 +43,7 @@ TABLES: dict[str, Any] = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with every input."""
-    image = make_firmware(size=0x10000, sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=b"OVMF")
+    image = standard_firmware()
     (tmp_path / "OVMF.fd").write_bytes(image)
     for name, data in (("kernel", KERNEL), ("one", b"\x01" * 5000), ("two", b"\x02" * 300_000)):
         (tmp_path / name).write_bytes(data)
@@ -295,7 +294,7 @@ def test_ingredients_and_command_line_files(folder: Path) -> None:
 
 def test_an_svsm_with_its_variable_store_and_a_seed(folder: Path) -> None:
     (folder / "vars.fd").write_bytes(bytes(0x84000))
-    image = make_firmware(size=0x3000, sections=SECTIONS[:3], reset=None, svsm_entry=0x40)
+    image = standard_svsm()
     (folder / "svsm.bin").write_bytes(image)
     tables: dict[str, Any] = {
         "launch": {"profile": "svsm-qemu"},
@@ -472,13 +471,13 @@ def test_urls_at_fault(tmp_path: Path, tables: dict[str, Any], message: str) -> 
 
 
 def test_a_bundle_is_held_to_its_lock(tmp_path: Path) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(size=0x4000, sections=SECTIONS))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware(size=0x4000))
     path = write_manifest(tmp_path, firmware={"path": "OVMF.fd"})
     assert run("lock", path).status == 0
     first = run("build", "-q", path, "-o", tmp_path / "dist", "--locked")
     assert first.status == 0, first.err
     before = (tmp_path / "dist" / "bundle.json").read_bytes()
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(size=0x8000, sections=SECTIONS))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware(size=0x8000))
     stale = run("build", "-q", path, "-o", tmp_path / "dist", "--locked")
     assert (stale.status, stale.out) == (1, "")
     assert "guest.lock is stale" in stale.err
@@ -486,7 +485,7 @@ def test_a_bundle_is_held_to_its_lock(tmp_path: Path) -> None:
 
 
 def test_a_ready_igvm_file_is_locked(tmp_path: Path) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(size=0x4000, sections=SECTIONS))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware(size=0x4000))
     tables: dict[str, Any] = {"launch": {"profile": "qemu-igvm"}}
     built = write_manifest(tmp_path, firmware={"path": "OVMF.fd"}, **tables)
     assert run("build", "-q", built, "-o", tmp_path / "dist").status == 0
@@ -537,7 +536,7 @@ def test_what_settings_a_lock_holds() -> None:
 
 
 def test_a_count_that_labels_hold_is_no_gap(tmp_path: Path) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(size=0x4000, sections=SECTIONS))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware(size=0x4000))
     (tmp_path / "kernel").write_bytes(b"kernel")
     kernel = {"path": "kernel", "hashes": False}
     manifest = write_manifest(tmp_path, firmware={"path": "OVMF.fd"}, kernel=kernel)

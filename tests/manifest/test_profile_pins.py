@@ -12,7 +12,7 @@ from sevbuild.bundle.resolve import resolved_profile
 from sevbuild.manifest.profile_digest import profile_digest
 from sevbuild.manifest.profiles import load_profile, profile_names
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware, standard_svsm
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
 
@@ -20,7 +20,6 @@ PINS = json.loads((ROOT / "tests" / "data" / "profile-pins.json").read_text())
 """By profile, as commit 58ed6f1 has them: the digest of its rules, as locks have it, and the SHA-256 of what
 bundles have (`resolved`), `sevbuild profiles` shows (`shown`) and reference values have (`published`)."""
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 HEAD = 'schema = 1\nname = "mine"\nsummary = "s"\nas-of = "now"\n'
 QEMU = 'extends = "qemu"\n'
 WHOLE = (
@@ -62,10 +61,8 @@ def _seen(folder: Path, name: str) -> dict[str, str]:
     """Return what is to be pinned of a profile; its published values are from a guest that is measured."""
     shown = run("profiles", name, "-f", "json").out
     profile = load_profile(name)
-    (folder / "OVMF.fd").write_bytes(
-        make_firmware(size=0x10000, sections=SECTIONS, reset=0x80B004, hash_table=(0x810C00, 0x400))
-    )
-    svsm = make_firmware(size=0x3000, sections=SECTIONS[:3], reset=None, svsm_entry=0x40)
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
+    svsm = standard_svsm()
     (folder / "svsm.bin").write_bytes(svsm)
     tables = {"svsm": {"path": "svsm.bin", "vars-size": 0x1000}} if name == "svsm-qemu" else {}
     launch = {"mode": json.loads(shown)["modes"][-1], "profile": name}

@@ -19,11 +19,10 @@ from sevbuild.launch.status import LaunchError
 from sevbuild.launch.update import LaunchUpdate
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.measure.tree import LaunchTree
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 
-SECTIONS = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 NOISE = b"".join(index.to_bytes(4096, "big") for index in range(16))
-FIRMWARE = parse_firmware(make_firmware(sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=NOISE))
+FIRMWARE = parse_firmware(standard_firmware(fill=NOISE))
 INPUTS = GuestInputs(FIRMWARE, None, KernelHashes(b"k" * 32, b"i" * 32, b"c" * 32))
 
 

@@ -24,9 +24,9 @@ from sevbuild.reference.input_changes import input_changes
 from sevbuild.reference.model import Input, ReferenceValues
 from sevbuild.reference.narrow import Selection, narrow_labels, narrow_values
 from sevbuild.reference.read import read_reference_values
-from tests.bundle.support import SECTIONS, make_inputs
+from tests.bundle.support import make_inputs
 from tests.export.support import document
-from tests.support.firmware import make_firmware
+from tests.support.firmware import SECTIONS, standard_firmware
 from tests.support.guests import write_manifest
 
 
@@ -123,7 +123,7 @@ def test_a_firmware_known_by_its_seed_is_the_firmware(tmp_path: Path) -> None:
     assert [change.what for change in found.guest] == ["input firmware"]
     assert {change.what for target in found.targets for change in target.changes} == {"inputs.firmware"}
     # It is the pages that count, not that one of the two is a seed.
-    other = make_firmware(size=0x10000, sections=SECTIONS[1:], hash_table=(0x810C00, 0x400))
+    other = standard_firmware(sections=SECTIONS[1:], fill=b"\0")
     (tmp_path / "other.fd").write_bytes(other)
     changed = _guest(tmp_path, firmware={"path": "other.fd"})
     assert not compare_values(changed, seeded).same_launch

@@ -18,14 +18,14 @@ from sevbuild.reference.model import PublishedProfile, ReferenceValues
 from sevbuild.reference.read import read_reference_values
 from sevbuild.reference.releases import merge_values
 from tests.support.cli import run
+from tests.support.firmware import standard_firmware
 from tests.support.guests import guest_of
 from tests.support.igvm import write_large
-from tests.support.launches import firmware_bytes
 from tests.support.shared import ROOT
 
 
 def _values(folder: Path, **tables: Any) -> ReferenceValues:
-    (folder / "OVMF.fd").write_bytes(firmware_bytes())
+    (folder / "OVMF.fd").write_bytes(standard_firmware())
     (folder / "vmlinuz").write_bytes(b"kernel")
     given: dict[str, Any] = {"firmware": {"path": "OVMF.fd"}, "kernel": {"path": "vmlinuz"}} | tables
     guest = guest_of(folder, **given)

@@ -23,22 +23,16 @@ from sevbuild.reference.read import is_reference_document, read_reference_values
 from sevbuild.reference.schema import reference_values_schema
 from tests.bundle.support import make_inputs
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware, standard_svsm
 from tests.support.guests import guest_of, write_manifest
 from tests.support.shared import ROOT
-
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 
 
 def everything(folder: Path) -> ReferenceValues:
     """Return the values of a guest in all modes and several profiles, with all that an entry can have."""
-    image = make_firmware(
-        size=0x10000, sections=SECTIONS, reset=0x80B004, hash_table=(0x810C00, 0x400), fill=b"OVMF"
-    )
+    image = standard_firmware()
     (folder / "OVMF.fd").write_bytes(image)
-    (folder / "svsm.bin").write_bytes(
-        make_firmware(size=0x3000, sections=SECTIONS[:3], reset=None, svsm_entry=0x40)
-    )
+    (folder / "svsm.bin").write_bytes(standard_svsm())
     (folder / "kernel").write_bytes(b"kernel")
     kernel = {
         "path": "kernel",
@@ -150,7 +144,7 @@ def test_a_target_that_cannot_boot_says_so_and_no_other(values: ReferenceValues)
 
 
 def test_two_profiles_of_one_name_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     for folder, text in (("a", ""), ("b", "[initial-state]\nrdx = 0x1\n")):
         (tmp_path / folder).mkdir()
         head = 'schema = 1\nname = "mine"\nsummary = "mine"\nas-of = "2026"\nextends = "qemu"\n'
@@ -170,7 +164,7 @@ def test_two_profiles_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_command_line_that_is_not_utf_8_is_known_by_its_digest(tmp_path: Path) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS, hash_table=(0x810C00, 0x400)))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     (tmp_path / "kernel").write_bytes(b"kernel")
     tables: dict[str, Any] = {
         "firmware": {"path": "OVMF.fd"},
@@ -192,7 +186,7 @@ def test_a_command_line_that_is_not_utf_8_is_known_by_its_digest(tmp_path: Path)
 
 
 def test_launch_values_are_those_of_the_profile(tmp_path: Path) -> None:
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     guest = guest_of(tmp_path, firmware={"path": "OVMF.fd"})
     profile = guest.targets[0].profile
     (published,) = collect_values(guest, guest.measure()).profiles

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import SECTIONS, standard_firmware, standard_svsm
 from tests.support.guests import digests_of, write_manifest
 from tests.support.shared import ROOT, shared_file
 
@@ -18,7 +18,6 @@ DSTACK = "publish/dstack/measurement.snp.ingredients.json"
 MEASUREMENT = slice(0x90, 0xC0)
 """Where an attestation report has the launch digest (SNP ABI table 23)."""
 
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 FLEET = ROOT / "guests" / "fleet"
 
 RECORD: dict[str, Any] = {
@@ -36,7 +35,7 @@ RECORD: dict[str, Any] = {
 
 
 def _guest(folder: Path, **tables: Any) -> dict[str, Any]:
-    image = make_firmware(size=0x10000, sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=b"OVMF")
+    image = standard_firmware()
     (folder / "OVMF.fd").write_bytes(image)
     (folder / "kernel").write_bytes(b"kernel")
     (folder / "initrd").write_bytes(b"initrd")
@@ -239,9 +238,9 @@ def test_another_command_line(tmp_path: Path) -> None:
 
 
 def test_an_svsm_is_part_of_the_seed(tmp_path: Path) -> None:
-    svsm = make_firmware(size=0x3000, sections=SECTIONS[:3], reset=None, svsm_entry=0x40)
+    svsm = standard_svsm()
     (tmp_path / "svsm.bin").write_bytes(svsm)
-    (tmp_path / "OVMF.fd").write_bytes(make_firmware(sections=SECTIONS))
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     tables: dict[str, Any] = {
         "launch": {"profile": "svsm-qemu"},
         "firmware": {"path": "OVMF.fd"},

@@ -11,15 +11,13 @@ import pytest
 from sevbuild.reference.read import read_reference_values
 from sevbuild.reference.releases import at_release
 from tests.support.cli import run
-from tests.support.firmware import make_firmware
+from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
-
-SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 
 
 def _release(folder: Path, version: str, fill: bytes = b"OVMF", **tables: Any) -> Path:
     """Write a guest's release: its documents differ where firmware, kernel or tables do."""
-    image = make_firmware(size=0x10000, sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=fill)
+    image = standard_firmware(fill=fill)
     (folder / "OVMF.fd").write_bytes(image)
     if not (folder / "kernel").exists():
         (folder / "kernel").write_bytes(b"kernel")
@@ -70,7 +68,7 @@ def test_verify_says_which_input_differs(tmp_path: Path) -> None:
     assert run("verify", path, "-q", "--against", manifest).out == "2 targets: 2 equal\n"
     _release(tmp_path, "1.0", fill=b"EVIL").rename(tmp_path / "evil.json")
     kept = _release(tmp_path, "1.0")
-    image = make_firmware(size=0x10000, sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=b"EVIL")
+    image = standard_firmware(fill=b"EVIL")
     (tmp_path / "OVMF.fd").write_bytes(image)
     result = run("verify", kept, "-q", "--against", manifest)
     assert result.status == 1
@@ -129,9 +127,7 @@ def test_ranges_of_releases(tmp_path: Path) -> None:
             value.digest for value in alone.values
         }
     assert run("verify", tmp_path / "all.json").out == "4 targets: 4 equal\n"
-    (tmp_path / "OVMF.fd").write_bytes(
-        make_firmware(size=0x10000, sections=SECTIONS, hash_table=(0x810C00, 0x400), fill=b"OVMF")
-    )
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     assert run("verify", "-q", tmp_path / "all.json", "--against", tmp_path / "guest.toml").status == 0
     same = run("diff", tmp_path / "all.json", tmp_path / "all.json", "--release", "1.0..1.1")
     assert run("diff", "--release", "1.0..1.1", tmp_path / "all.json") == same

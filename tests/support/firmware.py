@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from hypothesis import strategies as st
 
-__all__ = ["footer_table", "make_firmware", "sev_metadata", "table_entry"]
+__all__ = [
+    "HASH_TABLE",
+    "SECTIONS",
+    "footer_table",
+    "make_firmware",
+    "sev_metadata",
+    "standard_firmware",
+    "standard_svsm",
+    "table_entry",
+]
+
+SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
+"""Memory, secrets, CPUID and the page of the kernel hashes, as (GPA, size, kind)."""
+
+HASH_TABLE = (0x810C00, 0x400)
+"""Where the kernel hashes go in their page, and how much room they have."""
 
 FOOTER = "96b582de-1fb2-45f7-baea-a366c55a082d"
 RESET = "00f771de-1a7e-4fcb-890e-68c77e2fb44e"
@@ -73,6 +89,21 @@ def make_firmware(
     table = footer_table(entries)
     image[size - TABLE_END - len(table) : size - TABLE_END] = table
     return bytes(image)
+
+
+def standard_firmware(**more: Any) -> bytes:
+    """Return 64 KiB of firmware that can launch in every mode, with or without a kernel.
+
+    `more` is what `make_firmware` takes, and comes before what is standard.
+    """
+    return make_firmware(**{"sections": SECTIONS, "hash_table": HASH_TABLE, "fill": b"OVMF", **more})
+
+
+def standard_svsm(**more: Any) -> bytes:
+    """Return an SVSM with an entry point, a secrets page and a CPUID page; `more` is as above."""
+    return make_firmware(
+        **{"size": 0x3000, "sections": SECTIONS[:3], "reset": None, "svsm_entry": 0x40, **more}
+    )
 
 
 @st.composite
