@@ -91,11 +91,11 @@ def register(app: typer.Typer) -> None:
             from sevbuild.cli.expectation import hold_to_expected
 
             hold_to_expected(expect, source.run, release=release, quiet=quiet)
-        values = {**source.values.get(fmt, {}), **read_extra(fmt, extra)}
-        options = ExportOptions(values, keys.of(fmt))
-        files = render(fmt, source.document, options)
+        given = {**source.extra.get(fmt, {}), **read_extra(fmt, extra)}
+        options = ExportOptions(given, keys.of(fmt))
+        files = render(fmt, source.values, options)
         keys.refuse_unused({fmt}, {})
-        print_notices([*source.notices, *found.notices(source.document, options)], quiet=quiet)
+        print_notices([*source.notices, *found.notices(source.values, options)], quiet=quiet)
         if one and one not in files:
             raise SevbuildError(f"format {fmt} writes no {one}", hint=f"it writes {', '.join(files)}")
         files = {one: files[one]} if one else files

@@ -97,36 +97,26 @@ def register(app: typer.Typer) -> None:
 
             hold_to_expected(expect, source.run, release=release, quiet=quiet)
         wanted = None if everything else named or source.formats
-        values = {
-            name: {**source.values.get(name, {}), **given.get(name, {})}
-            for name in {**source.values, **given}
+        every = {
+            name: {**source.extra.get(name, {}), **given.get(name, {})} for name in {**source.extra, **given}
         }
-        made = make_release(source.document, wanted, values, keys)
+        made = make_release(source.values, wanted, every, keys)
         print_notices([*source.notices, *made.notices], quiet=quiet)
         write_release(output, made.files, patience=patience())
         print_wrote_folder(output, quiet=quiet)
         if as_json:
             from sevbuild.cli.results import print_result
-            from sevbuild.reference.results import result_entry, written_files
+            from sevbuild.reference.results import values_result, written_files
 
-            document = source.document
+            written = written_files({os.path.join(output, name): data for name, data in made.files.items()})
             print_result(
-                result_entry(
-                    document["guest"],
-                    written=written_files(
-                        {os.path.join(output, name): made.files[name] for name in made.files}
-                    ),
-                    inputs=document["inputs"],
-                    values=document["values"],
-                    notices=[*source.notices, *made.notices],
-                )
+                values_result(source.values, written=written, notices=[*source.notices, *made.notices])
             )
         else:
             print_text("".join(f"{visible(name)}\n" for name in sorted(made.files)))
         if on_github():
             from sevbuild.cli.github import report_values
-            from sevbuild.reference.export.text import guest_title
 
-            digests = [(value["label"], value["digest"]) for value in source.document["values"]]
+            digests = [(value.label, value.digest.hex()) for value in source.values.values]
             outputs = {"reference-values": f"{output.rstrip('/')}/reference-values.json"}
-            report_values(guest_title(source.document), digests, outputs)
+            report_values(source.values.title(), digests, outputs)

@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.cli.options import LockOptions, read_settings
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.reference.document import reference_document
 
 if TYPE_CHECKING:
     from sevbuild.guest.guest import Guest
     from sevbuild.reference.expected import Run
+    from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["Source", "load_values"]
 
 
 class Source(NamedTuple):
-    """A document, and what the manifest it was made of says of publishing.
+    """Reference values, and what the manifest they were made of says of publishing.
 
-    `run` is what `--expect` compares; `guest` is the one that was measured, where there was one.
+    `extra` are values for formats, by format and key. `run` is what `--expect` compares; `guest` is the one
+    that was measured, where there was one.
     """
 
-    document: dict[str, Any]
+    values: ReferenceValues
     formats: tuple[str, ...] | None
-    values: Mapping[str, Mapping[str, Any]]
+    extra: Mapping[str, Mapping[str, Any]]
     notices: list[Notice]
     run: Run
     guest: Guest | None = None
@@ -62,11 +63,10 @@ def load_values(
     run = Run(
         [(item.label, item.digest.hex()) for item in measured], lambda: values, target_selection(targets)
     )
-    document = reference_document(values)
     publish = guest.manifest.publish
     if publish is None:
-        return Source(document, None, {}, guest.notices, run, guest)
-    return Source(document, publish.formats, publish.values, guest.notices, run, guest)
+        return Source(values, None, {}, guest.notices, run, guest)
+    return Source(values, publish.formats, publish.values, guest.notices, run, guest)
 
 
 def _from_document(path: str, *, targets: Sequence[str], publishing: bool) -> Source:
@@ -80,6 +80,5 @@ def _from_document(path: str, *, targets: Sequence[str], publishing: bool) -> So
     taken = values._replace(values=tuple(value for value in values.values if value.label in chosen))
     from sevbuild.reference.orders import check_orders
 
-    document = reference_document(taken)
-    notices = check_orders(path, document, publishing=publishing)
-    return Source(document, None, {}, notices, values_run(values, targets))
+    notices = check_orders(path, taken, publishing=publishing)
+    return Source(taken, None, {}, notices, values_run(values, targets))

@@ -6,7 +6,7 @@ from typing import Any
 
 from sevbuild.text import visible_json
 
-__all__ = ["json_bytes", "json_text"]
+__all__ = ["hex_text", "json_bytes", "json_text"]
 
 
 def json_text(document: Any) -> str:
@@ -17,6 +17,11 @@ def json_text(document: Any) -> str:
     import json
 
     return visible_json(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)) + "\n"
+
+
+def hex_text(number: int | None) -> str | None:
+    """Return a number of 32 or 64 bits as documents have it, in lower-case hex; None stays null."""
+    return None if number is None else hex(number)
 
 
 def json_bytes(document: Any) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sevbuild.documents.document import NAME_REST
+from sevbuild.documents.json_text import hex_text
 from sevbuild.errors import MismatchError, Notice, SevbuildError
 from sevbuild.igvm.loaders import LOADERS
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, cmdline_digest
@@ -133,7 +134,7 @@ class _Checker:
         yield "order", value.order, entry.order
         yield "kernel_hashes", str(value.kernel_hashes).lower(), str(entry.kernel is not None).lower()
         gpa = profile.launch.vmsa_gpa if value.mode == "snp" else None
-        yield "vmsa_gpa", _hex(value.vmsa_gpa), _hex(gpa)
+        yield "vmsa_gpa", hex_text(value.vmsa_gpa), hex_text(gpa)
         if value.mode != "sev" and value.guest_features is None:
             yield "guest_features", None, f"those of a guest of mode {value.mode}"
         if entry.kernel is not None and entry.kernel.cmdline is not None:
@@ -169,9 +170,9 @@ def _of_itself(value: Value) -> Iterator[Change]:
     elif value.cpu.startswith("0x") and value.cpu != signature:
         yield Change("cpu", value.cpu, signature)
     if value.mode == "sev" and value.guest_features is not None:
-        yield Change("guest_features", _hex(value.guest_features), None)
+        yield Change("guest_features", hex_text(value.guest_features), None)
     if value.mode != "snp" and value.vmsa_gpa is not None:
-        yield Change("vmsa_gpa", _hex(value.vmsa_gpa), None)
+        yield Change("vmsa_gpa", hex_text(value.vmsa_gpa), None)
     if not value.kernel_hashes and value.cmdline is not None:
         yield Change("cmdline", value.cmdline, None)
     if value.policy_origin.startswith("default of "):
@@ -193,7 +194,7 @@ def _of_loader(value: Value) -> Iterator[Change]:
         yield Change("kernel_hashes", "true", "false")
     gpa = loader.vmsa_gpa if value.mode == "snp" and value.vcpus else None
     if gpa not in (None, value.vmsa_gpa):
-        yield Change("vmsa_gpa", _hex(value.vmsa_gpa), _hex(gpa))
+        yield Change("vmsa_gpa", hex_text(value.vmsa_gpa), hex_text(gpa))
 
 
 def _of_ingredients(entry: Ingredients, profile: PublishedProfile) -> Iterator[Change]:
@@ -217,7 +218,3 @@ def _of_ingredients(entry: Ingredients, profile: PublishedProfile) -> Iterator[C
     for what, (own, named) in zip(("kernel.sha256", "kernel.initrd_sha256"), digests, strict=True):
         if own != named:
             yield Change(what, own.hex(), named.hex())
-
-
-def _hex(number: int | None) -> str | None:
-    return None if number is None else hex(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sevbuild.documents.json_text import json_text
+from sevbuild.documents.json_text import hex_text, json_text
 from sevbuild.image.ovmf import Section, section_kind_name
 from sevbuild.launch.page_type import page_type_word
 from sevbuild.reference.model import (
@@ -64,12 +64,12 @@ def value_entry(value: Value) -> dict[str, Any]:
         "cpu": value.cpu,
         "signature": None if value.signature is None else signature_text(value.signature),
         "vcpus": value.vcpus,
-        "guest_features": None if value.guest_features is None else hex(value.guest_features),
+        "guest_features": hex_text(value.guest_features),
         "policy": hex(value.policy),
         "kernel_hashes": value.kernel_hashes,
         "cmdline": value.cmdline,
         "order": value.order,
-        "vmsa_gpa": None if value.vmsa_gpa is None else hex(value.vmsa_gpa),
+        "vmsa_gpa": hex_text(value.vmsa_gpa),
         "algorithm": value.algorithm,
         "digest": value.digest.hex(),
         "origins": {"guest_features": value.features_origin, "policy": value.policy_origin},
@@ -135,7 +135,7 @@ def _ingredients(entry: Ingredients) -> dict[str, Any]:
         "order": entry.order,
         "seed": None if entry.seed is None else entry.seed.hex(),
         "inputs": {role: digest.hex() for role, digest in entry.inputs.items()},
-        "reset": None if metadata.reset is None else hex(metadata.reset),
+        "reset": hex_text(metadata.reset),
         "hash_table": None if metadata.hash_table is None else hex(metadata.hash_table.base),
     }
     if metadata.sections is not None:

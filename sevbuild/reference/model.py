@@ -37,6 +37,10 @@ class Span(NamedTuple):
     first: str
     last: str
 
+    def text(self, between: str = "..") -> str:
+        """Return the run in words: one version where it is a run of one."""
+        return self.first if self.first == self.last else f"{self.first}{between}{self.last}"
+
 
 class Input(NamedTuple):
     """One input: `size` is None where only the digest is known; `algorithm` is sha256 or seed.
@@ -162,3 +166,19 @@ class ReferenceValues(NamedTuple):
     def of_file(self) -> bool:
         """Tell whether the document is of an IGVM file, and of no guest that a manifest declares."""
         return self.version is None
+
+    def title(self, between: str = " ") -> str:
+        """Return name and version of the guest; an IGVM file has a name alone."""
+        return self.name if self.version is None else f"{self.name}{between}{self.version}"
+
+    def ingredients_of(self, value: Value) -> Ingredients | None:
+        """Return what a target was made of, None where the document does not say."""
+        return next((entry for entry in self.ingredients if entry.name == value.ingredients), None)
+
+    def inputs_of(self, value: Value) -> dict[str, Input] | None:
+        """Return a target's inputs by role; None where several have a role and nothing says which it is."""
+        entry = self.ingredients_of(value)
+        wanted = {} if entry is None else entry.inputs
+        inputs = [one for one in self.inputs if wanted.get(one.role, one.digest) == one.digest]
+        found = {one.role: one for one in inputs}
+        return found if len(found) == len(inputs) else None

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.manifest.profiles import load_profile, profile_names
+from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["check_orders"]
 
 
-def check_orders(source: str, document: dict[str, Any], *, publishing: bool) -> list[Notice]:
+def check_orders(source: str, values: ReferenceValues, *, publishing: bool) -> list[Notice]:
     """Return a warning for each profile of whose launches in canonical order the document cannot tell.
 
     A shipped profile whose hosts launch in an order of their own is a warning too; where the document is
     about to be published, raises SevbuildError: nothing launches what would be.
     """
     canonical: dict[str, str] = {}
-    for value in document["values"]:
-        if value["order"] == "canonical":
-            canonical.setdefault(value["profile"], value["label"])
+    for value in values.values:
+        if value.order == "canonical":
+            canonical.setdefault(value.profile, value.label)
     shipped = profile_names() if canonical else []
     notices = []
     for name, label in canonical.items():

@@ -215,8 +215,7 @@ def _cpu_of(value: Value) -> Cpu:
 
 
 def _suffix(spans: tuple[Span, ...]) -> str:
-    shown = [span.first if span.first == span.last else f"{span.first}..{span.last}" for span in spans]
-    return f"  ({', '.join(shown)})" if shown else ""
+    return f"  ({', '.join(span.text() for span in spans)})" if spans else ""
 
 
 def _cmdline(label: str, entry: Ingredients, cpu: Cpu, vcpus: int, request: Request) -> bytes | None:

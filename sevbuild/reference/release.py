@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sevbuild.documents.json_text import json_bytes
 from sevbuild.errors import Notice
 from sevbuild.manifest.formats import FORMATS
+from sevbuild.reference.document import document_text
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render
 from sevbuild.reference.export.signing import SigningKeys
+from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["CHECKSUMS", "DOCUMENT_NAME", "Release", "make_release", "names_in_releases"]
 
@@ -27,18 +28,18 @@ class Release(NamedTuple):
 
 
 def make_release(
-    document: Mapping[str, Any],
+    values: ReferenceValues,
     formats: Sequence[str] | None,
-    values: Mapping[str, Mapping[str, Any]],
+    extra: Mapping[str, Mapping[str, Any]],
     keys: SigningKeys | None = None,
 ) -> Release:
     """Return the files of a release: the document, its exports, release notes and SHA256SUMS.
 
     `formats` None takes every format that applies, and a notice names each that does not with the reason.
-    A format asked for by name that cannot be written raises SevbuildError. `values` are what a publisher
+    A format asked for by name that cannot be written raises SevbuildError. `extra` is what a publisher
     gives, by format and key. A key of `keys` that signs nothing raises SevbuildError.
     """
-    files = {DOCUMENT_NAME: json_bytes(document)}
+    files = {DOCUMENT_NAME: document_text(values).encode()}
     notices: list[Notice] = []
     keys = SigningKeys() if keys is None else keys
     signed: set[str] = set()
@@ -49,17 +50,17 @@ def make_release(
         if formats is not None and not wanted and name != "markdown":
             continue
         found = exporter(name)
-        options = ExportOptions(values.get(name, {}), keys.of(name) if found.signs else None, f"{name}.")
-        reason = None if wanted else _not_applicable(name, document, options)
+        options = ExportOptions(extra.get(name, {}), keys.of(name) if found.signs else None, f"{name}.")
+        reason = None if wanted else _not_applicable(name, values, options)
         if reason is not None:
             reasons[name] = reason
             notices.append(Notice("note", name, f"not applicable: {reason}"))
             continue
-        rendered = render(name, document, options)
+        rendered = render(name, values, options)
         if options.key is not None:
             signed.add(name)
         files |= rendered
-        notices += found.notices(document, options)
+        notices += found.notices(values, options)
     keys.refuse_unused(signed, reasons)
     sums = [f"{sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files)]
     files[CHECKSUMS] = "".join(sums).encode()
@@ -71,9 +72,9 @@ def names_in_releases() -> set[str]:
     return {DOCUMENT_NAME, CHECKSUMS, *(name for fmt in FORMATS for name in exporter(fmt).files)}
 
 
-def _not_applicable(name: str, document: Mapping[str, Any], options: ExportOptions) -> str | None:
+def _not_applicable(name: str, values: ReferenceValues, options: ExportOptions) -> str | None:
     found = exporter(name)
-    reason = found.refusal(document)
-    if reason is None and (missing := found.missing(document, options)):
+    reason = found.refusal(values)
+    if reason is None and (missing := found.missing(values, options)):
         reason = f"needs what the guest does not determine: {', '.join(missing)}"
     return reason

@@ -7,12 +7,20 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.errors import Notice
-from sevbuild.reference.document import value_entry
+from sevbuild.reference.document import reference_document, value_entry
 
 if TYPE_CHECKING:
+    from sevbuild.reference.model import ReferenceValues
     from sevbuild.reference.recompute import Recomputed
 
-__all__ = ["RESULT_SCHEMA", "WrittenFile", "recomputed_entries", "result_entry", "written_files"]
+__all__ = [
+    "RESULT_SCHEMA",
+    "WrittenFile",
+    "recomputed_entries",
+    "result_entry",
+    "values_result",
+    "written_files",
+]
 
 RESULT_SCHEMA = 1
 """The version of this shape."""
@@ -51,6 +59,20 @@ def result_entry(
         "values": list(values),
         "notices": [notice._asdict() for notice in notices],
     }
+
+
+def values_result(
+    values: ReferenceValues, *, written: Iterable[WrittenFile] = (), notices: Iterable[Notice] = ()
+) -> dict[str, Any]:
+    """Return the result of one guest, with all of its reference values."""
+    document = reference_document(values)
+    return result_entry(
+        document["guest"],
+        written=written,
+        inputs=document["inputs"],
+        values=document["values"],
+        notices=notices,
+    )
 
 
 def recomputed_entries(recomputed: Iterable[Recomputed], silent: Sequence[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from sevbuild.errors import SevbuildError
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.reference.release import make_release
 from tests.bundle.test_exchange import FailingDisk
-from tests.export.support import DATA, document, pem, signing_key
+from tests.export.support import DATA, document, pem, signing_key, typed
 from tests.support.cli import run
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
@@ -137,7 +137,7 @@ def test_a_release_is_replaced_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_failure_at_any_step_leaves_the_old_release_or_the_new(tmp_path: Path, *, exchange: bool) -> None:
     folder = tmp_path / "r"
-    old, new = (make_release(document(name), ["hex"], {}).files for name in ("matrix", "owner"))
+    old, new = (make_release(typed(document(name)), ["hex"], {}).files for name in ("matrix", "owner"))
 
     def found() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -12,8 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import render
 from sevbuild.reference.export.signing import load_signing_key
+from sevbuild.reference.model import ReferenceValues
+from sevbuild.reference.read import decode_reference_values
 
-__all__ = ["DATA", "EXTRA", "document", "pem", "rendered", "signing_key"]
+__all__ = ["DATA", "EXTRA", "document", "pem", "rendered", "signing_key", "typed"]
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "export"
 
@@ -53,6 +55,11 @@ def document(name: str) -> dict[str, Any]:
     return found
 
 
+def typed(of: dict[str, Any]) -> ReferenceValues:
+    """Return the reference values of a document."""
+    return decode_reference_values("x", of)
+
+
 def signing_key(curve: ec.EllipticCurve | None = None) -> ec.EllipticCurvePrivateKey:
     """Return a private key that everyone knows, P-384 unless said."""
     return ec.derive_private_key(0x5EB1D, curve or ec.SECP384R1())
@@ -66,8 +73,11 @@ def pem(key: Any) -> bytes:
     return encoded
 
 
-def rendered(fmt: str, of: dict[str, Any], /, *, key: bytes | None = None, **extra: Any) -> dict[str, bytes]:
+def rendered(
+    fmt: str, of: dict[str, Any] | ReferenceValues, /, *, key: bytes | None = None, **extra: Any
+) -> dict[str, bytes]:
     """Return the files of a format with the options of EXTRA, and these laid over them."""
     given = {word.replace("_", "-"): value for word, value in extra.items()}
     signer = None if key is None else load_signing_key(key)
-    return render(fmt, of, ExportOptions({**EXTRA.get(fmt, {}), **given}, signer))
+    values = of if isinstance(of, ReferenceValues) else typed(of)
+    return render(fmt, values, ExportOptions({**EXTRA.get(fmt, {}), **given}, signer))

@@ -26,7 +26,7 @@ from sevbuild.reference.export.corim import BY_CHIP, PROFILE
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import render
 from sevbuild.reference.export.signing import load_signing_key
-from tests.export.support import DATA, document, pem, rendered, signing_key
+from tests.export.support import DATA, document, pem, rendered, signing_key, typed
 from tests.support.real import peer_program
 from tests.support.shared import shared_file
 
@@ -253,9 +253,9 @@ def test_other_keys_are_refused(key: bytes, message: str) -> None:
 def test_options_are_checked() -> None:
     of = document("hardware")
     with pytest.raises(SevbuildError, match="needs signer-name"):
-        render("corim", of, ExportOptions({}, load_signing_key(pem(signing_key()))))
+        render("corim", typed(of), ExportOptions({}, load_signing_key(pem(signing_key()))))
     with pytest.raises(SevbuildError, match="entity-uri without entity-name"):
-        render("corim", of, ExportOptions({"entity-uri": "https://x.example"}))
+        render("corim", typed(of), ExportOptions({"entity-uri": "https://x.example"}))
     for text in ("1", "junk", "1.40", "3.1", "1..2"):
         with pytest.raises(SevbuildError, match="no object identifier"):
             rendered("corim", of, class_id=text)

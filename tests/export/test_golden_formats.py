@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,7 @@ from sevbuild.errors import SevbuildError
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render
-from tests.export.support import DATA, EXTRA, document, pem, rendered, signing_key
+from tests.export.support import DATA, EXTRA, document, pem, rendered, signing_key, typed
 
 DOCUMENTS = ("hardware", "matrix", "owner")
 SIGNED = ("corim", "in-toto")
@@ -62,9 +61,9 @@ def test_nothing_is_invented(name: str) -> None:
         if key.required:
             given = {word: value for word, value in EXTRA[name].items() if word != key.name}
             with pytest.raises(SevbuildError, match=f"does not determine: {key.name}$"):
-                render(name, of, ExportOptions(given))
+                render(name, typed(of), ExportOptions(given))
     everything = {key.name: EXTRA[name][key.name] for key in FORMATS[name] if key.required}
-    assert render(name, of, ExportOptions(everything))
+    assert render(name, typed(of), ExportOptions(everything))
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name not in SIGNED])
@@ -92,8 +91,8 @@ def test_an_unknown_format_is_named_with_the_nearest() -> None:
 
 
 def test_a_mixed_guest_says_how_many_targets_a_format_holds() -> None:
-    mixed: dict[str, Any] = document("matrix")
-    mixed["values"] += document("owner")["values"]
+    matrix, owner = typed(document("matrix")), typed(document("owner"))
+    mixed = matrix._replace(values=matrix.values + owner.values)
     notes = exporter("sha384sums").notes(mixed, ExportOptions())
     assert notes == ["holds 8 of 12 targets, those of mode snp"]
     assert exporter("hex").notes(mixed, ExportOptions()) == []

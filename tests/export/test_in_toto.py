@@ -22,7 +22,7 @@ from sevbuild.reference.export.in_toto import PREDICATE_TYPE, pae
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter
 from sevbuild.reference.export.signing import load_signing_key
-from tests.export.support import document, pem, rendered, signing_key
+from tests.export.support import document, pem, rendered, signing_key, typed
 from tests.support.cli import run
 from tests.support.real import peer_program
 from tests.support.shared import ROOT
@@ -73,10 +73,10 @@ def test_securesystemslib_refuses_p384_and_a_note_says_so() -> None:
     said = {}
     for key in KEYS:
         signer = load_signing_key(pem(key))
-        said[signer.kind] = exporter("in-toto").notes(document("matrix"), ExportOptions({}, signer))
+        said[signer.kind] = exporter("in-toto").notes(typed(document("matrix")), ExportOptions({}, signer))
     assert "securesystemslib, which expects SHA-384 of this curve, does not" in said["P-384"][0]
     assert "sigstore-python does not" in said["Ed25519"][0]
-    assert said["P-256"] == exporter("in-toto").notes(document("matrix"), ExportOptions()) == []
+    assert said["P-256"] == exporter("in-toto").notes(typed(document("matrix")), ExportOptions()) == []
 
 
 @pytest.mark.parametrize("key", KEYS, ids=["P-384", "P-256", "Ed25519"])

@@ -16,8 +16,9 @@ from markdown_it import MarkdownIt
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.markdown import LIMIT
 from sevbuild.reference.export.registry import exporter
+from sevbuild.reference.model import Span
 from sevbuild.text import visible
-from tests.export.support import document, rendered
+from tests.export.support import document, rendered, typed
 from tests.support.cli import run
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
@@ -131,7 +132,7 @@ def test_command_lines_say_whose_they_are() -> None:
     assert "Too long to be shown: reference-values.json has them." in text
     of["values"] += deepcopy(of["values"])
     for index, value in enumerate(of["values"]):
-        value["cmdline"] = f"line {index}"
+        value.update(cmdline=f"line {index}", label=f"{value['label']}-{index}")
     assert (
         "And 8 more: reference-values.json has them." in rendered("html", of)["release-notes.html"].decode()
     )
@@ -146,7 +147,7 @@ def test_notes_fit_the_body_of_a_release(count: int) -> None:
     (data,) = rendered("markdown", of).values()
     assert len(data) <= LIMIT == 125_000
     shown = data.decode().count("vCPU")
-    notes = exporter("markdown").notes(of, ExportOptions())
+    notes = exporter("markdown").notes(typed(of), ExportOptions())
     if count == 960:
         assert (shown, notes) == (960, [])
         return
@@ -159,7 +160,7 @@ def test_notes_fit_the_body_of_a_release(count: int) -> None:
 def test_notes_of_long_names_fit_too(letter: str) -> None:
     of = _many(2_000)
     of["guest"]["version"] = "9" * 200_000
-    of["inputs"] = [{**of["inputs"][0], "name": f"{index}-" + letter * 500} for index in range(500)]
+    of["inputs"] += [{**of["inputs"][0], "name": f"{index}-" + letter * 500} for index in range(500)]
     for index, value in enumerate(of["values"]):
         value["label"] = f"{index}/" + letter * 300
         value["cmdline"] = f"{index}" + letter * 4000
@@ -181,10 +182,10 @@ def test_the_commands_in_the_notes_work(tmp_path: Path) -> None:
 
 
 def test_titles_say_which_releases_a_digest_belongs_to() -> None:
-    of = document("matrix")
-    of["values"][0]["releases"] = [{"first": "1", "last": "1"}, {"first": "3", "last": "4"}]
-    text = rendered("html", of)["release-notes.html"].decode()
-    assert f"{of['values'][0]['label']} (1, 3 to 4)" in text
+    values = typed(document("matrix"))
+    first = values.values[0]._replace(releases=(Span("1", "1"), Span("3", "4")))
+    text = rendered("html", values._replace(values=(first, *values.values[1:])))
+    assert f"{first.label} (1, 3 to 4)" in text["release-notes.html"].decode()
 
 
 def test_how_a_report_is_compared_depends_on_the_mode() -> None:
@@ -194,9 +195,8 @@ def test_how_a_report_is_compared_depends_on_the_mode() -> None:
 
 
 def test_an_igvm_file_is_measured_again_by_itself() -> None:
-    of = document("matrix")
-    of["guest"] = {"name": "guest.igvm", "version": None}
-    text = rendered("markdown", of)["release-notes.md"].decode()
+    values = typed(document("matrix"))._replace(name="guest.igvm", version=None)
+    text = rendered("markdown", values)["release-notes.md"].decode()
     assert text.startswith("# guest.igvm\n")
     assert "sevbuild measure guest.igvm \\\n  --expect reference-values.json\n" in text
     assert "guest.toml" not in text

@@ -15,7 +15,7 @@ from sevbuild.reference.document import reference_document
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render
 from sevbuild.reference.read import read_reference_values
-from tests.export.support import EXTRA, document
+from tests.export.support import EXTRA, document, typed
 
 
 @pytest.mark.parametrize("name", ["hardware", "matrix", "owner"])
@@ -59,7 +59,7 @@ def test_no_document_crashes_a_format(text: str) -> None:
     for name in FORMATS:
         options = ExportOptions(EXTRA.get(name, {}))
         try:
-            render(name, of, options)
-            exporter(name).notes(of, options)
+            render(name, typed(of), options)
+            exporter(name).notes(typed(of), options)
         except SevbuildError:
             pass

@@ -16,7 +16,7 @@ from sevbuild.errors import SevbuildError
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render
 from sevbuild.reference.export.text import shell_word
-from tests.export.support import document, rendered
+from tests.export.support import document, rendered, typed
 from tests.support.shared import shared_file
 
 
@@ -74,7 +74,7 @@ def test_what_the_policies_do_not_agree_on_is_left_out() -> None:
     of["values"][0]["policy"] = "0xa0137"
     payload = json.loads(rendered("rvps", of)["rvps-payload.json"])
     assert set(payload) == {"snp_launch_measurement", "snp_single_socket"}
-    notes = exporter("rvps").notes(of, ExportOptions())
+    notes = exporter("rvps").notes(typed(of), ExportOptions())
     assert notes[0].startswith(
         "leaves to the operator: snp_guest_abi_major, snp_guest_abi_minor, snp_smt_allowed"
     )
@@ -125,12 +125,12 @@ def test_names_and_times_are_checked(extra: dict[str, Any], message: str) -> Non
 
 
 def test_without_an_expiration_there_is_no_config_map() -> None:
-    assert list(render("rvps", document("matrix"), ExportOptions())) == [
+    assert list(render("rvps", typed(document("matrix")), ExportOptions())) == [
         "rvps-message.json",
         "rvps-payload.json",
     ]
     with pytest.raises(SevbuildError, match="config-map is of a ConfigMap, which needs expiration"):
-        render("rvps", document("matrix"), ExportOptions({"config-map": "x"}))
+        render("rvps", typed(document("matrix")), ExportOptions({"config-map": "x"}))
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40))

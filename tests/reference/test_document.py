@@ -22,6 +22,7 @@ from sevbuild.reference.orders import check_orders
 from sevbuild.reference.read import is_reference_document, read_reference_values
 from sevbuild.reference.schema import reference_values_schema
 from tests.bundle.support import make_inputs
+from tests.export.support import document, typed
 from tests.support.cli import run
 from tests.support.firmware import standard_firmware, standard_svsm
 from tests.support.guests import guest_of, write_manifest
@@ -373,15 +374,14 @@ def test_a_name_stands_once() -> None:
 
 
 def test_whether_a_document_tells_that_its_order_is_launched() -> None:
-    values = [
-        {"label": "snp/qemu-igvm/EPYC/vcpus1", "profile": "qemu-igvm", "order": "canonical"},
-        {"label": "snp/qemu/EPYC/vcpus1", "profile": "qemu", "order": "profile"},
-    ]
-    assert check_orders("rv.json", {"values": values}, publishing=True) == []
-    own = {"label": "snp/ours/EPYC/vcpus1", "profile": "ours", "order": "canonical"}
-    (notice,) = check_orders("rv.json", {"values": [*values, own, own]}, publishing=True)
+    found = typed(document("hardware"))
+    qemu = found.values[0]._replace(label="snp/qemu/EPYC/vcpus1")
+    igvm = qemu._replace(label="snp/qemu-igvm/EPYC/vcpus1", profile="qemu-igvm", order="canonical")
+    assert check_orders("rv.json", found._replace(values=(igvm, qemu)), publishing=True) == []
+    own = qemu._replace(label="snp/ours/EPYC/vcpus1", profile="ours", order="canonical")
+    (notice,) = check_orders("rv.json", found._replace(values=(igvm, qemu, own, own)), publishing=True)
     assert notice.where == "rv.json: snp/ours/EPYC/vcpus1"
     assert "does not say what replays the list for profile ours" in notice.message
-    values[1]["order"] = "canonical"
+    canonical = found._replace(values=(igvm, qemu._replace(order="canonical")))
     with pytest.raises(SevbuildError, match="profile qemu names no loader"):
-        check_orders("rv.json", {"values": values}, publishing=True)
+        check_orders("rv.json", canonical, publishing=True)

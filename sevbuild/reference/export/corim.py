@@ -18,8 +18,8 @@ from sevbuild.reference.export.corim_tags import (
     reference_triple,
     sign1,
 )
-from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
-from sevbuild.reference.export.text import guest_title
+from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
+from sevbuild.reference.model import ReferenceValues, Value
 
 __all__ = ["BY_CHIP", "EXPORTER", "MEASUREMENT_KEY", "PROFILE"]
 
@@ -45,21 +45,21 @@ class Corim(Exporter):
     files = ("corim.cose", "corim.cbor")
     signs = True
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `corim.cbor`, and `corim.cose` when signed."""
         extra = options.extra
         class_id = oid(extra.get("class-id", BY_CHIP))
         if options.key is not None and "signer-name" not in extra:
             hint = f"give {options.flag('signer-name')}, or signer-name under [publish.corim]"
             raise SevbuildError("a signed CoRIM needs signer-name: who signs it", hint=hint)
-        launches: dict[str, list[dict[str, Any]]] = {}
-        for value in values_of(document, self.modes):
-            launches.setdefault(value["digest"], []).append(value)
+        launches: dict[bytes, list[Value]] = {}
+        for value in values_of(values, self.modes):
+            launches.setdefault(value.digest, []).append(value)
         triples = [
-            reference_triple(class_id, bytes.fromhex(digest), _measurements(digest, values))
-            for digest, values in launches.items()
+            reference_triple(class_id, digest, _measurements(digest, launched))
+            for digest, launched in launches.items()
         ]
-        identifier = guest_title(document, between="/")
+        identifier = values.title("/")
         makers: list[list[dict[int, Any]]] = [[], []]
         if "entity-name" in extra:
             name, uri = extra["entity-name"], extra.get("entity-uri")
@@ -74,20 +74,20 @@ class Corim(Exporter):
         return {"corim.cose": signed, "corim.cbor": unsigned}
 
 
-def _measurements(digest: str, values: list[dict[str, Any]]) -> list[tuple[int, dict[int, Any]]]:
+def _measurements(digest: bytes, values: list[Value]) -> list[tuple[int, dict[int, Any]]]:
     """Return the digest and, where the targets of it share an ID block, what a report shows of that."""
-    found = [(MEASUREMENT_KEY, digests(bytes.fromhex(digest), ", ".join(value["label"] for value in values)))]
-    block = values[0].get("id_block")
-    if block and all(value.get("id_block") == block for value in values):
+    found = [(MEASUREMENT_KEY, digests(digest, ", ".join(value.label for value in values)))]
+    block = values[0].id_block
+    if block is not None and all(value.id_block == block for value in values):
         found = [
-            (GUEST_SVN_KEY, minimum_svn(block["guest_svn"])),
-            (FAMILY_ID_KEY, raw_value(bytes.fromhex(block["family_id"]))),
-            (IMAGE_ID_KEY, raw_value(bytes.fromhex(block["image_id"]))),
+            (GUEST_SVN_KEY, minimum_svn(block.guest_svn)),
+            (FAMILY_ID_KEY, raw_value(block.family_id)),
+            (IMAGE_ID_KEY, raw_value(block.image_id)),
             *found,
-            (ID_KEY_KEY, digests(bytes.fromhex(block["id_key_digest"]))),
+            (ID_KEY_KEY, digests(block.id_key_digest)),
         ]
-        if block.get("author_key_digest"):
-            found.append((AUTHOR_KEY_KEY, digests(bytes.fromhex(block["author_key_digest"]))))
+        if block.author_key_digest is not None:
+            found.append((AUTHOR_KEY_KEY, digests(block.author_key_digest)))
     return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions, values_of
+from sevbuild.reference.export.interface import ALL_MODES, Exporter, ExportOptions
 from sevbuild.reference.export.text import unique
+from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["EXPORTER"]
 
@@ -16,10 +17,10 @@ class Hex(Exporter):
     files = ("launch-digests.hex",)
     modes = ALL_MODES
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `launch-digests.hex`."""
         del options
-        lines = unique(value["digest"] for value in values_of(document, self.modes))
+        lines = unique(value.digest.hex() for value in values.values)
         return {"launch-digests.hex": "".join(f"{line}\n" for line in lines).encode()}
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from html import escape as escape_html
 
-from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
+from sevbuild.reference.export.interface import ALL_MODES, Exporter, ExportOptions
 from sevbuild.reference.export.release_notes import CommandLine, Group, ReleaseNotes, release_notes
+from sevbuild.reference.model import ReferenceValues
 from sevbuild.text import counted, visible
 
 __all__ = ["EXPORTER"]
@@ -28,10 +29,10 @@ class Html(Exporter):
     files = ("release-notes.html",)
     modes = ALL_MODES
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `release-notes.html`."""
         del options
-        notes = release_notes(document)
+        notes = release_notes(values)
         title = escape(notes.title)
         inputs = "".join(
             f"<li>{escape(entry.name)}<br><code>{escape(entry.digest)}</code></li>\n"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sevbuild.reference.export.ingredients import append_digest, ingredients_of
-from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
-from sevbuild.reference.export.qemu_kernel import unlike_qemu_kernel
-from sevbuild.reference.export.text import json_bytes, number, some_of
+from sevbuild.image.kernel_hashes import cmdline_digest
+from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
+from sevbuild.reference.export.qemu_kernel import QemuKernel, qemu_kernel_refusal, qemu_kernels
+from sevbuild.reference.export.text import ordered_json, some_of
+from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["EXPORTER", "VCPU_TYPES"]
 
@@ -29,8 +28,8 @@ VCPU_TYPES = {
 }
 """Numbers of CPU models in virtee/sev's enumeration CpuType, which has no 2."""
 
-# What native/dev_snp_nif/src/digest.rs computes with, whatever the record says.
-_FIXED = {"vcpus": 32, "cpu": "EPYC-v4", "guest_features": "0x1"}
+# What native/dev_snp_nif/src/digest.rs computes with, whatever the record says: vCPUs, model and features.
+_FIXED = (32, "EPYC-v4", 1)
 
 _QEMU = 1  # virtee/sev's enumeration GuestVmmType
 
@@ -42,26 +41,18 @@ class HyperBeam(Exporter):
     summary = "HyperBEAM's snp_trusted list"
     files = ("hyperbeam.json",)
 
-    def refusal(self, document: Document) -> str | None:
+    def refusal(self, values: ReferenceValues) -> str | None:
         """Return why a target has no such record."""
-        reason = super().refusal(document)
-        if reason is not None:
-            return reason
-        for value in values_of(document, self.modes):
-            reason = unlike_qemu_kernel(document, value)
-            if reason is None and value["cpu"] not in VCPU_TYPES:
-                reason = f"vcpu_type has no number for {value['cpu']}"
-            if reason is None and append_digest(ingredients_of(document, value) or {}, value) is None:
-                reason = "the command line is not UTF-8"
-            if reason is not None:
-                return f"{value['label']}: {reason}"
-        return None
+        return super().refusal(values) or qemu_kernel_refusal(values, _beyond_its_record)
 
-    def warnings(self, document: Document, options: ExportOptions) -> list[str]:
+    def warnings(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
         """Return which targets a node of the named version computes another digest for."""
         del options
-        values = values_of(document, self.modes)
-        other = [value["label"] for value in values if any(value[key] != _FIXED[key] for key in _FIXED)]
+        other = [
+            value.label
+            for value in values_of(values, self.modes)
+            if (value.vcpus, value.cpu, value.guest_features) != _FIXED
+        ]
         if not other:
             return []
         fixed = "32 vCPUs, EPYC-v4 and guest features 0x1"
@@ -69,24 +60,33 @@ class HyperBeam(Exporter):
             f"HyperBEAM b2743e4 computes with {fixed} whatever a record says: no match for {some_of(other)}"
         ]
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `hyperbeam.json`."""
         del options
-        records = [_record(document, value) for value in values_of(document, self.modes)]
-        return {"hyperbeam.json": json_bytes({"snp_trusted": records})}
+        records = [_record(launch) for launch in qemu_kernels(values)]
+        return {"hyperbeam.json": ordered_json({"snp_trusted": records})}
 
 
-def _record(document: Document, value: dict[str, Any]) -> dict[str, Any]:
-    entry = ingredients_of(document, value) or {}
+def _beyond_its_record(launch: QemuKernel) -> str | None:
+    if launch.value.cpu not in VCPU_TYPES:
+        return f"vcpu_type has no number for {launch.value.cpu}"
+    if launch.kernel.cmdline is None and launch.kernel.cmdline_sha256 is None:
+        return "the command line is not UTF-8"
+    return None
+
+
+def _record(launch: QemuKernel) -> dict[str, object]:
+    kernel = launch.kernel
+    append = kernel.cmdline_sha256 or cmdline_digest(launch.cmdline.encode())
     return {
-        "vcpus": value["vcpus"],
-        "vcpu_type": VCPU_TYPES[value["cpu"]],
+        "vcpus": launch.value.vcpus,
+        "vcpu_type": VCPU_TYPES[launch.value.cpu],
         "vmm_type": _QEMU,
-        "guest_features": number(value["guest_features"]),
-        "firmware": entry["seed"],
-        "kernel": entry["kernel"]["sha256"],
-        "initrd": entry["kernel"]["initrd_sha256"],
-        "append": append_digest(entry, value),
+        "guest_features": launch.guest_features,
+        "firmware": launch.seed.hex(),
+        "kernel": kernel.kernel.hex(),
+        "initrd": kernel.initrd.hex(),
+        "append": append.hex(),
     }
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.policy import SNP_POLICY_BITS
-from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
-from sevbuild.reference.export.text import json_bytes, number
+from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
+from sevbuild.reference.export.text import ordered_json
+from sevbuild.reference.model import ReferenceValues, Value
 
 __all__ = ["EXPORTER"]
 
@@ -22,39 +21,39 @@ class IgvmIdentity(Exporter):
     summary = "igvmfilegen's JSON identity document"
     files = ("igvm-identity.json",)
 
-    def missing(self, document: Document, options: ExportOptions) -> list[str]:
+    def missing(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
         """Return the SVN's key where a target has no ID block to take it from."""
-        if all(value.get("id_block") for value in values_of(document, self.modes)):
+        if all(value.id_block for value in values_of(values, self.modes)):
             return []
-        return super().missing(document, options)
+        return super().missing(values, options)
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `igvm-identity.json`; `debug_build` is the policy's debug bit, as igvmfilegen means it."""
         series = [
             {
-                "reference": {"snp_ld": value["digest"].upper()},
+                "reference": {"snp_ld": value.digest.hex().upper()},
                 "endorsement": {
                     "snp_isvsvn": _guest_svn(value, options),
-                    "build_info": {
-                        "debug_build": bool(number(value["policy"]) >> SNP_POLICY_BITS["debug"] & 1)
-                    },
+                    "build_info": {"debug_build": bool(value.policy >> SNP_POLICY_BITS["debug"] & 1)},
                 },
             }
-            for value in values_of(document, self.modes)
+            for value in values_of(values, self.modes)
         ]
-        return {"igvm-identity.json": json_bytes({"environment": {"class_id": _SNP_CLASS}, "series": series})}
+        return {
+            "igvm-identity.json": ordered_json({"environment": {"class_id": _SNP_CLASS}, "series": series})
+        }
 
 
-def _guest_svn(value: dict[str, Any], options: ExportOptions) -> int:
+def _guest_svn(value: Value, options: ExportOptions) -> int:
     """Return the SVN of the target's ID block, else the publisher's; two that differ are refused."""
-    block, given = value.get("id_block"), options.extra.get("guest-svn")
-    if not block:
+    block, given = value.id_block, options.extra.get("guest-svn")
+    if block is None:
         return int(options.extra["guest-svn"])
-    if given not in (None, block["guest_svn"]):
+    if given not in (None, block.guest_svn):
         raise SevbuildError(
-            f"igvm-identity: guest-svn {given}, and {block['guest_svn']} in the ID block of {value['label']}"
+            f"igvm-identity: guest-svn {given}, and {block.guest_svn} in the ID block of {value.label}"
         )
-    return int(block["guest_svn"])
+    return block.guest_svn
 
 
 EXPORTER = IgvmIdentity()

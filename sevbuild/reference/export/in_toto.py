@@ -6,8 +6,9 @@ import json
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
-from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
-from sevbuild.reference.model import DOCUMENT_SCHEMA
+from sevbuild.reference.document import reference_document
+from sevbuild.reference.export.interface import ALL_MODES, Exporter, ExportOptions
+from sevbuild.reference.model import DOCUMENT_SCHEMA, ReferenceValues
 
 if TYPE_CHECKING:
     from sevbuild.reference.export.signing import SigningKey
@@ -44,19 +45,20 @@ class InToto(Exporter):
     modes = ALL_MODES
     signs = True
 
-    def refusal(self, document: Document) -> str | None:
+    def refusal(self, values: ReferenceValues) -> str | None:
         """Return why there is no statement: no input whose file digest is known."""
-        if not _subjects(document):
+        if not _subjects(values):
             return "no input is a file whose SHA-256 is known, so a statement has no subject"
-        return super().refusal(document)
+        return super().refusal(values)
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return predicate and statement; if signed, in-toto.intoto.jsonl and in-toto.sigstore.json too."""
+        predicate = reference_document(values)
         statement = {
             "_type": STATEMENT_TYPE,
-            "subject": _subjects(document),
+            "subject": _subjects(values),
             "predicateType": PREDICATE_TYPE,
-            "predicate": document,
+            "predicate": predicate,
         }
         payload = _json_line(statement)
         files = {}
@@ -65,24 +67,24 @@ class InToto(Exporter):
             files["in-toto.intoto.jsonl"] = _json_line(envelope)
             files["in-toto.sigstore.json"] = _json_line(_bundle(envelope, options.key))
         files["in-toto-statement.json"] = payload
-        files["in-toto-predicate.json"] = (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+        files["in-toto-predicate.json"] = (json.dumps(predicate, indent=2, sort_keys=True) + "\n").encode()
         return files
 
-    def notes(self, document: Document, options: ExportOptions) -> list[str]:
+    def notes(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
         """Return which readers do not take a signature of this key."""
-        found = super().notes(document, options)
+        found = super().notes(values, options)
         kind = None if options.key is None else options.key.kind
         if kind in _NOT_READ_BY:
             found.append(f"signed with {_NOT_READ_BY[kind]}; P-256 suits all")
         return found
 
 
-def _subjects(document: Document) -> list[dict[str, Any]]:
+def _subjects(values: ReferenceValues) -> list[dict[str, Any]]:
     """Return the inputs that are files, each digest once."""
     found = {
-        (entry["name"], entry["sha256"]): {"name": entry["name"], "digest": {"sha256": entry["sha256"]}}
-        for entry in document["inputs"]
-        if "sha256" in entry and entry["name"]
+        (record.name, record.digest): {"name": record.name, "digest": {"sha256": record.digest.hex()}}
+        for record in values.inputs
+        if record.algorithm == "sha256" and record.name
     }
     return [found[key] for key in sorted(found)]
 

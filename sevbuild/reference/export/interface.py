@@ -11,12 +11,11 @@ from sevbuild.manifest.formats import FORMATS
 
 if TYPE_CHECKING:
     from sevbuild.reference.export.signing import SigningKey
+    from sevbuild.reference.model import ReferenceValues, Value
 
 __all__ = ["ALL_MODES", "ExportOptions", "Exporter", "values_of"]
 
 ALL_MODES = MODES
-
-Document = Mapping[str, Any]
 
 
 class ExportOptions(NamedTuple):
@@ -36,7 +35,7 @@ class ExportOptions(NamedTuple):
 
 
 class Exporter(Protocol):
-    """A format that a reference-values document can be written in. Nothing here reads a file or a clock.
+    """A format that reference values can be written in. Nothing here reads a file or a clock.
 
     `files` are the names of all that it may write, now or in an earlier version: a release that is there is
     known as one by them. `modes` are those whose targets the format can express; `signs` tells whether a
@@ -49,40 +48,40 @@ class Exporter(Protocol):
     modes: tuple[Mode, ...] = ("snp",)
     signs: bool = False
 
-    def refusal(self, document: Document) -> str | None:
+    def refusal(self, values: ReferenceValues) -> str | None:
         """Return why the format does not apply to this guest, else None."""
-        if values_of(document, self.modes):
+        if values_of(values, self.modes):
             return None
         return f"no target has mode {' or '.join(self.modes)}"
 
-    def missing(self, document: Document, options: ExportOptions) -> list[str]:
+    def missing(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
         """Return the keys that the format needs for this guest and nobody gave."""
-        del document
+        del values
         return [key.name for key in FORMATS[self.name] if key.required and key.name not in options.extra]
 
-    def notes(self, document: Document, options: ExportOptions) -> list[str]:
+    def notes(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
         """Return what a publisher should know of the files that `render` returns."""
         del options
-        total, taken = len(document["values"]), len(values_of(document, self.modes))
+        total, taken = len(values.values), len(values_of(values, self.modes))
         if taken == total:
             return []
         return [f"holds {taken} of {total} targets, those of mode {' or '.join(self.modes)}"]
 
-    def warnings(self, document: Document, options: ExportOptions) -> list[str]:
+    def warnings(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
         """Return why those who read the files may refuse them, or compute another digest from them."""
-        del document, options
+        del values, options
         return []
 
-    def notices(self, document: Document, options: ExportOptions) -> list[Notice]:
+    def notices(self, values: ReferenceValues, options: ExportOptions) -> list[Notice]:
         """Return all that a publisher is told of the files."""
-        found = [Notice("note", self.name, text) for text in self.notes(document, options)]
-        return found + [Notice("warning", self.name, text) for text in self.warnings(document, options)]
+        found = [Notice("note", self.name, text) for text in self.notes(values, options)]
+        return found + [Notice("warning", self.name, text) for text in self.warnings(values, options)]
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return file contents by name; raises SevbuildError where the options do not suffice."""
         ...
 
 
-def values_of(document: Document, modes: Sequence[Mode]) -> list[dict[str, Any]]:
-    """Return the entries of `values` with one of these modes, in their order."""
-    return [value for value in document["values"] if value["mode"] in modes]
+def values_of(values: ReferenceValues, modes: Sequence[Mode]) -> list[Value]:
+    """Return the values of targets with one of these modes, in their order."""
+    return [value for value in values.values if value.mode in modes]

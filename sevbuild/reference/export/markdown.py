@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape as escape_html
 
-from sevbuild.reference.export.interface import ALL_MODES, Document, Exporter, ExportOptions
+from sevbuild.reference.export.interface import ALL_MODES, Exporter, ExportOptions
 from sevbuild.reference.export.release_notes import CommandLine, Group, ReleaseNotes, release_notes
+from sevbuild.reference.model import ReferenceValues
 from sevbuild.text import counted, visible
 
 __all__ = ["EXPORTER", "LIMIT"]
@@ -29,21 +30,21 @@ class Markdown(Exporter):
     files = ("release-notes.md",)
     modes = ALL_MODES
 
-    def notes(self, document: Document, options: ExportOptions) -> list[str]:
+    def notes(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
         """Return how many launch digests are left out."""
-        left_out = len(document["values"]) - _text(document)[1]
+        left_out = len(values.values) - _text(values)[1]
         more = [f"{left_out} launch digests do not fit in {LIMIT} characters"] if left_out else []
-        return super().notes(document, options) + more
+        return super().notes(values, options) + more
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `release-notes.md`."""
         del options
-        return {"release-notes.md": _text(document)[0].encode()}
+        return {"release-notes.md": _text(values)[0].encode()}
 
 
-def _text(document: Document) -> tuple[str, int]:
+def _text(values: ReferenceValues) -> tuple[str, int]:
     """Return the notes, and how many launch digests are in them."""
-    notes = release_notes(document)
+    notes = release_notes(values)
     head = f"# {_escape(notes.title)}\n\n" + _verify(notes)
     tail = _cmdlines(notes)
     # Digests go first; what they leave is for the inputs, which are few in all but the oddest guests.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from sevbuild.reference.export.interface import Document
-from sevbuild.reference.export.text import guest_title, shell_word
+from sevbuild.reference.export.text import shell_word
+from sevbuild.reference.model import ReferenceValues, Value
 from sevbuild.text import visible, visible_lines
 
 __all__ = ["owner_script", "unfit_labels"]
 
 
-def unfit_labels(values: Sequence[Mapping[str, Any]]) -> str | None:
+def unfit_labels(values: Sequence[Value]) -> str | None:
     """Return why no script can be called by label: one stands twice, or would act on a terminal."""
-    labels = {value["label"] for value in values}
+    labels = {value.label for value in values}
     if len(labels) < len(values):
         return "the document is of several releases, and a label does not say which"
     odd = next((label for label in labels if visible_lines(visible(label)) != label), None)
@@ -22,7 +21,11 @@ def unfit_labels(values: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def owner_script(
-    document: Document, tool: str, variables: Sequence[str], cases: Sequence[tuple[str, str]], command: str
+    values: ReferenceValues,
+    tool: str,
+    variables: Sequence[str],
+    cases: Sequence[tuple[str, str]],
+    command: str,
 ) -> bytes:
     """Return a POSIX shell script that checks one target's reported measurement with a tool.
 
@@ -31,7 +34,7 @@ def owner_script(
     """
     lines = [
         "#!/bin/sh",
-        f"# Check the launch measurement of {visible(guest_title(document))} with {tool}.",
+        f"# Check the launch measurement of {visible(values.title())} with {tool}.",
         "# Usage: VARIABLE=VALUE... sh THIS LABEL",
         *(f"#   {line}" for line in variables),
         "set -eu",

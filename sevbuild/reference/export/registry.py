@@ -1,15 +1,17 @@
-"""Find a format by name, and write a document in it."""
+"""Find a format by name, and write reference values in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sevbuild.documents.document import suggest
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.reference.export.interface import Exporter, ExportOptions
+
+if TYPE_CHECKING:
+    from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["exporter", "render", "signed_formats"]
 
@@ -29,17 +31,17 @@ def signed_formats() -> list[str]:
     return [name for name in FORMATS if exporter(name).signs]
 
 
-def render(name: str, document: Mapping[str, Any], options: ExportOptions) -> dict[str, bytes]:
+def render(name: str, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
     """Return the files of one format by name.
 
     Raises SevbuildError where the format does not apply to the guest, and where it needs what nobody gave:
     then the message names every missing key.
     """
     found = exporter(name)
-    reason = found.refusal(document)
+    reason = found.refusal(values)
     if reason is not None:
         raise SevbuildError(f"format {name} does not apply: {reason}")
-    missing = found.missing(document, options)
+    missing = found.missing(values, options)
     if missing:
         hint = f"give {options.flag(missing[0])}, or the key under [publish.{name}]; nothing is invented"
         raise SevbuildError(
@@ -47,4 +49,4 @@ def render(name: str, document: Mapping[str, Any], options: ExportOptions) -> di
         )
     if options.key is not None and not found.signs:
         raise SevbuildError(f"format {name} cannot be signed", hint=f"{' and '.join(signed_formats())} can")
-    return found.render(document, options)
+    return found.render(values, options)

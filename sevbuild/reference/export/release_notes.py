@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from sevbuild.documents.json_text import hex_text
 from sevbuild.launch.label import any_vcpus
-from sevbuild.reference.export.interface import Document
-from sevbuild.reference.export.text import guest_title
+from sevbuild.reference.model import Input, ReferenceValues, Value
 from sevbuild.text import counted, visible
 
-__all__ = ["CommandLine", "Group", "Input", "ReleaseNotes", "release_notes"]
+__all__ = ["CommandLine", "Group", "NamedInput", "ReleaseNotes", "release_notes"]
 
 _UNFOLDED = 16
 """So many targets are shown at a glance; where there are more, each group unfolds."""
@@ -54,7 +53,7 @@ class CommandLine(NamedTuple):
     of: str
 
 
-class Input(NamedTuple):
+class NamedInput(NamedTuple):
     """What an input is called, and its digest with the algorithm."""
 
     name: str
@@ -71,43 +70,38 @@ class ReleaseNotes(NamedTuple):
     folded: bool
     cmdlines: tuple[CommandLine, ...]
     more_lines: int
-    inputs: tuple[Input, ...]
+    inputs: tuple[NamedInput, ...]
 
 
-def release_notes(document: Document) -> ReleaseNotes:
-    """Return what there is to say of a document."""
-    values = document["values"]
-    # An IGVM file has a name alone, and no manifest that it was measured from.
-    is_file = document["guest"]["version"] is None
-    snp = any(value["mode"] == "snp" for value in values)
-    others = any(value["mode"] != "snp" for value in values)
-    about = " ".join([_ABOUT_FILE if is_file else _ABOUT_GUEST, *[_SNP] * snp, *[_SEV] * others])
-    cmdlines = _cmdlines(document)
+def release_notes(values: ReferenceValues) -> ReleaseNotes:
+    """Return what there is to say of reference values."""
+    snp = any(value.mode == "snp" for value in values.values)
+    others = any(value.mode != "snp" for value in values.values)
+    about = " ".join([_ABOUT_FILE if values.of_file else _ABOUT_GUEST, *[_SNP] * snp, *[_SEV] * others])
+    cmdlines = _cmdlines(values)
     return ReleaseNotes(
-        title=_short(guest_title(document)),
-        verify=_VERIFY_FILE if is_file else _VERIFY_GUEST,
+        title=_short(values.title()),
+        verify=_VERIFY_FILE if values.of_file else _VERIFY_GUEST,
         about_verifying=about,
-        groups=_groups(document),
-        folded=len(values) > _UNFOLDED,
+        groups=_groups(values),
+        folded=len(values.values) > _UNFOLDED,
         cmdlines=cmdlines[:_LINES_SHOWN],
         more_lines=max(len(cmdlines) - _LINES_SHOWN, 0),
-        inputs=tuple(_input(entry) for entry in document["inputs"]),
+        inputs=tuple(_input(entry) for entry in values.inputs),
     )
 
 
-def _groups(document: Document) -> tuple[Group, ...]:
-    found: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for value in document["values"]:
-        title = any_vcpus(value["label"])
-        facts = f"policy {value['policy']}, guest features {value['guest_features'] or 'none'}"
-        facts += "".join(
-            f"; {doubt['kind'].replace('-', ' ')}: {doubt['reason']}" for doubt in value.get("doubts") or ()
-        )
+def _groups(values: ReferenceValues) -> tuple[Group, ...]:
+    found: dict[tuple[str, str, str], list[Value]] = {}
+    for value in values.values:
+        title = any_vcpus(value.label)
+        facts = f"policy {value.policy:#x}, guest features {hex_text(value.guest_features) or 'none'}"
+        facts += "".join(f"; {doubt.kind.replace('-', ' ')}: {doubt.reason}" for doubt in value.doubts or ())
         found.setdefault((title, _releases(value), facts), []).append(value)
     groups = []
-    for (title, releases, facts), values in found.items():
-        name = title if len(values) > 1 else values[0]["label"]
-        rows = tuple((_count(value["vcpus"]), value["digest"]) for value in values)
+    for (title, releases, facts), alike in found.items():
+        name = title if len(alike) > 1 else alike[0].label
+        rows = tuple((_count(value.vcpus), value.digest.hex()) for value in alike)
         groups.append(Group(_short(name) + releases, facts, rows))
     return tuple(groups)
 
@@ -116,36 +110,32 @@ def _count(vcpus: int) -> str:
     return "1 vCPU" if vcpus == 1 else f"{vcpus} vCPUs"
 
 
-def _releases(value: Mapping[str, Any]) -> str:
+def _releases(value: Value) -> str:
     """Return the releases that a target of a document of several belongs to, as part of its title."""
-    spans = [
-        span["first"] if span["first"] == span["last"] else f"{span['first']} to {span['last']}"
-        for span in value.get("releases", ())
-    ]
-    return f" ({_short(', '.join(spans))})" if spans else ""
+    spans = ", ".join(span.text(" to ") for span in value.releases)
+    return f" ({_short(spans)})" if spans else ""
 
 
-def _cmdlines(document: Document) -> tuple[CommandLine, ...]:
+def _cmdlines(values: ReferenceValues) -> tuple[CommandLine, ...]:
     found: dict[str, list[str]] = {}
-    for value in document["values"]:
-        if value["cmdline"] is not None:
-            found.setdefault(value["cmdline"], []).append(value["label"])
+    for value in values.values:
+        if value.cmdline is not None:
+            found.setdefault(value.cmdline, []).append(value.label)
     lines = []
     for line, labels in found.items():
         more = len(labels) - 1
         of = f"{_short(labels[0])} and {counted(more, 'more target')}" if more else _short(labels[0])
-        alone = len(found) == 1 and len(labels) == len(document["values"])
+        alone = len(found) == 1 and len(labels) == len(values.values)
         lines.append(
             CommandLine(line if len(visible(line).encode()) <= _LINE_SHOWN else None, "" if alone else of)
         )
     return tuple(lines)
 
 
-def _input(entry: Mapping[str, Any]) -> Input:
-    algorithm = "seed" if "seed" in entry else "sha256"
-    name = " ".join(filter(None, (entry["role"], _short(entry["name"] or ""))))
-    size = f", {entry['size']} bytes" if "size" in entry else ""
-    return Input(name + size, f"{algorithm}:{entry[algorithm]}")
+def _input(entry: Input) -> NamedInput:
+    name = " ".join(filter(None, (entry.role, _short(entry.name))))
+    size = "" if entry.size is None else f", {entry.size} bytes"
+    return NamedInput(name + size, f"{entry.algorithm}:{entry.digest.hex()}")
 
 
 def _short(text: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.policy import SNP_POLICY_BITS, SnpPolicy
-from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
-from sevbuild.reference.export.text import json_bytes, number, unique
+from sevbuild.launch.policy import SNP_POLICY_BITS
+from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
+from sevbuild.reference.export.text import ordered_json, unique
+from sevbuild.reference.model import ReferenceValues, Value
 
 __all__ = ["EXPORTER"]
 
@@ -39,35 +40,35 @@ class Rvps(Exporter):
     summary = "Trustee RVPS: sample message, payload, ConfigMap"
     files = ("rvps-message.json", "rvps-payload.json", "rvps-configmap.yaml")
 
-    def notes(self, document: Document, options: ExportOptions) -> list[str]:
+    def notes(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
         """Return which names of Trustee's default policy stay unset, and what that leads to."""
-        found = super().notes(document, options)
-        values = values_of(document, self.modes)
-        unset = [*(name for name, value in _policy_values(values).items() if value is None), *HOST_NAMES]
+        found = super().notes(values, options)
+        taken = values_of(values, self.modes)
+        unset = [*(name for name, value in _policy_values(taken).items() if value is None), *HOST_NAMES]
         found.append(
             f"leaves to the operator: {', '.join(unset)}; without them Trustee's default policy ends at "
             "executables 3, configuration 3"
         )
-        if any(SnpPolicy(number(value["policy"])) >> SNP_POLICY_BITS["debug"] & 1 for value in values):
+        if any(value.policy >> SNP_POLICY_BITS["debug"] & 1 for value in taken):
             found.append("a target's policy allows debugging, which Trustee's default policy refuses")
         if "expiration" not in options.extra:
             found.append(f"no ConfigMap without an expiration ({options.flag('expiration', _EXAMPLE)})")
         return found
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `rvps-message.json`, `rvps-payload.json` and `rvps-configmap.yaml`."""
         extra = options.extra
         name = extra.get("name", _DEFAULT_NAME)
         if not set(name) <= _NAME_CHARACTERS or name[0] in "./":
             hint = "letters, digits and -_./, not starting with . or /"
             raise SevbuildError(f"rvps: {name!r} is no name of a reference value", hint=hint)
-        values = values_of(document, self.modes)
-        payload: dict[str, Any] = {name: unique(value["digest"] for value in values)}
-        determined = {key: value for key, value in _policy_values(values).items() if value is not None}
+        taken = values_of(values, self.modes)
+        payload: dict[str, object] = {name: unique(value.digest.hex() for value in taken)}
+        determined = {key: value for key, value in _policy_values(taken).items() if value is not None}
         payload |= {key: value for key, value in determined.items() if key != name}
-        bare = json_bytes(payload)
+        bare = ordered_json(payload)
         message = {"version": _MESSAGE_VERSION, "type": "sample", "payload": b64encode(bare).decode()}
-        files = {"rvps-message.json": json_bytes(message), "rvps-payload.json": bare}
+        files = {"rvps-message.json": ordered_json(message), "rvps-payload.json": bare}
         if "expiration" in extra:
             files["rvps-configmap.yaml"] = _config_map(payload, extra)
         elif given := [key for key in _CONFIG_MAP_KEYS if key in extra]:
@@ -76,12 +77,12 @@ class Rvps(Exporter):
         return files
 
 
-def _policy_values(values: Sequence[dict[str, Any]]) -> dict[str, int | bool | None]:
+def _policy_values(values: Sequence[Value]) -> dict[str, int | bool | None]:
     """Return what the guests' policies determine, None where two targets differ.
 
     Trustee compares each with a single value, so one that differs cannot be said.
     """
-    policies = {number(value["policy"]) for value in values}
+    policies = {value.policy for value in values}
     rows = [
         {
             "snp_guest_abi_major": policy >> 8 & 0xFF,
@@ -94,7 +95,7 @@ def _policy_values(values: Sequence[dict[str, Any]]) -> dict[str, int | bool | N
     return {key: rows[0][key] if all(row[key] == rows[0][key] for row in rows) else None for key in rows[0]}
 
 
-def _config_map(payload: dict[str, Any], extra: Any) -> bytes:
+def _config_map(payload: Mapping[str, object], extra: Mapping[str, Any]) -> bytes:
     """Return the operator's ConfigMap: a JSON object of base64 values in a YAML block."""
     expiration = extra["expiration"]
     if not _is_time(expiration):

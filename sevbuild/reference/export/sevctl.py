@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 
-from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
+from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
 from sevbuild.reference.export.owner import owner_script, unfit_labels
+from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["EXPORTER"]
 
@@ -31,18 +32,18 @@ class Sevctl(Exporter):
     files = ("sevctl.sh",)
     modes = ("sev", "sev-es")
 
-    def refusal(self, document: Document) -> str | None:
+    def refusal(self, values: ReferenceValues) -> str | None:
         """Return why there is no such script."""
-        return super().refusal(document) or unfit_labels(values_of(document, self.modes))
+        return super().refusal(values) or unfit_labels(values_of(values, self.modes))
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `sevctl.sh`; what a session and a host determine are its variables."""
         del options
         cases = []
-        for value in values_of(document, self.modes):
-            digest = b64encode(bytes.fromhex(value["digest"])).decode()
-            cases.append((value["label"], f"--policy {value['policy']} --launch-digest {digest}"))
-        return {"sevctl.sh": owner_script(document, "sevctl", _VARIABLES, cases, _COMMAND)}
+        for value in values_of(values, self.modes):
+            digest = b64encode(value.digest).decode()
+            cases.append((value.label, f"--policy {value.policy:#x} --launch-digest {digest}"))
+        return {"sevctl.sh": owner_script(values, "sevctl", _VARIABLES, cases, _COMMAND)}
 
 
 EXPORTER = Sevctl()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
+from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
+from sevbuild.reference.model import ReferenceValues
 from sevbuild.text import visible
 
 __all__ = ["EXPORTER"]
@@ -15,12 +16,10 @@ class Sha384Sums(Exporter):
     summary = "SNP launch digests as `DIGEST  LABEL` lines"
     files = ("launch-digests.sha384",)
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `launch-digests.sha384`."""
         del options
-        lines = [
-            f"{value['digest']}  {visible(value['label'])}\n" for value in values_of(document, self.modes)
-        ]
+        lines = [f"{value.digest.hex()}  {visible(value.label)}\n" for value in values_of(values, self.modes)]
         return {"launch-digests.sha384": "".join(lines).encode("utf-8", "backslashreplace")}
 
 

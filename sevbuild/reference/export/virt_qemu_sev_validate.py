@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sevbuild.reference.export.ingredients import inputs_of
-from sevbuild.reference.export.interface import Document, Exporter, ExportOptions, values_of
+from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
 from sevbuild.reference.export.owner import owner_script, unfit_labels
-from sevbuild.reference.export.text import number, shell_word
+from sevbuild.reference.export.text import shell_word
+from sevbuild.reference.model import ReferenceValues, Value
 from sevbuild.vcpu.models import decode_signature
 
 __all__ = ["EXPORTER"]
@@ -37,69 +35,68 @@ class VirtQemuSevValidate(Exporter):
     files = ("virt-qemu-sev-validate.sh",)
     modes = ("sev", "sev-es")
 
-    def refusal(self, document: Document) -> str | None:
+    def refusal(self, values: ReferenceValues) -> str | None:
         """Return why the tool cannot check this guest."""
-        reason = super().refusal(document) or unfit_labels(values_of(document, self.modes))
+        reason = super().refusal(values) or unfit_labels(values_of(values, self.modes))
         if reason is not None:
             return reason
-        for value in values_of(document, self.modes):
-            reason = _unlike_the_tool(value) or _no_files(document, value)
+        for value in values_of(values, self.modes):
+            reason = _unlike_the_tool(value) or _no_files(values, value)
             if reason is not None:
-                return f"{value['label']}: {reason}"
+                return f"{value.label}: {reason}"
         return None
 
-    def render(self, document: Document, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `virt-qemu-sev-validate.sh`; what a session and a host determine are its variables."""
         del options
         cases = [
-            (value["label"], " ".join(_arguments(document, value)))
-            for value in values_of(document, self.modes)
+            (value.label, " ".join(_arguments(values, value))) for value in values_of(values, self.modes)
         ]
-        script = owner_script(document, self.name, _VARIABLES, cases, _COMMAND)
+        script = owner_script(values, self.name, _VARIABLES, cases, _COMMAND)
         return {"virt-qemu-sev-validate.sh": script}
 
 
-def _unlike_the_tool(value: dict[str, Any]) -> str | None:
+def _unlike_the_tool(value: Value) -> str | None:
     """Return how a target's launch differs from the one that the tool measures."""
-    if value["order"] != "profile":
-        return f"the tool measures in QEMU's order, not in {value['order']} order"
-    if value["mode"] == "sev-es":
-        if value["profile"] != _QEMU:
-            return f"the tool builds the VMSAs of profile {_QEMU}, not of {value['profile']}"
-        if number(value["guest_features"] or "0x0"):
-            return f"the tool knows no guest features, and here they are {value['guest_features']}"
+    if value.order != "profile":
+        return f"the tool measures in QEMU's order, not in {value.order} order"
+    if value.mode == "sev-es":
+        if value.profile != _QEMU:
+            return f"the tool builds the VMSAs of profile {_QEMU}, not of {value.profile}"
+        if value.guest_features:
+            return f"the tool knows no guest features, and here they are {value.guest_features:#x}"
     return None
 
 
-def _no_files(document: Document, value: dict[str, Any]) -> str | None:
+def _no_files(values: ReferenceValues, value: Value) -> str | None:
     """Return why the tool has no files to measure."""
-    inputs = inputs_of(document, value)
+    inputs = values.inputs_of(value)
     if inputs is None:
         return "the document does not say which of its inputs the target is made of"
     for role in _ROLES:
         if role in inputs:
-            name = inputs[role]["name"]
+            name = inputs[role].name
             # What is taken out of a unified kernel image, or put together of several files.
-            if name.startswith(".") or "+" in name or "size" not in inputs[role]:
+            if name.startswith(".") or "+" in name or inputs[role].size is None:
                 return f"the {role} is no single file, which the tool needs"
-    if value["kernel_hashes"] and not {"kernel", "uki"} & set(inputs):
+    if value.kernel_hashes and not {"kernel", "uki"} & set(inputs):
         return "the kernel is no file"
     return None if "firmware" in inputs else "the firmware is no file"
 
 
-def _arguments(document: Document, value: dict[str, Any]) -> list[str]:
-    inputs = inputs_of(document, value) or {}
-    files = {role: f'"${{FILES:-.}}"/{shell_word(entry["name"])}' for role, entry in inputs.items()}
-    found = ["--policy", str(number(value["policy"])), "--firmware", files["firmware"]]
-    if value["kernel_hashes"]:
+def _arguments(values: ReferenceValues, value: Value) -> list[str]:
+    inputs = values.inputs_of(value) or {}
+    files = {role: f'"${{FILES:-.}}"/{shell_word(entry.name)}' for role, entry in inputs.items()}
+    found = ["--policy", str(value.policy), "--firmware", files["firmware"]]
+    if value.kernel_hashes:
         found += ["--kernel", files.get("kernel") or files["uki"]]
         if "initrd" in files:
             found += ["--initrd", files["initrd"]]
         # Joined, since a command line may start with a dash.
-        found.append("--cmdline=" + shell_word(value["cmdline"] or ""))
-    if value["mode"] == "sev-es":
-        family, model, stepping = decode_signature(number(value["signature"]))
-        found += ["--num-cpus", str(value["vcpus"]), "--cpu-family", str(family)]
+        found.append("--cmdline=" + shell_word(value.cmdline or ""))
+    if value.mode == "sev-es":
+        family, model, stepping = decode_signature(value.signature or 0)
+        found += ["--num-cpus", str(value.vcpus), "--cpu-family", str(family)]
         found += ["--cpu-model", str(model), "--cpu-stepping", str(stepping)]
     return found
 
