@@ -19,5 +19,5 @@ def positive_number(name: str, default: float) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise SevbuildError(f"{name} must be a number above zero, got {text[:100]!r}")
+        raise SevbuildError(f"{name} must be a positive number, got {text[:100]!r}")
     return value

@@ -38,7 +38,7 @@ class SevbuildError(Exception):
 
 def file_error(doing: str, path: str, error: OSError) -> SevbuildError:
     """Return what to raise where the system would not let us `read`, `write` or `make` a file or folder."""
-    hint = "the $ in it is taken literally: no variable is put in its place" if "$" in path else None
+    hint = "the $ in it is taken literally: variables are not expanded" if "$" in path else None
     return SevbuildError(f"cannot {doing} {path}: {error.strerror or error}", hint=hint)
 
 

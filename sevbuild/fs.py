@@ -66,14 +66,14 @@ def read_file(path: str, limit: int) -> bytes:
         with open(path, "rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size
             if size > limit:
-                raise SevbuildError(f"{path}: {size} bytes are more than the {limit} this can be")
+                raise SevbuildError(f"{path}: {size} bytes; the limit is {limit} bytes")
             # A pipe has no size, and a file may grow; whatever is there counts up to the limit.
             pieces, have = [], 0
             while piece := stream.read(max(size - have, _BUFFER)):
                 pieces.append(piece)
                 have += len(piece)
                 if have > limit:
-                    raise SevbuildError(f"{path}: more than the {limit} bytes this can be")
+                    raise SevbuildError(f"{path}: larger than the limit of {limit} bytes")
             return b"".join(pieces)
     except OSError as error:
         raise file_error("read", path, error) from None
@@ -89,7 +89,7 @@ def read_standard_input(limit: int) -> bytes:
     except OSError as error:
         raise file_error("read", name, error) from None
     if len(data) > limit:
-        raise SevbuildError(f"{name}: more than the {limit} bytes this can be")
+        raise SevbuildError(f"{name}: larger than the limit of {limit} bytes")
     return data
 
 
@@ -109,7 +109,7 @@ def _utf8(name: str, data: bytes) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        hint = "it begins as UTF-16 does: save it as UTF-8" if utf16 else None
+        hint = "it looks like UTF-16: save it as UTF-8" if utf16 else None
         raise SevbuildError(f"{name}:{line}: not UTF-8 text", hint=hint) from None
 
 
@@ -206,7 +206,7 @@ class FileSource:
             while len(data) < size:
                 more = os.pread(self._descriptor, size - len(data), offset + len(data))
                 if not more:
-                    raise SevbuildError(f"{self._path}: ends {size - len(data)} bytes before its part does")
+                    raise SevbuildError(f"{self._path}: the file ends {size - len(data)} bytes too early")
                 data += more
         except OSError as error:
             raise file_error("read", self._path, error) from None
@@ -232,7 +232,7 @@ def hash_range(
         if write is not None:
             write(piece)
     if left:
-        raise SevbuildError(f"{path}: ends {left} bytes before its part does")
+        raise SevbuildError(f"{path}: the file ends {left} bytes too early")
     return state, size
 
 

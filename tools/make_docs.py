@@ -81,7 +81,7 @@ known = 0x21
 ```
 
 The name is one of your own, `[a-z0-9][a-z0-9._-]*`: no shipped profile has it, and no other of the manifest, for
-it stands in labels, and a label names one launch digest. The values of a shipped profile never change: a new era
+it stands in labels, and a label must name one launch digest. The values of a shipped profile never change: a new era
 of hosts gets a new name.
 Where something replays a list of launch updates on your hosts, `launch.list-loader = "its name"` says so: then
 `build` and `publish` take guests with `order = "canonical"`. No shipped profile names one; those of IGVM loaders

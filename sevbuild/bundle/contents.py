@@ -81,7 +81,7 @@ def target_files(
     """
     folders = target_folders(item.label for item in measured)
     if len(folders) != len(measured):
-        raise SevbuildError("two targets have the same label", hint="two profiles may have the same name")
+        raise SevbuildError("two targets have the same label", hint="do two profiles have the same name?")
     for item in measured:
         folder = folders[item.label]
         files = _input_files(item.target.variant, inputs)

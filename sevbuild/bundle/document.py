@@ -119,24 +119,24 @@ def decode_bundle(data: bytes, source: str) -> BundleDocument:
     The bytes are untrusted: every key, type and path is checked, nothing beyond them is allowed.
     """
     if len(data) > DOCUMENT_LIMIT:
-        raise SevbuildError(f"{source}: {len(data)} bytes are more than the {DOCUMENT_LIMIT} this can be")
+        raise SevbuildError(f"{source}: {len(data)} bytes; the limit is {DOCUMENT_LIMIT} bytes")
     raw = parse_json(source, data)
     reader = _Reader(source)
     top = reader.table("", raw, ("schema", "kind", "guest", "inputs", "files", "targets"))
     if top["kind"] != BUNDLE_KIND or isinstance(top["schema"], bool) or top["schema"] != BUNDLE_SCHEMA:
-        reader.fail("schema", f"not a bundle of the version this release reads, {BUNDLE_SCHEMA}")
+        reader.fail("schema", f"not a bundle of version {BUNDLE_SCHEMA}, the one this release reads")
     guest = reader.table("guest", top["guest"], ("name", "version"))
     name, version = (reader.text(f"guest.{key}", guest[key]) for key in ("name", "version"))
     inputs = [reader.input(path, value) for path, value in reader.items("inputs", top["inputs"])]
     files = [reader.file(path, value) for path, value in reader.items("files", top["files"])]
     paths = [entry.path for entry in files]
     if paths != sorted(set(paths)) or len({path.casefold() for path in paths}) != len(paths):
-        reader.fail("files", "must be sorted by path, each there once")
+        reader.fail("files", "must be sorted by path, without duplicates")
     targets = [reader.target(path, value) for path, value in reader.items("targets", top["targets"])]
     if not targets:
         reader.fail("targets", "must not be empty")
     if len({target["label"] for target in targets}) != len(targets):
-        reader.fail("targets", "have a label twice")
+        reader.fail("targets", "must not repeat a label")
     return BundleDocument(name, version, tuple(inputs), tuple(files), tuple(targets))
 
 
@@ -206,7 +206,7 @@ class _Reader:
     def path(self, path: str, value: Any) -> str:
         text = self.text(path, value)
         if not is_safe_path(text) or text in (DOCUMENT, SUMS):
-            self.fail(path, f"is no path within a bundle: {text[:120]!r}")
+            self.fail(path, f"is not a path within a bundle: {text[:120]!r}")
         return text
 
     def file(self, path: str, value: Any) -> FileEntry:
@@ -240,7 +240,7 @@ class _Reader:
         for key, kind in _TARGET_KEYS.items():
             found = entry[key]
             if not isinstance(found, kind) or (isinstance(found, bool) and bool not in kind):
-                self.fail(f"{path}.{key}", "is of another type")
+                self.fail(f"{path}.{key}", "has the wrong type")
         for key in ("origins", "files"):
             for name, text in entry[key].items():
                 self.text(f"{path}.{key}.{name[:80]}", text)

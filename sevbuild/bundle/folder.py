@@ -24,7 +24,7 @@ def bundle_folder(path: str) -> str:
         left = interrupted(os.path.realpath(folder))
         hint = None
         if left is not None:
-            hint = f"a build may have been killed while it replaced it: verify {left}, and move it back"
+            hint = f"a build may have been killed while replacing it: verify {left}, then move it back"
         raise SevbuildError(f"{folder}: no such folder", hint=hint)
     return folder
 
@@ -44,7 +44,7 @@ def list_folder(folder: str) -> dict[str, int]:
                     path = below + entry.name
                     status = entry.stat(follow_symlinks=False)
                     if not is_safe_path(path):
-                        raise SevbuildError(f"{folder}: no bundle has a file called {path[:200]!r}")
+                        raise SevbuildError(f"{folder}: a bundle cannot contain a file named {path[:200]!r}")
                     if stat.S_ISDIR(status.st_mode) and path.count("/") < MAX_DEPTH:
                         pending.append(f"{path}/")
                         found[f"{path}/"] = 0
@@ -63,7 +63,7 @@ def read_document(folder: str) -> tuple[BundleDocument, bytes]:
     """Return the decoded bundle.json of a folder, and its bytes."""
     path = os.path.join(folder, DOCUMENT)
     if os.path.islink(path) or not os.path.isfile(path):
-        raise SevbuildError(f"{folder}: no bundle: it has no {DOCUMENT}")
+        raise SevbuildError(f"{folder}: not a bundle: it has no {DOCUMENT}")
     data = read_file(path, DOCUMENT_LIMIT)
     return decode_bundle(data, path), data
 
@@ -84,7 +84,7 @@ def refuse_foreign(place: str, shown: str) -> None:
     if not os.path.lexists(place):
         return
     if os.path.islink(place) or not os.path.isdir(place):
-        raise SevbuildError(f"{shown} exists and is no folder", hint="give the name of a folder")
+        raise SevbuildError(f"{shown} exists and is not a folder", hint="give the path of a folder")
     if not os.listdir(place):
         return
     hint = "build into another folder, or remove this one yourself"
@@ -92,7 +92,7 @@ def refuse_foreign(place: str, shown: str) -> None:
         bundle, _ = read_document(place)
         extra = find_extra(list_folder(place), bundle)
     except SevbuildError as error:
-        raise SevbuildError(f"{shown} exists and is no bundle: {error.message}", hint=hint) from None
+        raise SevbuildError(f"{shown} exists and is not a bundle: {error.message}", hint=hint) from None
     if extra is not None:
         hint = "move it elsewhere: the whole folder is replaced"
-        raise SevbuildError(f"{shown} holds {extra}, which is not the bundle's", hint=hint)
+        raise SevbuildError(f"{shown} contains {extra}, which is not part of the bundle", hint=hint)

@@ -90,7 +90,7 @@ class Keeper:
 
         def write(piece: memoryview) -> None:
             if self._cancelled:
-                raise SevbuildError(f"{label}: not read to its end")
+                raise SevbuildError(f"{label}: was not read to the end")
             if descriptor >= 0:
                 self._disk.append(descriptor, piece)
 
@@ -122,4 +122,6 @@ def _state(path: str) -> tuple[Any, ...]:
 
 
 def _changed(source: str) -> SevbuildError:
-    return SevbuildError(f"{source}: changed while it was read", hint="build again when nothing writes to it")
+    return SevbuildError(
+        f"{source}: changed while it was read", hint="build again when nothing is writing to it"
+    )

@@ -16,7 +16,7 @@ def single_target(guest: Guest, label: str) -> Target:
     targets = guest.select([label] if label else [])
     if len(targets) > 1:
         hint = f"--target LABEL, such as {targets[0].label}"
-        raise SevbuildError(f"the manifest has {len(targets)} targets: say which one", hint=hint)
+        raise SevbuildError(f"the manifest has {len(targets)} targets: choose one", hint=hint)
     return targets[0]
 
 

@@ -59,9 +59,9 @@ def document_path(path: str) -> str:
     below = next((name for name in _OF_BUNDLES if os.path.isdir(os.path.join(path, name))), None)
     if below is not None:
         # Without what lists them, none of its files would be looked at.
-        raise SevbuildError(f"{path}: holds {below}/ as a bundle does, and no {DOCUMENT}")
+        raise SevbuildError(f"{path}: contains {below}/ like a bundle, but no {DOCUMENT}")
     if not os.path.isfile(found):
-        raise SevbuildError(f"{path}: a folder without {DOCUMENT} or {REFERENCE}")
+        raise SevbuildError(f"{path}: a folder with neither {DOCUMENT} nor {REFERENCE}")
     return found
 
 
@@ -109,10 +109,10 @@ def read_expected(text: str, flag: str = "--expect") -> Expected:
         if digits and set(digits) <= set("0123456789abcdef") and before in ("", "sha256", "sha384"):
             from sevbuild.documents.hints import digits_hint
 
-            message = f"{flag} {text[:100]}: no such file, and {len(digits)} digits are no launch digest"
-            hint = "a launch digest has 96 hexadecimal digits, of SEV and SEV-ES 64"
+            message = f"{flag} {text[:100]}: no such file, and {len(digits)} digits are not a launch digest"
+            hint = "a launch digest has 96 hexadecimal digits (64 for SEV and SEV-ES)"
             if colon and parse_digest(digits) is not None:
-                message = f"{flag} {text[:110]}: no such file, and no launch digest"
+                message = f"{flag} {text[:110]}: no such file, and not a launch digest"
                 hint = digits_hint(text) or hint
             raise SevbuildError(message, hint=hint)
     name, data = read_document_bytes(text)
@@ -130,6 +130,6 @@ def _of_bundle(folder: str) -> tuple[str, bytes]:
         raise SevbuildError(f"{folder}: a bundle without {REFERENCE}")
     data = read_file(path, DOCUMENT_LIMIT)
     if sha256(data).digest() != entry.sha256:
-        hint = f"`sevbuild verify {folder}` says more"
-        raise SevbuildError(f"{path}: not the one that {DOCUMENT} lists", hint=hint)
+        hint = f"`sevbuild verify {folder}` tells more"
+        raise SevbuildError(f"{path}: not the file that {DOCUMENT} lists", hint=hint)
     return path, data

@@ -69,14 +69,14 @@ class _Replaceable:
             if name == CHECKSUMS:
                 continue
             if name not in listed:
-                raise _foreign(f"{shown}: holds {name}, which {CHECKSUMS} there does not list")
+                raise _foreign(f"{shown}: contains {name}, which its {CHECKSUMS} does not list")
             if name not in names_in_releases():
-                raise _foreign(f"{shown}: holds {name}, and no release has a file of that name")
+                raise _foreign(f"{shown}: contains {name}, which is not the name of a release's file")
             if hash_files([os.path.join(folder, name)])[0].hexdigest() != listed[name]:
-                raise _foreign(f"{shown}: {name} is not what {CHECKSUMS} there lists")
+                raise _foreign(f"{shown}: {name} does not match its {CHECKSUMS}")
         if DOCUMENT_NAME not in found:
             first = next((name for name in found if name != CHECKSUMS), CHECKSUMS)
-            raise _foreign(f"{shown}: holds {first}, and no {DOCUMENT_NAME} that would make it a release")
+            raise _foreign(f"{shown}: contains {first} but no {DOCUMENT_NAME}, so it is not a release")
         self._read(os.path.join(folder, DOCUMENT_NAME), listed[DOCUMENT_NAME], shown)
 
     def _read(self, path: str, digest: str, shown: str) -> None:
@@ -100,8 +100,8 @@ def _plain_files(folder: str, shown: str) -> list[str]:
         raise file_error("read", shown, error) from None
     for name in sorted(found):
         if not stat.S_ISREG(found[name]):
-            kind = "a folder" if stat.S_ISDIR(found[name]) else "no regular file"
-            raise _foreign(f"{shown}: {name} is {kind}, and a release has none")
+            kind = "a folder" if stat.S_ISDIR(found[name]) else "not a regular file"
+            raise _foreign(f"{shown}: {name} is {kind}; a release has only regular files")
     return sorted(found)
 
 
@@ -111,11 +111,11 @@ def _listed(folder: str, shown: str) -> dict[str, str]:
     for line in read_text(os.path.join(folder, CHECKSUMS)).splitlines():
         digest, gap, name = line.partition("  ")
         if not gap or len(digest) != 64 or not set(digest) <= _HEX or name in listed:
-            raise _foreign(f"{shown}: {CHECKSUMS} is not one that a release has")
+            raise _foreign(f"{shown}: {CHECKSUMS} is not that of a release")
         listed[name] = digest
     return listed
 
 
 def _foreign(message: str) -> SevbuildError:
-    hint = "name a folder that is new or empty, or a release as it was written; move away what is not its own"
+    hint = "name a new or empty folder, or an unmodified release; move other files elsewhere"
     return SevbuildError(message, hint=hint)

@@ -98,11 +98,11 @@ def _check_files(
         if path not in listing:
             raise _differs(bundle, path, "is missing")
         if listing[path] != size:
-            raise _differs(bundle, path, f"has {listing[path]} bytes, {DOCUMENT} says {size}")
+            raise _differs(bundle, path, f"has {listing[path]} bytes; {DOCUMENT} says {size}")
         hashed[path] = found_file = read_hashed([os.path.join(folder, path)], progress=progress)
         if found_file.sha256 != digest:
             raise _differs(
-                bundle, path, f"sha256 is {found_file.sha256.hex()}, {DOCUMENT} says {digest.hex()}"
+                bundle, path, f"sha256 is {found_file.sha256.hex()}; {DOCUMENT} says {digest.hex()}"
             )
     return hashed
 
@@ -113,9 +113,9 @@ def _first_difference(found: bytes, wanted: str) -> str:
         if line != other:
             digest, _, path = line.partition("  ")
             if path == DOCUMENT and other.endswith(f"  {DOCUMENT}"):
-                return f"{DOCUMENT}: sha256 is {digest}, {SUMS} says {other[:64]}"
-            return f"{SUMS}: the line of {path} is not what {DOCUMENT} says"
-    return f"{SUMS}: not the list of files that {DOCUMENT} has"
+                return f"{DOCUMENT}: sha256 is {digest}; {SUMS} says {other[:64]}"
+            return f"{SUMS}: the line for {path} does not match {DOCUMENT}"
+    return f"{SUMS}: does not list the files that {DOCUMENT} lists"
 
 
 def _differs(bundle: BundleDocument, path: str, how: str) -> MismatchError:
@@ -132,15 +132,15 @@ def _check_manifest(folder: str, bundle: BundleDocument) -> None:
     manifest = decode_manifest(read_text(source), source, directory=folder)
     for path in _named_files(manifest):
         if path not in files:
-            raise SevbuildError(f"{source}: names {path[:200]!r}, which is no file of the bundle")
+            raise SevbuildError(f"{source}: names {path[:200]!r}, which is not a file of the bundle")
     for variant in manifest.variants:
         if variant.kernel is not None and variant.kernel.uki_as == "parts":
-            raise SevbuildError(f"{source}: a bundle has the parts of an image as files")
+            raise SevbuildError(f"{source}: a bundle must have the parts of an image as files")
         for name in variant.profiles:
             if is_profile_path(name):
                 text = read_text(os.path.join(folder, name))
                 if "extends" in parse_toml(text, name):
-                    raise SevbuildError(f"{folder}/{name}: a profile in a bundle extends no other")
+                    raise SevbuildError(f"{folder}/{name}: a profile in a bundle must not extend another")
 
 
 def _named_files(manifest: Manifest) -> Iterator[str]:
@@ -157,7 +157,7 @@ def _select(guest: Guest, bundle: BundleDocument) -> list[Target]:
     for entry in bundle.targets:
         target = known.get(entry["label"])
         if target is None:
-            raise MismatchError(f"{entry['label']}: no target of {MANIFEST}")
+            raise MismatchError(f"{entry['label']}: not a target of {MANIFEST}")
         # What is measured must not grow beyond what the bundle shows for it.
         plan = files.get(str(entry["files"].get("plan")))
         every = target.mode != "sev" and target.profile.rules.launch.measured_vcpus == "all"
@@ -177,7 +177,9 @@ def _check_inputs(guest: Guest, targets: Sequence[Target], bundle: BundleDocumen
     for entry in bundle.inputs:
         file = None if entry.file is None else files.get(entry.file)
         if file is not None and (file.size, file.sha256) != (entry.size, entry.sha256):
-            raise MismatchError(f"{file.path}: the {entry.role} in {DOCUMENT} has another size or sha256")
+            raise MismatchError(
+                f"{file.path}: the size or sha256 differs from the {entry.role} in {DOCUMENT}"
+            )
         for digest in (entry.sha256, entry.seed):
             if digest is not None:
                 claimed.add((launched_as(entry.role), digest))
@@ -202,7 +204,7 @@ def _check_placed_firmware(folder: str, bundle: BundleDocument, hashed: Mapping[
             seed = firmware_seed(data)
             if seed != entry.seed:
                 raise MismatchError(
-                    f"{entry.file}: its seed is {seed.hex()}, {DOCUMENT} says {entry.seed.hex()}"
+                    f"{entry.file}: its seed is {seed.hex()}; {DOCUMENT} says {entry.seed.hex()}"
                 )
 
 
@@ -214,7 +216,7 @@ def _check_targets(
     reference = reference_values(guest, measured, bundle.inputs)
     _check_values(bundle_values(reference), bundle)
     if (reference.name, reference.version) != (bundle.name, bundle.version):
-        raise MismatchError(f"{DOCUMENT}: guest is not the one that {MANIFEST} names")
+        raise MismatchError(f"{DOCUMENT}: guest is not the one in {MANIFEST}")
     roles = _fixed_roles(guest.manifest)
     expected: dict[str, dict[str, str]] = {entry["label"]: entry["files"] for entry in bundle.targets}
 
@@ -223,14 +225,14 @@ def _check_targets(
         path = expected[target.label].get(artifact.role, "")
         found = files.get(path)
         if found is None:
-            raise MismatchError(f"{target.label}: {DOCUMENT} has no {artifact.role} for it")
+            raise MismatchError(f"{target.label}: {DOCUMENT} lists no {artifact.role} for it")
         if found.role != artifact.role or not _is(found.sha256, artifact):
             raise MismatchError(f"{path}: not the {artifact.role} of {target.label}")
         return path
 
     for item, paths in target_files(guest, measured, bundle.inputs, sink):
         if paths != expected[item.label]:
-            raise MismatchError(f"{item.label}: {DOCUMENT} names other files for it")
+            raise MismatchError(f"{item.label}: {DOCUMENT} lists other files for it")
         for role, path in paths.items():
             roles.setdefault(path, set()).add(role)
     forms = (reference_bytes(reference), earlier_reference_bytes(reference))
@@ -250,7 +252,7 @@ def _is(digest: bytes, artifact: Artifact) -> bool:
 def _check_roles(bundle: BundleDocument, roles: Mapping[str, set[str]]) -> None:
     for path, found in bundle.by_path.items():
         if path not in roles:
-            raise MismatchError(f"{path}: belongs to no target")
+            raise MismatchError(f"{path}: does not belong to any target")
         if found.role not in roles[path]:
             raise MismatchError(f"{path}: {DOCUMENT} calls it {_shown(found.role)}")
 
@@ -273,7 +275,7 @@ def _check_values(values: Sequence[Mapping[str, Any]], bundle: BundleDocument) -
         for key in ("digest", *value):
             if value[key] != entry[key]:
                 found, said = _shown(value[key]), _shown(entry[key])
-                raise MismatchError(f"{entry['label']}: {key} is {found}, {DOCUMENT} says {said}")
+                raise MismatchError(f"{entry['label']}: {key} is {found}; {DOCUMENT} says {said}")
 
 
 def _shown(value: Any) -> str:

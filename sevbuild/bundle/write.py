@@ -64,9 +64,9 @@ def build_bundle(
             bundle = _describe(staged, store, stage.folder, guest.reader.progress)
             data = encode_bundle(bundle)
             if len(data) > DOCUMENT_LIMIT:
-                hint = "build fewer targets into each bundle, with --target or a manifest of their own"
+                hint = "build fewer targets into each bundle, with --target or separate manifests"
                 raise SevbuildError(
-                    f"{DOCUMENT} would have {len(data)} bytes, over {DOCUMENT_LIMIT}", hint=hint
+                    f"{DOCUMENT} would have {len(data)} bytes; the limit is {DOCUMENT_LIMIT} bytes", hint=hint
                 )
             store.write(DOCUMENT, "bundle", data)
             store.write(SUMS, "sums", sums_text(list(store.files.values())).encode())
@@ -100,8 +100,10 @@ def _describe(staged: Staged, store: Store, folder: str, progress: Progress | No
     for before, after in zip(staged.measured, measured, strict=True):
         if before.digest != after.digest:
             # Firmware and SVSM were read twice, the others once.
-            hint = "an input may have changed meanwhile"
-            raise SevbuildError(f"{before.label}: the bundle's files give another launch digest", hint=hint)
+            hint = "an input may have changed in the meantime"
+            raise SevbuildError(
+                f"{before.label}: the bundle's files give a different launch digest", hint=hint
+            )
     kept: dict[tuple[str, bytes], str] = {}
 
     def sink(target: Target, place: str, artifact: Artifact) -> str:

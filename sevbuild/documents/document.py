@@ -31,7 +31,7 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     import tomli
 
     if text.startswith("\ufeff"):
-        hint = "save it as UTF-8 without one"
+        hint = "save it as UTF-8 without a byte-order mark"
         raise FaultsError([Fault(source, 1, "", "not valid TOML: begins with a byte-order mark", hint)])
     try:
         return tomli.loads(text)
@@ -261,7 +261,7 @@ def check_word(document: Document, path: str, value: Any, words: Iterable[Word])
         if word == value:
             return word
     hint = suggest(value, words) or f"known: {', '.join(words)}"
-    document.fault(path, f"{value!r} is not known here", hint)
+    document.fault(path, f"unknown value {value!r}", hint)
     return None
 
 

@@ -16,29 +16,29 @@ _NUMBER = re.compile(r"[+-]?(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)")
 def type_hint(value: Any, kind: type) -> str | None:
     """Return what to write for a value of another type, where quotes are all that is wrong."""
     if isinstance(value, str) and kind is int and _NUMBER.fullmatch(value):
-        return f"a number has no quotes: {value}"
+        return f"a number is written without quotes: {value}"
     if isinstance(value, str) and kind is bool and value in ("true", "false"):
-        return f"it has no quotes: {value}"
+        return f"a boolean is written without quotes: {value}"
     if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
         # A float may have been written with more digits than it has, and Python refuses to print thousands.
         short = isinstance(value, int) and value.bit_length() <= _LONGEST_QUOTED
-        return f'it goes in quotes: "{value}"' if short else "it goes in quotes"
+        return f'put it in quotes: "{value}"' if short else "put it in quotes"
     return None
 
 
 def digits_hint(text: str) -> str | None:
     """Return what is to be left out of a string that should be hexadecimal digits alone."""
     prefix = re.match("(sha(256|384|512))[:-]", text.lower())
-    return None if prefix is None else f"the hexadecimal digits alone, without {prefix[0]!r}"
+    return None if prefix is None else f"give only the hexadecimal digits, without {prefix[0]!r}"
 
 
 def toml_hint(text: str) -> str | None:
     """Return what a text may be that is not TOML, as a manifest is."""
     start = text.lstrip()[:2]
     if start[:1] == "{":
-        return "it begins as JSON does; `verify`, `diff`, `export` and `publish` read reference values"
+        return "it looks like JSON; `verify`, `diff`, `export` and `publish` read reference values"
     if start[:1] == "<" or start == "#!":
-        return "`sevbuild import` makes a manifest of a libvirt domain or of a script"
+        return "`sevbuild import` turns a libvirt domain or a script into a manifest"
     return None
 
 
@@ -48,7 +48,7 @@ def json_hint(text: str) -> str | None:
         return "save it as UTF-8 without a byte-order mark"
     if any(line.startswith(("[guest]", "[launch]", "schema =")) for line in text.splitlines()):
         return (
-            "it reads as a manifest: `sevbuild measure -f json` makes reference values of one, "
-            "`sevbuild verify FILE --against MANIFEST` holds published ones to it"
+            "it looks like a manifest: `sevbuild measure -f json` turns one into reference values, "
+            "`sevbuild verify FILE --against MANIFEST` checks published ones against it"
         )
     return None

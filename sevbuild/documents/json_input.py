@@ -47,7 +47,7 @@ def parse_json(source: str, data: bytes) -> Any:
     except UnicodeDecodeError:
         raise _other(source, data) or SevbuildError(f"{source}: not UTF-8 text") from None
     except UnicodeEncodeError:
-        raise SevbuildError(f"{source}: a string has half a surrogate pair") from None
+        raise SevbuildError(f"{source}: a string contains an unpaired surrogate") from None
     except json.JSONDecodeError as error:
         # An archive can begin with letters alone.
         if other := _other(source, data):
@@ -61,7 +61,7 @@ def parse_json(source: str, data: bytes) -> Any:
     except RecursionError:
         raise SevbuildError(f"{source}: not valid JSON: nested too deeply") from None
     except ValueError as error:
-        raise SevbuildError(f"{source}: not a JSON document that can be read: {_short(error)}") from None
+        raise SevbuildError(f"{source}: not a readable JSON document: {_short(error)}") from None
     return value
 
 
@@ -75,13 +75,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise _RefusedError(f"the key {key[:80]!r} stands twice in one object")
+                raise _RefusedError(f"the key {key[:80]!r} appears twice in one object")
             seen.add(key)
     return found
 
 
 def _no_float(text: str) -> Any:
-    raise _RefusedError(f"{text[:40]} is no integer")
+    raise _RefusedError(f"{text[:40]} is not an integer")
 
 
 def _short(error: ValueError) -> str:
@@ -95,5 +95,5 @@ def _other(source: str, data: bytes) -> SevbuildError | None:
     head = data[:HEAD_SIZE]
     thing = another_thing(head)
     igvm = kind_of(head) == KINDS["igvm"]
-    hint = "`sevbuild measure -f json` makes reference values of one" if igvm else None
-    return SevbuildError(f"{source}: {thing}, no JSON document", hint=hint) if thing else None
+    hint = "`sevbuild measure -f json` turns one into reference values" if igvm else None
+    return SevbuildError(f"{source}: {thing}, not a JSON document", hint=hint) if thing else None

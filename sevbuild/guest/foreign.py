@@ -127,7 +127,7 @@ class ForeignFile:
         """Raise SevbuildError if the file lacks the mode that was asked for; note a choice left open."""
         has = file_modes(self.file)
         if wanted is not None and wanted not in has:
-            hint = f"it has {', '.join(has)}" if has else "it has none that is measured here"
+            hint = f"it has {', '.join(has)}" if has else "none of its platforms is measured here"
             raise SevbuildError(f"--mode {wanted}: {self.path} has no such platform", hint=hint)
         if wanted is None and len(has) > 1:
             message = f"the file has platforms for {', '.join(has)}: each loader takes the strongest it knows"
@@ -159,14 +159,14 @@ class ForeignFile:
     def note(self, measured: Sequence[Measured[Loaded]], refused: Sequence[Refused]) -> None:
         """Collect as notices who refuses the file, and what speaks against each launch."""
         self.notices += [
-            Notice("note", item.loader, f"takes no such file: {item.reason}") for item in refused
+            Notice("note", item.loader, f"cannot load this file: {item.reason}") for item in refused
         ]
         for item in measured:
             for doubt in item.doubts:
                 kind = doubt.kind.replace("-", " ")
                 self.notices.append(Notice("warning", item.label, f"{kind}: {doubt.reason}"))
             if item.target.loader.launches and not item.target.policy_given:
-                reason = f"the file has no policy; taken is the default, {item.plan.policy:#x}"
+                reason = f"the file has no policy; the default is used, {item.plan.policy:#x}"
                 self.notices.append(Notice("note", item.label, reason))
 
     @staticmethod

@@ -207,7 +207,7 @@ class Guest:
             return None
         firmware = self.firmware(variant)
         if isinstance(firmware, FirmwareSeed):
-            raise SevbuildError("an SVSM needs the firmware file: it lies below it")
+            raise SevbuildError("an SVSM requires the firmware file: it is placed below it")
         (source,) = declared.sources
         data = self._reader.read(source, SVSM.limit)
         if declared.pinned:
@@ -257,7 +257,7 @@ def _reading_hint(path: str) -> str:
     if not os.path.exists(path):
         return f"`sevbuild init {shlex.quote(path)}` writes one to start from"
     if not os.path.isdir(path):
-        return "a manifest is TOML; `sevbuild inspect` says what else it knows"
+        return "a manifest is TOML; `sevbuild inspect` recognizes many other files"
     inside = os.path.join(path, "guest.toml")
     return "a manifest is a file" + (f", such as {inside}" if os.path.isfile(inside) else "")
 
@@ -274,7 +274,7 @@ def _refuse_stranger(path: str) -> None:
         hint = "a manifest names it under one of its keys; `sevbuild inspect` shows what is in it"
         if kind_of(head) == KINDS["igvm"]:
             hint = (
-                "`measure`, `plan` and `inspect` take one as it is, `measure -f json` makes reference values of it; "
+                "`measure`, `plan` and `inspect` take one as it is, `measure -f json` turns it into reference values; "
                 "a manifest names it under igvm.path"
             )
         raise SevbuildError(f"{path} is {thing}, not a manifest", hint=hint)

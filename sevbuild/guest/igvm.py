@@ -176,6 +176,6 @@ def _departures(target: Target, file: IgvmFile, maker: UpdateMaker) -> set[Notic
         return set()
     own = target.profile.rules.loader
     others = sorted(name for names in shapes.values() if own not in names for name in names)
-    message = f"with parameters the IGVM file is not portable: its digest in {own} is not that in {', '.join(others)}"
+    message = f"with parameters the IGVM file is not portable: its digest in {own} differs from that in {', '.join(others)}"
     hint = "without them the firmware asks fw_cfg, and one digest holds everywhere"
     return {Notice("warning", target.variant.document.where("igvm.parameters"), message, hint)}

@@ -265,7 +265,7 @@ class InputReader:
             discard(source.sha256)
             message = f"{source.name}: its copy in the cache was damaged: sha256 is {digest.hex()}, the manifest pins"
             raise MismatchError(
-                f"{message} {source.sha256.hex()}", hint="the copy is removed; run again to fetch it"
+                f"{message} {source.sha256.hex()}", hint="the copy was removed; run again to fetch it"
             )
 
     def _job(self, extent: Extent) -> Job:

@@ -119,7 +119,7 @@ class KernelReader:
                     from sevbuild.documents.document import suggest
 
                     hint = suggest(name, [*variant.variables, *BUILT_IN]) or "declare it under [variables]"
-                    variant.document.fault(cmdline.key, f"nothing is called {{{name}}}", hint)
+                    variant.document.fault(cmdline.key, f"unknown placeholder {{{name}}}", hint)
         for variant in variants:
             for name in variant.variables:
                 if name not in used:

@@ -39,7 +39,7 @@ def _input_changes(locked: Iterable[LockedInput], found: Iterable[LockedInput], 
             if not known:
                 changes.append(f"{_name(entry)} is not in it")
             elif not unread and entry not in known:
-                changes.append(f"{_name(entry)} is {_what(entry)}, locked is {_what(known[0])}")
+                changes.append(f"{_name(entry)} is {_what(entry)}; the lock has {_what(known[0])}")
     for key, entries in before.items():
         left = after.get(key, [])
         if whole and len(entries) > len(left):
@@ -74,7 +74,7 @@ def _value_changes(
         if name not in locked:
             changes.append(f"{noun} {name} is not in it")
         elif value != locked[name]:
-            changes.append(f"{noun} {name} is {value}, locked is {locked[name]}")
+            changes.append(f"{noun} {name} is {value}; the lock has {locked[name]}")
     gone = [name for name in locked if name not in found] if whole else []
     return changes + [f"{noun} {name} is no longer used" for name in gone]
 
@@ -98,7 +98,7 @@ def _cmdline_changes(locked: Mapping[str, bytes], found: Mapping[str, bytes], *,
             changes.append(f"{subject} is no longer used")
         else:
             start = _common(before, after)
-            changes.append(f"{subject} is {_quoted(after, start)}, locked is {_quoted(before, start)}")
+            changes.append(f"{subject} is {_quoted(after, start)}; the lock has {_quoted(before, start)}")
     return changes
 
 

@@ -29,7 +29,7 @@ def lock_path(manifest: str) -> str:
     """Return where the lock of a manifest lies: beside it, `guest.lock` for `guest.toml`."""
     if manifest == "-":
         raise SevbuildError(
-            "standard input has no lock beside it",
+            "a manifest on a manifest on a manifest on a manifest on standard input has no lock beside it",
             hint="--lock names one for --locked; `lock -o FILE` writes one, `lock -o -` prints it",
         )
     return os.path.splitext(manifest)[0] + ".lock"
@@ -51,12 +51,12 @@ class LockCheck:
         words += ["-o", path] if path else []
         for setting in settings:
             words += ["--set", setting]
-        self._refresh = f"`{shlex.join(words)}` brings it up to date"
+        self._refresh = f"`{shlex.join(words)}` updates it"
         if not os.path.exists(self.path):
             hint = f"`{shlex.join(words)}` writes one"
             if frozen:
-                raise SevbuildError(f"there is no {self.path}, and --frozen goes by it", hint=hint)
-            raise MismatchError(f"there is no {self.path} to be held to", hint=hint)
+                raise SevbuildError(f"--frozen requires {self.path}, which does not exist", hint=hint)
+            raise MismatchError(f"the lock {self.path} does not exist", hint=hint)
         self._lock = decode_lock(read_text(self.path), self.path)
 
     def __call__(self, guest: Guest, targets: Sequence[Target], *, everything: bool = False) -> None:

@@ -24,8 +24,8 @@ _NOUNS = {
 """What each role is called; files of other roles can be anything."""
 
 _EXPECTED = {
-    "kernel": "it is no bzImage, no EFI image and no UKI",
-    "initrd": "it is neither a cpio archive nor compressed in a way that Linux unpacks",
+    "kernel": "it is not a bzImage, an EFI image or a UKI",
+    "initrd": "it is neither a cpio archive nor compressed in a format that Linux unpacks",
 }
 """What is said of a file of no kind known here; lint and loaders say it of firmware, IGVM files and UKIs."""
 
@@ -120,11 +120,11 @@ def _is_ovmf(guest: Guest, declared: DeclaredInput) -> bool:
 
 def _hint(role: str, kind: FileKind) -> str | None:
     if role == "uki" and "kernel" in kind.roles:
-        return "a kernel that is no UKI goes under kernel.path"
+        return "a kernel that is not a UKI goes under kernel.path"
     if role == "firmware" and kind == KINDS["igvm"]:
         return "an IGVM file goes under igvm.path, in place of [firmware]"
     if kind == KINDS["document"]:
-        return "a pointer of Git LFS, or the error page of a server?"
+        return "a Git LFS pointer, or a server's error page?"
     return None
 
 

@@ -75,11 +75,13 @@ def firmware_notices(variant: Variant, firmware: Firmware, targets: Sequence[Tar
     size = len(firmware.data)
     notices = []
     if size > _LARGEST_FLASH:
-        notices.append(Notice("warning", where, f"{size} bytes are more than the 8 MiB QEMU maps as flash"))
+        notices.append(Notice("warning", where, f"{size} bytes; QEMU maps at most 8 MiB as flash"))
     if size % _BIOS_MULTIPLE:
-        hint = "as flash unit 0 it works; a split OVMF_CODE is measured without its variable store"
+        hint = "it works as flash unit 0; a split OVMF_CODE is measured without its variable store"
         notices.append(
-            Notice("warning", where, f"{size} bytes are no multiple of 64 KiB: QEMU's -bios refuses it", hint)
+            Notice(
+                "warning", where, f"{size} bytes is not a multiple of 64 KiB: QEMU's -bios refuses it", hint
+            )
         )
     if not firmware.entries:
         notices.append(
@@ -110,7 +112,7 @@ def _hash_table_notices(variant: Variant, firmware: Firmware, name: str) -> list
     place = loader.hash_page + loader.hash_offset
     message = (
         f"{loader.summary}, given the kernel, writes its hashes at {place:#x} too; this firmware's table is at "
-        f"{table.base:#x}, so that launch has another digest"
+        f"{table.base:#x}, so that launch has a different digest"
     )
     hint = "the file alone, without the kernel, is launched as measured"
     return [Notice("warning", variant.document.where("kernel"), message, hint)]
@@ -156,15 +158,15 @@ def _features_notices(target: Target, features: int) -> list[Notice]:
         foreign &= ~_SNP_ACTIVE
     if foreign:
         names = ", ".join(feature_names(foreign))
-        message = f"hosts of profile {profile.name} never set {names}; the digest has it as given"
+        message = f"hosts of profile {profile.name} never set {names}; the digest includes it as given"
         debug_swap = foreign == 1 << SEV_FEATURE_BITS["debug-swap"] and mode == "snp"
         hint = '"qemu-snp-debugswap" is the profile of hosts that set debug-swap' if debug_swap else None
         found.append(("warning", message, hint))
     if newer:
         verb = "are" if newer & (newer - 1) else "is"
-        message = f"{', '.join(feature_names(newer))} {verb} set by hosts newer than profile {profile.name}, and only if asked to"
+        message = f"{', '.join(feature_names(newer))} {verb} set by hosts newer than profile {profile.name}, and only on request"
         found.append(
-            ("note", message, f"the profile is as of {profile.prose.as_of}; the digest has it as given")
+            ("note", message, f"the profile is as of {profile.prose.as_of}; the digest includes it as given")
         )
     if mode == "snp" and not features & _SNP_ACTIVE:
         found.append(("warning", "snp-active (bit 0) is clear; every SNP host sets it", None))

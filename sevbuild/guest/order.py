@@ -8,7 +8,7 @@ from sevbuild.manifest.targets import Target
 
 __all__ = ["ORDER_HINT", "is_launched", "refuse_order"]
 
-ORDER_HINT = 'order = "profile" is theirs; a profile of your own may name a loader, launch.list-loader'
+ORDER_HINT = 'use order = "profile", or a profile of your own that names a loader (launch.list-loader)'
 
 
 def is_launched(target: Target) -> bool:

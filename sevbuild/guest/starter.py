@@ -32,7 +32,7 @@ def template_directory() -> str:
 def read_template(name: str) -> str:
     """Return the text of a starter manifest; raises SevbuildError for an unknown name."""
     if name not in TEMPLATES:
-        raise SevbuildError(f"no template is called {name!r}", hint=f"there are {', '.join(TEMPLATES)}")
+        raise SevbuildError(f"unknown template {name!r}", hint=f"there are {', '.join(TEMPLATES)}")
     return read_text(os.path.join(template_directory(), f"{name}.toml"))
 
 
@@ -51,7 +51,9 @@ def write_template(name: str, path: str, *, force: bool = False) -> list[str]:
     }
     for written in (path, *companions):
         if os.path.lexists(written) and not force:
-            raise SevbuildError(f"{written} exists", hint="--force replaces it; - as the path prints instead")
+            raise SevbuildError(
+                f"{written} exists", hint="--force replaces it; - as the path prints it instead"
+            )
     if folder:
         make_folder(folder)
     files = {path: text.encode(), **companions}

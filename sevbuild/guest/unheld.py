@@ -38,8 +38,8 @@ def unheld_settings(settings: Iterable[str], lock: str, *, labels: bool) -> list
         path = setting.partition("=")[0].strip()
         names = _names(path_steps(path))
         if not any(names[: len(key)] == key for key in held):
-            message = f"{lock} does not hold it: a run with this lock passes whatever it is set to"
-            found[Notice("warning", f"--set {path}", message, "--expect holds what it leads to")] = None
+            message = f"{lock} does not cover it: a run with this lock passes whatever its value"
+            found[Notice("warning", f"--set {path}", message, "--expect checks the result")] = None
     return list(found)
 
 

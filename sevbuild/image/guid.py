@@ -29,9 +29,9 @@ def parse_guid(text: str) -> bytes:
     """Return the 16 bytes of a GUID's text in EFI's mixed-endian order; raises SevbuildError."""
     parts = text.split("-")
     if [len(part) for part in parts] != [8, 4, 4, 4, 12]:
-        raise SevbuildError(f"no GUID: {text[:60]!r}")
+        raise SevbuildError(f"not a GUID: {text[:60]!r}")
     try:
         raw = [bytes.fromhex(part) for part in parts]
     except ValueError:
-        raise SevbuildError(f"no GUID: {text[:60]!r}") from None
+        raise SevbuildError(f"not a GUID: {text[:60]!r}") from None
     return raw[0][::-1] + raw[1][::-1] + raw[2][::-1] + raw[3] + raw[4]

@@ -56,7 +56,9 @@ def read_igvm_areas(firmware: Firmware) -> tuple[IgvmArea, ...]:
         raise SevbuildError(f"no IGVM metadata of version 1 at offset {start:#x}")
     end = start + _HEADER.size + count * _AREA.size
     if count > _MOST_AREAS or end > len(data) or end - start > length:
-        raise SevbuildError(f"the IGVM metadata says it has {count} areas in {length} bytes, which cannot be")
+        raise SevbuildError(
+            f"the IGVM metadata says it has {count} areas in {length} bytes, which is impossible"
+        )
     return tuple(
         IgvmArea(*_AREA.unpack_from(data, at)) for at in range(start + _HEADER.size, end, _AREA.size)
     )

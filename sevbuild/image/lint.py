@@ -52,12 +52,12 @@ def lint_firmware(firmware: Firmware, *, verifier: bool | None) -> list[Finding]
 def _image(firmware: Firmware) -> Iterator[Finding]:
     size = len(firmware.data)
     if size % _BIOS_MULTIPLE:
-        hint = "as flash unit 0 it works; a split OVMF_CODE is measured without its variable store"
+        hint = "it works as flash unit 0; a split OVMF_CODE is measured without its variable store"
         yield Finding(
-            "warning", "image", f"{size} bytes are no multiple of 64 KiB: QEMU's -bios refuses it", hint
+            "warning", "image", f"{size} bytes is not a multiple of 64 KiB: QEMU's -bios refuses it", hint
         )
     if size > _LARGEST_FLASH:
-        yield Finding("warning", "image", f"{size} bytes are more than the 8 MiB QEMU maps as flash")
+        yield Finding("warning", "image", f"{size} bytes; QEMU maps at most 8 MiB as flash")
     if not firmware.entries:
         hint = "plain SEV can launch it; SEV-ES needs the table for several vCPUs, SNP always"
         yield Finding("warning", "image", "no footer table: is this an OVMF?", hint)
@@ -138,7 +138,7 @@ def _kernel_hashes(firmware: Firmware, verifier: bool | None) -> Iterator[Findin
     modes = "SEV, SEV-ES and SNP" if covered else "SEV and SEV-ES"
     if verifier is False:
         message = (
-            "advertises an area for kernel hashes and contains nothing that verifies them: "
+            "advertises an area for kernel hashes but contains nothing that verifies them: "
             "the digest is reproducible and proves nothing about the kernel"
         )
         yield Finding("warning", "kernel-hashes", message, _AMD_SEV)

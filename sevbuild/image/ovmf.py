@@ -140,9 +140,11 @@ def parse_firmware(data: bytes) -> Firmware:
     if not size or size % _PAGE:
         kind = kind_of(data[:HEAD_SIZE]) if size else None
         hint = "a firmware is launched in pages of 4096 bytes" if kind is None else f"it is {kind.phrase}"
-        raise SevbuildError(f"{size} bytes are no firmware: not a positive multiple of 4096", hint=hint)
+        raise SevbuildError(
+            f"not a firmware image: {size} bytes is not a positive multiple of 4096", hint=hint
+        )
     if size > LARGEST:
-        raise SevbuildError(f"{size} bytes are no firmware: more than {LARGEST}")
+        raise SevbuildError(f"not a firmware image: {size} bytes; the limit is {LARGEST} bytes")
     entries = _entries(data)
     first: dict[str, FooterEntry] = {}
     for entry in entries:
@@ -173,7 +175,7 @@ def _entries(data: bytes) -> tuple[FooterEntry, ...]:
         return ()
     start = end - length
     if length < _HEADER or start < 0:
-        raise SevbuildError(f"the footer table says it has {length} bytes, which cannot be")
+        raise SevbuildError(f"the footer table says it has {length} bytes, which is impossible")
     at = end - _HEADER
     found = []
     while at > start:
@@ -182,7 +184,7 @@ def _entries(data: bytes) -> tuple[FooterEntry, ...]:
         guid, length = _header(data, at)
         if length < _HEADER or at - length < start:
             raise SevbuildError(
-                f"the footer table's entry at offset {at:#x} says it has {length} bytes, which cannot be"
+                f"the footer table's entry at offset {at:#x} says it has {length} bytes, which is impossible"
             )
         found.append(FooterEntry(guid, at - length, bytes(data[at - length : at - _HEADER])))
         at -= length
@@ -226,7 +228,7 @@ def _sections(data: bytes, offset: int) -> tuple[Section, ...]:
     end = start + _METADATA.size + count * _SECTION.size
     if count > _MOST_SECTIONS or end > len(data) or end - start > length:
         raise SevbuildError(
-            f"the SEV metadata says it has {count} sections in {length} bytes, which cannot be"
+            f"the SEV metadata says it has {count} sections in {length} bytes, which is impossible"
         )
     return tuple(
         Section(*_SECTION.unpack_from(data, at)) for at in range(start + _METADATA.size, end, _SECTION.size)

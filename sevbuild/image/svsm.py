@@ -36,7 +36,7 @@ def place_svsm(data: bytes, *, firmware_gpa: int, vars_size: int) -> Svsm:
         hint = "it must be the svsm.bin of the QEMU fork; newer SVSMs are IGVM files"
         raise SevbuildError("the SVSM has no entry point or no SEV metadata", hint=hint)
     if gpa < 0 or vars_size % _PAGE:
-        raise SevbuildError(f"the SVSM cannot lie {vars_size:#x} bytes below {firmware_gpa:#x}")
+        raise SevbuildError(f"the SVSM cannot be placed {vars_size:#x} bytes below {firmware_gpa:#x}")
     if entry >= len(data):
         raise SevbuildError(f"the SVSM's entry point {entry:#x} lies outside of it")
     return Svsm(data, gpa, gpa + entry, sections)

@@ -67,12 +67,12 @@ def read_uki(head: bytes, file_size: int) -> UkiParts:
     parts = {section.name: _part(section, file_size) for section in sections if section.name in _NAMES}
     linux, cmdline = parts.get(".linux"), parts.get(".cmdline")
     if linux is None:
-        hint = "a kernel that is no UKI goes under kernel.path; an addon has no kernel"
-        raise SevbuildError("a PE image without a .linux section is no UKI", hint=hint)
+        hint = "a kernel that is not a UKI goes under kernel.path; an addon has no kernel"
+        raise SevbuildError("a PE image without a .linux section is not a UKI", hint=hint)
     if linux.size == 0:
         raise SevbuildError("the .linux section of the UKI is empty", hint="build the image with a kernel")
     if cmdline is not None and cmdline.size > _CMDLINE_LIMIT:
-        message = f"the .cmdline section has {cmdline.size} bytes, more than the {_CMDLINE_LIMIT} this can be"
+        message = f"the .cmdline section has {cmdline.size} bytes; the limit is {_CMDLINE_LIMIT} bytes"
         raise SevbuildError(message, hint="Linux keeps 2048 bytes of a command line")
     others = tuple(dict.fromkeys(name for name in names if name not in _NAMES))
     return UkiParts(linux, parts.get(".initrd"), cmdline, others)
@@ -141,7 +141,7 @@ def _sections(head: bytes) -> list[_Section]:
     ]
     if len(sections) != count:
         message = f"only {len(sections)} of the image's {count} sections are declared in its first {len(head)} bytes"
-        raise SevbuildError(message, hint="the image is cut off, or is no UKI")
+        raise SevbuildError(message, hint="the image is cut off, or is not a UKI")
     return sections
 
 

@@ -58,7 +58,7 @@ class LaunchBatch:
         """Accept the initial register page of vCPU number `vcpu`, counted from 0."""
         self._open(update)
         if update.page_type != PageType.VMSA:
-            reason = f"a {update.page_type.label} page is no VMSA: use update_data"
+            reason = f"a {update.page_type.label} page is not a VMSA: use update_data"
             raise LaunchError(self._name(update), Status.INVALID_PARAM, reason)
         if update.length != PAGE_SIZE:
             raise LaunchError(self._name(update), Status.INVALID_LEN, "a VMSA is 4096 bytes")
@@ -66,14 +66,14 @@ class LaunchBatch:
             raise LaunchError(self._name(update), Status.INVALID_PARAM, f"there is no vCPU {vcpu}")
         if vcpu in self._vmsas:
             raise LaunchError(
-                self._name(update), Status.INVALID_PAGE_STATE, f"vCPU {vcpu} has a VMSA already"
+                self._name(update), Status.INVALID_PAGE_STATE, f"vCPU {vcpu} already has a VMSA"
             )
         self._vmsas[vcpu] = update
 
     def finish(self) -> tuple[LaunchUpdate, ...]:
         """Close the batch and return its updates in canonical order."""
         if self._finished:
-            raise LaunchError(_COMMAND, Status.INVALID_GUEST_STATE, "the batch is finished already")
+            raise LaunchError(_COMMAND, Status.INVALID_GUEST_STATE, "the batch is already finished")
         missing = [vcpu for vcpu in range(max(self._vmsas, default=-1)) if vcpu not in self._vmsas]
         if missing:
             reason = f"vCPU {missing[0]} has no VMSA and vCPU {max(self._vmsas)} has one"

@@ -64,7 +64,7 @@ def fold_labels(labels: Iterable[str]) -> list[str]:
     for label in labels:
         match = re.fullmatch(_RUN, label, re.DOTALL)
         if match is None:
-            raise SevbuildError(f"{label!r} is no label of a target")
+            raise SevbuildError(f"{label!r} is not the label of a target")
         count, spans = int(match[2]), runs.setdefault((match[1], match[4] or ""), [])
         if spans and spans[-1][1] == count - 1:
             spans[-1][1] = count

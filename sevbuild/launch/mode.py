@@ -24,4 +24,4 @@ def mode_named(name: str) -> Mode:
     for mode in MODES:
         if mode == name:
             return mode
-    raise SevbuildError("no mode of this name", hint=f"one of {', '.join(MODES)}")
+    raise SevbuildError("unknown mode", hint=f"one of {', '.join(MODES)}")

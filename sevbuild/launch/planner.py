@@ -95,9 +95,9 @@ class Planner:
         if isinstance(inputs.firmware, FirmwareSeed) and mode != "snp":
             raise SevbuildError(f"a seed is an SNP digest; mode {mode} needs the firmware file")
         if inputs.svsm is None and "svsm" in regions:
-            raise SevbuildError("the profile launches an SVSM", hint="name it under [svsm]")
+            raise SevbuildError("the profile requires an SVSM", hint="name it under [svsm]")
         if inputs.svsm is not None and "svsm" not in regions:
-            raise SevbuildError("the profile launches no SVSM", hint='profile "svsm-qemu" does')
+            raise SevbuildError("the profile does not launch an SVSM", hint='profile "svsm-qemu" does')
         updates: list[LaunchUpdate] = []
         for region in regions:
             updates += self._region(region, inputs, launch)
@@ -178,7 +178,7 @@ class Planner:
         """Return the update of a section that is launched as written zeros."""
         if section.size > _MOST_ZEROS:
             raise SevbuildError(
-                f"{origin} has {section.size} bytes; as written zeros it can have {_MOST_ZEROS}"
+                f"{origin} has {section.size} bytes; the limit for written zeros is {_MOST_ZEROS} bytes"
             )
         data = self._zero_data.setdefault(section.size, bytes(section.size))
         return self._update(section.gpa, page_type, data, origin)
@@ -215,13 +215,15 @@ class Planner:
         entry = shape.launch.entry[role]
         if entry == "svsm":
             if inputs.svsm is None:
-                raise SevbuildError("the profile starts vCPUs in an SVSM", hint="name it under [svsm]")
+                raise SevbuildError(
+                    "the profile requires an SVSM: it starts vCPUs in one", hint="name it under [svsm]"
+                )
             entry = inputs.svsm.entry
         elif entry == "reset-block":
             # QEMU treats a zero address like a missing block.
             entry = inputs.firmware.metadata.reset or 0
             if not entry:
-                hint = f"vcpu.count = 1 is all it can have in mode {shape.mode}"
+                hint = f"mode {shape.mode} can only have vcpu.count = 1"
                 raise SevbuildError(
                     "the firmware has no SEV-ES reset block: its other vCPUs cannot start", hint=hint
                 )

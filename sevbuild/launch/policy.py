@@ -55,7 +55,7 @@ class SevPolicy(int):
     def refusal(self, *, api: tuple[int, int] | None = None) -> str | None:
         """Return why LAUNCH_START refuses the policy for a guest owner's session, else None."""
         if api is not None and (self >> 16 & 0xFF, self >> 24 & 0xFF) > api:
-            return f"the policy wants API {self >> 16 & 0xFF}.{self >> 24 & 0xFF}"
+            return f"the policy requires API {self >> 16 & 0xFF}.{self >> 24 & 0xFF}"
         if self & 0xFFC0:
             return "bits 15:6 must be zero"
         return None
@@ -64,7 +64,7 @@ class SevPolicy(int):
         """Return why no `mode` guest can be launched with this policy, and a hint; else None."""
         if self < 0 or self >> 32:
             return (
-                f"{int(self):#x} is no 32-bit {mode} policy",
+                f"{int(self):#x} is not a 32-bit {mode} policy",
                 "SNP policies are 64-bit, SEV policies 32-bit",
             )
         if self & 0xFFC0:
@@ -106,7 +106,7 @@ class SnpPolicy(int):
         if host_smt and not self >> SNP_POLICY_BITS["smt"] & 1:
             return "the policy forbids SMT and the host runs with it"
         if abi is not None and (self >> 8 & 0xFF, self & 0xFF) > abi:
-            return f"the policy wants ABI {self >> 8 & 0xFF}.{self & 0xFF}"
+            return f"the policy requires ABI {self >> 8 & 0xFF}.{self & 0xFF}"
         if self >> (highest_bit + 1):
             return f"bits above {highest_bit} are reserved"
         return None
@@ -114,7 +114,7 @@ class SnpPolicy(int):
     def fault(self, mode: Mode) -> tuple[str, str] | None:
         """Return why no `mode` guest can be launched with this policy, and a hint; else None."""
         if self < 0 or self >> 64:
-            return f"{int(self):#x} is no 64-bit {mode} policy", "the default is 0x30000"
+            return f"{int(self):#x} is not a 64-bit {mode} policy", "the default is 0x30000"
         if not self & SNP_MUST_BE_ONE:
             return (
                 f"{int(self):#x} lacks bit 17, which must be one",

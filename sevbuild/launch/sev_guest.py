@@ -151,10 +151,10 @@ class SevGuest:
     @staticmethod
     def _checked(update: LaunchUpdate, command: str) -> Contents:
         if update.gpa % 16:
-            raise LaunchError(command, Status.INVALID_ADDRESS, f"{update.gpa:#x} is no multiple of 16")
+            raise LaunchError(command, Status.INVALID_ADDRESS, f"{update.gpa:#x} is not a multiple of 16")
         if update.length <= 0 or update.length % 16:
-            reason = f"{update.length:#x} bytes are no positive multiple of 16"
+            reason = f"{update.length:#x} bytes is not a positive multiple of 16"
             raise LaunchError(command, Status.INVALID_LEN, reason)
         if update.data is None or len(update.data) != update.length:
-            raise LaunchError(command, Status.INVALID_PARAM, "the length is not that of the data")
+            raise LaunchError(command, Status.INVALID_PARAM, "the length differs from that of the data")
         return update.data

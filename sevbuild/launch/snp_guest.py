@@ -114,7 +114,7 @@ class SnpGuest:
             raise LaunchError(command, Status.INVALID_PLATFORM_STATE, "the platform is not initialised")
         at = self._claim(update, command)
         if update.page_type not in PageType.__members__.values():
-            raise LaunchError(command, Status.INVALID_PARAM, f"no page type {int(update.page_type)}")
+            raise LaunchError(command, Status.INVALID_PARAM, f"unknown page type {int(update.page_type)}")
         if self._state != SnpGuestState.LAUNCH:
             raise LaunchError(command, Status.INVALID_GUEST_STATE, f"the guest is in {self._state.name}")
         if update.page_type in MEASURED_CONTENTS:
@@ -147,9 +147,11 @@ class SnpGuest:
         """Return where the extent of `update` belongs, as the RMP would let it have its pages."""
         gpa, length = update.gpa, update.length
         if gpa < 0 or gpa % PAGE_SIZE or gpa >= 1 << 52:
-            raise LaunchError(command, Status.INVALID_ADDRESS, f"{gpa:#x} is no page address below 2^52")
+            raise LaunchError(command, Status.INVALID_ADDRESS, f"{gpa:#x} is not a page address below 2^52")
         if length <= 0 or length % PAGE_SIZE:
-            raise LaunchError(command, Status.INVALID_LEN, f"{length:#x} bytes are no whole pages")
+            raise LaunchError(
+                command, Status.INVALID_LEN, f"{length:#x} bytes is not a whole number of pages"
+            )
         if update.page_type == PageType.VMSA and length != PAGE_SIZE:
             raise LaunchError(command, Status.INVALID_LEN, "a VMSA is one page")
         extents = self._extents

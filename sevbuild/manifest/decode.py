@@ -63,7 +63,7 @@ def decode_manifest(
     top = Table(document, raw)
     schema = top.integer("schema", 0, _U32, required=True)
     if schema not in (None, SCHEMA_VERSION):
-        message = f"schema version {schema} is not the one this release reads, {SCHEMA_VERSION}"
+        message = f"unsupported schema version {schema}; this release reads version {SCHEMA_VERSION}"
         raise FaultsError([Fault(*document.place("schema"), message)])
     guest = top.section("guest")
     name = guest.string("name", required=True)
@@ -109,7 +109,7 @@ def _variant(top: Table) -> Variant:
         )
     for key, values in (("mode", modes), ("profile", profiles)):
         if len(set(values)) != len(values):
-            launch.fault(key, "names the same one twice")
+            launch.fault(key, "lists the same one twice")
     order = launch.choice("order", ORDERS) or "profile"
     policies = decode_policies(launch, modes)
     features = decode_features(launch, modes)
@@ -122,7 +122,9 @@ def _variant(top: Table) -> Variant:
     vcpu.finish()
     inputs = decode_inputs(top)
     if any(declared.role is IGVM for declared in inputs.declared) and order == "canonical":
-        launch.fault("order", "goes not with igvm.path: a loader follows the order of the ready file")
+        launch.fault(
+            "order", "cannot be combined with igvm.path: a loader follows the order of the ready file"
+        )
     return Variant(
         document=document,
         modes=modes,

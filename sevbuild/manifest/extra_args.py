@@ -18,7 +18,7 @@ __all__ = [
     "refused_arguments",
 ]
 
-EXTRA_HINT = "launch.sh hands its own arguments on to QEMU: give it there, where nothing is claimed"
+EXTRA_HINT = "launch.sh passes its own arguments on to QEMU: give it there, where nothing is promised"
 
 OWN_OPTIONS = (
     "accel", "append", "bios", "cpu", "dtb", "enable-kvm", "initrd", "kernel", "m", "pflash", "shim", "smp",
@@ -101,14 +101,14 @@ def refusal(option: str, value: str | None) -> str | None:
     An option "" is an argument that is none: the image of a disk.
     """
     if not option and (value or "").startswith("-"):
-        return f"{value} is no option of QEMU"
+        return f"{value} is not a QEMU option"
     if option in OWN_OPTIONS:
-        return f"-{option} stands elsewhere: launch commands write it from the target"
+        return f"-{option} is set elsewhere: launch commands write it from the target"
     rule = EXTRA_RULES.get(option)
     if rule is None:
         said = f"-{option}" if value is None else f"-{option} {value[:_SHOWN]}"
         known = not option or option in EXTRA_OPTIONS
-        return None if known else f"{said} is not known to leave what is measured alone"
+        return None if known else f"{said} may change what is measured"
     try:
         found = rule(value or "")
     except SevbuildError as error:
@@ -120,7 +120,7 @@ def _device(value: str) -> str | None:
     driver = properties(value, "driver").get("driver", "")
     if _DEVICES.fullmatch(driver):
         return None
-    return f"a device {driver!r} is not known to leave what is measured alone"
+    return f"a device {driver!r} may change what is measured"
 
 
 def _object(value: str) -> str | None:
@@ -128,8 +128,8 @@ def _object(value: str) -> str | None:
     if _OBJECTS.fullmatch(kind):
         return None
     if kind in ("sev-guest", "sev-snp-guest", "igvm-cfg"):
-        return "the object stands elsewhere: launch commands write it from the target"
-    return f"an object {kind!r} is not known to leave what is measured alone"
+        return "the object is set elsewhere: launch commands write it from the target"
+    return f"an object {kind!r} may change what is measured"
 
 
 def _drive(value: str) -> str | None:
@@ -137,7 +137,9 @@ def _drive(value: str) -> str | None:
     if attached in _DRIVES:
         return None
     hint = (
-        "the firmware stands in [firmware]" if attached in ("pflash", "mtd") else "it is no kind of disk here"
+        "the firmware belongs in [firmware]"
+        if attached in ("pflash", "mtd")
+        else "this is not a kind of disk"
     )
     return f"if={attached}: {hint}"
 
@@ -146,19 +148,19 @@ def _machine(value: str) -> str | None:
     foreign = [name for name in machine_properties(value) if name not in MACHINE_PROPERTIES]
     if not foreign:
         return None
-    return f"{foreign[0]} of the machine is not known to leave what is measured alone"
+    return f"{foreign[0]} of the machine may change what is measured"
 
 
 def _global(value: str) -> str | None:
     driver, _ = global_property(value)
     if driver in _BOARD or _DEVICES.fullmatch(driver):
         return None
-    return f"a property of {driver!r} is not known to leave what is measured alone"
+    return f"a property of {driver!r} may change what is measured"
 
 
 def _fw_cfg(value: str) -> str | None:
     name = properties(value, "name").get("name", "")
-    return None if name.startswith("opt/") else f"{name!r} is not of the names that are a user's own, opt/"
+    return None if name.startswith("opt/") else f"{name!r} does not begin with opt/, as users' own names do"
 
 
 EXTRA_RULES: dict[str, Callable[[str], str | None]] = {

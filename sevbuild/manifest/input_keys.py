@@ -67,7 +67,7 @@ def note_other_pins(variants: Iterable[Variant]) -> None:
                     isinstance(source, UrlSource)
                     and pins.setdefault(source.name, source.sha256) != source.sha256
                 ):
-                    message = f"{source.name} is pinned to another sha256 elsewhere in the manifest"
+                    message = f"{source.name} is pinned to a different sha256 elsewhere in the manifest"
                     variant.document.fault(f"{declared.role.table}.sha256", message)
 
 
@@ -109,7 +109,7 @@ def _igvm(top: Table) -> tuple[bool | None, list[DeclaredInput]]:
         hint = "path names a ready file; parameters says how one is built"
         table.fault("path", "give either path or parameters", hint)
     elif table.has("sha256") and not table.has("path"):
-        table.fault("sha256", "pins a file; there is none here")
+        table.fault("sha256", "pins a file, but none is given")
     table.finish()
     return parameters or False, found
 
@@ -117,7 +117,7 @@ def _igvm(top: Table) -> tuple[bool | None, list[DeclaredInput]]:
 def _firmware(top: Table, *, ready: bool) -> tuple[FirmwareSeed | None, list[DeclaredInput]]:
     if ready:
         if top.any("firmware") is not None:
-            top.fault("firmware", "goes not with igvm.path: a ready file holds its own")
+            top.fault("firmware", "cannot be combined with igvm.path: a ready file contains its own")
         return None, []
     table = top.section("firmware")
     found = _file(table, FIRMWARE)
@@ -132,9 +132,9 @@ def _firmware(top: Table, *, ready: bool) -> tuple[FirmwareSeed | None, list[Dec
             "metadata", "missing: a seed needs the sections, reset address and hash table of its firmware"
         )
     elif from_file and table.has("metadata"):
-        table.fault("metadata", "goes with seed; a firmware file brings its own")
+        table.fault("metadata", "requires seed; a firmware file contains its own")
     if table.has("seed") and table.has("sha256"):
-        table.fault("sha256", "pins a file; there is none here")
+        table.fault("sha256", "pins a file, but none is given")
     table.finish()
     if seed is None or metadata is None:
         return None, found
@@ -180,7 +180,7 @@ def _svsm(top: Table, *, igvm: bool) -> tuple[int | None, list[DeclaredInput]]:
     if table is None:
         return None, []
     if igvm:
-        top.fault("svsm", "goes not with [igvm]: a file brings an SVSM of its own")
+        top.fault("svsm", "cannot be combined with [igvm]: a file contains its own SVSM")
     found = _file(table, SVSM, required=True)
     size = table.integer("vars-size", 0, _U32)
     store = decode_path(table, "vars-path", url_key=None)
@@ -216,7 +216,7 @@ def _kernel(top: Table) -> tuple[DirectBoot | None, list[DeclaredInput]]:
         hint = (
             '"kernel" hashes the whole image as the kernel; "parts" hashes its .linux, .initrd and .cmdline'
         )
-        table.fault("uki-as", "must be given with uki" if table.has("uki") else "goes with uki", hint)
+        table.fault("uki-as", "must be given with uki" if table.has("uki") else "requires uki", hint)
     cmdlines = _cmdlines(table)
     line = decode_path(table, "cmdline-file", url_key=None)
     if uki_as == "parts" and (table.has("cmdline") or table.has("cmdline-file") or table.has("cmdlines")):
@@ -246,7 +246,7 @@ def _parts(image: DeclaredInput) -> list[DeclaredInput]:
 def _cmdlines(table: Table) -> tuple[Cmdline, ...]:
     given = [key for key in ("cmdline", "cmdline-file", "cmdlines") if table.has(key)]
     if len(given) > 1:
-        table.fault(given[1], f"goes not with {given[0]}: give one of them")
+        table.fault(given[1], f"cannot be combined with {given[0]}: give one of them")
     text = table.string("cmdline")
     found = [Cmdline(None, text, table.at(given[0] if given else "cmdline"))]
     variants = table.table("cmdlines")
@@ -276,7 +276,7 @@ def _initrd(top: Table, kernel: DirectBoot | None) -> list[DeclaredInput]:
         table.fault("path", "missing: the initrd, or a list of files, or its sha256")
     table.finish()
     if not top.has("kernel"):
-        table.fault("path", "there is no [kernel] to go with the initrd")
+        table.fault("path", "an initrd requires a [kernel]")
     elif kernel is not None and kernel.uki_as == "parts":
         table.fault("path", "the parts of the uki include an initrd; the manifest must not give another")
     key = table.at("url" if fetched else "path" if sources else "sha256")

@@ -80,7 +80,7 @@ def check_mode(document: Document, path: str, value: Any) -> Mode | None:
     if isinstance(value, str) and value not in MODES:
         from sevbuild.manifest.hints import mode_hint
 
-        document.fault(path, f"{value!r} is not known here", mode_hint(value))
+        document.fault(path, f"unknown value {value!r}", mode_hint(value))
         return None
     return check_word(document, path, value, MODES)
 

@@ -88,8 +88,8 @@ def decode_lock(text: str, source: str) -> Lock:
     top = Table(document, parse_toml(text, source))
     schema = top.any("schema")
     if schema != LOCK_SCHEMA or isinstance(schema, bool):
-        message = f"schema version {schema!r:.40} is not the one this release reads, {LOCK_SCHEMA}"
-        hint = "`sevbuild lock` of this release writes it anew"
+        message = f"unsupported schema version {schema!r:.40}; this release reads version {LOCK_SCHEMA}"
+        hint = "`sevbuild lock` of this release rewrites it"
         raise FaultsError([Fault(*document.place("schema"), message, hint)])
     written_by = top.string("sevbuild", required=True) or ""
     inputs = [_input(table) for table in _tables(top, "input")]
@@ -133,7 +133,7 @@ def _input(table: Table) -> LockedInput:
         if table.has(key):
             digest = check_hex(table.document, table.at(key), table.any(key), length)
     if table.has("sha256") and table.has("seed"):
-        table.fault("seed", "goes not with sha256")
+        table.fault("seed", "cannot be combined with sha256")
     if not any(table.has(key) for key in ("size", "sha256", "seed")):
         table.fault("sha256", "missing: a size, a sha256 or a seed")
     table.finish()
@@ -158,7 +158,7 @@ def _read_cmdline(table: Table, found: dict[str, bytes]) -> None:
     for index, pattern in enumerate(patterns or ()):
         labels = unfold_label(pattern, MAX_VCPUS)
         if not labels or any(label in found for label in labels):
-            what = "stands here twice" if labels else "is no label of targets"
+            what = "is listed twice" if labels else "is not a label of targets"
             document.fault(f"{table.at('targets')}[{index}]", f"{pattern[:200]!r} {what}")
         if len(found) > MAX_TARGETS:
             table.fault("targets", f"there are more than {MAX_TARGETS}")

@@ -90,7 +90,7 @@ def _laid_over(
     for key, value in entry.items():
         at = f"{path}.{key}"
         if key not in TABLES:
-            document.fault(at, "is no table that an entry can override", suggest(key, TABLES))
+            document.fault(at, "is not a table that an entry can override", suggest(key, TABLES))
         elif check_type(document, at, value, dict) is not None:
             below = tables.get(key)
             tables[key] = {**below, **value} if isinstance(below, dict) else value

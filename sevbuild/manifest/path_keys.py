@@ -21,7 +21,7 @@ def check_path(document: Document, at: str, value: Any, *, url_key: str | None =
     if not path or "\0" in path:
         document.fault(at, "must be the path of a file")
     elif path.startswith("~"):
-        hint = f"`./{path}` is the file of that name; a home folder is written out"
+        hint = f"`./{path}` names such a file; write a home folder out in full"
         document.fault(at, f"{path!r} begins with ~, which is not expanded", hint)
     elif path.startswith(("https://", "http://")):
         say = None if url_key is None else f'write {url_key} = "https://..." with its sha256'

@@ -40,7 +40,7 @@ from sevbuild.manifest.path_keys import check_path, is_profile_path
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
-__all__ = ["load_profile", "profile_files", "profile_names"]
+__all__ = ["UnknownProfileError", "load_profile", "profile_files", "profile_names"]
 
 PROFILE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "profiles")
 
@@ -55,6 +55,10 @@ _HEADINGS = ("name", "summary", "as-of")
 def profile_names() -> list[str]:
     """Return the names of the shipped profiles, sorted."""
     return sorted(entry[:-5] for entry in os.listdir(PROFILE_DIRECTORY) if entry.endswith(".toml"))
+
+
+class UnknownProfileError(SevbuildError):
+    """A name that is neither a shipped profile's nor a path."""
 
 
 def load_profile(name: str, directory: str = ".") -> LaunchProfile:
@@ -108,7 +112,7 @@ def _path_of(name: str, directory: str) -> str:
             suggest(name, names)
             or f"`sevbuild profiles` lists them: {', '.join(names)}; or give a path ending in .toml"
         )
-        raise SevbuildError(f"no profile is called {name!r}", hint=hint)
+        raise UnknownProfileError(f"unknown profile {name!r}", hint=hint)
     return path
 
 
@@ -156,7 +160,7 @@ def _check_name(path: str, document: Document, name: Any) -> None:
     if not isinstance(name, str) or check_name(document, "name", name) is None:
         return
     if os.path.dirname(path) != PROFILE_DIRECTORY and name in profile_names():
-        hint = f'give yours a name of its own; `extends = "{name}"` takes that one over'
+        hint = f'give yours a different name; `extends = "{name}"` inherits from that one'
         document.fault("name", f"{name} is a shipped profile", hint)
 
 
@@ -335,7 +339,7 @@ def _check_registers(state: Table, skip: tuple[str, ...] = ()) -> None:
             continue
         field, value = _REGISTERS.get(key), state.any(key)
         if field is None or field.kind == "bytes":
-            state.fault(key, "is no register of the save area", suggest(key, _REGISTERS))
+            state.fault(key, "is not a register of the save area", suggest(key, _REGISTERS))
         elif field.kind == "segment":
             segment = state.table(key)
             if segment is not None:

@@ -19,7 +19,7 @@ def decode_publish(top: Table) -> Publish:
     document = table.document
     formats = table.items("formats", lambda path, value: check_word(document, path, value, FORMATS))
     if formats is not None and len(set(formats)) != len(formats):
-        table.fault("formats", "names the same one twice")
+        table.fault("formats", "lists the same one twice")
     values: dict[str, dict[str, Any]] = {}
     for name in FORMATS:
         entry = table.table(name)

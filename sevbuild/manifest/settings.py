@@ -64,17 +64,21 @@ def overridden(tables: Any, steps: Sequence[Step], value: Any, path: str, done: 
     if isinstance(step, str):
         if not isinstance(tables, Mapping | None):
             hint = (
-                "matrix[N] is one entry; without it, a key is set for all of them"
+                "matrix[N] is one entry; without an index, a key is set in all of them"
                 if done == "matrix"
                 else None
             )
-            raise FaultsError([Fault("--set", None, path, f"{done} is no table in the manifest", hint)])
+            raise FaultsError([Fault("--set", None, path, f"{done} is not a table in the manifest", hint)])
         below = {} if tables is None else tables
         at = decoded_path((done, step)) if done else step
         return {**below, step: overridden(below.get(step), rest, value, path, at)}
     if not isinstance(tables, list) or step >= len(tables):
         count = len(tables) if isinstance(tables, list) else 0
-        have = f"has no entry {step}: they are 0 to {count - 1}" if count else "is no list in the manifest"
+        have = (
+            f"has no entry {step}: the entries are 0 to {count - 1}"
+            if count
+            else "is not a list in the manifest"
+        )
         raise FaultsError([Fault("--set", None, path, f"{done} {have}")])
     entry = overridden(tables[step], rest, value, path, f"{done}[{step}]")
     return [*tables[:step], entry, *tables[step + 1 :]]

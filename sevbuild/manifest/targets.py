@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sevbuild.documents.document import Document
-from sevbuild.errors import SevbuildError
 from sevbuild.launch.label import target_label
 from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.inputs import IGVM
 from sevbuild.manifest.model import Cmdline, Cpu, Manifest, Variant
-from sevbuild.manifest.profiles import load_profile
+from sevbuild.manifest.profiles import UnknownProfileError, load_profile
 from sevbuild.manifest.unused import note_unused
 
 __all__ = ["MAX_TARGETS", "Target", "expand"]
@@ -71,7 +70,7 @@ def expand(manifest: Manifest) -> list[Target]:
         for mode in variant.modes:
             for profile in profiles:
                 if variant.loads_igvm and profile.rules.loader is None:
-                    message = f"profile {profile.name} loads no IGVM file"
+                    message = f"profile {profile.name} does not load IGVM files"
                     document.fault("igvm", message, '"qemu-igvm" does; `sevbuild profiles` lists others')
                 elif mode in profile.rules.modes:
                     targets += _targets(variant, mode, profile)
@@ -94,9 +93,7 @@ def _profiles(variant: Variant, directory: str, loaded: dict[str, LaunchProfile]
         if name not in loaded:
             try:
                 loaded[name] = load_profile(name, directory)
-            except SevbuildError as error:
-                if not error.message.startswith("no profile"):
-                    raise
+            except UnknownProfileError as error:
                 variant.document.fault(f"launch.profile[{index}]", error.message, error.hint)
                 continue
         found.append(loaded[name])
@@ -104,13 +101,13 @@ def _profiles(variant: Variant, directory: str, loaded: dict[str, LaunchProfile]
 
 
 def _doubled(first: Target, target: Target) -> None:
-    """Note two targets of one label as a fault: a label names one launch digest."""
-    document, hint = target.variant.document, "a label names one launch digest"
+    """Note two targets of one label as a fault: a label must name one launch digest."""
+    document, hint = target.variant.document, "a label must name one launch digest"
     if first.variant is not target.variant:
         document.fault("launch", f"{target.label} is a target of two entries", hint)
     else:
         # Modes, CPUs, counts and command lines are distinct within an entry.
-        message = f"{target.label} would be two targets: two profiles are called {target.profile.name}"
+        message = f"{target.label} would be two targets: two profiles are named {target.profile.name}"
         document.fault("launch.profile", message, f"{hint}: give one of them another name")
 
 

@@ -80,8 +80,8 @@ def parse_template(text: str) -> Template:
             name = text[at + 1 : end]
             if char == "}" or end < 0 or not name.isidentifier():
                 raise SevbuildError(
-                    f"character {at + 1} is a brace of no placeholder",
-                    hint="a placeholder is {name}; a brace itself is written twice",
+                    f"character {at + 1} is a stray brace",
+                    hint="a placeholder is {name}; write a literal brace twice",
                 )
             pieces.append((literal, name))
             literal = ""

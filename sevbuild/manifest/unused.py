@@ -50,7 +50,7 @@ def note_unused(manifest: Manifest, targets: Sequence[Target]) -> None:
         if used:
             continue
         if key == "launch.host-data" and not any(target.mode == "snp" for target in targets):
-            message = "no target is an SNP guest: no other takes host data"
+            message = "has no effect: no target is an SNP guest, and only those take host data"
         else:
             names = ", ".join(dict.fromkeys(target.profile.name for target in of.get(variant, [])))
             message = f"has no effect: there is no launch command for profile {names}"

@@ -28,7 +28,7 @@ def decode_source(table: Table, role: Role, path: str | None, pin: bytes | None)
     url = _url(table.document, table.at("url"), table.any("url"))
     for key in ("path", "uki"):
         if table.has(key):
-            table.fault("url", f"goes not with {key}: give one of them")
+            table.fault("url", f"cannot be combined with {key}: give one of them")
     if pin is None and not table.has("sha256"):
         _missing_pin(table)
     return None if url is None or pin is None else UrlSource(url, pin, role.limit)
@@ -42,10 +42,10 @@ def decode_sources(table: Table, role: Role, paths: list[str] | None) -> tuple[S
     document = table.document
     if not table.has("url"):
         if isinstance(table.any("sha256"), list):
-            table.fault("sha256", "must be one string: of paths, the whole is pinned")
+            table.fault("sha256", "must be one string: of several paths, the whole is pinned")
         return tuple(PathSource(path) for path in paths or ())
     if table.has("path"):
-        table.fault("url", "goes not with path: give one of them")
+        table.fault("url", "cannot be combined with path: give one of them")
     urls = table.items("url", lambda path, value: _url(document, path, value)) or []
     pins = table.items("sha256", lambda path, value: check_hex(document, path, value, 32))
     if pins is None:
@@ -58,7 +58,7 @@ def decode_sources(table: Table, role: Role, paths: list[str] | None) -> tuple[S
 
 
 def _missing_pin(table: Table) -> None:
-    hint = "what a server sends today need not be what it sends tomorrow"
+    hint = "a server may send something else tomorrow"
     table.fault("sha256", "missing: what is fetched must be pinned", hint)
 
 

@@ -50,7 +50,7 @@ def decode_counts(vcpu: Table) -> tuple[int, ...]:
         found = _range(document, at, entry) if isinstance(entry, str) else _one(document, at, entry)
         again = counts.intersection(found)
         if again:
-            document.fault(at, f"gives {min(again)} again")
+            document.fault(at, f"{min(again)} is listed twice")
         counts.update(found)
     return tuple(sorted(counts))
 
@@ -63,7 +63,7 @@ def decode_cpus(vcpu: Table) -> tuple[Cpu, ...]:
     if not given:
         vcpu.fault("model", "missing: a CPU model, a signature, or family, model-number and stepping")
     elif len(given) > 1:
-        vcpu.fault(given[1], f"goes not with {given[0]}: say which CPU in one way")
+        vcpu.fault(given[1], f"cannot be combined with {given[0]}: give the CPU in one way")
     models = vcpu.items("model", lambda path, value: _model(document, path, value)) or []
     signatures = (
         vcpu.items("signature", lambda path, value: check_integer(document, path, value, 0, _U32)) or []
@@ -84,7 +84,7 @@ def decode_cpus(vcpu: Table) -> tuple[Cpu, ...]:
         for key in ("family", "model-number", "stepping"):
             vcpu.any(key)
     if len({cpu.label for cpu in cpus}) != len(cpus):
-        vcpu.fault(given[0], "names the same CPU twice")
+        vcpu.fault(given[0], "lists the same CPU twice")
     return tuple(cpus)
 
 
@@ -107,7 +107,7 @@ def _model_cpu(name: str) -> Cpu:
     )
     if name in ("host", "max"):
         hint = f"what `-cpu {name}` is depends on the host: give its signature (CPUID Fn0000_0001_EAX)"
-    raise SevbuildError(f"no CPU model is called {name[:80]!r}", hint=hint)
+    raise SevbuildError(f"unknown CPU model {name[:80]!r}", hint=hint)
 
 
 def _one(document: Document, path: str, value: Any) -> list[int]:

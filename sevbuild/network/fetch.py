@@ -51,8 +51,8 @@ def fetch(
     if cache.has(name):
         return cache.entry(name)
     if offline:
-        hint = f"run once without --offline, or put it at {cache.entry(name)}"
-        raise SevbuildError(f"{url}: not in the cache, and --offline fetches nothing", hint=hint)
+        hint = f"run once without --offline, or put the file at {cache.entry(name)}"
+        raise SevbuildError(f"{url}: not in the cache, and --offline forbids fetching it", hint=hint)
     seconds = positive_number("SEVBUILD_FETCH_TIMEOUT", TIMEOUT)
     limit = int(positive_number("SEVBUILD_FETCH_LIMIT", limit))
     patience = Patience(2 * seconds, variable="SEVBUILD_FETCH_TIMEOUT")
@@ -87,7 +87,7 @@ def _download(
         part.drop()
         raise MismatchError(
             f"{url}: sha256 is {found.hex()}, the manifest pins {digest.hex()}",
-            hint="what the server has is not what was pinned; nothing was kept",
+            hint="the server's file is not the pinned one; nothing was kept",
         )
     with _writing(part):
         part.commit(cache.entry(digest.hex()))
@@ -157,7 +157,7 @@ class _Transfer:
             length = reply.length()
             total = None if length is None else have + length
             if total is not None and total > self._limit:
-                raise self._too_large(f"{total} bytes are")
+                raise self._too_large(f"{total} bytes")
             if not self.resumed:
                 with _writing(self._part):
                     _begin(self._part.path)
@@ -175,13 +175,13 @@ class _Transfer:
             for chunk in reply.chunks():
                 have += len(chunk)
                 if have > self._limit:
-                    raise self._too_large("it has")
+                    raise self._too_large(f"more than {self._limit} bytes")
                 write(chunk)
                 state.update(chunk)
                 self._meter(have, total)
         if total is not None and have < total:
-            hint = "run again to go on"
-            raise SevbuildError(f"{self._url}: the answer ends after {have} of {total} bytes", hint=hint)
+            hint = "run again to resume"
+            raise SevbuildError(f"{self._url}: the response ends after {have} of {total} bytes", hint=hint)
 
     def _check_range(self, reply: Reply, have: int) -> None:
         unit, _, span = reply.header("Content-Range").partition(" ")
@@ -191,8 +191,8 @@ class _Transfer:
 
     def _too_large(self, what: str) -> SevbuildError:
         self._part.drop()
-        hint = "SEVBUILD_FETCH_LIMIT sets another limit in bytes"
-        return SevbuildError(f"{self._url}: {what} more than the {self._limit} bytes this can be", hint=hint)
+        hint = "SEVBUILD_FETCH_LIMIT sets the limit, in bytes"
+        return SevbuildError(f"{self._url}: {what}; the limit is {self._limit} bytes", hint=hint)
 
 
 def _validator(reply: Reply) -> str | None:

@@ -181,14 +181,14 @@ def _redirected(url: str, at: str, response: http.client.HTTPResponse) -> str:
     # Servers send characters that must not stand in a URL; percent signs that do are left alone.
     location = quote(response.getheader("Location") or "", safe="!#$%&'()*+,/:;=?@[]~")
     if not location:
-        raise SevbuildError(f"{url}: redirected to nowhere")
+        raise SevbuildError(f"{url}: redirected without a location")
     to = urljoin(at, location)
     parts = urlsplit(to)
     if parts.scheme != "https":
         what = "plain http" if parts.scheme == "http" else f"{shown(parts.scheme)}:"
         raise SevbuildError(f"{url}: redirected to {what}, which is refused: {shown(to)}")
     if not parts.hostname:
-        raise SevbuildError(f"{url}: redirected to no host: {shown(to)}")
+        raise SevbuildError(f"{url}: redirected to a URL without a host: {shown(to)}")
     return to
 
 
@@ -203,7 +203,7 @@ def _connect(parts: SplitResult, context: ssl.SSLContext, seconds: float) -> _Co
     via = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     if via.scheme != "http" or not via.hostname:
         hint = "HTTPS_PROXY must be of the form http://[USER:PASSWORD@]HOST:PORT"
-        raise SevbuildError(f"no proxy that can be used: {via.scheme}://{via.hostname or ''}", hint=hint)
+        raise SevbuildError(f"unusable proxy: {via.scheme}://{via.hostname or ''}", hint=hint)
     connection = _Connection(via.hostname, via.port or 80, host, context, seconds)
     tunnel = {}
     if via.username is not None:
@@ -225,12 +225,12 @@ def _tls_context() -> ssl.SSLContext:
             named[name] = os.environ.get(name)
     for name, path in named.items():
         if path and not any(os.path.exists(entry) for entry in path.split(os.pathsep)):
-            raise SevbuildError(f"{name} names {path}, which is not there")
+            raise SevbuildError(f"{name} names {path}, which does not exist")
     directory = bundle if bundle and os.path.isdir(bundle) else None
     try:
         context = ssl.create_default_context(cafile=None if directory else bundle, capath=directory)
     except (ssl.SSLError, OSError):
-        raise SevbuildError(f"no certificate authorities can be read from {bundle}") from None
+        raise SevbuildError(f"cannot read certificate authorities from {bundle}") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -239,10 +239,10 @@ def _fault(url: str, host: str, error: Exception, watch: _Watch, seconds: float)
     if watch.fired or isinstance(error, TimeoutError):
         least = int(SLOWEST * seconds)
         return SevbuildError(
-            f"{url}: no answer, or less than {least} bytes, in {seconds:g} s",
-            hint="SEVBUILD_FETCH_TIMEOUT sets the seconds; run again to go on",
+            f"{url}: no answer, or fewer than {least} bytes, within {seconds:g} s",
+            hint="SEVBUILD_FETCH_TIMEOUT sets the seconds; run again to resume",
         )
-    message, hint = f"{url}: {shown(str(error)) or type(error).__name__}", "run again to go on"
+    message, hint = f"{url}: {shown(str(error)) or type(error).__name__}", "run again to resume"
     if isinstance(error, ssl.SSLCertVerificationError):
         message = f"{url}: {host} is not trusted: {error.verify_message}"
         hint = "SSL_CERT_FILE or SSL_CERT_DIR names the certificate authorities to trust"
@@ -251,7 +251,7 @@ def _fault(url: str, host: str, error: Exception, watch: _Watch, seconds: float)
     elif isinstance(error, socket.gaierror):
         message = f"{url}: no address for {host}: {error.strerror}"
     elif isinstance(error, http.client.IncompleteRead):
-        message = f"{url}: the answer ends early"
+        message = f"{url}: the response ends early"
     elif isinstance(error, OSError):
         message = f"{url}: {shown(error.strerror or str(error))}"
     return SevbuildError(message, hint=hint)

@@ -76,7 +76,7 @@ class Staging:
                         self._remove(old)
             clear_aside(self._disk, self._place, self._is_old)
             return
-        raise SevbuildError(f"{self._place}: other runs keep taking its place")
+        raise SevbuildError(f"{self._place}: other runs keep replacing it")
 
     def drop(self) -> None:
         """Remove the folder unless it was published."""
@@ -126,7 +126,7 @@ class Staging:
                 self._disk.rename(old, kept)
             raise SevbuildError(
                 f"cannot undo the exchange of {self._place}: {error.strerror or error}",
-                hint=f"what was there is {kept}",
+                hint=f"what was there is now {kept}",
             ) from None
 
     def _is_old(self, path: str) -> None:

@@ -106,8 +106,8 @@ def wait_for(
             seen, since = current, now
         if now - since > seconds:
             raise SevbuildError(
-                f"{path}: {holder_of(path)} holds it, without progress for {seconds:g} s",
-                hint=f"run again when it has ended; {patience.variable} sets another number of seconds",
+                f"{path}: {holder_of(path)} holds the lock and has made no progress for {seconds:g} s",
+                hint=f"run again when it has ended; {patience.variable} sets the number of seconds",
             )
         if not told and now - began > min(_SILENT, seconds / 2):
             told = True

@@ -140,7 +140,7 @@ def _state(table: Reader, *, layers: bool = False) -> Mapping[str, Any]:
         if layers and key in STATE_LAYERS:
             state[STATE_LAYERS[key]] = _state(table.section(key))
         elif field is None or field.kind == "bytes":
-            table.fault(key, "is no register of the save area")
+            table.fault(key, "is not a register of the save area")
         elif field.kind == "segment":
             segment = table.section(key)
             state[key.replace("_", "-")] = {

@@ -59,7 +59,7 @@ def cpu_signature(family: int, model: int, stepping: int) -> int:
         ("stepping", stepping, _MAX_STEPPING),
     ):
         if not 0 <= value <= high:
-            raise SevbuildError(f"a CPU's {name} is within 0..{high}, got {value}")
+            raise SevbuildError(f"a CPU's {name} must be within 0..{high}, got {value}")
     high_bits = (family - 0xF) << 20 | 0xF00 if family > 0xF else family << 8
     return high_bits | (model >> 4) << 16 | (model & 0xF) << 4 | stepping
 

@@ -44,9 +44,7 @@ class _Known(NamedTuple):
             return self.entry & 0xFFFF
         if value == "entry-high":
             return self.entry & 0xFFFF0000
-        raise SevbuildError(
-            f"no initial register value is called {value!r}", hint=f"known: {', '.join(SYMBOLS)}"
-        )
+        raise SevbuildError(f"unknown initial register value {value!r}", hint=f"known: {', '.join(SYMBOLS)}")
 
 
 def initial_vmsa(state: InitialState, *, entry: int, signature: int, guest_features: int) -> bytes:

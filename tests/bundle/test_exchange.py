@@ -98,7 +98,7 @@ def test_a_failure_at_any_step_leaves_old_or_new(tmp_path: Path, *, exchange: bo
             left = interrupted(str(dist))
             assert left is not None
             assert onward
-            assert f"verify {left}, and move it back" in run("verify", dist).err
+            assert f"verify {left}, then move it back" in run("verify", dist).err
             assert run("verify", left).status == 0
             os.rename(left, dist)
         outcomes.add("old" if contents(dist) == old else "new")
@@ -241,7 +241,7 @@ def test_what_came_into_a_folder_since_it_was_checked_is_not_removed(
     def put() -> None:
         (dist / "mine").write_text("mine")
 
-    with pytest.raises(SevbuildError, match=rf"{dist} holds mine, which is not the bundle's"):
+    with pytest.raises(SevbuildError, match=rf"{dist} holds mine, which is not part of the bundle"):
         build(manifest, dist, disk=_Late(put, exchange=exchange))
     assert (dist / "mine").read_text() == "mine"
     assert _leftovers(tmp_path) == []
@@ -320,7 +320,7 @@ def test_an_exchange_is_undone_whatever_the_second_look_meets(
         return
     assert caught.value.message == f"cannot undo the exchange of {place}: injected"
     (kept,) = [path for path in tmp_path.iterdir() if (path / "old").exists()]
-    assert caught.value.hint == f"what was there is {kept}"
+    assert caught.value.hint == f"what was there is now now {kept}"
     with staging(Disk(), str(place), lambda _folder, _shown: None):
         assert (kept / "old").exists()
 

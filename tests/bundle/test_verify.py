@@ -182,7 +182,7 @@ def test_a_file_of_no_target_is_found_out(dist: Path) -> None:
     (dist / "targets/zz.bin").write_bytes(b"x")
     entry = {"path": "targets/zz.bin", "role": "x", "size": 1, "sha256": sha256(b"x").hexdigest()}
     _reseal(dist, lambda document: document["files"].append(entry))
-    assert "targets/zz.bin: belongs to no target" in run("verify", dist).err
+    assert "targets/zz.bin: does not belong to any target" in run("verify", dist).err
 
 
 @pytest.mark.parametrize(

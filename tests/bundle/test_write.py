@@ -262,7 +262,7 @@ def test_what_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
     (dist / "notes.txt").write_text("mine")
     result = run("build", "-q", manifest, "-o", dist)
     assert (result.status, (dist / "notes.txt").read_text()) == (2, "mine")
-    assert "notes.txt, which is not the bundle's" in result.err
+    assert "notes.txt, which is not part of the bundle" in result.err
     (dist / "bundle.json").unlink()
     assert "exists and is no bundle" in run("build", "-q", manifest, "-o", dist).err
     assert "is no folder" in run("build", "-q", manifest, "-o", manifest).err
@@ -281,7 +281,7 @@ def test_the_verbs(tmp_path: Path) -> None:
     assert one.out.strip() == result.out.splitlines()[1].split()[0]
     assert run("verify", dist).out == f"{dist}: consistent (2 targets, 17 files)\n"
     for other in (dist, dist / "bundle.json", dist / "reference-values.json"):
-        # A bundle of some targets is not what was published, unless no more is asked for.
+        # A bundle of some targets does not match its was published, unless no more is asked for.
         part = run("verify", tmp_path / "one", "--against", other)
         assert (part.status, "not measured  snp/qemu/EPYC-v4/vcpus1" in part.err) == (1, True)
         narrowed = run("verify", tmp_path / "one", "--target", "vcpus2", "--against", other)

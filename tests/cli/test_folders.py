@@ -118,12 +118,12 @@ def test_what_is_neither_is_refused(made: Path, tmp_path: Path) -> None:
     ):
         result = run(*arguments)
         assert (result.status, result.out) == (2, "")
-        assert result.err == f"error: {empty}: a folder without bundle.json or reference-values.json\n"
+        assert result.err == f"error: {empty}: a folder with neither bundle.json nor reference-values.json\n"
     # A bundle that lost what lists its files is no release: none of them would be looked at.
     shutil.copytree(made / "bundle", tmp_path / "bundle")
     (tmp_path / "bundle" / "bundle.json").unlink()
     result = run("verify", tmp_path / "bundle")
-    assert (result.status, "as a bundle does, and no bundle.json" in result.err) == (2, True)
+    assert (result.status, "like a bundle, but no bundle.json" in result.err) == (2, True)
 
 
 def test_the_document_of_a_bundle_is_the_one_it_lists(made: Path, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_the_document_of_a_bundle_is_the_one_it_lists(made: Path, tmp_path: Path
     ):
         result = run(*arguments)
         assert result.status == 2
-        assert f"{document}: not the one that bundle.json lists" in result.err
+        assert f"{document}: not the file that bundle.json lists" in result.err
     document.unlink()
     assert f"{bundle}: a bundle without reference-values.json" in run("diff", bundle, bundle).err
 
@@ -145,8 +145,8 @@ def test_the_document_of_a_bundle_is_the_one_it_lists(made: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ab", "--expect ab: no such file, and 2 digits are no launch digest"),
-        ("0x" + "ab" * 24, "48 digits are no launch digest"),
+        ("ab", "--expect ab: no such file, and 2 digits are not a launch digest"),
+        ("0x" + "ab" * 24, "48 digits are not a launch digest"),
         ("nowhere.json", "cannot read nowhere.json"),
         ("xyz", "cannot read xyz"),
     ],
@@ -193,6 +193,6 @@ def test_several_manifests_have_a_lock_each(made: Path, tmp_path: Path) -> None:
         (tmp_path / "other.toml").read_text().replace("EPYC-v4", "EPYC-Milan")
     )
     assert run("lock", "--check", paths[0], paths[2]).status == 1
-    assert "there is no" in run("lock", "--check", *paths).err
+    assert "does not exist" in run("lock", "--check", *paths).err
     assert "have one lock" in run("lock", paths[0], paths[0]).err
     assert "--output names the lock of one manifest" in run("lock", paths[0], paths[2], "-o", "x").err

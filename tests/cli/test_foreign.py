@@ -150,14 +150,14 @@ def test_vcpus_that_the_file_does_not_describe(portable: Path, tmp_path: Path) -
     everyone = run("measure", portable, "--vcpus", "2")
     assert everyone.status == 0
     assert everyone.out.count("vcpus2") == len(LOADERS) - 2
-    assert "qemu: note: takes no such file" in everyone.err
+    assert "qemu: note: cannot load this file" in everyone.err
 
 
 @pytest.mark.parametrize("model", ["EPYC-Milann", "-1", "0x100000000"])
 def test_a_cpu_that_there_is_not(portable: Path, model: str) -> None:
     result = run("measure", portable, "--vcpus", "2", f"--cpu={model}")
     assert result.status == 2
-    assert f"--cpu: no CPU model is called {model!r}" in result.err
+    assert f"--cpu: unknown CPU model {model!r}" in result.err
 
 
 @pytest.mark.parametrize("count", [0, 4097])
@@ -231,7 +231,7 @@ def test_a_file_of_several_platforms(tmp_path: Path) -> None:
     assert sorted(values) == ["igvmmeasure", "igvmmeasure-native-zero", "qemu"]
     assert {value["mode"] for value in values.values()} == {"sev-es"}
     assert values["qemu"]["policy"] == "0x5"
-    assert "cloud-hypervisor-kvm: note: takes no such file: it takes snp, not sev-es" in weaker.err
+    assert "cloud-hypervisor-kvm: note: cannot load this file: it takes snp, not sev-es" in weaker.err
     published = tmp_path / "values.json"
     published.write_text(weaker.out)
     assert run("verify", published, "--against", path).status == 0
@@ -274,7 +274,7 @@ def test_pages_that_overlap_are_the_processors_to_refuse(tmp_path: Path) -> None
 def test_no_policy_in_the_file(tmp_path: Path) -> None:
     result = run("measure", _file(tmp_path, SNP, *PAGES, BSP), "--loader", "qemu")
     assert result.status == 0
-    assert "the file has no policy; taken is the default, 0x30000" in result.err
+    assert "the file has no policy; the default is used, 0x30000" in result.err
     assert not run("measure", _file(tmp_path, SNP, *PAGES, BSP), "--loader", "qemu", "--quiet").err
 
 

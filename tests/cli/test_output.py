@@ -167,4 +167,4 @@ def test_a_release_is_told_by_its_document(guest: Path) -> None:
     assert result.status == 2
     assert "its reference values cannot be read: reference-values.json: $.schema is 99" in result.err
     Path("release/SHA256SUMS").write_text("nonsense\n")
-    assert "SHA256SUMS is not one that a release has" in run("publish", "-q", guest, "-o", "release").err
+    assert "SHA256SUMS is not that of a release" in run("publish", "-q", guest, "-o", "release").err

@@ -124,7 +124,7 @@ def test_a_release_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     (folder / "mine.txt").write_text("mine")
     result = run("publish", "-q", HELLO, "-o", folder)
     assert result.status == 2
-    assert result.err.startswith(f"error: {folder}: holds mine.txt, which SHA256SUMS there does not list")
+    assert result.err.startswith(f"error: {folder}: contains mine.txt, which its SHA256SUMS does not list")
     assert (folder / "mine.txt").read_text() == "mine"
     (tmp_path / "file").write_text("")
     assert run("publish", "-q", HELLO, "-o", tmp_path / "file").err.startswith(

@@ -159,7 +159,7 @@ def test_locks(tmp_path: Path) -> None:
     assert done.status == 2
     assert [item["written"] for item in entries] == [[], [], []]
     assert entries[0]["error"] is None
-    assert "there is no" in entries[1]["error"]
+    assert "does not exist" in entries[1]["error"]
     assert "cannot read" in entries[2]["error"]
 
 

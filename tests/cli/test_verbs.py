@@ -205,7 +205,7 @@ def test_inspect_shows_a_vmsa(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"MZ" + bytes(100), "no firmware"),
+        (b"MZ" + bytes(100), "not a firmware image"),
         (b"IGVM" + bytes(100), "format version 0, known are 1 and 2"),
         (b"text", "a text document"),
         (b"", "an empty file"),

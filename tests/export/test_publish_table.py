@@ -43,8 +43,8 @@ def test_formats_and_values_are_decoded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"formats": ["rvsp"]}, "publish.formats[0]: 'rvsp' is not known here"),
-        ({"formats": ["hex", "hex"]}, "publish.formats: names the same one twice"),
+        ({"formats": ["rvsp"]}, "publish.formats[0]: unknown value 'rvsp'"),
+        ({"formats": ["hex", "hex"]}, "publish.formats: lists the same one twice"),
         ({"formats": []}, "publish.formats: must not be empty"),
         ({"rvps": {"nmae": "x"}}, "publish.rvps.nmae: unknown key"),
         ({"rvsp": {}}, "publish.rvsp: unknown key"),

@@ -58,8 +58,8 @@ def test_a_key_is_set_in_one_entry_of_a_matrix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("matrix[3].vcpu.count", "matrix has no entry 3: they are 0 to 2"),
-        ("vcpu.count[0]", "vcpu.count is no list"),
+        ("matrix[3].vcpu.count", "matrix has no entry 3: the entries are 0 to 2"),
+        ("vcpu.count[0]", "vcpu.count is not a list"),
     ],
 )
 def test_a_key_of_no_entry_is_a_fault(tmp_path: Path, path: str, message: str) -> None:

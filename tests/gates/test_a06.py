@@ -327,14 +327,14 @@ def test_every_key_of_the_schema_changes_an_output_or_is_a_fault(
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ({**READY, "svsm": {"path": "svsm.bin", "vars-size": 0}}, "svsm: goes not with [igvm]"),
+        ({**READY, "svsm": {"path": "svsm.bin", "vars-size": 0}}, "svsm: cannot be combined with [igvm]"),
         (
             {**READY, "launch": {**READY["launch"], "order": "canonical"}},
-            "launch.order: goes not with igvm.path",
+            "launch.order: cannot be combined with igvm.path",
         ),
         (
             {**PLAIN, "launch": {"mode": "sev", "host-data": "ab" * 32}},
-            "launch.host-data: no target is an SNP",
+            "launch.host-data: has no effect: no target is an SNP",
         ),
         (
             {**PLAIN, "launch": {"mode": ["snp", "sev"], "policy": {"abi": "1.55"}}},

@@ -120,5 +120,5 @@ def test_a_mode_that_the_file_has_no_platform_for(tmp_path: Path) -> None:
         assert result.status == 2
         assert "--mode snp" in result.err
         assert "it has sev" in result.err
-        assert "no mode of this name" in run(verb, path, "--mode", "sev-spn").err
+        assert "unknown mode" in run(verb, path, "--mode", "sev-spn").err
     assert "--mode is for IGVM files" in run("inspect", __file__, "--mode", "snp").err

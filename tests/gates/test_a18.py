@@ -33,7 +33,7 @@ def test_what_a_lock_does_not_hold_is_named(tmp_path: Path, setting: str, verb: 
     manifest, path = _locked(tmp_path, kernel=KERNEL), setting.partition("=")[0]
     result = run(verb, "--locked", manifest, "--set", setting)
     assert result.status == 0, result.err
-    assert f"--set {path}: warning: {tmp_path}/guest.lock does not hold it" in result.err
+    assert f"--set {path}: warning: {tmp_path}/guest.lock does not cover it" in result.err
 
 
 def test_a_count_is_named_where_no_command_line_holds_it(tmp_path: Path) -> None:

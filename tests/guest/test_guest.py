@@ -143,7 +143,7 @@ def test_placeholders_make_a_line_for_each_target(folder: Path) -> None:
     [
         (
             {"kernel": {"path": "kernel", "cmdline": "{rot}"}, "variables": {"root": "x"}},
-            "kernel.cmdline: nothing is called {rot}",
+            "kernel.cmdline: unknown placeholder {rot}",
         ),
         (
             {"kernel": {"path": "kernel", "cmdline": "x"}, "variables": {"root": "x"}},
@@ -152,11 +152,11 @@ def test_placeholders_make_a_line_for_each_target(folder: Path) -> None:
         ({"variables": {"root": "x"}}, "variables.root: no command line uses it"),
         (
             {"kernel": {"path": "kernel", "cmdline": "{"}},
-            "kernel.cmdline: character 1 is a brace of no placeholder",
+            "kernel.cmdline: character 1 is a stray brace",
         ),
         (
             {"kernel": {"path": "kernel", "cmdlines": {"a": "}"}}},
-            "kernel.cmdlines.a: character 1 is a brace of no placeholder",
+            "kernel.cmdlines.a: character 1 is a stray brace",
         ),
     ],
 )
@@ -203,7 +203,7 @@ def test_bits_of_newer_hosts_are_noted_and_no_warning(folder: Path) -> None:
         for note in _notices(folder, launch={"guest-features": 0x201})
         if "newer than" in note.message
     ]
-    assert one == ["secure-tsc is set by hosts newer than profile qemu, and only if asked to"]
+    assert one == ["secure-tsc is set by hosts newer than profile qemu, and only on request"]
     for profile in ("ec2", "gce", "qemu-snp-legacy-fpu", "qemu-snp-debugswap", "svsm-qemu"):
         launch = {"guest-features": 0x201, "profile": profile}
         assert not load_profile(profile).prose.host_features["snp"].newer
@@ -236,8 +236,8 @@ def test_warnings_on_firmware(folder: Path) -> None:
         )
 
     assert told(standard_firmware()) == ""
-    assert "no multiple of 64 KiB" in told(make_firmware(size=0x11000))
-    assert "more than the 8 MiB" in told(make_firmware(size=9 << 20))
+    assert "not a multiple of 64 KiB" in told(make_firmware(size=0x11000))
+    assert "at most 8 MiB" in told(make_firmware(size=9 << 20))
     assert "no OVMF footer table" in told(bytes(0x10000))
     odd = standard_firmware(sections=[*SECTIONS, (0x900000, 0x1000, 9)])
     assert "unknown kind 0x9" in told(odd)
@@ -283,7 +283,7 @@ def test_an_svsm_below_the_variable_store(folder: Path, store: dict[str, Any]) -
         ({"svsm": {"path": "OVMF.fd", "vars-size": 0}}, "OVMF.fd: the SVSM has no entry point"),
         ({"svsm": {"path": "absent", "vars-size": 0}}, "cannot read"),
         ({"svsm": {"path": "svsm.bin", "vars-path": "absent"}}, "cannot read"),
-        ({"svsm": {"path": "svsm.bin", "vars-size": 0}, "firmware": {"path": None, "seed": "ab" * 48, "metadata": {"sections": [{"gpa": 0, "size": 4096, "kind": 1}]}}}, "needs the firmware file"),
+        ({"svsm": {"path": "svsm.bin", "vars-size": 0}, "firmware": {"path": None, "seed": "ab" * 48, "metadata": {"sections": [{"gpa": 0, "size": 4096, "kind": 1}]}}}, "requires the firmware file"),
     ],
 )  # fmt: skip
 def test_svsms_at_fault(folder: Path, tables: dict[str, Any], message: str) -> None:
@@ -295,7 +295,7 @@ def test_svsms_at_fault(folder: Path, tables: dict[str, Any], message: str) -> N
 
 def test_a_malformed_firmware_is_named(folder: Path) -> None:
     (folder / "OVMF.fd").write_bytes(b"text")
-    with pytest.raises(SevbuildError, match=r"OVMF\.fd: 4 bytes are no firmware"):
+    with pytest.raises(SevbuildError, match=r"OVMF\.fd: not a firmware image: 4 bytes"):
         digest_of(folder, firmware=FIRMWARE)
 
 

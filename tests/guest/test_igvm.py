@@ -164,7 +164,7 @@ def test_parameters_leave_the_region_they_lie_in(tmp_path: Path) -> None:
     data = _files(guest)["snp/qemu-igvm/EPYC-v4/vcpus1"]
     guest.measure()
     (notice,) = [n for n in guest.notices if "not portable" in n.message]
-    assert "its digest in qemu is not that in cloud-hypervisor-mshv" in notice.message
+    assert "its digest in qemu differs from that in cloud-hypervisor-mshv" in notice.message
     headers = _headers(data)
     assert [h.gpa for h in headers if isinstance(h, ParameterInsert)] == [0x812000]
     assert 0x812000 not in [h.gpa for h in headers if isinstance(h, PageData)]
@@ -177,7 +177,7 @@ def test_what_a_file_cannot_hold(tmp_path: Path) -> None:
     guest = _guest(tmp_path / "plain", launch={"mode": "snp", "profile": "qemu"})
     with pytest.raises(SevbuildError, match="loaders differ in what a page of type ZERO is"):
         _files(guest)
-    with pytest.raises(SevbuildError, match="profile qemu loads no IGVM file"):
+    with pytest.raises(SevbuildError, match="profile qemu does not load IGVM files"):
         _guest(tmp_path, launch={"profile": "qemu"}, igvm={"parameters": True})
     (tmp_path / "svsm.bin").write_bytes(bytes(4096))
     guest = _guest(tmp_path, svsm={"path": "svsm.bin", "vars-size": 0})

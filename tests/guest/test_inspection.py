@@ -114,8 +114,8 @@ def test_documents_and_firmware_that_are_another_thing(tmp_path: Path) -> None:
     kernel, archive = tmp_path / "vmlinuz", tmp_path / "initrd"
     kernel.write_bytes(BZIMAGE)
     archive.write_bytes(CPIO)
-    assert "vmlinuz: a Linux kernel (bzImage), no JSON document" in run("verify", kernel).err
-    assert "initrd: a cpio archive, no JSON document" in run("verify", archive).err
+    assert "vmlinuz: a Linux kernel (bzImage), not a JSON document" in run("verify", kernel).err
+    assert "initrd: a cpio archive, not a JSON document" in run("verify", archive).err
     manifest = write_manifest(tmp_path, firmware={"path": "vmlinuz"})
     assert "hint: it is a Linux kernel (bzImage)" in run("measure", manifest).err
     manifest = write_manifest(tmp_path, launch={"profile": "qemu-igvm"}, igvm={"path": "vmlinuz"})

@@ -109,7 +109,7 @@ def test_a_changed_input_is_named(folder: Path) -> None:
     assert (
         f"guest.lock is stale: kernel kernel is 5 bytes, sha256 {sha256(b'other').hexdigest()}" in result.err
     )
-    assert f"locked is 594 bytes, sha256 {sha256(KERNEL).hexdigest()}\n" in result.err
+    assert f"the lock has 594 bytes, sha256 {sha256(KERNEL).hexdigest()}\n" in result.err
     assert result.err.count("\n") == 2
     for verb in ("plan", "check"):
         assert run(verb, "-q", path, "--frozen").status == 1
@@ -121,9 +121,9 @@ def test_a_changed_input_is_named(folder: Path) -> None:
 
 def test_changes_of_the_manifest_are_named(folder: Path) -> None:
     path = _locked(folder)
-    message = "command line of snp/qemu/EPYC-v4/vcpus1 is 'n=1 loud', locked is 'n=1 quiet'"
+    message = "command line of snp/qemu/EPYC-v4/vcpus1 is 'n=1 loud'; the lock has 'n=1 quiet'"
     assert message in _stale(path, "--set", "variables.word=loud").err
-    assert "--set variables.word=loud` brings it" in _stale(path, "--set", "variables.word=loud").err
+    assert "--set variables.word=loud` updates it" in _stale(path, "--set", "variables.word=loud").err
     assert "vcpus4 is not in it" in _stale(path, "--set", "vcpu.count=4").err
     assert "vcpus5 and 3 more is no longer" not in _stale(path, "--set", "vcpu.count=4").err
     result = _stale(path, "--set", "vcpu.model=EPYC-Milan")
@@ -153,12 +153,12 @@ def test_without_a_lock(folder: Path) -> None:
     result = run("measure", "-q", path, "--locked")
     assert (result.status, result.out) == (1, "")
     assert (
-        f"there is no {folder / 'guest.lock'} to be held to\n  hint: `sevbuild lock {path}` writes"
+        f"the lock {folder / 'guest.lock'} does not exist\n  hint: `sevbuild lock {path}` writes"
         in result.err
     )
     result = run("measure", "-q", path, "--frozen")
     assert (result.status, result.out) == (2, "")
-    assert "--frozen goes by it" in result.err
+    assert "--frozen requires" in result.err
     assert run("lock", "--check", path).status == 1
     assert run("measure", "-q", "-", "--locked", stdin=path.read_text()).status == 2
     assert run("lock", path, "-o", folder / "other.lock").status == 0
@@ -172,9 +172,9 @@ def test_without_a_lock(folder: Path) -> None:
         (
             "schema = 1",
             "schema = 2",
-            "guest.lock:2: schema: schema version 2 is not the one this release reads, 1",
+            "guest.lock:2: schema: unsupported schema version 2; this release reads version 1",
         ),
-        ("schema = 1", "schema = true", "schema version True is not"),
+        ("schema = 1", "schema = true", "unsupported schema version True"),
         ("size = 594", "sise = 594", "input[3].sise: unknown key"),
         ("size = 594", "size = -1", "input[3].size: must be"),
         ('role = "kernel"', 'role = "kernl"', "did you mean kernel?"),
@@ -182,9 +182,9 @@ def test_without_a_lock(folder: Path) -> None:
         ("EPYC-v4 = 0x00800f12", 'EPYC-v4 = "x"', "cpus.EPYC-v4: must be an integer"),
         ('text = "n=1', 'hex = "n=1', "must be pairs of hexadecimal digits"),
         ('text = "n=1 quiet"', "", "give either text or hex"),
-        ("vcpus1", "vcpus2-1", "is no label of targets"),
-        ("vcpus1", "vcpus2", "stands here twice"),
-        ("vcpus1", "vcpus0-99999", "is no label of targets"),
+        ("vcpus1", "vcpus2-1", "is not a label of targets"),
+        ("vcpus1", "vcpus2", "is listed twice"),
+        ("vcpus1", "vcpus0-99999", "is not a label of targets"),
         ("schema = 1", "schema = ", "not valid TOML"),
         ("[[input]]", "[[inputs]]", "unknown key"),
     ],
@@ -207,7 +207,10 @@ def test_what_only_a_hand_can_write() -> None:
     for text, message in (
         ("input = 1", "must be a list"),
         ("input = [1]", r"input\[0\]: must be a table"),
-        (f'[[input]]\nrole = "kernel"\nsha256 = "{"00" * 32}"\nseed = "{"00" * 48}"', "goes not with"),
+        (
+            f'[[input]]\nrole = "kernel"\nsha256 = "{"00" * 32}"\nseed = "{"00" * 48}"',
+            "cannot be combined with",
+        ),
         ('[[input]]\nrole = "kernel"', "missing: a size, a sha256 or a seed"),
         ('[[cmdline]]\ntext = ""', "missing: the labels"),
         (
@@ -308,12 +311,12 @@ def test_an_svsm_with_its_variable_store_and_a_seed(folder: Path) -> None:
     (folder / "vars.fd").write_bytes(b"\x01" * 0x84000)
     assert run("measure", "-q", path, "--locked").status == 0
     (folder / "vars.fd").write_bytes(bytes(0x85000))
-    assert "svsm-vars vars.fd is 544768 bytes, locked is 540672 bytes" in _stale(path).err
+    assert "svsm-vars vars.fd is 544768 bytes; the lock has 540672 bytes" in _stale(path).err
     metadata = {"sections": [{"gpa": 0x800000, "size": 4096, "kind": 1}], "reset": 0x80B004}
     path = write_manifest(folder, firmware={"seed": "ab" * 48, "metadata": metadata})
     assert run("lock", path).status == 0
     assert f'role = "firmware"\nseed = "{"ab" * 48}"' in (folder / "guest.lock").read_text()
-    assert f"locked is seed {'ab' * 48}" in _stale(path, "--set", f"firmware.seed={'cd' * 48}").err
+    assert f"the lock has seed {'ab' * 48}" in _stale(path, "--set", f"firmware.seed={'cd' * 48}").err
 
 
 def test_nothing_is_hashed_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,7 +412,7 @@ def test_inputs_by_url_are_measured_as_files_are(folder: Path, server: Server) -
     assert run("measure", "-q", path).out == f"{parts}\n"
     result = run("measure", "-q", path, "--offline", "--set", f"kernel.sha256={'00' * 32}")
     assert result.status == 2
-    assert "--offline fetches nothing" in result.err
+    assert "--offline forbids fetching it" in result.err
 
 
 def test_a_wrong_digest_and_a_damaged_cache(folder: Path, server: Server) -> None:
@@ -440,26 +443,32 @@ def test_a_wrong_digest_and_a_damaged_cache(folder: Path, server: Server) -> Non
         ({"firmware": {"url": "https://me:pw@h/f", "sha256": "ab" * 32}}, "must be a URL like"),
         ({"firmware": {"url": "https://h:99999/f", "sha256": "ab" * 32}}, "must be a URL like"),
         ({"firmware": {"url": "https://h/f"}}, "firmware.sha256: missing: what is fetched must be pinned"),
-        ({"firmware": {"path": "f", "url": "https://h/f", "sha256": "ab" * 32}}, "url: goes not with path"),
+        (
+            {"firmware": {"path": "f", "url": "https://h/f", "sha256": "ab" * 32}},
+            "url: cannot be combined with path",
+        ),
         ({"firmware": {"path": "https://h/f"}}, "firmware.path: is a URL, not the path of a file"),
         ({"kernel": {"uki": "https://h/f", "uki-as": "kernel"}}, "kernel.uki: is a URL"),
         ({"initrd": {"path": ["a", "http://h/f"]}}, "initrd.path[1]: is a URL"),
         ({"initrd": {"url": "https://h/f"}}, "initrd.sha256: missing"),
         ({"initrd": {"url": 5, "sha256": "ab" * 32}}, "initrd.url: must be a string"),
-        ({"initrd": {"url": "https://h/f", "path": "x", "sha256": "ab" * 32}}, "goes not with path"),
+        (
+            {"initrd": {"url": "https://h/f", "path": "x", "sha256": "ab" * 32}},
+            "cannot be combined with path",
+        ),
         ({"initrd": {"url": ["https://h/f"], "sha256": "ab" * 32}}, "must be a list where url is one"),
         (
             {"initrd": {"url": ["https://h/f"], "sha256": ["ab" * 32] * 2}},
             "must have an entry for each url: 1",
         ),
-        ({"initrd": {"path": ["a"], "sha256": ["ab" * 32]}}, "of paths, the whole is pinned"),
+        ({"initrd": {"path": ["a"], "sha256": ["ab" * 32]}}, "of several paths, the whole is pinned"),
         (
             {
                 "firmware": {"url": "https://h/f", "sha256": "ab" * 32},
                 "kernel": {"url": "https://h/f", "sha256": "cd" * 32},
                 "initrd": {"sha256": "ab" * 32},
             },
-            "https://h/f is pinned to another sha256",
+            "https://h/f is pinned to a different sha256",
         ),
     ],
 )

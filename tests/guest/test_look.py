@@ -78,7 +78,7 @@ def test_a_file_that_is_another_thing_is_a_fault(
 @pytest.mark.parametrize(
     ("files", "what"),
     [
-        ({"kernel": b"\x01\x02" * 999}, "is kernel a Linux kernel? it is no bzImage"),
+        ({"kernel": b"\x01\x02" * 999}, "is kernel a Linux kernel? it is not a bzImage"),
         ({"initrd": b"\x01\x02" * 999}, "is initrd an initrd? it is neither a cpio archive"),
         ({"kernel": UKI}, "kernel is a unified kernel image (UKI), and is measured whole as the kernel"),
     ],

@@ -50,8 +50,8 @@ def test_a_good_firmware_has_nothing_but_ok() -> None:
         ("kernel-hashes", "error: the kernel-hashes table at 0x810ff0 crosses the end of its page", {"hash_table": (0x810FF0, 0x400)}),
         ("kernel-hashes", "warning: no measured direct boot under SNP: no kernel-hashes section has the table", {"sections": SECTIONS[:3]}),
         ("kernel-hashes", "ok: measured direct boot (SEV and SEV-ES); verifies kernel hashes", {"sections": None}),
-        ("image", "warning: 69632 bytes are no multiple of 64 KiB: QEMU's -bios refuses it", {"size": 0x11000}),
-        ("image", "warning: 8454144 bytes are more than the 8 MiB QEMU maps as flash", {"size": (8 << 20) + 0x10000}),
+        ("image", "warning: 69632 bytes is not a multiple of 64 KiB: QEMU's -bios refuses it", {"size": 0x11000}),
+        ("image", "warning: 8454144 bytes; QEMU maps at most 8 MiB as flash", {"size": (8 << 20) + 0x10000}),
         ("image", "warning: the footer table has several entries of the SEV-ES reset block; the last one counts", {"extra_entries": [(RESET, words(1))]}),
     ],
 )  # fmt: skip
@@ -62,7 +62,7 @@ def test_what_is_wrong_is_said(topic: str, message: str, options: dict[str, Any]
 def test_a_firmware_that_only_pretends_to_verify() -> None:
     (message,) = _findings(verifier=False)["kernel-hashes"]
     assert message.startswith(
-        "warning: advertises an area for kernel hashes and contains nothing that verifies"
+        "warning: advertises an area for kernel hashes but contains nothing that verifies"
     )
     (message,) = _findings(verifier=None)["kernel-hashes"]
     assert message.startswith("warning: measured direct boot (SEV, SEV-ES and SNP), if it verifies")

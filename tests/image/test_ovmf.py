@@ -91,7 +91,7 @@ def test_a_disk_image_is_no_firmware() -> None:
         def __len__(self) -> int:
             return 1 << 30
 
-    with pytest.raises(SevbuildError, match="more than"):
+    with pytest.raises(SevbuildError, match="the limit is"):
         parse_firmware(Huge())
 
 
@@ -237,7 +237,7 @@ def test_guids_are_mixed_endian() -> None:
     assert parse_guid(SVSM).hex() == "12a689a79705" + "4b4c" + "a49f" + "cbb1fe9d1ddd"
     assert all(format_guid(parse_guid(guid)) == guid for guid in GUID_NAMES)
     for text in ("", "zz", "a789a612-0597-4c4b-a49f-cbb1fe9d1dd", "g789a612-0597-4c4b-a49f-cbb1fe9d1ddd"):
-        with pytest.raises(SevbuildError, match="no GUID"):
+        with pytest.raises(SevbuildError, match="not a GUID"):
             parse_guid(text)
 
 

@@ -26,9 +26,9 @@ def test_it_ends_below_the_variable_store() -> None:
         (make_firmware(size=0x3000, sections=SECTIONS, reset=None), 0, "no entry point"),
         (make_firmware(size=0x3000, reset=None, svsm_entry=0x40), 0, "no entry point or no SEV metadata"),
         (make_firmware(size=0x3000, sections=SECTIONS, svsm_entry=0x3000), 0, "outside of it"),
-        (IMAGE, 0x123, "cannot lie 0x123 bytes below"),
-        (IMAGE, 0xFFFFF000, "cannot lie"),
-        (b"", 0, "no firmware"),
+        (IMAGE, 0x123, "cannot be placed 0x123 bytes below"),
+        (IMAGE, 0xFFFFF000, "cannot be placed"),
+        (b"", 0, "not a firmware image"),
     ],
 )
 def test_what_cannot_be_placed(image: bytes, vars_size: int, message: str) -> None:

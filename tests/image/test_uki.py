@@ -51,12 +51,12 @@ def test_a_kernel_alone_will_do() -> None:
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ([(".text", b"x")], "without a .linux section is no UKI"),
+        ([(".text", b"x")], "without a .linux section is not a UKI"),
         ([(".linux", b"")], "the .linux section of the UKI is empty"),
         ([*SECTIONS, (".linux", b"x")], "has 2 .linux sections"),
         ([*SECTIONS, (".cmdline", b"x")], "has 2 .cmdline sections"),
         ([*SECTIONS, (".profile", b"x")], "has .profile sections"),
-        ([(".linux", b"x"), (".cmdline", bytes((1 << 20) + 1))], "more than the 1048576 this can be"),
+        ([(".linux", b"x"), (".cmdline", bytes((1 << 20) + 1))], "the limit is 1048576 bytes"),
     ],
 )
 def test_images_that_are_no_uki(sections: list[tuple[str, bytes]], message: str) -> None:

@@ -107,7 +107,7 @@ def test_overlaps_are_refused_wherever_they_come(
 @pytest.mark.parametrize(
     ("calls", "status", "reason"),
     [
-        ([(0, vmsa(0)), (0, vmsa(0))], Status.INVALID_PAGE_STATE, "vCPU 0 has a VMSA already"),
+        ([(0, vmsa(0)), (0, vmsa(0))], Status.INVALID_PAGE_STATE, "vCPU 0 already has a VMSA"),
         ([(0, vmsa(0)), (2, vmsa(2))], Status.INVALID_PARAM, "vCPU 1 has no VMSA and vCPU 2 has one"),
         ([(1, vmsa(1))], Status.INVALID_PARAM, "vCPU 0 has no VMSA"),
         ([(0, data(0))], Status.INVALID_PARAM, "use update_data"),

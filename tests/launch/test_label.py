@@ -47,5 +47,5 @@ def test_runs_of_vcpu_counts_fold_and_unfold() -> None:
     assert [label for entry in folded for label in unfold_label(entry, 5)] == labels
     assert unfold_label(folded[1], 4) == ()
     assert unfold_label("snp/qemu", 4) == ()
-    with pytest.raises(SevbuildError, match="is no label of a target"):
+    with pytest.raises(SevbuildError, match="is not the label of a target"):
         fold_labels(["snp/qemu"])

@@ -200,7 +200,7 @@ SVSM = Svsm(None, 0x1000, 0x1040, (Section(0, 0x1000, 1),))
         (GuestInputs(_firmware(sections=[(1, 2, 1)]), None, None), {}, "not made of whole pages"),
         (GuestInputs(SEED, None, None), {"mode": "sev", "policy": 1}, "a seed is an SNP digest"),
         (GuestInputs(SEED, None, None), {"order": "canonical"}, "fixes the firmware as the first region"),
-        (GuestInputs(_firmware(), SVSM, None), {}, "launches no SVSM"),
+        (GuestInputs(_firmware(), SVSM, None), {}, "does not launch an SVSM"),
     ],
 )  # fmt: skip
 def test_what_no_host_can_launch(inputs: GuestInputs, more: dict[str, Any], message: str) -> None:
@@ -209,7 +209,7 @@ def test_what_no_host_can_launch(inputs: GuestInputs, more: dict[str, Any], mess
 
 
 def test_an_svsm_profile_needs_an_svsm() -> None:
-    with pytest.raises(SevbuildError, match="launches an SVSM"):
+    with pytest.raises(SevbuildError, match="requires an SVSM"):
         _plan("svsm-qemu", GuestInputs(_firmware(), None, None))
     plan = _plan("svsm-qemu", GuestInputs(_firmware(), SVSM._replace(data=bytes(0x1000)), None), vcpus=2)
     assert _layout(plan) == [

@@ -62,10 +62,10 @@ def test_hints_give_the_policy_that_was_meant() -> None:
 
 
 def test_refusals_of_the_firmware() -> None:
-    assert SevPolicy(0x37010001).refusal(api=(1, 54)) == "the policy wants API 1.55"
+    assert SevPolicy(0x37010001).refusal(api=(1, 54)) == "the policy requires API 1.55"
     assert SevPolicy(0x37010001).refusal(api=(1, 55)) is None
     assert SevPolicy(0x40).refusal() == "bits 15:6 must be zero"
-    assert SnpPolicy(0x30138).refusal(abi=(1, 55)) == "the policy wants ABI 1.56"
+    assert SnpPolicy(0x30138).refusal(abi=(1, 55)) == "the policy requires ABI 1.56"
     assert SnpPolicy(0x30138).refusal(abi=(2, 0)) is None
     assert SnpPolicy(0x0).refusal() == "bit 17 must be one"
     assert SnpPolicy(0x20000).refusal(host_smt=True) is not None

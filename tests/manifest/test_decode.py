@@ -242,14 +242,14 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"guest": {"version": None}}, "guest.version: missing: a string is required"),
     ({"lunch": {}}, "lunch: unknown key"),
     ({"launch": {"mode": None}}, "launch.mode: missing: one of sev, sev-es, snp, or a list of them"),
-    ({"launch": {"mode": "SNP"}}, "launch.mode: 'SNP' is not known here"),
-    ({"launch": {"mode": ["snp", "snp"]}}, "launch.mode: names the same one twice"),
+    ({"launch": {"mode": "SNP"}}, "launch.mode: unknown value 'SNP'"),
+    ({"launch": {"mode": ["snp", "snp"]}}, "launch.mode: lists the same one twice"),
     ({"launch": {"mode": []}}, "launch.mode: must not be empty"),
     ({"launch": {"mode": [1]}}, "launch.mode[0]: must be a string, got an integer"),
     ({"launch": {"profile": None}}, "launch.profile: missing: a profile's name or a path to one"),
-    ({"launch": {"profile": "quemu"}}, "launch.profile[0]: no profile is called 'quemu'"),
-    ({"launch": {"profile": ["qemu", "qemu"]}}, "launch.profile: names the same one twice"),
-    ({"launch": {"order": "gpa"}}, "launch.order: 'gpa' is not known here"),
+    ({"launch": {"profile": "quemu"}}, "launch.profile[0]: unknown profile 'quemu'"),
+    ({"launch": {"profile": ["qemu", "qemu"]}}, "launch.profile: lists the same one twice"),
+    ({"launch": {"order": "gpa"}}, "launch.order: unknown value 'gpa'"),
     ({"launch": {"polcy": 1}}, "launch.polcy: unknown key"),
     ({"launch": {"policy": True}}, "launch.policy: must be an integer, got a boolean"),
     ({"launch": {"policy": "0x30000"}}, "launch.policy: must be an integer, got a string"),
@@ -263,7 +263,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         {"launch": {"mode": "sev", "policy": 0x30000}},
         "launch.policy: 0x30000 is SNP's default policy: here it would mean API 3.0",
     ),
-    ({"launch": {"mode": "sev", "policy": 1 << 32}}, "launch.policy: 0x100000000 is no 32-bit sev policy"),
+    ({"launch": {"mode": "sev", "policy": 1 << 32}}, "launch.policy: 0x100000000 is not a 32-bit sev policy"),
     ({"launch": {"mode": "sev", "policy": 0x41}}, "launch.policy: 0x41 sets bits 15:6, which must be zero"),
     ({"launch": {"mode": "sev", "policy": 5}}, "launch.policy: 0x5 sets bit 2 (es)"),
     ({"launch": {"mode": "sev-es", "policy": 1}}, "launch.policy: 0x1 lacks bit 2 (es)"),
@@ -280,7 +280,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         {"launch": {"policy": {"snp": 0x30000, "sev": 1}}},
         "launch.policy.sev: sev is not among the modes of launch.mode",
     ),
-    ({"launch": {"policy": {"snp": 0x30000, "svm": 1}}}, "launch.policy.svm: 'svm' is not known here"),
+    ({"launch": {"policy": {"snp": 0x30000, "svm": 1}}}, "launch.policy.svm: unknown value 'svm'"),
     ({"launch": {"policy": {"nodbg": True}}}, "launch.policy.nodbg: unknown key"),
     (
         {"launch": {"policy": 1 << 5000}},
@@ -305,7 +305,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"launch": {"guest-features": ["debugswap"]}},
-        "launch.guest-features[0]: 'debugswap' is not known here",
+        "launch.guest-features[0]: unknown value 'debugswap'",
     ),
     ({"launch": {"guest-features": -1}}, "launch.guest-features: must be 0x0..0xffffffffffffffff, got -0x1"),
     (
@@ -333,7 +333,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"firmware": {"metadata": {"sections": [{"gpa": 0, "size": 4096, "kind": 1}]}}},
-        "firmware.metadata: goes with seed; a firmware file brings its own",
+        "firmware.metadata: requires seed; a firmware file contains its own",
     ),
     (
         {"firmware": {"metadata": {}}},
@@ -345,7 +345,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"firmware": {"metadata": {"sections": [{"gpa": 0, "size": 1, "kind": "cpu"}]}}},
-        "firmware.metadata.sections[0].kind: 'cpu' is not known here",
+        "firmware.metadata.sections[0].kind: unknown value 'cpu'",
     ),
     (
         {"firmware": {"metadata": {"sections": [{"gpa": 0, "size": 1, "kind": 1, "x": 1}]}}},
@@ -361,16 +361,16 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
                 "metadata": {"sections": [{"gpa": 0, "size": 4096, "kind": 1}]},
             }
         },
-        "firmware.sha256: pins a file; there is none here",
+        "firmware.sha256: pins a file, but none is given",
     ),
-    ({"igvm": {"parameters": True, "sha256": SHA}}, "igvm.sha256: pins a file; there is none here"),
+    ({"igvm": {"parameters": True, "sha256": SHA}}, "igvm.sha256: pins a file, but none is given"),
     (
         {"igvm": {"parameters": True}, "svsm": {"path": "s", "vars-size": 0}},
-        "svsm: goes not with [igvm]: a file brings an SVSM of its own",
+        "svsm: cannot be combined with [igvm]: a file contains its own SVSM",
     ),
     (
         {"launch": {"order": "canonical"}, "igvm": {"path": "f"}, "firmware": None},
-        "launch.order: goes not with igvm.path: a loader follows the order of the ready file",
+        "launch.order: cannot be combined with igvm.path: a loader follows the order of the ready file",
     ),
     (
         {"launch": {"mode": ["snp", "sev"], "policy": {"abi": "1.55"}}},
@@ -392,15 +392,15 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"kernel": {}}, "kernel.path: missing: a kernel, a uki, or the sha256 of a kernel"),
     ({"kernel": {"path": "k", "uki": "u", "uki-as": "kernel"}}, "kernel.uki: give either path or uki"),
     ({"kernel": {"uki": "u"}}, "kernel.uki-as: must be given with uki"),
-    ({"kernel": {"path": "k", "uki-as": "parts"}}, "kernel.uki-as: goes with uki"),
+    ({"kernel": {"path": "k", "uki-as": "parts"}}, "kernel.uki-as: requires uki"),
     (
         {"kernel": {"uki": "u", "uki-as": "parts", "cmdline": "x"}},
         "kernel.uki-as: the parts include a command line; the manifest must not give another",
     ),
-    ({"kernel": {"uki": "u", "uki-as": "both"}}, "kernel.uki-as: 'both' is not known here"),
+    ({"kernel": {"uki": "u", "uki-as": "both"}}, "kernel.uki-as: unknown value 'both'"),
     (
         {"kernel": {"path": "k", "cmdline": "x", "cmdline-file": "y"}},
-        "kernel.cmdline-file: goes not with cmdline: give one of them",
+        "kernel.cmdline-file: cannot be combined with cmdline: give one of them",
     ),
     (
         {"kernel": {"path": "k", "cmdline": "a\0b"}},
@@ -413,7 +413,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"kernel": {"path": "k", "cmdlines": {"a": 1}}}, "kernel.cmdlines.a: must be a string, got an integer"),
     ({"kernel": {"path": "k", "hashes": "yes"}}, "kernel.hashes: must be a boolean, got a string"),
-    ({"initrd": {"path": "i"}}, "initrd.path: there is no [kernel] to go with the initrd"),
+    ({"initrd": {"path": "i"}}, "initrd.path: an initrd requires a [kernel]"),
     (
         {"kernel": {"path": "k"}, "initrd": {}},
         "initrd.path: missing: the initrd, or a list of files, or its sha256",
@@ -431,8 +431,8 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"vcpu": {"count": 0}}, "vcpu.count: must be 1..4096, got 0"),
     ({"vcpu": {"count": -3}}, "vcpu.count: must be 1..4096, got -3"),
     ({"vcpu": {"count": [1, 2, 0]}}, "vcpu.count[2]: must be 1..4096, got 0"),
-    ({"vcpu": {"count": [1, 1]}}, "vcpu.count[1]: gives 1 again"),
-    ({"vcpu": {"count": ["1-3", 2]}}, "vcpu.count[1]: gives 2 again"),
+    ({"vcpu": {"count": [1, 1]}}, "vcpu.count[1]: 1 is listed twice"),
+    ({"vcpu": {"count": ["1-3", 2]}}, "vcpu.count[1]: 2 is listed twice"),
     ({"vcpu": {"count": "64-1"}}, "vcpu.count: must be within 1..4096 and ascending, got '64-1'"),
     ({"vcpu": {"count": "1-99999"}}, "vcpu.count: must be within 1..4096 and ascending, got '1-99999'"),
     ({"vcpu": {"count": "many"}}, "vcpu.count: must be a number or a range like \"1-64\", got 'many'"),
@@ -444,11 +444,11 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         {"vcpu": {"model": None}},
         "vcpu.model: missing: a CPU model, a signature, or family, model-number and stepping",
     ),
-    ({"vcpu": {"model": "EPYC-Millan"}}, "vcpu.model: no CPU model is called 'EPYC-Millan'"),
-    ({"vcpu": {"model": "host"}}, "vcpu.model: no CPU model is called 'host'"),
-    ({"vcpu": {"model": ["EPYC", "EPYC"]}}, "vcpu.model: names the same CPU twice"),
-    ({"vcpu": {"signature": 1}}, "vcpu.signature: goes not with model: say which CPU in one way"),
-    ({"vcpu": {"family": 25}}, "vcpu.family: goes not with model: say which CPU in one way"),
+    ({"vcpu": {"model": "EPYC-Millan"}}, "vcpu.model: unknown CPU model 'EPYC-Millan'"),
+    ({"vcpu": {"model": "host"}}, "vcpu.model: unknown CPU model 'host'"),
+    ({"vcpu": {"model": ["EPYC", "EPYC"]}}, "vcpu.model: lists the same CPU twice"),
+    ({"vcpu": {"signature": 1}}, "vcpu.signature: cannot be combined with model: give the CPU in one way"),
+    ({"vcpu": {"family": 25}}, "vcpu.family: cannot be combined with model: give the CPU in one way"),
     (
         {"vcpu": {"model": None, "signature": 1 << 32}},
         "vcpu.signature: must be 0x0..0xffffffff, got 0x100000000",
@@ -464,7 +464,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"matrix": 5}, "matrix: must be a list, got an integer"),
     ({"matrix": []}, "matrix: must be a non-empty list of tables: write [[matrix]]"),
     ({"matrix": [5]}, "matrix[0]: must be a table, got an integer"),
-    ({"matrix": [{"guest": {}}]}, "matrix[0].guest: is no table that an entry can override"),
+    ({"matrix": [{"guest": {}}]}, "matrix[0].guest: is not a table that an entry can override"),
     ({"matrix": [{"vcpu": 1}]}, "matrix[0].vcpu: must be a table, got an integer"),
     ({"matrix": [{"vcpu": {"count": 0}}]}, "matrix[0].vcpu.count: must be 1..4096, got 0"),
 ]
@@ -527,8 +527,8 @@ model = "EPYK"
         "guest.toml:8: launch.policy.debug: must be a boolean, got an integer",
         "guest.toml:10: firmware.path: must be the path of a file",
         "guest.toml:14: vcpu.count[1]: must be 1..4096, got 0",
-        "guest.toml:16: vcpu.model: no CPU model is called 'EPYC-Milano'",
-        "guest.toml:21: matrix[1].vcpu.model: no CPU model is called 'EPYK'",
+        "guest.toml:16: vcpu.model: unknown CPU model 'EPYC-Milano'",
+        "guest.toml:21: matrix[1].vcpu.model: unknown CPU model 'EPYK'",
     ]
 
 
@@ -564,7 +564,7 @@ def test_syntax_errors_have_a_line() -> None:
 
 def test_another_schema_version_is_one_plain_sentence() -> None:
     (fault,) = faults("schema = 2\nfuture = true\n")
-    assert str(fault) == "guest.toml:1: schema: schema version 2 is not the one this release reads, 1"
+    assert str(fault) == "guest.toml:1: schema: unsupported schema version 2; this release reads version 1"
 
 
 def test_settings_override_and_are_named_in_faults() -> None:
@@ -577,7 +577,7 @@ def test_settings_override_and_are_named_in_faults() -> None:
     (fault,) = faults(_text(), **{"vcpu.count": 0})
     assert str(fault) == "--set: vcpu.count: must be 1..4096, got 0"
     (fault,) = faults(_text(), **{"schema.x": 0})
-    assert str(fault) == "--set: schema.x: schema is no table in the manifest"
+    assert str(fault) == "--set: schema.x: schema is not a table in the manifest"
     (fault,) = faults(_text(), **{"launch.policy.debug": 3})
     assert fault.source == "--set"
 
@@ -669,10 +669,10 @@ def test_the_machine() -> None:
         ('extra-args = "-S"', "must be a list"),
         ("extra-args = [1]", "must be a string"),
         ('extra-args = ["a\\u0000"]', "must not contain a NUL"),
-        ('extra-args = ["-smp", "8"]', "-smp stands elsewhere"),
-        ('extra-args = ["--append", "x"]', "-append stands elsewhere"),
-        ('extra-args = ["-object", "sev-guest,id=x"]', "the object stands elsewhere"),
-        ('extra-args = ["-object", "qom-type=igvm-cfg,id=x"]', "stands elsewhere"),
+        ('extra-args = ["-smp", "8"]', "-smp is set elsewhere"),
+        ('extra-args = ["--append", "x"]', "-append is set elsewhere"),
+        ('extra-args = ["-object", "sev-guest,id=x"]', "the object is set elsewhere"),
+        ('extra-args = ["-object", "qom-type=igvm-cfg,id=x"]', "is set elsewhere"),
         ("nonsense = 1", "unknown key"),
     ],
 )

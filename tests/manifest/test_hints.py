@@ -25,7 +25,7 @@ GOOD: dict[str, Any] = {
 SHA = "ab" * 32
 
 TABLE: list[tuple[dict[str, Any], str, str]] = [
-    ({"launch": {"mode": "sev-snp"}}, "launch.mode: 'sev-snp' is not known here", "did you mean snp?"),
+    ({"launch": {"mode": "sev-snp"}}, "launch.mode: unknown value 'sev-snp'", "did you mean snp?"),
     ({"launch": {"mode": "sev-spn"}}, "launch.mode", "did you mean snp?"),
     ({"launch": {"mode": ["SNP", "SEV-ES"]}}, "launch.mode[0]", "did you mean snp?"),
     ({"launch": {"mode": "SEV_ES"}}, "launch.mode", "did you mean sev-es?"),
@@ -36,14 +36,18 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     ({"launch": {"policy": 30000}}, "launch.policy", "did you mean 0x30000? without 0x it is 0x7530"),
     ({"launch": {"policy": {"snp": 20000}}}, "launch.policy.snp", "did you mean 0x20000?"),
     ({"launch": {"mode": "sev-es", "policy": 1}}, "launch.policy", "0x5 is the same policy for SEV-ES"),
-    ({"launch": {"policy": "0x30000"}}, "launch.policy", "a number has no quotes: 0x30000"),
-    ({"launch": {"policy": {"debug": "true"}}}, "launch.policy.debug", "it has no quotes: true"),
-    ({"launch": {"policy": {"abi": 1.55}}}, "launch.policy.abi", "it goes in quotes"),
-    ({"guest": {"version": 1}}, "guest.version", 'it goes in quotes: "1"'),
-    ({"guest": {"version": 1.0}}, "guest.version", "it goes in quotes"),
-    ({"vcpu": {"count": "4"}}, "vcpu.count", "a number has no quotes: 4"),
-    ({"vcpu": {"count": "0x10"}}, "vcpu.count", "a number has no quotes: 0x10"),
-    ({"vcpu": {"model": None, "signature": "0x00a00f11"}}, "vcpu.signature", "no quotes: 0x00a00f11"),
+    ({"launch": {"policy": "0x30000"}}, "launch.policy", "a number is written without quotes: 0x30000"),
+    (
+        {"launch": {"policy": {"debug": "true"}}},
+        "launch.policy.debug",
+        "a boolean is written without quotes: true",
+    ),
+    ({"launch": {"policy": {"abi": 1.55}}}, "launch.policy.abi", "put it in quotes"),
+    ({"guest": {"version": 1}}, "guest.version", 'put it in quotes: "1"'),
+    ({"guest": {"version": 1.0}}, "guest.version", "put it in quotes"),
+    ({"vcpu": {"count": "4"}}, "vcpu.count", "a number is written without quotes: 4"),
+    ({"vcpu": {"count": "0x10"}}, "vcpu.count", "a number is written without quotes: 0x10"),
+    ({"vcpu": {"model": None, "signature": "0x00a00f11"}}, "vcpu.signature", "without quotes: 0x00a00f11"),
     ({"vcpu": {"cpu": "EPYC"}}, "vcpu.cpu: unknown key", "did you mean model?"),
     ({"vcpu": {"cpus": 1}}, "vcpu.cpus", "did you mean count?"),
     ({"vcpu": {"vcpu-type": "EPYC"}}, "vcpu.vcpu-type", "did you mean model?"),
@@ -98,8 +102,8 @@ FILES: list[tuple[str, bytes, str, str]] = [
         "is a Linux kernel",
         "under one of its keys",
     ),
-    ("firmware", b"\xff" * 4096, "not UTF-8 text", "`sevbuild inspect` says"),
-    ("json", b'{"schema": 3}', "not valid TOML", "begins as JSON does"),
+    ("firmware", b"\xff" * 4096, "not UTF-8 text", "`sevbuild inspect` recognizes"),
+    ("json", b'{"schema": 3}', "not valid TOML", "looks like JSON"),
     (
         "lock",
         b'schema = 1\nsevbuild = "1"\n[[input]]\nrole = "kernel"\n',
@@ -137,6 +141,6 @@ def test_modes_of_every_spelling() -> None:
 
 def test_a_number_of_thousands_of_digits_is_a_fault_of_the_document() -> None:
     number = f"0x{'f' * 5000}"
-    assert type_hint(int(number, 16), str) == "it goes in quotes"
+    assert type_hint(int(number, 16), str) == "put it in quotes"
     with pytest.raises(FaultsError, match="must be a string, got an integer"):
         decode_lock(f'schema = 1\nsevbuild = "0"\ninput = []\n[profiles]\nqemu = {number}\n', "guest.lock")

@@ -61,8 +61,9 @@ ALTERNATIVES: list[dict[str, Any]] = [
 
 SEMANTIC = (
     "give either",
-    "goes not with",
-    "goes with",
+    "cannot be combined with",
+    "requires uki",
+    "requires seed",
     "must be given with",
     "must not give another",
     "is required",  # of a key that another makes necessary; the schema's own are compared below
@@ -70,29 +71,29 @@ SEMANTIC = (
     "missing: the initrd",
     "missing: a CPU model",
     "missing: a seed needs",
-    "no [kernel] to go with",
+    "an initrd requires a [kernel]",
     "lacks bit",
     "sets bit",
     "is SNP's default",
-    "is no 32-bit",
+    "is not a 32-bit",
     "one value cannot serve",
     "is not among the modes",
     "an SEV guest has no VMSA",
     "unknown key",  # of a bit in the policy of the other family
-    "names the same",
-    "gives ",
+    "lists the same",
+    "is listed twice",
     "must be within",
     "must not contain a NUL",
-    "to leave what is measured alone",  # of an extra argument
+    "may change what is measured",  # of an extra argument
     "is the last argument",
     "pins a file",
     "must be the path of a file",
-    "no CPU model",
-    "stands elsewhere",
+    "unknown CPU model",
+    "is set elsewhere",
     "missing: what is fetched",
     "must be a list where url is one",
     "must have an entry for each url",
-    "of paths, the whole is pinned",
+    "of several paths, the whole is pinned",
 )
 """What depends on two values at once, or on what a number means: the schema leaves it to `check`."""
 

@@ -126,11 +126,11 @@ def test_tables_given_stay_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("path", "message", "hint"),
     [
-        ("guest.name.x", "guest.name is no table in the manifest", None),
-        ("matrix.vcpu.count", "matrix is no table in the manifest", "matrix[N] is one entry"),
-        ("matrix[2].vcpu.count", "matrix has no entry 2: they are 0 to 1", None),
-        ("vcpu.count[0]", "vcpu.count is no list in the manifest", None),
-        ("matrix[0].vcpu.count.x", "matrix[0].vcpu.count is no table", None),
+        ("guest.name.x", "guest.name is not a table in the manifest", None),
+        ("matrix.vcpu.count", "matrix is not a table in the manifest", "matrix[N] is one entry"),
+        ("matrix[2].vcpu.count", "matrix has no entry 2: the entries are 0 to 1", None),
+        ("vcpu.count[0]", "vcpu.count is not a list in the manifest", None),
+        ("matrix[0].vcpu.count.x", "matrix[0].vcpu.count is not a table", None),
     ],
 )
 def test_settings_at_fault(path: str, message: str, hint: str | None) -> None:

@@ -74,7 +74,7 @@ def test_a_file_is_fetched_once(server: Server) -> None:
 
 
 def test_offline_fetches_nothing(server: Server) -> None:
-    with pytest.raises(SevbuildError, match="not in the cache, and --offline fetches nothing"):
+    with pytest.raises(SevbuildError, match="not in the cache, and --offline forbids fetching it"):
         _fetch(server, offline=True)
     assert server.requests == []
 
@@ -172,18 +172,18 @@ def _nonsense(handler: Handler) -> bool:
 @pytest.mark.parametrize(
     ("behave", "message", "left"),
     [
-        (_short, f"the answer ends after 5000 of {len(DATA)} bytes", [".json", ".part"]),
+        (_short, f"the response ends after 5000 of {len(DATA)} bytes", [".json", ".part"]),
         (_to_http, "redirected to plain http, which is refused: http://127.0.0.1", []),
         (_to_file, "redirected to file:, which is refused", []),
-        (_to_nowhere, "redirected to nowhere", []),
+        (_to_nowhere, "redirected without a location", []),
         (_to_itself, "more than 10 redirects", []),
-        (_large, "1099511627776 bytes are more than the 2000000 bytes this can be", []),
-        (_endless, "it has more than the 2000000 bytes this can be", []),
-        (_cut_chunk, "the answer ends early", []),
-        (_hang, "no answer, or less than 1024 bytes, in 1 s", []),
-        (_hang_in_body, "no answer, or less than 1024 bytes, in 1 s", [".json", ".part"]),
-        (_drip, "no answer, or less than 1024 bytes, in 1 s", [".json", ".part"]),
-        (_drip_head, "no answer, or less than 1024 bytes, in 1 s", []),
+        (_large, "1099511627776 bytes; the limit is 2000000 bytes", []),
+        (_endless, "more than 2000000 bytes; the limit is 2000000 bytes", []),
+        (_cut_chunk, "the response ends early", []),
+        (_hang, "no answer, or fewer than 1024 bytes, within 1 s", []),
+        (_hang_in_body, "no answer, or fewer than 1024 bytes, within 1 s", [".json", ".part"]),
+        (_drip, "no answer, or fewer than 1024 bytes, within 1 s", [".json", ".part"]),
+        (_drip_head, "no answer, or fewer than 1024 bytes, within 1 s", []),
         (_nonsense, "not an answer|BadStatusLine|hello", []),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
@@ -362,7 +362,9 @@ def test_a_holder_that_does_not_go_on(server: Server) -> None:
     said: list[str] = []
     with (
         cache.claim(DIGEST.hex(), Patience(1)),
-        pytest.raises(SevbuildError, match=r"process \d+ \(.*\) holds it, without progress for 0.3 s"),
+        pytest.raises(
+            SevbuildError, match=r"process \d+ \(.*\) holds the lock and has made no progress for 0.3 s"
+        ),
         cache.claim(DIGEST.hex(), Patience(0.3, said.append)),
     ):
         pass
@@ -384,11 +386,11 @@ def test_unknown_authorities_are_refused(
     assert _fetch(server) == DATA
     monkeypatch.setenv("SEVBUILD_CACHE", str(tmp_path / "other"))
     monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path / "absent.pem"))
-    with pytest.raises(SevbuildError, match=r"CURL_CA_BUNDLE names .*absent\.pem, which is not there"):
+    with pytest.raises(SevbuildError, match=r"CURL_CA_BUNDLE names .*absent\.pem, which does not exist"):
         _fetch(server)
     (tmp_path / "empty.pem").write_text("no certificate")
     monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path / "empty.pem"))
-    with pytest.raises(SevbuildError, match="no certificate authorities can be read"):
+    with pytest.raises(SevbuildError, match="cannot read certificate authorities"):
         _fetch(server)
 
 
@@ -441,20 +443,20 @@ def test_proxies_of_the_environment(server: Server, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.setenv("HTTPS_PROXY", "socks5://me:secret@127.0.0.1:1")
     monkeypatch.setenv("SEVBUILD_CACHE", str(tmp_path / "third"))
-    with pytest.raises(SevbuildError, match=r"no proxy that can be used: socks5://127\.0\.0\.1$"):
+    with pytest.raises(SevbuildError, match=r"unusable proxy: socks5://127\.0\.0\.1$"):
         _fetch(server)
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "0", "nan", "inf"])
 def test_settings_of_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SEVBUILD_FETCH_TIMEOUT", value)
-    with pytest.raises(SevbuildError, match="SEVBUILD_FETCH_TIMEOUT must be a number above zero"):
+    with pytest.raises(SevbuildError, match="SEVBUILD_FETCH_TIMEOUT must be a positive number"):
         _fetch(server)
 
 
 def test_another_limit(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEVBUILD_FETCH_LIMIT", "1000")
-    with pytest.raises(SevbuildError, match=f"{len(DATA)} bytes are more than the 1000"):
+    with pytest.raises(SevbuildError, match=f"{len(DATA)} bytes; the limit is 1000"):
         _fetch(server)
 
 

@@ -40,7 +40,7 @@ def test_the_environment_says_how_long_to_wait(tmp_path: Path, monkeypatch: pyte
     with hold(str(tmp_path), Patience()):
         for seconds, message in (
             ("0.1", "for 0.1 s"),
-            ("soon", "SEVBUILD_LOCK_TIMEOUT must be a number above zero"),
+            ("soon", "SEVBUILD_LOCK_TIMEOUT must be a positive number"),
         ):
             monkeypatch.setenv("SEVBUILD_LOCK_TIMEOUT", seconds)
             with pytest.raises(SevbuildError, match=message), hold(str(tmp_path), Patience()):

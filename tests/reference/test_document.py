@@ -289,9 +289,9 @@ def test_no_value_of_another_type_gets_through_or_crashes(data: st.DataObject) -
         (b'{"a": 1,\n]', "v.json:2: not valid JSON"),
         (b"[" * 200_000, "v.json: not valid JSON: nested too deeply"),
         (b'{"schema": ' + b"1" * 5000 + b"}", "a number has too many digits"),
-        (b'{"schema": 1, "schema": 1}', "the key 'schema' stands twice in one object"),
-        (b'{"schema": 1.0}', "1.0 is no integer"),
-        (b'{"schema": NaN}', "NaN is no integer"),
+        (b'{"schema": 1, "schema": 1}', "the key 'schema' appears twice in one object"),
+        (b'{"schema": 1.0}', "1.0 is not an integer"),
+        (b'{"schema": NaN}', "NaN is not an integer"),
         (b'{"schema": "\\ud800"}', "half a surrogate pair"),
         (b"[]", "v.json: no reference values"),
         (b'{"schema": 2}', "$.schema is 2; this release reads version 1 alone"),
@@ -335,7 +335,7 @@ def _edited(path: tuple[str | int, ...], value: Any) -> bytes:
         (("ingredients", 0, "mode"), "sev", "$.ingredients[0].seed: mode sev has none"),
         (("profiles", 0, "vmsa_gpa"), "0x1001", "$.profiles[0].vmsa_gpa: must be a multiple of 0x1000"),
         (("profiles", 0, "regions", "snp"), ["sections"], "must begin with the firmware"),
-        (("profiles", 0, "initial_state", "fpreg_ymm"), "0x0", "is no register of the save area"),
+        (("profiles", 0, "initial_state", "fpreg_ymm"), "0x0", "is not a register of the save area"),
         (("releases",), ["1", "1"], "$.releases: must be a list of different versions"),
         (("releases",), ["1"], "$.releases: must end with the version of the guest"),
         (("releases",), 1, "$.releases: must be a list of strings"),
@@ -350,7 +350,7 @@ def test_what_cannot_be_is_named(path: tuple[str | int, ...], value: Any, messag
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a {", "is a brace of no placeholder"), ("{root}", "nothing is called {root}")],
+    [("a {", "is a stray brace"), ("{root}", "nothing is called {root}")],
 )
 def test_a_template_is_checked(text: str, message: str) -> None:
     kernel = {"sha256": "0" * 64, "initrd_sha256": "0" * 64, "cmdline": text}
@@ -369,8 +369,8 @@ def test_a_name_stands_once() -> None:
     document["profiles"] *= 2
     with pytest.raises(FaultsError) as caught:
         read_reference_values("v.json", json.dumps(document).encode())
-    assert "$.values[1]: 'snp/qemu/EPYC-Milan/vcpus1' stands here twice" in caught.value.message
-    assert "$.profiles[1]: 'qemu' stands here twice" in caught.value.message
+    assert "$.values[1]: 'snp/qemu/EPYC-Milan/vcpus1' is listed twice" in caught.value.message
+    assert "$.profiles[1]: 'qemu' is listed twice" in caught.value.message
 
 
 def test_whether_a_document_tells_that_its_order_is_launched() -> None:

@@ -154,7 +154,7 @@ def test_a_list_of_records_as_secretvm_has_it(tmp_path: Path) -> None:
         ({"vcpus": "many"}, "$.vcpus: must be a number"),
         ({"vcpus": 0}, "$.vcpus: must be 1..4096, got 0"),
         ({"guest_features": None}, "$.guest_features: missing"),
-        ({"vcpu_type": "EPYC-Roma"}, "$.vcpu_type: no CPU model is called 'EPYC-Roma'"),
+        ({"vcpu_type": "EPYC-Roma"}, "$.vcpu_type: unknown CPU model 'EPYC-Roma'"),
         ({"ovmf_sections": []}, "$.ovmf_sections: must be a list of sections"),
         ({"ovmf_sections": [1]}, "$.ovmf_sections[0]: must be an object"),
         ({"ovmf_sections": [{}]}, "$.ovmf_sections[0].gpa: missing"),

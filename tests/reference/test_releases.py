@@ -188,7 +188,7 @@ def test_contradictions_are_errors(tmp_path: Path) -> None:
     [
         ([{"first": "1.1", "last": "1.0"}], "$.values[0].releases[0].first: must follow"),
         ([{"first": "1.0", "last": "1.1"}] * 2, "$.values[0].releases[1].first: must follow"),
-        ([{"first": "1.0", "last": "9"}], "$.values[0].releases[0].last: '9' is not known here"),
+        ([{"first": "1.0", "last": "9"}], "$.values[0].releases[0].last: unknown value '9'"),
         ([{"first": "1.0", "last": "1.1", "x": 1}], "$.values[0].releases[0].x: unknown key"),
     ],
 )

@@ -33,5 +33,5 @@ def test_symbols_stand_for_what_the_target_brings() -> None:
 
 
 def test_an_unknown_symbol_is_an_error() -> None:
-    with pytest.raises(SevbuildError, match="no initial register value is called 'entrance'"):
+    with pytest.raises(SevbuildError, match="unknown initial register value 'entrance'"):
         initial_vmsa({"rip": "entrance"}, entry=0, signature=0, guest_features=0)

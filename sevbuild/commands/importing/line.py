@@ -169,9 +169,7 @@ class CommandLine:
             elif name in _PIECES or name in _PROPERTY_OF.values() or name.startswith(("smp.", "memory.")):
                 self.machine[name] = text
             else:
-                self.doubts.append(
-                    spelled(f"-machine {name}={text} is not known to leave what is measured alone")
-                )
+                self.doubts.append(spelled(f"-machine {name}={text} may change what is measured"))
         unknown = [(name, text) for name, text in kept if not is_known(text)]
         self.notes += [f"-machine {name}={text} measures nothing and is not kept" for name, text in unknown]
         kept = [entry for entry in kept if entry not in unknown]
