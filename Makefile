@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test quick e2e lint types check docs bench fuzz gates-at torture clean
+.PHONY: demo test quick e2e lint types check docs bench fuzz gates-at torture mutants clean
 
 demo: $(STAMP)
 	@echo "# the launch plan of guests/hello, and its launch digest:"
@@ -64,6 +64,12 @@ RUNS ?= 200
 SEED ?= 1
 torture: $(STAMP)
 	$(BIN)/python tools/torture.py --kills $(KILLS) --runs $(RUNS) --seed $(SEED)
+
+# Thousands of small changes of the core, each of which a test beside it must notice: make mutants M=igvm/rules.py
+M ?=
+mutants: $(STAMP)
+	$(BIN)/python -m pip install --quiet --group mutants
+	nice -n 10 $(BIN)/python tools/mutants.py $(M)
 
 clean:
 	rm -rf $(VENV) .venv-bench .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist build

@@ -170,3 +170,11 @@ def test_canonical_order_of_a_real_table(tmp_path: Path, mode: str, profile: str
         vcpu={"model": "EPYC-v4", "count": 1},
     )
     assert digest.startswith(GOLDENS[mode, profile.removesuffix(".toml"), order])
+
+
+def test_a_batch_takes_any_length_that_there_is() -> None:
+    byte = data(0)._replace(length=1, data=b"x")
+    assert _batched([(-1, byte)]) == (byte,)
+    with pytest.raises(LaunchError) as caught:
+        LaunchBatch().update_data(data(0)._replace(length=-4096))
+    assert caught.value.status == Status.INVALID_LEN

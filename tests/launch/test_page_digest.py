@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sevbuild.launch import page_digest
 from sevbuild.launch.page_digest import INITIAL_DIGEST, PageHasher, extend
 from sevbuild.launch.page_type import PageType
+from sevbuild.launch.region_data import chunks
 from sevbuild.launch.update import LaunchUpdate
 
 
@@ -97,3 +98,38 @@ def test_a_vmsa_that_many_vcpus_share_is_hashed_once(counted: _Counted) -> None:
 def test_pages_whose_contents_are_not_measured_are_not_hashed(counted: _Counted) -> None:
     extend(INITIAL_DIGEST, LaunchUpdate(0, PageType.ZERO, 1 << 24, None, "zeros"), PageHasher())
     assert counted.pages == 0
+
+
+class Stored:
+    """Bytes that are read piece by piece; what is read is noted."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.pieces = data, list[int]()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def read(self, start: int, end: int) -> bytes:
+        assert 0 <= start < end <= len(self.data)
+        self.pieces.append(end - start)
+        return self.data[start:end]
+
+
+def test_what_is_not_in_memory_has_the_same_digest() -> None:
+    data = b"".join(index.to_bytes(4096, "little") for index in range(600))
+    stored = Stored(data)
+    update = LaunchUpdate(0x7000, PageType.NORMAL, len(data), stored, "pages")
+    assert extend(INITIAL_DIGEST, update, PageHasher()) == naive(data, 0x7000)
+    assert stored.pieces == [256 * 4096, 256 * 4096, 88 * 4096]  # each byte is read once
+    hasher = PageHasher()
+    hasher.remember(stored)
+    assert extend(INITIAL_DIGEST, update, hasher) == naive(data, 0x7000)
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (2 << 20) + 5])
+def test_chunks_are_all_bytes_in_order(size: int) -> None:
+    stored = Stored(b"".join(index.to_bytes(4, "little") for index in range(size // 4 + 1))[:size])
+    assert b"".join(chunks(stored)) == stored.data
+    whole, rest = divmod(size, 1 << 20)
+    assert stored.pieces == [1 << 20] * whole + [rest] * bool(rest)
+    assert list(chunks(stored.data)) == [stored.data]

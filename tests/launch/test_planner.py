@@ -11,7 +11,7 @@ from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import KernelHashes
 from sevbuild.image.ovmf import Area, Firmware, Metadata, Section, parse_firmware
 from sevbuild.image.svsm import Svsm
-from sevbuild.launch.page_type import PageType
+from sevbuild.launch.page_type import SECTION_PAGE_TYPES, PageType, page_type_named, page_type_word
 from sevbuild.launch.planner import GuestInputs, LaunchShape, Planner
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.vcpu.save_area import parse_vmsa
@@ -38,11 +38,13 @@ def _firmware(**more: Any) -> Firmware:
     return parse_firmware(make_firmware(**options))
 
 
+def _shape(profile_name: str = "qemu", **more: Any) -> LaunchShape:
+    launch = load_profile(profile_name).rules.launch
+    return LaunchShape("snp", launch, "profile", 0x30000, 1, 0xA00F11, 1)._replace(**more)
+
+
 def _plan(profile: str = "qemu", inputs: GuestInputs | None = None, **more: Any) -> Any:
-    shape = LaunchShape(
-        "snp", load_profile(profile).rules.launch, "profile", 0x30000, 1, 0xA00F11, 1
-    )._replace(**more)
-    return Planner().plan(inputs or GuestInputs(_firmware(), None, HASHES), shape)
+    return Planner().plan(inputs or GuestInputs(_firmware(), None, HASHES), _shape(profile, **more))
 
 
 def _layout(plan: Any) -> list[tuple[str, PageType]]:
@@ -195,6 +197,8 @@ SVSM = Svsm(None, 0x1000, 0x1040, (Section(0, 0x1000, 1),))
         (GuestInputs(_firmware(sections=SECTIONS[:4]), None, HASHES), {}, "no kernel-hashes section"),
         (GuestInputs(_firmware(hash_table=(0x900C00, 0x400)), None, HASHES), {}, "0x900c00 is not in the one page of section 4"),
         (GuestInputs(_firmware(hash_table=(0x810FF0, 0x400)), None, HASHES), {}, "cross the end of its page"),
+        (GuestInputs(_firmware(hash_table=(0x811000, 0x400)), None, HASHES), {}, "0x811000 is not in the one page of section 4"),
+        (GuestInputs(_firmware(hash_table=(0x810C00, 175)), None, HASHES), {}, "has 175 bytes; the table needs 176"),
         (GuestInputs(_firmware(reset=None), None, None), {"vcpus": 2}, "no SEV-ES reset block"),
         (GuestInputs(_firmware(reset=0), None, None), {"vcpus": 2}, "no SEV-ES reset block"),
         (GuestInputs(_firmware(sections=[(1, 2, 1)]), None, None), {}, "not made of whole pages"),
@@ -244,3 +248,88 @@ def test_a_profile_cannot_measure_what_it_has_no_contents_for() -> None:
     shape = LaunchShape("snp", odd, "profile", 0x30000, 1, 0, 1)
     with pytest.raises(SevbuildError, match=r"gives no contents for section 1 \(cpuid\)"):
         Planner().plan(GuestInputs(_firmware(), None, HASHES), shape)
+
+
+def test_a_seeded_svsm_is_not_launched_again() -> None:
+    plan = _plan("svsm-qemu", GuestInputs(SEED, SVSM, None))
+    assert plan.seed == SEED.seed
+    assert _layout(plan) == [("section 0 (snp-sec-mem)", PageType.ZERO)]
+
+
+@pytest.mark.parametrize("base", [1, 0xC00])
+def test_a_planner_keeps_tables_and_their_pages_apart(base: int) -> None:
+    inputs = GuestInputs(_firmware(sections=[(0, 0x1000, 0x10)], hash_table=(base, 0x300)), None, HASHES)
+    planner = Planner()
+    for mode, length in (("sev", 176), ("snp", 0x1000), ("sev", 176)):
+        shape = _shape(mode=mode)
+        assert planner.plan(inputs, shape).regions[-1].length == length
+
+
+@pytest.mark.parametrize("table", [(0x810000, 176), (0x810F50, 176)])
+def test_a_hash_table_may_fill_its_area_and_lie_anywhere_in_its_page(table: tuple[int, int]) -> None:
+    update = _plan(inputs=GuestInputs(_firmware(hash_table=table), None, HASHES)).regions[5]
+    assert (update.origin, update.gpa) == ("section 4 (kernel-hashes)", 0x810000)
+    at = table[0] & 0xFFF
+    assert update.data[at : at + 16] != bytes(16)
+    assert not any(update.data[:at])
+
+
+def test_written_zeros_are_bounded() -> None:
+    launch = load_profile("qemu").rules.launch
+    written = launch._replace(page_types={**launch.page_types, "snp-sec-mem": PageType.NORMAL})
+
+    def plan(size: int) -> Any:
+        inputs = GuestInputs(_firmware(sections=[(0x10000000, size, 1)]), None, None)
+        return Planner().plan(inputs, _shape(launch=written))
+
+    assert plan(256 << 20).regions[1].length == 256 << 20
+    with pytest.raises(SevbuildError, match="as written zeros it can have 268435456"):
+        plan((256 << 20) + 0x1000)
+
+
+def test_one_vcpu_needs_no_reset_block() -> None:
+    assert len(_plan(inputs=GuestInputs(_firmware(reset=None), None, None)).vmsas) == 1
+
+
+def test_page_types_have_words_in_both_directions() -> None:
+    for word in SECTION_PAGE_TYPES:
+        assert page_type_word(page_type_named(word)) == word
+    assert page_type_word(None) == "refuse"
+    assert page_type_named("vmsa") is PageType.VMSA
+
+
+def test_registers_are_layered_common_then_mode_then_role() -> None:
+    launch = load_profile("qemu").rules.launch._replace(
+        initial_state={
+            "snp": {"rdx": 2, "cs": {"limit": 2}},
+            "rdx": 1,
+            "x87-fcw": 1,
+            "cs": {"limit": 1, "base": 1, "selector": 1},
+            "ap": {"cs": {"base": 3}},
+        }
+    )
+    assert launch.vcpu_state("snp", "bsp") == {
+        "rdx": 2,
+        "x87_fcw": 1,
+        "cs": {"limit": 2, "base": 1, "selector": 1},
+    }
+    assert launch.vcpu_state("sev-es", "ap") == {
+        "rdx": 1,
+        "x87_fcw": 1,
+        "cs": {"limit": 1, "base": 3, "selector": 1},
+    }
+
+
+def test_what_launches_in_canonical_order() -> None:
+    rules = load_profile("qemu").rules._replace(order="listed", loader=None, list_loader=None)
+    assert not rules.launches_in_canonical_order
+    assert rules._replace(order="canonical").launches_in_canonical_order
+    assert rules._replace(loader="x").launches_in_canonical_order
+    assert rules._replace(list_loader="x").launches_in_canonical_order
+
+
+def test_a_value_has_the_source_of_the_nearest_that_has_one() -> None:
+    prose = load_profile("qemu").prose._replace(sources={"a": "one", "a.b[1]": "two", "ab.c": "three"})
+    assert [prose.source(path) for path in ("a", "a.x", "a.b[0].c", "a.b[1].c", "ab.c", "ab", "b", "")] == [
+        "one", "one", "one", "two", "three", None, None, None,
+    ]  # fmt: skip

@@ -77,3 +77,29 @@ def test_names_of_bits() -> None:
     assert SnpPolicy(0x3FFFFFF).names() == list(SNP_POLICY_BITS)
     assert SevPolicy(0x5).es
     assert not SevPolicy(0x1).es
+
+
+def test_names_are_of_the_bits_that_are_set() -> None:
+    assert SevPolicy(0x5).names() == ["nodbg", "es"]
+    assert SnpPolicy(0x90000).names() == ["smt", "debug"]
+    assert SevPolicy(0).names() == SnpPolicy(0).names() == []
+
+
+def test_what_a_policy_can_be_at_most() -> None:
+    assert SevPolicy(0).fault("sev") is None
+    assert SevPolicy(0xFFFF_0001).fault("sev") is None
+    assert SnpPolicy(1 << 25 | 0x30000).fault("snp") is None
+    assert "above 25" in (SnpPolicy(1 << 63 | 0x20000).fault("snp") or ("", ""))[0]
+    assert "lacks bit 17" in (SnpPolicy(0).fault("snp") or ("", ""))[0]
+
+
+def test_a_firmware_takes_policies_up_to_its_own() -> None:
+    for api in ((1, 55), (1, 56), (2, 0)):
+        assert SevPolicy(0x37010001).refusal(api=api) is None
+        assert SnpPolicy(0x30137).refusal(abi=api) is None
+    for api in ((1, 54), (0, 255)):
+        assert SevPolicy(0x37010001).refusal(api=api) == "the policy wants API 1.55"
+        assert SnpPolicy(0x30137).refusal(abi=api) == "the policy wants ABI 1.55"
+    assert SnpPolicy(1 << 20 | 0x20000).refusal(highest_bit=20) is None
+    assert SnpPolicy(1 << 25 | 0x20000).refusal() is None
+    assert SnpPolicy(1 << 26 | 0x20000).refusal() == "bits above 25 are reserved"

@@ -89,6 +89,7 @@ def test_without_a_session_the_firmware_checks_no_policy() -> None:
     [
         (DATA._replace(gpa=8), Status.INVALID_ADDRESS),
         (DATA._replace(length=0), Status.INVALID_LEN),
+        (DATA._replace(length=-16), Status.INVALID_LEN),
         (DATA._replace(length=24), Status.INVALID_LEN),
         (DATA._replace(length=48), Status.INVALID_PARAM),
         (DATA._replace(data=None), Status.INVALID_PARAM),

@@ -140,6 +140,9 @@ def test_starts_that_are_not(platform: SnpPlatform, policy: int) -> None:
         (NORMAL._replace(gpa=-4096), Status.INVALID_ADDRESS),
         (NORMAL._replace(gpa=1 << 52), Status.INVALID_ADDRESS),
         (NORMAL._replace(length=0), Status.INVALID_LEN),
+        (NORMAL._replace(length=-4096), Status.INVALID_LEN),
+        (NORMAL._replace(gpa=-1), Status.INVALID_ADDRESS),
+        (NORMAL._replace(gpa=1 << 53), Status.INVALID_ADDRESS),
         (NORMAL._replace(length=100), Status.INVALID_LEN),
         (NORMAL._replace(length=8192), Status.INVALID_PARAM),
         (NORMAL._replace(data=None), Status.INVALID_PARAM),
@@ -223,3 +226,11 @@ def test_all_vmsas_share_one_synthetic_address() -> None:
     for vcpu in range(3):
         guest.launch_update(LaunchUpdate(0xFFFFFFFFF000, PageType.VMSA, 4096, PAGE, f"vmsa {vcpu}"))
     assert guest.launch_finish()
+
+
+def test_neighbours_are_kept_as_one_extent() -> None:
+    """A launch page by page stays as quick as one in large regions, in whatever order."""
+    guest = started()
+    for gpa in (0x1000, 0x9000, 0x3000, 0x2000, 0x8000, 0xA000, 0x5000):
+        guest.launch_update(NORMAL._replace(gpa=gpa))
+    assert guest._extents == [(0x1000, 0x4000), (0x5000, 0x6000), (0x8000, 0xB000)]

@@ -11,6 +11,8 @@ import pytest
 from sevbuild.image.kernel_hashes import KernelHashes
 from sevbuild.image.ovmf import parse_firmware
 from sevbuild.launch import page_digest
+from sevbuild.launch.page_digest import PageHasher
+from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.planner import GuestInputs, LaunchShape, Planner
 from sevbuild.launch.sev_guest import SevGuest
@@ -159,3 +161,44 @@ def test_a_trace_ends_in_the_digest() -> None:
     assert [update for update, _ in trace] == list(plan.updates)
     assert trace[-1][1] == tree.digest(plan)
     assert len({digest for _, digest in trace}) == len(trace)
+
+
+def test_a_trace_leaves_nothing_to_be_launched_again(launched: list[LaunchUpdate]) -> None:
+    plan = Planner().plan(INPUTS, _shape(vcpus=3))
+    tree = LaunchTree()
+    last = [digest for _, digest in tree.trace(plan)][-1]
+    count = len(launched)
+    assert tree.digest(plan) == last
+    assert len(launched) == count
+
+
+@pytest.mark.parametrize("number", [4096, 4097])
+def test_updates_in_any_number_have_one_digest(number: int) -> None:
+    """A file can make a million of them: above a number no context is kept for each."""
+    updates = tuple(
+        LaunchUpdate(index * 0x1000, PageType.ZERO, 0x1000, None, "zeros") for index in range(number)
+    )
+    plan = LaunchPlan("snp", 0x30000, None, updates, ())
+    expected = _alone(plan)
+    tree = LaunchTree()
+    assert tree.digest(plan) == expected
+    trace = list(tree.trace(plan))
+    assert [update for update, _ in trace] == list(updates)
+    assert trace[-1][1] == expected
+
+
+def test_only_what_stands_at_two_places_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(PageHasher, "remember", lambda _, data: kept.append(data))
+    planner = Planner()
+    listed = planner.plan(INPUTS, _shape())
+    LaunchTree().announce([listed, planner.plan(INPUTS, _shape(vcpus=2))])
+    assert kept == []
+    sorted_ = planner.plan(INPUTS, _shape(order="canonical"))
+    LaunchTree().announce([listed, sorted_])
+    # The firmware comes after the sections there; of these only the page of hashes has contents.
+    assert {id(data) for data in kept} == {id(up.data) for up in listed.regions if up.data is not None}
+    plain = planner.plan(INPUTS, _shape(mode="sev", policy=1))
+    kept.clear()
+    LaunchTree().announce([plain, plain._replace(regions=plain.regions[::-1])])
+    assert kept == []  # a plain SEV digest has no pages

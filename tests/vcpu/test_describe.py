@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import sha384
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,3 +55,17 @@ def test_every_feature_bit_has_a_name(features: int) -> None:
 
 def test_bits_without_a_name_are_numbered() -> None:
     assert feature_names(1 << 40 | 1) == ["snp-active", "bit-40"]
+
+
+@pytest.mark.parametrize(
+    ("efer", "rflags", "is_one"),
+    [
+        (0xFFFF_FFFF, 0x3F_FFFF, True),
+        (0x1_0000_1000, 2, False),
+        (0x1000, 0x40_0002, False),
+        (0x1000, 1, False),
+        (0x1, 2, False),
+    ],
+)
+def test_registers_of_a_vmsa_fit_the_processor(efer: int, rflags: int, is_one: bool) -> None:
+    assert looks_like_vmsa(build_vmsa({"efer": efer, "rflags": rflags})) is is_one

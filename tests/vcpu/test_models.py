@@ -67,3 +67,19 @@ def test_numbers_out_of_range(numbers: tuple[int, int, int]) -> None:
 def test_signatures_out_of_range(signature: int) -> None:
     with pytest.raises(SevbuildError):
         decode_signature(signature)
+
+
+def test_every_family_round_trips() -> None:
+    for family in range(0x10F):
+        assert decode_signature(cpu_signature(family, 0x31, 2)) == (family, 0x31, 2)
+    assert cpu_signature(15, 0, 0) == 0xF00
+    assert cpu_signature(16, 0, 0) == 0x100F00
+
+
+def test_signatures_that_are_decoded_by_the_manual() -> None:
+    assert decode_signature(0xFFFFFFFF) == (0x10E, 0xFF, 0xF)
+    assert decode_signature(0) == (0, 0, 0)
+    # The extended family counts where the base family is 15 alone.
+    assert decode_signature(0x0FF00600) == (6, 0, 0)
+    # Reserved bits take no part.
+    assert decode_signature(0xA00F11 | 0xF000F000) == decode_signature(0xA00F11)

@@ -154,3 +154,27 @@ def test_feature_bits_are_distinct() -> None:
     assert len(set(SEV_FEATURE_BITS.values())) == len(SEV_FEATURE_BITS)
     assert SEV_FEATURE_BITS["snp-active"] == 0
     assert SEV_FEATURE_BITS["debug-swap"] == 5
+
+
+def test_runs_of_reserved_bytes_are_told_apart() -> None:
+    page = bytearray(VMSA_SIZE)
+    page[0xD8:0xDB] = b"abc"
+    page[0xFFC:0x1000] = b"abcd"
+    assert reserved_bytes_set(bytes(page)) == [(0xD8, 3), (0xFFC, 4)]
+
+
+def test_parts_that_are_not_named_are_zero() -> None:
+    limit = {"selector": 0, "attributes": 0, "limit": 5, "base": 0}
+    assert parse_vmsa(build_vmsa({"cs": {"limit": 5}}))["cs"] == limit
+
+
+def test_a_hint_names_what_was_meant_or_nothing() -> None:
+    for name, hint in (("ripp", "did you mean rip?"), ("qqqqqq", None)):
+        with pytest.raises(SevbuildError) as caught:
+            build_vmsa({name: 0})
+        assert caught.value.hint == hint
+
+
+def test_bits_and_offsets_have_the_numbers_of_the_manual() -> None:
+    bits = ["snp-active", "vtom", "reflect-vc", "restricted-injection", "alternate-injection", "debug-swap"]
+    assert [SEV_FEATURE_BITS[name] for name in bits] == list(range(6))
