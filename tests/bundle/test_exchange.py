@@ -86,8 +86,8 @@ def test_a_failure_at_any_step_leaves_old_or_new(tmp_path: Path, *, exchange: bo
     assert {"exchange", "sync", "append", "remove"} <= set(counting.kinds)
     assert ("rename" in counting.kinds) == (not exchange)
     outcomes = set()
+    build(manifest, dist, disk=FailingDisk())
     for at in range(len(counting.kinds)):
-        build(manifest, dist, disk=FailingDisk())
         assert contents(dist) == old
         # Removing what was exchanged may fail without a word: the new bundle is in place.
         with contextlib.suppress(SevbuildError):
@@ -379,8 +379,12 @@ def test_other_systems_have_no_exchange(monkeypatch: pytest.MonkeyPatch, tmp_pat
     manifest = manifest_of(tmp_path)
     build(manifest, tmp_path / "dist")
     before = contents(tmp_path / "dist")
+    (tmp_path / "b").mkdir()
     monkeypatch.setattr(sys, "platform", "other")
     assert not Disk().exchange("a", "b")
-    build(ROOT / "guests/fleet/guest.toml", tmp_path / "fleet")
+    # More files than are synced one by one elsewhere.
+    fleet = manifest_of(tmp_path / "b", vcpu={"count": "1-20"})
+    build(fleet, tmp_path / "fleet")
+    assert len(contents(tmp_path / "fleet")) > 80
     build(manifest, tmp_path / "dist")
     assert contents(tmp_path / "dist") == before

@@ -23,7 +23,7 @@ UKI = make_uki([(".linux", BZIMAGE), (".initrd", CPIO), (".cmdline", b"quiet \xf
     [
         (BZIMAGE, "bzimage", ["kernel"], "a Linux kernel (bzImage)"),
         (CPIO, "cpio", ["initrd"], "goes under    initrd.path"),
-        (gzip.compress(CPIO), "gzip", ["initrd"], "gzip data"),
+        (gzip.compress(CPIO, mtime=0), "gzip", ["initrd"], "gzip data"),
         (make_uki([(".text", b"k")]), "efi", ["kernel"], "goes under    kernel.path"),
         (UKI, "uki", ["uki"], "goes under    kernel.uki"),
     ],
@@ -91,7 +91,7 @@ def test_a_kernel_is_no_manifest(tmp_path: Path, verb: str) -> None:
     for name, data, what in (
         ("vmlinuz", BZIMAGE, "a Linux kernel (bzImage)"),
         ("initrd", CPIO, "a cpio archive"),
-        ("initrd.gz", gzip.compress(CPIO), "gzip data"),
+        ("initrd.gz", gzip.compress(CPIO, mtime=0), "gzip data"),
     ):
         path = tmp_path / name
         path.write_bytes(data)
