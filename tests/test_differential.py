@@ -93,7 +93,7 @@ def _write(folder: Path, guest: RandomGuest) -> tuple[dict[str, Any], dict[str, 
 @pytest.mark.parametrize(("mode", "profile", "vmm"), LAUNCHES)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(guest=random_guests())
-def test_the_peer_agrees(mode: str, profile: str, vmm: str, guest: RandomGuest) -> None:
+def test_the_peer_agrees_on_random_guests(mode: str, profile: str, vmm: str, guest: RandomGuest) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tables, arguments = _write(folder, guest)

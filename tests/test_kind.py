@@ -41,7 +41,7 @@ from tests.support.shared import ROOT
         ("ü".encode() * 400, "document"),
     ],
 )
-def test_kinds(data: bytes, name: str) -> None:
+def test_a_kind_is_told_from_the_first_bytes(data: bytes, name: str) -> None:
     assert kind_of(data) == KINDS[name]
 
 

@@ -54,7 +54,9 @@ def _initrd(folder: Path, kernel: Path) -> None:
 
 @pytest.mark.parametrize(("mode", "profile", "vmm"), LAUNCHES)
 @pytest.mark.parametrize("path", FIRMWARES)
-def test_debians_firmware(tmp_path: Path, path: str, mode: str, profile: str, vmm: str) -> None:
+def test_the_peer_agrees_on_firmware_of_debian(
+    tmp_path: Path, path: str, mode: str, profile: str, vmm: str
+) -> None:
     """OVMF_CODE_4M.fd of bookworm has no SEV metadata: SNP cannot boot it, though the peer has a digest."""
     shutil.copy(real_file(path), tmp_path / "OVMF.fd")
     bootable = mode != "snp" or parse_firmware((tmp_path / "OVMF.fd").read_bytes()).metadata.sections
@@ -75,7 +77,9 @@ def test_debians_firmware(tmp_path: Path, path: str, mode: str, profile: str, vm
 
 @pytest.mark.parametrize(("mode", "profile", "vmm"), LAUNCHES)
 @pytest.mark.parametrize("amdsev", [True, False])
-def test_a_real_kernel(tmp_path: Path, mode: str, profile: str, vmm: str, *, amdsev: bool) -> None:
+def test_the_peer_agrees_on_a_real_kernel(
+    tmp_path: Path, mode: str, profile: str, vmm: str, *, amdsev: bool
+) -> None:
     """Debian's generic OVMF takes no kernel hashes, so a table with their section stands behind it."""
     kernel = real_kernels()[0]
     if amdsev:

@@ -62,11 +62,11 @@ def test_a_json_document_says_the_same(document: dict[str, str]) -> None:
         ("\udcff\U000e0041\ufeff", r"\udcff\U000e0041\ufeff"),
     ],
 )
-def test_escapes(text: str, shown: str) -> None:
+def test_what_acts_on_a_terminal_is_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
-def test_json_escapes() -> None:
+def test_what_acts_on_a_terminal_is_escaped_in_json() -> None:
     assert visible_json('"\x9b\u202e\U000e0041\udc80"') == r'"\u009b\u202e\udb40\udc41\udc80"'
     assert json.loads(visible_json('"\U000e0041"')) == "\U000e0041"
 

@@ -272,7 +272,7 @@ def test_what_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
-def test_the_verbs(tmp_path: Path) -> None:
+def test_a_bundle_is_built_verified_and_measured_by_its_verbs(tmp_path: Path) -> None:
     manifest, dist = manifest_of(tmp_path), tmp_path / "deep" / "dist"
     result = run("build", "-q", manifest, "-o", dist)
     assert (result.status, result.err) == (0, "")

@@ -36,7 +36,7 @@ def digest() -> str:
     return run("measure", "--quiet", HELLO / "guest.toml").out.strip()
 
 
-def test_measure(runner: Runner, digest: str) -> None:
+def test_measuring_outputs_and_summarizes_the_digest(runner: Runner, digest: str) -> None:
     step = runner.step("measure")
     assert (step.status, step.out, step.outputs) == (0, f"{digest}\n", {"digest": digest})
     assert f"| snp/qemu/EPYC-Milan/vcpus1 | `{digest}` |" in step.summary
@@ -49,7 +49,7 @@ def test_several_targets_and_settings(runner: Runner) -> None:
     assert [line.split("  ")[1] for line in lines] == [f"snp/qemu/EPYC-Rome/vcpus{count}" for count in (1, 2)]
 
 
-def test_expect(runner: Runner, digest: str) -> None:
+def test_another_digest_than_expected_fails_the_step(runner: Runner, digest: str) -> None:
     assert runner.step("measure", expect=digest).status == 0
     step = runner.step("measure", expect="00" * 48)
     assert (step.status, step.outputs, step.summary) == (1, {}, "")
@@ -87,7 +87,7 @@ def test_a_run_that_must_be_locked_and_is_not(runner: Runner) -> None:
 
 
 @needs_verb("publish")
-def test_publish(runner: Runner, digest: str) -> None:
+def test_a_release_is_published_with_its_formats(runner: Runner, digest: str) -> None:
     step = runner.step("publish", release="out/release", formats="hex,in-toto")
     assert step.status == 0, step.err
     assert step.outputs["digest"] == digest
@@ -99,7 +99,7 @@ def test_publish(runner: Runner, digest: str) -> None:
 
 
 @needs_verb("build")
-def test_build(runner: Runner, digest: str) -> None:
+def test_a_bundle_is_built_with_its_sums(runner: Runner, digest: str) -> None:
     step = runner.step("build", bundle="dist")
     assert step.status == 0, step.err
     assert step.outputs["digest"] == digest
@@ -142,7 +142,7 @@ def test_outputs_come_from_the_steps_that_set_them(runner: Runner) -> None:
         assert step in runner.steps
 
 
-def test_install(tmp_path: Path) -> None:
+def test_what_the_action_installs_measures(tmp_path: Path) -> None:
     """Needs a package registry, as `make demo` does; .ci/run says that it must be there."""
     if os.environ.get("SEVBUILD_REQUIRE_REAL") != "1":
         pytest.skip("installing needs a package registry; SEVBUILD_REQUIRE_REAL=1 runs it")

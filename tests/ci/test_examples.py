@@ -76,7 +76,7 @@ def test_who_works_here_has_the_checks_of_the_makefile() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_actionlint(path: Path) -> None:
+def test_actionlint_finds_nothing(path: Path) -> None:
     check(*tool("actionlint"), "-no-color", "-shellcheck", *tool("shellcheck"), path)
 
 
@@ -93,7 +93,7 @@ def test_zizmor_would_find_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_scripts(path: Path) -> None:
+def test_shellcheck_finds_nothing(path: Path) -> None:
     check(*tool("shellcheck"), path)
 
 
@@ -118,7 +118,7 @@ def test_the_scripts_for_gitlab() -> None:
         ("validate-config", EXAMPLES / "pre-commit" / "pre-commit-config.yaml"),
     ],
 )
-def test_pre_commit(verb: str, path: Path) -> None:
+def test_pre_commit_takes_the_files(verb: str, path: Path) -> None:
     check(*tool("pre-commit"), verb, path)
 
 
@@ -151,7 +151,7 @@ def _hook(name: str, folder: Path, *files: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, check=False, capture_output=True, text=True, cwd=runner.workspace, env=env)
 
 
-def test_the_check_hook(tmp_path: Path) -> None:
+def test_the_check_hook_fails_on_a_fault(tmp_path: Path) -> None:
     for name in ("good", "bad"):
         (tmp_path / name).mkdir()
     good = _hook("sevbuild-check", tmp_path / "good", "hello/guest.toml")
@@ -162,7 +162,7 @@ def test_the_check_hook(tmp_path: Path) -> None:
     assert "hello/guest.toml: 1 target" in bad.stdout
 
 
-def test_the_lock_hook(tmp_path: Path) -> None:
+def test_the_lock_hook_fails_on_a_stale_lock(tmp_path: Path) -> None:
     if "--locked" not in run("check", "--help").out:
         pytest.skip("`sevbuild check --locked` is not in this version")
     result = _hook("sevbuild-locked", tmp_path, "bad/guest.lock")

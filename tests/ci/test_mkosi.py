@@ -75,7 +75,7 @@ def _run(image: Image, folder: Path, **more: str) -> subprocess.CompletedProcess
     )
 
 
-def test_a_real_image(image: Image, tmp_path: Path) -> None:
+def test_a_real_image_has_the_digest_of_its_parts(image: Image, tmp_path: Path) -> None:
     """The digest of the image's parts is that of the files they came from, here and by sev-snp-measure."""
     (tmp_path / "run").mkdir()
     result = _run(image, tmp_path / "run")

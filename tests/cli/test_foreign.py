@@ -78,7 +78,7 @@ def test_all_loaders_print_a_line_each(portable: Path, tmp_path: Path) -> None:
     assert "no target matches" in missing.err
 
 
-def test_the_formats(portable: Path) -> None:
+def test_each_format_of_measure_has_the_digest(portable: Path) -> None:
     document = json.loads(run("measure", portable, "-f", "json", "--loader", "qemu").out)
     (value,) = document["values"]
     digest = run("measure", portable, "--loader", "qemu").out.strip()
@@ -96,7 +96,7 @@ def test_the_formats(portable: Path) -> None:
     assert unknown.status == 2
 
 
-def test_the_plan(portable: Path) -> None:
+def test_the_plan_ends_in_the_digest(portable: Path) -> None:
     digest = run("measure", portable, "--loader", "qemu").out.strip()
     document = json.loads(run("plan", portable, "--loader", "qemu", "-f", "json").out)
     assert [update["page_type"] for update in document["updates"]] == ["normal", "vmsa"]

@@ -107,7 +107,7 @@ def test_a_manifest_from_standard_input_is_named_in_the_message(on_github: Path)
     assert found
 
 
-def test_usage_errors(on_github: Path) -> None:
+def test_usage_errors_are_annotations(on_github: Path) -> None:
     result = run("measure", "--no-such-flag", HELLO)
     assert (result.status, on_github.is_dir()) == (2, True)
     assert result.err.startswith("error: no such option: --no-such-flag\n")

@@ -54,7 +54,9 @@ MANIFESTS = [
 
 
 @pytest.mark.parametrize(("data", "message", "hint"), MANIFESTS, ids=[row[1] for row in MANIFESTS])
-def test_of_a_manifest(tmp_path: Path, data: bytes, message: str, hint: str) -> None:
+def test_a_file_that_is_no_manifest_has_its_hint(
+    tmp_path: Path, data: bytes, message: str, hint: str
+) -> None:
     path = tmp_path / "guest.toml"
     path.write_bytes(data)
     _told(tmp_path, ["measure", str(path)], message, hint)

@@ -25,7 +25,7 @@ def manifest(tmp_path: Path) -> Path:
 LABEL = "snp/qemu/EPYC-v4/vcpus2"
 
 
-def test_each_format(manifest: Path) -> None:
+def test_each_format_has_the_launch(manifest: Path) -> None:
     shell = run("qemu-args", manifest, "--target", LABEL)
     assert shell.status == 0
     assert "    -append 'a '\\''b'\\''' \\\n" in shell.out
@@ -45,7 +45,7 @@ def test_one_target_at_a_time(manifest: Path) -> None:
     assert run("qemu-args", manifest, "--set", "vcpu.count=1", "--set", "launch.profile=ec2").status == 2
 
 
-def test_out_and_back(manifest: Path, tmp_path: Path) -> None:
+def test_what_qemu_args_prints_is_imported_again(manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "launch.json").write_text(run("qemu-args", manifest, "--target", LABEL, "-f", "json").out)
     (tmp_path / "sub").mkdir()
     there = tmp_path / "sub" / "guest.toml"

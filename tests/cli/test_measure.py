@@ -78,7 +78,7 @@ def test_values_taken_unsaid_are_noted_with_their_origin(tmp_path: Path) -> None
     )
 
 
-def test_formats(manifest: Path) -> None:
+def test_each_format_has_the_digest(manifest: Path) -> None:
     digest = run("measure", manifest).out.strip()
     encoded = run("measure", manifest, "--format", "base64").out
     assert base64.b64decode(encoded).hex() == digest
@@ -146,7 +146,7 @@ def test_the_document_says_everything(manifest: Path) -> None:
     assert sev_es["origins"] == {"guest_features": "profile qemu", "policy": "default of mode sev-es"}
 
 
-def test_expectations(manifest: Path, tmp_path: Path) -> None:
+def test_another_digest_than_expected_is_a_mismatch(manifest: Path, tmp_path: Path) -> None:
     digest = run("measure", manifest).out.strip()
     assert run("measure", manifest, "--expect", digest).status == 0
     assert run("measure", manifest, "--expect", "0x" + digest.upper()).status == 0
@@ -183,7 +183,7 @@ def test_expectations(manifest: Path, tmp_path: Path) -> None:
         "ab" * 48 + "  a\n" + "cd" * 48 + "  a",
     ],
 )
-def test_expectations_at_fault(manifest: Path, tmp_path: Path, text: str) -> None:
+def test_an_expectation_that_is_no_digest_is_an_error(manifest: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "expected").write_text(text)
     result = run("measure", manifest, "--expect", tmp_path / "expected")
     assert (result.status, result.out) == (2, "")
@@ -228,7 +228,7 @@ def test_a_target_is_picked_by_label(manifest: Path) -> None:
     assert "hint: did you mean snp/qemu/EPYC-v4/vcpus" in wrong.err
 
 
-def test_settings(manifest: Path, tmp_path: Path) -> None:
+def test_a_setting_changes_the_manifest(manifest: Path, tmp_path: Path) -> None:
     (tmp_path / "line").write_text("quiet\n")
     assert (
         run("measure", manifest, "--set", f"kernel.cmdline=@{tmp_path / 'line'}").out
@@ -250,7 +250,7 @@ def test_a_manifest_from_standard_input(manifest: Path, monkeypatch: pytest.Monk
     assert "stdin:2: x: unknown key" in wrong.err
 
 
-def test_pins(manifest: Path) -> None:
+def test_a_pin_is_held_to(manifest: Path) -> None:
     inputs = {
         entry["role"]: entry["sha256"]
         for entry in json.loads(run("measure", manifest, "-f", "json").out)["inputs"]
@@ -286,7 +286,7 @@ def test_the_fleet_has_960_values() -> None:
     assert len(labels) == len(set(labels)) == 960
 
 
-def test_the_same_everywhere(manifest: Path, tmp_path: Path) -> None:
+def test_output_is_the_same_everywhere(manifest: Path, tmp_path: Path) -> None:
     """Output depends on neither folder, locale, time zone, umask, hash seed nor path of the program."""
     elsewhere = tmp_path / "else where"
     elsewhere.mkdir()

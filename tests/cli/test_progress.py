@@ -45,7 +45,7 @@ def _terminal() -> Iterator[io.StringIO]:
         end_line()
 
 
-def test_what_is_shown() -> None:
+def test_a_download_shows_name_size_and_share() -> None:
     with _terminal() as terminal:
         with show_progress("https://host/a/OVMF.fd?token=secret") as draw:
             draw(1_500_000, 3_000_000)

@@ -39,7 +39,7 @@ def _files(folder: Path) -> set[str]:
     return {str(path) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_release(tmp_path: Path) -> None:
+def test_a_release_is_told_as_json(tmp_path: Path) -> None:
     manifest, output = _guest(tmp_path), tmp_path / "release"
     done = run("publish", manifest, "-o", output, "-f", "json")
     result = json.loads(done.out)
@@ -58,7 +58,7 @@ def test_a_release(tmp_path: Path) -> None:
     assert json.loads(quiet.out)["values"] == document["values"]
 
 
-def test_a_bundle(tmp_path: Path) -> None:
+def test_a_bundle_is_told_as_json(tmp_path: Path) -> None:
     manifest, output = _guest(tmp_path), tmp_path / "bundle"
     result = json.loads(run("build", "-q", manifest, "-o", output, "-f", "json").out)
     assert set(result) == KEYS
@@ -78,7 +78,7 @@ def test_inputs_of_a_bundle_known_by_their_digests(tmp_path: Path) -> None:
     assert _written(result)
 
 
-def test_recomputed_digests(tmp_path: Path) -> None:
+def test_recomputed_digests_are_told_as_json(tmp_path: Path) -> None:
     path = tmp_path / "values.json"
     path.write_text(run("measure", "-q", _guest(tmp_path), "-f", "json").out)
     document = json.loads(path.read_text())
@@ -128,7 +128,7 @@ def test_a_document_that_says_another_digest(tmp_path: Path) -> None:
     assert "warning: snp/qemu/EPYC-v4/vcpus1: the document itself says" in done.err
 
 
-def test_ingredients_of_others(tmp_path: Path) -> None:
+def test_ingredients_of_others_are_told_as_json(tmp_path: Path) -> None:
     path = tmp_path / "values.json"
     path.write_text(run("measure", "-q", _guest(tmp_path, vcpu={"count": 1}), "-f", "json").out)
     exported = tmp_path / "dstack.json"
@@ -141,7 +141,7 @@ def test_ingredients_of_others(tmp_path: Path) -> None:
     assert not {"policy", "origins"} & set(value)
 
 
-def test_locks(tmp_path: Path) -> None:
+def test_locks_are_told_as_json(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     one, two = _guest(tmp_path / "one"), _guest(tmp_path / "two", guest={"version": "2"})

@@ -38,7 +38,7 @@ def test_a_table_fits_and_holds_all_of_it(rows: list[list[str]], columns: int, i
         assert fitted == natural
 
 
-def test_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     _on(30, monkeypatch)
     rows = [["a/b", "one two three four five six seven", "x"], ["c", "-", "ab" * 10]]
     assert text_table(("label", "what it is", "digest"), rows) == (

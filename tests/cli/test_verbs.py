@@ -49,18 +49,18 @@ def test_each_verb_has_its_help(verb: str) -> None:
     assert result.err == ""
 
 
-def test_version() -> None:
+def test_the_version_is_told() -> None:
     assert run("--version").out == f"sevbuild {__version__}\n"
     assert run("measure", "--version").status == 2
 
 
-def test_unknown_verbs() -> None:
+def test_an_unknown_verb_is_a_usage_error() -> None:
     result = run("mesure", "x")
     assert (result.status, result.out) == (2, "")
     assert "mesure" in result.err
 
 
-def test_the_module_runs() -> None:
+def test_the_module_runs_as_a_program() -> None:
     command = [sys.executable, "-m", "sevbuild", "--version"]
     assert subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout.startswith(
         "sevbuild "
@@ -264,7 +264,7 @@ def test_init_writes_a_manifest(tmp_path: Path, template: str) -> None:
         assert "cannot read" in measured.err
 
 
-def test_init_at_fault(tmp_path: Path) -> None:
+def test_init_refuses_what_it_does_not_know_and_where_it_cannot_write(tmp_path: Path) -> None:
     result = run("init", tmp_path / "x.toml", "-t", "nothing")
     assert result.status == 2
     assert "there are hello, snp, sev-es, fleet, ec2, gce" in result.err
@@ -280,7 +280,7 @@ def test_the_fleet_that_init_writes_is_the_one_that_ships(tmp_path: Path) -> Non
     )
 
 
-def test_unreadable_manifests(tmp_path: Path) -> None:
+def test_a_manifest_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere.toml"
     assert run("measure", missing).err.splitlines() == [
         f"error: cannot read {missing}: No such file or directory",

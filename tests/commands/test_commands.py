@@ -78,7 +78,7 @@ def test_an_snp_guest_with_a_measured_kernel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "policy"), [("sev", "0x1"), ("sev-es", "0x5")])
-def test_an_sev_guest(tmp_path: Path, mode: str, policy: str) -> None:
+def test_an_sev_guest_has_its_object_and_policy(tmp_path: Path, mode: str, policy: str) -> None:
     arguments = qemu_arguments(launch_of(launching_guest(tmp_path, launch={"mode": mode})))
     assert f"sev-guest,id=sev0,cbitpos=51,reduced-phys-bits=1,policy={policy}" in arguments
     assert "q35,confidential-guest-support=sev0" in arguments

@@ -42,7 +42,7 @@ def notes(draft: Draft) -> str:
     return "\n".join(f"{key}: {note}" for key, note in [*draft.notes, *unknown])
 
 
-def test_a_command_line() -> None:
+def test_a_command_line_becomes_a_manifest() -> None:
     draft = import_words(SNP)
     found = tables(draft)
     assert found["guest"] == {"name": "my-guest", "version": "0"}
@@ -83,7 +83,7 @@ def test_a_command_line() -> None:
         (["image"], "machine.extra-args", ["image"]),
     ],
 )
-def test_each_option(more: list[str], key: str, value: Any) -> None:
+def test_each_option_becomes_its_key(more: list[str], key: str, value: Any) -> None:
     table, _, name = key.partition(".")
     without = [word for word in SNP if word not in ("-smp", "4,maxcpus=8")]
     assert tables(import_words([*(without if "-smp" in more else SNP), *more]))[table][name] == value
@@ -98,7 +98,7 @@ def test_each_option(more: list[str], key: str, value: Any) -> None:
         ("sev-snp-guest,id=sev0,policy=0xb0000,host-data=" + "AAAA" * 10 + "AAA=", {"mode": "snp", "profile": "qemu", "policy": 0xB0000, "host-data": "00" * 32}),
     ],
 )  # fmt: skip
-def test_each_technology(guest: str, launch: dict[str, Any]) -> None:
+def test_each_technology_becomes_its_mode(guest: str, launch: dict[str, Any]) -> None:
     words = ["qemu-kvm", "-machine", "q35,confidential-guest-support=sev0", "-object", guest, "-cpu", "EPYC"]
     draft = import_words(words)
     found = tables(draft)
@@ -115,7 +115,7 @@ def test_each_technology(guest: str, launch: dict[str, Any]) -> None:
         (["-blockdev", "node-name=f,driver=raw,file.driver=file,file.filename=/d.fd", "-machine", "pflash0=f,pflash1=g"], "/d.fd"),
     ],
 )  # fmt: skip
-def test_firmware_in_flash(flash: list[str], path: str) -> None:
+def test_firmware_in_flash_is_found(flash: list[str], path: str) -> None:
     at = SNP.index("-bios")
     draft = import_words([*SNP[:at], *SNP[at + 2 :], *flash])
     assert tables(draft)["firmware"]["path"] == path
@@ -388,7 +388,7 @@ DOMAIN = """<domain type='kvm'>
 </domain>"""
 
 
-def test_a_libvirt_domain() -> None:
+def test_a_libvirt_domain_becomes_a_manifest() -> None:
     draft = import_data(DOMAIN.encode())
     found = tables(draft)
     assert found["guest"]["name"] == "snp-guest"

@@ -43,7 +43,7 @@ def words(text: str) -> list[list[str]]:
         ("", []),
     ],
 )  # fmt: skip
-def test_words(text: str, expected: list[list[str]]) -> None:
+def test_a_script_is_split_as_a_shell_does(text: str, expected: list[list[str]]) -> None:
     assert words(text) == expected
 
 

@@ -179,7 +179,7 @@ def documents(  # noqa: C901 - one emitter, told in one go
 
 @settings(max_examples=200, deadline=None)
 @given(documents())
-def test_generated_documents(document: tuple[str, dict[str, int]]) -> None:
+def test_every_place_of_a_generated_document_is_found(document: tuple[str, dict[str, int]]) -> None:
     text, lines = document
     found = locate(text)
     assert {path: found.get(path) for path in lines} == lines

@@ -109,7 +109,7 @@ def test_every_model_that_qemu_knows_has_our_signature() -> None:
 
 
 @pytest.mark.parametrize("model", ["EPYC", "EPYC-v3", "EPYC-Milan"])
-def test_registers_at_reset(model: str) -> None:
+def test_registers_at_reset_are_those_of_the_save_area(model: str) -> None:
     state = load_profile("qemu").rules.launch.vcpu_state("snp", "bsp")
     page: Any = parse_vmsa(
         initial_vmsa(state, entry=0xFFFFFFF0, signature=CPU_MODELS[model].signature, guest_features=1)

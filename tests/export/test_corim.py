@@ -103,7 +103,7 @@ def _profile_faults(corim: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["hardware", "matrix"])
-def test_veraisons_rules_hold(name: str) -> None:
+def test_a_corim_keeps_the_rules_of_veraison(name: str) -> None:
     of = _with_id_block(document(name))
     corim = rendered("corim", of)["corim.cbor"]
     assert _profile_faults(corim) == []

@@ -19,7 +19,7 @@ from tests.export.support import EXTRA, document, typed
 
 
 @pytest.mark.parametrize("name", ["hardware", "matrix", "owner"])
-def test_our_documents_read(name: str) -> None:
+def test_documents_of_ours_are_read(name: str) -> None:
     of = document(name)
     assert reference_document(read_reference_values("x", json.dumps(of).encode())) == of
 

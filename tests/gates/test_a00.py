@@ -154,7 +154,7 @@ def test_every_profile_and_mode(tmp_path: Path) -> None:
     assert walk.failures == []
 
 
-def test_ready_igvm_files(tmp_path: Path) -> None:
+def test_ready_igvm_files_are_recomputed(tmp_path: Path) -> None:
     """The file that `build` writes, in a firmware's place, under each profile that loads such files."""
     _inputs(tmp_path)
     walk = Walk(tmp_path)

@@ -160,7 +160,7 @@ def test_placeholders_make_a_line_for_each_target(folder: Path) -> None:
         ),
     ],
 )
-def test_names_must_match(folder: Path, tables: dict[str, Any], fault: str) -> None:
+def test_placeholders_and_variables_must_match(folder: Path, tables: dict[str, Any], fault: str) -> None:
     with pytest.raises(FaultsError) as caught:
         digests_of(folder, firmware=FIRMWARE, **tables)
     assert fault in str(caught.value)

@@ -148,7 +148,7 @@ def test_one_target_is_held_to_its_part(folder: Path) -> None:
     assert run("measure", "-q", path, "--locked", "--target", label).status == 0
 
 
-def test_without_a_lock(folder: Path) -> None:
+def test_without_a_lock_nothing_can_be_held_to_it(folder: Path) -> None:
     path = write_manifest(folder, **TABLES)
     result = run("measure", "-q", path, "--locked")
     assert (result.status, result.out) == (1, "")
@@ -189,7 +189,7 @@ def test_without_a_lock(folder: Path) -> None:
         ("[[input]]", "[[inputs]]", "unknown key"),
     ],
 )
-def test_locks_at_fault(folder: Path, old: str, new: str, message: str) -> None:
+def test_a_fault_in_a_lock_is_told(folder: Path, old: str, new: str, message: str) -> None:
     path = _locked(folder)
     lock = folder / "guest.lock"
     text = lock.read_text()
@@ -472,7 +472,7 @@ def test_a_wrong_digest_and_a_damaged_cache(folder: Path, server: Server) -> Non
         ),
     ],
 )
-def test_urls_at_fault(tmp_path: Path, tables: dict[str, Any], message: str) -> None:
+def test_a_fault_in_a_url_is_told(tmp_path: Path, tables: dict[str, Any], message: str) -> None:
     base: dict[str, Any] = {"firmware": {"path": "OVMF.fd"}, "kernel": {"path": "kernel"}}
     result = run("measure", "-q", write_manifest(tmp_path, **{**base, **tables}))
     assert result.status == 2

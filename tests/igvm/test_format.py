@@ -311,7 +311,7 @@ VALID: list[list[Header]] = [
 
 
 @pytest.mark.parametrize("headers", VALID)
-def test_what_is_valid(headers: list[Header]) -> None:
+def test_what_is_valid_is_read(headers: list[Header]) -> None:
     file = _read(_written(*headers))
     assert len(file.headers) == len(headers)
     assert [type(header) for header in file.headers] == [type(header) for header in headers]
@@ -359,7 +359,7 @@ def test_unknown_flags_of_a_page() -> None:
         _read(reseal(bytes(data)))
 
 
-def test_an_unknown_platform() -> None:
+def test_an_unknown_platform_is_an_error() -> None:
     data = bytearray(_written(SNP, PAGE))
     data[24 + 8 + 5] = 9
     with pytest.raises(IgvmError, match=r"header 0 at 0x18 \(SUPPORTED_PLATFORM\): 9 is not a valid"):

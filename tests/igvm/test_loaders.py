@@ -185,7 +185,7 @@ def test_a_page_of_zeros() -> None:
     assert kinds == {name: "zero" if name in native else "normal" for name in ALL}
 
 
-def test_a_shared_page() -> None:
+def test_a_shared_page_is_loaded_or_left_out() -> None:
     shared = PAGE._replace(gpa=0x20000, flags=PageFlags.SHARED)
     unmeasured = PAGE._replace(gpa=0x30000, flags=PageFlags.SHARED | PageFlags.UNMEASURED)
     for name in ALL:
@@ -251,7 +251,7 @@ def test_which_platform_is_taken() -> None:
         _loaded(_written(*headers), "cloud-hypervisor-kvm", mode="sev")
 
 
-def test_the_policy() -> None:
+def test_each_loader_takes_the_policy_it_takes() -> None:
     """Cloud Hypervisor's reader leaves other platforms out and it passes zeros over; QEMU keeps the last."""
     policies = [GuestPolicy(0xB0000, 8), GuestPolicy(0, 1), POLICY, GuestPolicy(0x3001F, 1)]
     found = {name: _loaded(_written(SNP, NATIVE, *policies, PAGE, BSP), name).plan.policy for name in ALL}
@@ -455,7 +455,7 @@ def test_kernel_hashes_that_would_prove_nothing() -> None:
             _loaded(_written(SNP, POLICY, PAGE, BSP), name, kernel_hashes=HASHES)
 
 
-def test_sev_modes() -> None:
+def test_what_sev_has_not_is_refused() -> None:
     page, policy = PAGE._replace(compatibility_mask=4), GuestPolicy(1, 4)
     secrets = page._replace(gpa=0x30000, data_type=PageDataType.SECRETS)
     with pytest.raises(SevbuildError, match="a SECRETS page cannot be launched in mode sev"):

@@ -217,7 +217,7 @@ def test_sections_that_no_host_can_launch(sections: list[tuple[int, int, int]], 
             raise SevbuildError(found or "")
 
 
-def test_names_of_kinds() -> None:
+def test_every_kind_of_section_has_a_name() -> None:
     assert [section_kind_name(kind) for kind in (1, 2, 3, 4, 0x10, 5)] == [
         "snp-sec-mem",
         "snp-secrets",
@@ -250,7 +250,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_real_tables(name: str) -> None:
+def test_the_tables_of_real_firmware_are_read(name: str) -> None:
     metadata = parse_firmware(shared_file(f"firmware/{name}").read_bytes()).metadata
     layout = LAYOUTS[name]
     assert metadata.reset == layout["reset"]

@@ -128,7 +128,7 @@ def test_application_processors_start_at_the_reset_block() -> None:
         ("gce", "snp", {"rdx": 0x600, "g_pat": 0x70106, "mxcsr": 0, "x87_fcw": 0}),
     ],
 )
-def test_registers_of_profiles(profile: str, mode: str, expected: dict[str, int]) -> None:
+def test_profiles_set_the_registers(profile: str, mode: str, expected: dict[str, int]) -> None:
     policy = 0x30000 if mode == "snp" else 0x5
     page = parse_vmsa(_plan(profile, mode=mode, policy=policy).vmsas[0].data)
     assert {name: page[name] for name in expected} == expected

@@ -72,7 +72,7 @@ def test_refusals_of_the_firmware() -> None:
     assert SnpPolicy(0x230000).refusal(highest_bit=20) == "bits above 20 are reserved"
 
 
-def test_names_of_bits() -> None:
+def test_bits_of_a_policy_have_names() -> None:
     assert SevPolicy(0x3F).names() == list(SEV_POLICY_BITS)
     assert SnpPolicy(0x3FFFFFF).names() == list(SNP_POLICY_BITS)
     assert SevPolicy(0x5).es

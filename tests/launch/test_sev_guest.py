@@ -144,7 +144,7 @@ def _vectors() -> list[Any]:
 
 
 @pytest.mark.parametrize("vector", _vectors())
-def test_measurements_of_sevctl(vector: dict[str, Any]) -> None:
+def test_measurements_are_those_of_sevctl(vector: dict[str, Any]) -> None:
     """The 48-byte LAUNCH_MEASURE blobs of virtee/sevctl's tests: measurement, then nonce."""
     folder = "launch-abi/sevctl"
     blob = base64.b64decode(vector["expected"])

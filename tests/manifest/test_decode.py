@@ -83,7 +83,7 @@ def messages(**tables: Any) -> list[str]:
     return [f"{fault.path}: {fault.message}" for fault in faults(_text(**tables))]
 
 
-def test_the_smallest_manifest() -> None:
+def test_the_smallest_manifest_has_the_defaults() -> None:
     manifest = decode_manifest(_text(), "guest.toml", directory="/somewhere")
     assert isinstance(manifest, Manifest)
     assert (manifest.name, manifest.version, manifest.directory) == ("hello", "1.0.0", "/somewhere")
@@ -95,7 +95,7 @@ def test_the_smallest_manifest() -> None:
     assert (variant.counts, variant.cpus) == ((1,), (Cpu("EPYC-Milan", 0xA00F11),))
 
 
-def test_kernel_and_initrd() -> None:
+def test_kernel_and_initrds_are_inputs_with_their_pins() -> None:
     variant = decode(
         kernel={"path": "k", "sha256": SHA, "cmdline": "quiet"}, initrd={"path": ["a", "b"], "sha256": SHA}
     )
@@ -144,7 +144,7 @@ def test_ingredients_of_a_firmware() -> None:
     assert variant.inputs == (DeclaredInput(FIRMWARE, "firmware.seed", (), bytes.fromhex(SEED)),)
 
 
-def test_an_svsm() -> None:
+def test_an_svsm_and_its_variable_store_are_inputs() -> None:
     variant = decode(svsm={"path": "s", "vars-size": 0x84000})
     declared = DeclaredInput(SVSM, "svsm.path", (PathSource("s"),))
     assert (variant.inputs[1:], variant.vars_size) == ((declared,), 0x84000)
@@ -166,7 +166,7 @@ def test_an_svsm() -> None:
         ("4096-4096", (4096,)),
     ],
 )
-def test_counts(count: Any, counts: tuple[int, ...]) -> None:
+def test_counts_are_numbers_lists_and_ranges(count: Any, counts: tuple[int, ...]) -> None:
     assert decode(vcpu={"count": count}).counts == counts
 
 
@@ -179,7 +179,7 @@ def test_counts(count: Any, counts: tuple[int, ...]) -> None:
         ({"family": 25, "model-number": 1, "stepping": 1}, [("0x00a00f11", 0xA00F11)]),
     ],
 )
-def test_cpus(table: dict[str, Any], cpus: list[tuple[str, int]]) -> None:
+def test_cpus_are_named_or_have_a_signature(table: dict[str, Any], cpus: list[tuple[str, int]]) -> None:
     assert [tuple(cpu) for cpu in decode(vcpu={"model": None, **table}).cpus] == cpus
 
 
@@ -200,7 +200,9 @@ def test_cpus(table: dict[str, Any], cpus: list[tuple[str, int]]) -> None:
         ({"mode": ["sev", "snp"], "policy": {"snp": {"smt": False}}}, {"snp": 0x20000}),
     ],
 )
-def test_policies(launch: dict[str, Any], policies: dict[str, int]) -> None:
+def test_policies_are_numbers_or_tables_of_bits_by_mode(
+    launch: dict[str, Any], policies: dict[str, int]
+) -> None:
     assert decode(launch=launch).policies == policies
 
 
@@ -216,7 +218,9 @@ def test_policies(launch: dict[str, Any], policies: dict[str, int]) -> None:
         ),
     ],
 )
-def test_guest_features(launch: dict[str, Any], features: dict[str, int]) -> None:
+def test_guest_features_are_numbers_or_names_by_mode(
+    launch: dict[str, Any], features: dict[str, int]
+) -> None:
     assert decode(launch=launch).guest_features == features
 
 
@@ -471,7 +475,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("tables", "expected"), FAULTS)
-def test_faults(tables: dict[str, Any], expected: str) -> None:
+def test_each_fault_has_its_message(tables: dict[str, Any], expected: str) -> None:
     assert expected in messages(**tables)
 
 
@@ -493,7 +497,7 @@ HINTS = [
 
 
 @pytest.mark.parametrize(("tables", "hint"), HINTS)
-def test_hints(tables: dict[str, Any], hint: str) -> None:
+def test_each_mistake_has_its_hint(tables: dict[str, Any], hint: str) -> None:
     assert any(hint in (fault.hint or "") for fault in faults(_text(**tables)))
 
 
@@ -647,7 +651,7 @@ def test_any_text_is_decoded_or_refused(noise: str, at: int) -> None:
         decode_manifest(text[:at] + noise + text[at:], "guest.toml")
 
 
-def test_the_machine() -> None:
+def test_the_machine_is_as_declared_or_has_defaults() -> None:
     text = (
         BASIC_MACHINE
         + 'machine = { memory = "4G", cbitpos = 47, reduced-phys-bits = 5, extra-args = ["-S"] }\n'

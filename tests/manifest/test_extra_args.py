@@ -71,7 +71,7 @@ def test_what_may_go_with_a_launch(arguments: list[str]) -> None:
         (["-x", "-kernel", "-bios", "y"], 0, "-x -kernel may change"),
     ],
 )
-def test_what_may_not(arguments: list[str], index: int, complaint: str) -> None:
+def test_what_would_change_the_launch_is_refused(arguments: list[str], index: int, complaint: str) -> None:
     first, *_ = refused_arguments(arguments)
     assert first[0] == index
     assert first[1].startswith(complaint) or complaint in first[1]
@@ -101,7 +101,7 @@ def test_each_refused_argument_is_named_where_it_stands() -> None:
         ("[1]", "t", {"t": "[1]"}),
     ],
 )
-def test_properties(value: str, implied: str, expected: dict[str, str]) -> None:
+def test_properties_are_split_at_single_commas(value: str, implied: str, expected: dict[str, str]) -> None:
     assert properties(value, implied) == expected
 
 
@@ -119,7 +119,7 @@ def test_no_value_crashes_a_rule(value: str) -> None:
         global_property(value)
 
 
-def test_pairs() -> None:
+def test_an_option_takes_the_word_after_it() -> None:
     words = ["-S", "--kernel", "-S", "x", "-", "-name"]
     pairs = qemu_pairs(words)
     assert [next(pairs) for _ in range(4)] == [

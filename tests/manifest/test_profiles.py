@@ -43,7 +43,7 @@ def _leaves(value: Any, path: str = "") -> list[str]:
     return [path]
 
 
-def test_the_shipped_ones() -> None:
+def test_the_shipped_profiles_are_these() -> None:
     assert profile_names() == NAMES
     assert [entry["name"] for entry in profiles_document()] == NAMES
 
@@ -173,7 +173,9 @@ def test_a_profile_extends_another_file(tmp_path: Path) -> None:
         ("extends = 5\n", "own.toml:5: extends: must be a string: a profile's name or a path to one"),
     ],
 )  # fmt: skip
-def test_profiles_at_fault(tmp_path: Path, body: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_is_decoded_or_its_fault_is_told(
+    tmp_path: Path, body: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     _own(tmp_path, body)
     if not fault:
@@ -202,7 +204,7 @@ def test_a_root_must_be_whole(tmp_path: Path) -> None:
     assert missing == {"launch", "page-types", "guest-features", "entry", "initial-state"}
 
 
-def test_circles_end(tmp_path: Path) -> None:
+def test_profiles_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(HEAD + 'extends = "b.toml"\n')
     (tmp_path / "b.toml").write_text(HEAD + 'extends = "a.toml"\n')
     with pytest.raises(SevbuildError, match="does not end"):
@@ -238,7 +240,7 @@ def test_names_that_are_none(tmp_path: Path) -> None:
             load_profile(name, str(tmp_path))
 
 
-def test_cpus() -> None:
+def test_cpus_are_listed_with_family_model_and_signature() -> None:
     models = {model["name"]: model for model in cpus_document()}
     assert models["EPYC-Milan"] == {
         "name": "EPYC-Milan",

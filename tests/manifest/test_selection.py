@@ -38,7 +38,7 @@ FLEET = ROOT / "guests" / "fleet" / "guest.toml"
         ("snp/qemu/*/vcpus?", [0, 1, 2]),
     ],
 )
-def test_patterns(pattern: str, picked: list[int]) -> None:
+def test_a_pattern_picks_the_labels_that_it_matches(pattern: str, picked: list[int]) -> None:
     assert select_labels([pattern], LABELS) == [LABELS[index] for index in picked]
 
 
@@ -72,7 +72,7 @@ def test_hints_name_what_is_near() -> None:
     assert found.value.hint == f"there are 5, such as {LABELS[0]}"
 
 
-def test_verbs_take_them(tmp_path: Path) -> None:
+def test_verbs_take_patterns(tmp_path: Path) -> None:
     lines = run("measure", FLEET).out.splitlines()
     wanted = [line for line in lines if line.endswith("/vcpus2") and "/EPYC-Milan" in line]
     document = tmp_path / "values.json"

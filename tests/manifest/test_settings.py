@@ -44,7 +44,7 @@ def _value(path: str, text: str, *, literal: bool = False) -> Any:
         ("vcpu . count", ("vcpu", "count")),
     ],
 )
-def test_paths(path: str, steps: tuple[str | int, ...]) -> None:
+def test_a_path_has_keys_and_indices(path: str, steps: tuple[str | int, ...]) -> None:
     assert path_steps(path) == steps
     assert path_steps(decoded_path(steps)) == steps or '"' in path
 
@@ -97,7 +97,7 @@ def test_what_is_no_path(path: str) -> None:
         ("no[3]", "1", 1),
     ],
 )
-def test_values(path: str, text: str, value: Any) -> None:
+def test_a_value_has_the_type_that_its_key_wants(path: str, text: str, value: Any) -> None:
     found = _value(path, text)
     assert (found, type(found)) == (value, type(value))
 
@@ -133,7 +133,7 @@ def test_tables_given_stay_as_they_are() -> None:
         ("matrix[0].vcpu.count.x", "matrix[0].vcpu.count is not a table", None),
     ],
 )
-def test_settings_at_fault(path: str, message: str, hint: str | None) -> None:
+def test_a_fault_in_a_setting_is_told(path: str, message: str, hint: str | None) -> None:
     with pytest.raises(FaultsError) as caught:
         decode_manifest(TEXT + MATRIX, "guest.toml", settings={path: 1})
     (fault,) = caught.value.faults

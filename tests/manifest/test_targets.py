@@ -35,7 +35,7 @@ def test_order_is_mode_profile_cpu_count_variant(tmp_path: Path) -> None:
     ]
 
 
-def test_origins(tmp_path: Path) -> None:
+def test_policy_and_features_say_where_they_come_from(tmp_path: Path) -> None:
     guest = guest_of(
         tmp_path,
         firmware=FIRMWARE,

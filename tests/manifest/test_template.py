@@ -21,14 +21,14 @@ from sevbuild.manifest.template import parse_template
         ("json={{{a}}}", "json={1}", {"a"}),
     ],
 )
-def test_filling(text: str, filled: str, names: set[str]) -> None:
+def test_placeholders_are_filled_and_named(text: str, filled: str, names: set[str]) -> None:
     template = parse_template(text)
     assert template.names == names
     assert template.fill({"a": "1", "b": "2", "vcpus": "4"}) == filled
 
 
 @pytest.mark.parametrize("text", ["{", "}", "a}b", "{a", "{}", "{a b}", "{1}", "{{}", "x{a}}"])
-def test_stray_braces(text: str) -> None:
+def test_a_stray_brace_is_an_error_with_a_hint(text: str) -> None:
     with pytest.raises(SevbuildError, match="is a stray brace") as caught:
         parse_template(text)
     assert caught.value.hint is not None

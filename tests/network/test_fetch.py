@@ -454,7 +454,7 @@ def test_settings_of_the_environment(server: Server, monkeypatch: pytest.MonkeyP
         _fetch(server)
 
 
-def test_another_limit(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_limit(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEVBUILD_FETCH_LIMIT", "1000")
     with pytest.raises(SevbuildError, match=f"{len(DATA)} bytes; the limit is 1000"):
         _fetch(server)
@@ -466,7 +466,7 @@ def test_a_cache_that_cannot_be_written(server: Server, monkeypatch: pytest.Monk
         _fetch(server)
 
 
-def test_a_full_disk(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int, data: bytes) -> int:
         del descriptor, data
         raise OSError(28, "No space left on device")
@@ -520,7 +520,7 @@ def test_what_is_planted_in_a_shared_cache_is_not_written_to(
     assert victim.read_bytes() == b"precious"
 
 
-def test_the_cache_verb(server: Server, tmp_path: Path) -> None:
+def test_the_cache_is_listed_verified_and_cleared(server: Server, tmp_path: Path) -> None:
     assert run("cache", "path").out == f"{tmp_path / 'cache'}\n"
     assert run("cache", "list").out.splitlines() == ["sha256  size  state"]
     _fetch(server)

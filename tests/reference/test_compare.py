@@ -74,7 +74,9 @@ A, B, C = _input("kernel", "a", 0xAA), _input("kernel", "b", 0xBB), _input("kern
         ([A], [A._replace(role="initrd")], [("input kernel a: aa -> none", DIFFERENCE), ("input initrd a: none -> aa", DIFFERENCE)]),
     ],
 )  # fmt: skip
-def test_inputs(old: list[Input], new: list[Input], changes: list[tuple[str, str]]) -> None:
+def test_each_change_of_an_input_is_told(
+    old: list[Input], new: list[Input], changes: list[tuple[str, str]]
+) -> None:
     assert _changes(old, new) == changes
 
 

@@ -220,7 +220,7 @@ def test_our_ingredients_extend_to_any_target(tmp_path: Path, profile: str) -> N
     assert set(run("recompute", path, *flags).out.splitlines()) == lines
 
 
-def test_another_command_line(tmp_path: Path) -> None:
+def test_another_command_line_gives_the_digest_of_such_a_guest(tmp_path: Path) -> None:
     tables = _guest(tmp_path)
     path = _published(tmp_path, tables)
     tables["kernel"]["cmdline"] = "quiet"
@@ -345,7 +345,7 @@ def test_a_line_that_is_not_that_of_its_digest(tmp_path: Path) -> None:
         (["--select", "kernel_hashes=true"], "no value matches the selection"),
     ],
 )
-def test_wrong_requests(flags: list[str], message: str) -> None:
+def test_a_wrong_request_is_an_error(flags: list[str], message: str) -> None:
     result = run("recompute", FLEET / "reference-values.json", *flags)
     assert (result.status, result.out) == (2, "")
     assert message in result.err

@@ -35,7 +35,7 @@ def _release(folder: Path, version: str, fill: bytes = b"OVMF", **tables: Any) -
     return path
 
 
-def test_nothing_changed(tmp_path: Path) -> None:
+def test_the_same_release_has_no_changes(tmp_path: Path) -> None:
     path = _release(tmp_path, "1.0")
     result = run("diff", path, path)
     assert (result.status, result.out) == (0, "2 targets: 2 equal\n")
@@ -103,7 +103,7 @@ def test_many_targets_that_changed_alike_are_said_once(tmp_path: Path) -> None:
     assert result.out.count("inputs.firmware") == 1
 
 
-def test_ranges_of_releases(tmp_path: Path) -> None:
+def test_merged_values_say_which_releases_they_are_of(tmp_path: Path) -> None:
     one = _release(tmp_path, "1.0")
     two = _release(tmp_path, "1.1")
     three = _release(tmp_path, "1.2", fill=b"NEW!")

@@ -26,7 +26,7 @@ SIGNATURES = {
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_signatures(name: str) -> None:
+def test_each_model_has_its_signature(name: str) -> None:
     assert CPU_MODELS[name].signature == SIGNATURES[name]
     assert CPU_MODELS[name].name == name
 
