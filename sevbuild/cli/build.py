@@ -7,25 +7,17 @@ from collections.abc import Sequence
 import typer
 
 from sevbuild.cli.options import (
-    EXPECT,
-    FROZEN,
-    LOCK_FILE,
-    LOCKED,
     MANIFEST,
-    OFFLINE,
     QUIET,
-    RELEASE,
     RESULT_FORMAT,
     SETTINGS,
     TARGETS,
+    ExpectOptions,
     LockOptions,
-    check_release,
-    read_settings,
     wants_json,
 )
 from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_digests, print_notices
-from sevbuild.guest.guest import load_guest
 from sevbuild.guest.measured import Measured
 from sevbuild.manifest.targets import Target
 
@@ -38,18 +30,15 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def build(
         manifest: str = MANIFEST,
+        *,
         output: str = typer.Option(
             ..., "--output", "-o", metavar="DIR", help="The folder to write.", show_default=False
         ),
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
         link: bool = typer.Option(False, "--link", help="Reflink or hard-link inputs where that works."),
-        expect: str = EXPECT,
-        release: str = RELEASE,
-        locked: bool = LOCKED,
-        frozen: bool = FROZEN,
-        lock_file: str = LOCK_FILE,
-        offline: bool = OFFLINE,
+        expected: ExpectOptions,
+        lock: LockOptions,
         fmt: str = RESULT_FORMAT,
         no_copy: bool = typer.Option(False, "--no-copy", help="Name inputs by their digests alone."),
         quiet: bool = QUIET,
@@ -60,6 +49,7 @@ def register(app: typer.Typer) -> None:
         that is there is exchanged for the new one, anything else is left alone.
         """
         from sevbuild.bundle.write import build_bundle
+        from sevbuild.cli.expectation import guest_run
         from sevbuild.errors import SevbuildError
         from sevbuild.guest.lint import lint_guest
 
@@ -67,10 +57,8 @@ def register(app: typer.Typer) -> None:
         if link and no_copy:
             raise SevbuildError("--link and --no-copy exclude each other")
         inputs = "link" if link else "none" if no_copy else "copy"
-        check_release(release, expect)
-        lock = LockOptions(locked, frozen, lock_file, offline)
-        held = lock.check(manifest, settings)
-        guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
+        expected.check()
+        guest, held = lock.load(manifest, settings)
         targets = guest.select(target)
 
         built: list[Measured[Target]] = []
@@ -78,10 +66,7 @@ def register(app: typer.Typer) -> None:
         def check(measured: Sequence[Measured[Target]]) -> None:
             built.extend(measured)
             held(guest, targets)
-            if expect:
-                from sevbuild.cli.expectation import guest_run, hold_to_expected
-
-                hold_to_expected(expect, guest_run(guest, measured, target), release=release, quiet=quiet)
+            expected.hold(lambda: guest_run(guest, measured, target), quiet=quiet)
 
         bundle = build_bundle(guest, output, targets=targets, inputs=inputs, check=check, patience=patience())
         # What is shipped is looked into: it costs a fifth of a second, once a release.

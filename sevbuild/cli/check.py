@@ -8,11 +8,7 @@ import typer
 
 from sevbuild.cli.options import (
     DEFAULT_MANIFEST,
-    FROZEN,
-    LOCK_FILE,
-    LOCKED,
     MANIFESTS,
-    OFFLINE,
     QUIET,
     SETTINGS,
     LockOptions,
@@ -21,7 +17,7 @@ from sevbuild.cli.options import (
 )
 from sevbuild.cli.report import print_data, print_error, print_notices, print_text
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.guest.guest import Guest, load_guest
+from sevbuild.guest.guest import Guest
 from sevbuild.text import counted, visible
 
 __all__ = ["register"]
@@ -48,11 +44,9 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def check(
         manifest: list[str] | None = MANIFESTS,
+        *,
         settings: list[str] = SETTINGS,
-        locked: bool = LOCKED,
-        frozen: bool = FROZEN,
-        lock_file: str = LOCK_FILE,
-        offline: bool = OFFLINE,
+        lock: LockOptions,
         changed: bool = typer.Option(
             False,
             "--changed",
@@ -71,14 +65,13 @@ def register(app: typer.Typer) -> None:
         """
         check_format(fmt, FORMATS)
         manifests = manifest or [DEFAULT_MANIFEST]
-        if lock_file and (changed or len(manifests) > 1):
+        if lock.lock_file and (changed or len(manifests) > 1):
             raise SevbuildError("--lock names the lock of one manifest", hint="--locked takes each one's own")
         if changed:
             from sevbuild.cli.changed import concerned_manifests
 
             values = read_settings(settings)
-            manifests = concerned_manifests(manifest or [], values, locked=locked, quiet=quiet)
-        lock = LockOptions(locked, frozen, lock_file, offline)
+            manifests = concerned_manifests(manifest or [], values, locked=lock.locked, quiet=quiet)
         checked = [_check(path, settings, lock) for path in manifests]
         status = 0
         for item in checked:
@@ -102,8 +95,8 @@ def _check(manifest: str, settings: list[str], lock: LockOptions) -> _Checked:
     guest: Guest | None = None
     fault: SevbuildError | None = None
     try:
-        held = lock.check(manifest, settings)
-        guest = found = load_guest(manifest, settings=read_settings(settings), network=lock.network())
+        guest, held = lock.load(manifest, settings)
+        found = guest
         check_guest(found, lambda: held(found, found.targets, everything=True))
     except SevbuildError as error:
         fault = error

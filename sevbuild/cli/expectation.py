@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from sevbuild.cli.report import print_notices
 from sevbuild.errors import MismatchError, Notice, SevbuildError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sevbuild.reference.changes import Comparison
     from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["WORDS", "guest_run", "hold_to_expected", "target_selection", "values_run"]
+__all__ = ["WORDS", "guest_run", "hold_to_expected", "measured_run", "target_selection", "values_run"]
 
 WORDS: Mapping[str, str] = {
     "alike": "equal",
@@ -66,7 +66,14 @@ def guest_run(guest: Guest, measured: Sequence[Measured[Target]], patterns: Sequ
 
         return collect_values(guest, measured)
 
-    return Run([(item.label, item.digest.hex()) for item in measured], values, target_selection(patterns))
+    return measured_run(measured, values, target_selection(patterns))
+
+
+def measured_run(
+    measured: Iterable[Measured[Any]], values: Callable[[], ReferenceValues], selection: Selection
+) -> Run:
+    """Return the run of what was measured, narrowed by a selection; `values` makes its reference values."""
+    return Run([(item.label, item.digest.hex()) for item in measured], values, selection)
 
 
 def values_run(values: ReferenceValues, patterns: Sequence[str] = ()) -> Run:

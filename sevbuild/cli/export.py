@@ -7,18 +7,12 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import (
-    EXPECT,
-    FROZEN,
-    LOCK_FILE,
-    LOCKED,
-    OFFLINE,
     QUIET,
-    RELEASE,
     SETTINGS,
     TARGETS,
     VALUES_SOURCE,
+    ExpectOptions,
     LockOptions,
-    check_release,
 )
 from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
 from sevbuild.cli.report import print_data, print_notices, print_text
@@ -38,6 +32,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def export(
         file: str = VALUES_SOURCE,
+        *,
         fmt: str = typer.Option("", "--format", "-f", metavar="NAME", help="The format.", show_default=False),
         listed: bool = typer.Option(False, "--list", help="List every format and what it needs."),
         output: str = typer.Option(
@@ -56,12 +51,8 @@ def register(app: typer.Typer) -> None:
         sign: list[str] = SIGN,
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
-        expect: str = EXPECT,
-        release: str = RELEASE,
-        locked: bool = LOCKED,
-        frozen: bool = FROZEN,
-        lock_file: str = LOCK_FILE,
-        offline: bool = OFFLINE,
+        expected: ExpectOptions,
+        lock: LockOptions,
         quiet: bool = QUIET,
     ) -> None:
         """Write reference values in a format that a verifier reads.
@@ -84,13 +75,9 @@ def register(app: typer.Typer) -> None:
 
         found = exporter(fmt)
         keys = read_signing_keys(sign)
-        check_release(release, expect)
-        lock = LockOptions(locked, frozen, lock_file, offline)
+        expected.check()
         source = load_values(file, settings=settings, targets=target, lock=lock)
-        if expect:
-            from sevbuild.cli.expectation import hold_to_expected
-
-            hold_to_expected(expect, source.run, release=release, quiet=quiet)
+        expected.hold(lambda: source.run, quiet=quiet)
         given = {**source.extra.get(fmt, {}), **read_extra(fmt, extra)}
         options = ExportOptions(given, keys.of(fmt))
         files = render(fmt, source.values, options)
@@ -110,7 +97,7 @@ def register(app: typer.Typer) -> None:
             protected.add("what is read here", [document_path(file)])
         else:
             protected.add_guest(file, source.guest)
-            protected.add_lock(file, lock_file)
+            protected.add_lock(file, lock.lock_file)
         placed = _placed(fmt, files, output)
         write_outputs(placed, protected, force=force, folders=output not in placed, quiet=quiet)
 

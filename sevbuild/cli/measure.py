@@ -2,49 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from sevbuild.cli.options import (
-    CPU,
-    EXPECT,
-    FROZEN,
-    LOADERS,
-    LOCK_FILE,
-    LOCKED,
-    LOCKS_ARE_FOR_MANIFESTS,
     MANIFEST_OR_IGVM,
-    MODE,
-    OFFLINE,
     QUIET,
-    RELEASE,
     SETTINGS,
     TARGETS,
-    VCPUS,
-    WITH_CMDLINE,
-    WITH_INITRD,
-    WITH_KERNEL,
+    ExpectOptions,
+    IgvmOptions,
     LockOptions,
     check_format,
-    check_release,
-    igvm_options,
-    read_settings,
 )
-from sevbuild.cli.report import on_github, print_data, print_digests, print_notices, print_text
-from sevbuild.guest.guest import Guest, load_guest
+from sevbuild.cli.report import (
+    on_github,
+    print_data,
+    print_digests,
+    print_notices,
+    print_text,
+    shown_progress,
+)
+from sevbuild.errors import Notice
 from sevbuild.guest.measured import Measured
-from sevbuild.manifest.targets import Target
 
 if TYPE_CHECKING:
     from sevbuild.guest.protected import Protected
-    from sevbuild.igvm.loaded import Loaded
     from sevbuild.reference.expected import Run
+    from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["register"]
 
 FORMATS = ("hex", "base64", "json", "table", "markdown")
+
+
+class _Found(NamedTuple):
+    """What was measured, what there is to say of it, and what only some runs ask for.
+
+    `values` makes the reference values, with or without ingredients; `run` is what `--expect` compares, and
+    `protected` knows the files that no output takes the place of. `title` names what GitHub is told of.
+    """
+
+    measured: Sequence[Measured[Any]]
+    notices: Sequence[Notice]
+    values: Callable[[bool], ReferenceValues]
+    run: Callable[[], Run]
+    protected: Callable[[], Protected]
+    title: str | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -59,23 +65,13 @@ def register(app: typer.Typer) -> None:
         ),
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
-        expect: str = EXPECT,
-        release: str = RELEASE,
+        expected: ExpectOptions,
         dump_vmsa: str = typer.Option(
             "", "--dump-vmsa", metavar="DIR", help="Write vmsa0.bin and vmsa1.bin there.", show_default=False
         ),
         lint: bool = typer.Option(False, "--lint", help="Examine the firmware as `check` does."),
-        loader: list[str] = LOADERS,
-        mode: str | None = MODE,
-        vcpus: int | None = VCPUS,
-        cpu: str | None = CPU,
-        with_kernel: str | None = WITH_KERNEL,
-        with_initrd: str | None = WITH_INITRD,
-        with_cmdline: str | None = WITH_CMDLINE,
-        locked: bool = LOCKED,
-        frozen: bool = FROZEN,
-        lock_file: str = LOCK_FILE,
-        offline: bool = OFFLINE,
+        igvm: IgvmOptions,
+        lock: LockOptions,
         quiet: bool = QUIET,
     ) -> None:
         """Print the launch digest of each target of a guest.
@@ -85,90 +81,96 @@ def register(app: typer.Typer) -> None:
         manifest is measured as each loader would launch it.
         """
         check_format(fmt, FORMATS)
-        lock = LockOptions(locked, frozen, lock_file, offline)
-        check_release(release, expect)
-        refused = {
-            LOCKS_ARE_FOR_MANIFESTS: any(lock),
-            "--set is for manifests": settings,
-            "--lint is for manifests": lint,
-        }
-        given = (loader, mode, vcpus, cpu, with_kernel, with_initrd, with_cmdline)
-        options = igvm_options(manifest, given, refused)
-        if options is not None:
-            from sevbuild.cli.foreign import measure_foreign
-
-            def act(measured: list[Measured[Loaded]], run: Run) -> None:
-                if dump_vmsa:
-                    from sevbuild.cli.output import protect
-
-                    protected = protect(documents=filter(None, [manifest, with_kernel, with_initrd]))
-                    _dump(dump_vmsa, measured, protected, quiet=quiet)
-                if expect:
-                    from sevbuild.cli.expectation import hold_to_expected
-
-                    hold_to_expected(expect, run, release=release, quiet=quiet)
-
-            measure_foreign(manifest, options, target, fmt, act, quiet=quiet)
-            return
-        held = lock.check(manifest, settings)
-        guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
-        targets = guest.select(target)
-        measured = guest.measure(targets)
-        held(guest, targets)
-        if lint:
-            from sevbuild.guest.lint import lint_guest
-
-            guest.notices.extend(lint_guest(guest))
-        print_notices(guest.notices, quiet=quiet)
-        if dump_vmsa:
-            from sevbuild.cli.output import protect
-
-            protected = protect(given=settings)
-            protected.add_guest(manifest, guest)
-            protected.add_lock(manifest, lock_file)
-            _dump(dump_vmsa, measured, protected, quiet=quiet)
-        if expect:
-            from sevbuild.cli.expectation import guest_run, hold_to_expected
-
-            hold_to_expected(expect, guest_run(guest, measured, target), release=release, quiet=quiet)
-        if fmt in ("hex", "base64"):
-            print_digests([(item.label, item.digest) for item in measured], fmt)
+        expected.check()
+        if igvm.are_for(manifest, lock, {"--set": settings, "--lint": lint}):
+            found = _measure_file(manifest, igvm, target)
         else:
-            _render(fmt, guest, measured)
-        _report(guest, measured)
+            found = _measure_guest(manifest, lock, settings, target, lint=lint)
+        print_notices(found.notices, quiet=quiet)
+        if dump_vmsa:
+            from sevbuild.cli.output import write_outputs
+            from sevbuild.guest.dump import vmsa_files
+
+            files = vmsa_files(dump_vmsa, found.measured)
+            hint = "--dump-vmsa takes another folder"
+            write_outputs(files, found.protected(), hint=hint, folders=True, quiet=quiet)
+        expected.hold(found.run, quiet=quiet)
+        if fmt in ("hex", "base64"):
+            print_digests([(item.label, item.digest) for item in found.measured], fmt)
+        else:
+            _print_values(fmt, found)
+        if found.title is not None and on_github():
+            from sevbuild.cli.github import report_values
+
+            report_values(found.title, [(item.label, item.digest.hex()) for item in found.measured])
 
 
-def _report(guest: Guest, measured: list[Measured[Target]]) -> None:
-    """Tell GitHub what was measured, where it runs this."""
-    if on_github():
-        from sevbuild.cli.github import report_values
+def _measure_guest(
+    manifest: str, lock: LockOptions, settings: list[str], patterns: Sequence[str], *, lint: bool
+) -> _Found:
+    guest, held = lock.load(manifest, settings)
+    targets = guest.select(patterns)
+    measured = guest.measure(targets)
+    held(guest, targets)
+    if lint:
+        from sevbuild.guest.lint import lint_guest
 
-        values = [(item.label, item.digest.hex()) for item in measured]
-        report_values(f"{guest.manifest.name} {guest.manifest.version}", values)
+        guest.notices.extend(lint_guest(guest))
+
+    def values(ingredients: bool) -> ReferenceValues:
+        from sevbuild.reference.collect import collect_values
+
+        return collect_values(guest, measured, ingredients=ingredients)
+
+    def run() -> Run:
+        from sevbuild.cli.expectation import guest_run
+
+        return guest_run(guest, measured, patterns)
+
+    def protected() -> Protected:
+        from sevbuild.cli.output import protect
+
+        known = protect(given=settings)
+        known.add_guest(manifest, guest)
+        known.add_lock(manifest, lock.lock_file)
+        return known
+
+    title = f"{guest.manifest.name} {guest.manifest.version}"
+    return _Found(measured, guest.notices, values, run, protected, title)
 
 
-def _dump(
-    folder: str,
-    measured: Sequence[Measured[Any]],
-    protected: Protected,
-    *,
-    quiet: bool,
-) -> None:
-    from sevbuild.cli.output import write_outputs
-    from sevbuild.guest.dump import vmsa_files
+def _measure_file(path: str, igvm: IgvmOptions, patterns: Sequence[str]) -> _Found:
+    from sevbuild.guest.foreign import ForeignFile
 
-    hint = "--dump-vmsa takes another folder"
-    write_outputs(vmsa_files(folder, measured), protected, hint=hint, folders=True, quiet=quiet)
+    file = ForeignFile(path, shown_progress())
+    launch, kernel = igvm.launch()
+    measured = file.launches(launch, patterns)
+
+    def values(_ingredients: bool) -> ReferenceValues:
+        from sevbuild.reference.igvm_file import file_values
+
+        return file_values(file, measured, launch.signature, kernel)
+
+    def run() -> Run:
+        from sevbuild.cli.expectation import measured_run
+
+        return measured_run(measured, lambda: values(True), igvm.selection(patterns))
+
+    def protected() -> Protected:
+        from sevbuild.cli.output import protect
+
+        return protect(documents=filter(None, [path, igvm.with_kernel, igvm.with_initrd]))
+
+    return _Found(measured, file.notices, values, run, protected)
 
 
-def _render(fmt: str, guest: Guest, measured: list[Measured[Target]]) -> None:
-    from sevbuild.reference.collect import collect_values
+def _print_values(fmt: str, found: _Found) -> None:
     from sevbuild.reference.document import document_text, value_entry
 
-    collected = collect_values(guest, measured, ingredients=fmt == "json")
+    values = found.values(fmt == "json")
     if fmt == "json":
-        print_data(document_text(collected))
+        print_data(document_text(values))
         return
     from sevbuild.cli.tables import values_table
 
-    print_text(values_table(fmt, map(value_entry, collected.values)))
+    print_text(values_table(fmt, map(value_entry, values.values)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -13,40 +13,31 @@ from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import file_starts_with, read_text
 
 if TYPE_CHECKING:
-    from sevbuild.cli.foreign import ForeignOptions
+    from sevbuild.guest.foreign import ForeignLaunch, GivenKernel
+    from sevbuild.guest.guest import Guest
     from sevbuild.guest.inputs import Network
     from sevbuild.launch.mode import Mode
+    from sevbuild.reference.expected import Run
+    from sevbuild.reference.narrow import Selection
 
 __all__ = [
-    "CPU",
     "DEFAULT_MANIFEST",
-    "EXPECT",
     "FOREIGN_MAGIC",
-    "FROZEN",
-    "LOADERS",
-    "LOCKED",
-    "LOCKS_ARE_FOR_MANIFESTS",
-    "LOCK_FILE",
     "MANIFEST",
     "MANIFESTS",
     "MANIFEST_OR_IGVM",
     "MODE",
     "OFFLINE",
     "QUIET",
-    "RELEASE",
     "RESULT_FORMAT",
     "SETTINGS",
     "TARGETS",
     "VALUES_SOURCE",
-    "VCPUS",
-    "WITH_CMDLINE",
-    "WITH_INITRD",
-    "WITH_KERNEL",
+    "ExpectOptions",
+    "IgvmOptions",
     "LockOptions",
     "check_format",
-    "check_release",
     "given_mode",
-    "igvm_options",
     "network",
     "read_settings",
     "wants_json",
@@ -85,66 +76,12 @@ TARGETS: Any = typer.Option(
     metavar="LABEL",
     help="Take these targets alone: a label, whole parts of one (vcpus2), a glob; may be repeated.",
 )
-EXPECT: Any = typer.Option(
-    "",
-    "--expect",
-    metavar="HEX|PATH",
-    help="Exit 1 unless this was published: a digest, a document, a release, a bundle, DIGEST  LABEL lines.",
-    show_default=False,
-)
-RELEASE: Any = typer.Option(
-    "",
-    "--release",
-    metavar="VERSION",
-    help="Of an expected document of several releases take this one, not that of the guest's version.",
-    show_default=False,
-)
-LOADERS: Any = typer.Option(
-    [],
-    "--loader",
-    metavar="NAME|all",
-    help="Load it as this program does; may be repeated.",
-    rich_help_panel=FOR_IGVM,
-)
 MODE: Any = typer.Option(
     None,
     "--mode",
     metavar="snp|sev-es|sev",
     help="Of several platforms, launch it as this one.",
     rich_help_panel=FOR_IGVM,
-)
-VCPUS: Any = typer.Option(
-    None, "--vcpus", metavar="N", help="Start N vCPUs, not as many as it describes.", rich_help_panel=FOR_IGVM
-)
-CPU: Any = typer.Option(
-    None, "--cpu", metavar="MODEL", help="The CPU of vCPUs it does not describe.", rich_help_panel=FOR_IGVM
-)
-WITH_KERNEL: Any = typer.Option(
-    None,
-    "--with-kernel",
-    metavar="FILE",
-    help="The kernel that Cloud Hypervisor is given.",
-    rich_help_panel=FOR_IGVM,
-)
-WITH_INITRD: Any = typer.Option(
-    None, "--with-initrd", metavar="FILE", help="The initrd beside it.", rich_help_panel=FOR_IGVM
-)
-WITH_CMDLINE: Any = typer.Option(
-    None, "--with-cmdline", metavar="TEXT", help="The command line beside it.", rich_help_panel=FOR_IGVM
-)
-LOCKED: Any = typer.Option(
-    False, "--locked", help="Exit 1 unless guest.lock says what is found.", rich_help_panel=LOCKS
-)
-FROZEN: Any = typer.Option(
-    False, "--frozen", help="As --locked; without a guest.lock, exit 2.", rich_help_panel=LOCKS
-)
-LOCK_FILE: Any = typer.Option(
-    "",
-    "--lock",
-    metavar="FILE",
-    help="As --locked, with this lock for guest.lock.",
-    show_default=False,
-    rich_help_panel=LOCKS,
 )
 OFFLINE: Any = typer.Option(
     False,
@@ -160,10 +97,173 @@ RESULT_FORMAT: Any = typer.Option(
 )
 
 
-LOCKS_ARE_FOR_MANIFESTS = "--locked, --frozen, --lock and --offline are for manifests"
-
 FOREIGN_MAGIC = b"IGVM"
 """What tells an IGVM file from a manifest."""
+
+
+class LockOptions(NamedTuple):
+    """Whether a run is held to a lock, and whether it may fetch."""
+
+    locked: bool = typer.Option(
+        False, "--locked", help="Exit 1 unless guest.lock says what is found.", rich_help_panel=LOCKS
+    )
+    frozen: bool = typer.Option(
+        False, "--frozen", help="As --locked; without a guest.lock, exit 2.", rich_help_panel=LOCKS
+    )
+    lock_file: str = typer.Option(
+        "",
+        "--lock",
+        metavar="FILE",
+        help="As --locked, with this lock for guest.lock.",
+        show_default=False,
+        rich_help_panel=LOCKS,
+    )
+    offline: bool = OFFLINE
+
+    def refuse(self) -> None:
+        """Raise SevbuildError for a run without a manifest, where they have no effect."""
+        if any(self):
+            raise SevbuildError("--locked, --frozen, --lock and --offline are for manifests")
+
+    def load(self, manifest: str, settings: list[str]) -> tuple[Guest, Callable[..., None]]:
+        """Return a guest, and what holds it to its lock: called with it and its targets once read."""
+        from sevbuild.guest.guest import load_guest
+
+        held = self.check(manifest, settings)
+        return load_guest(manifest, settings=read_settings(settings), network=network(self.offline)), held
+
+    def check(self, manifest: str, settings: list[str]) -> Callable[..., None]:
+        """Return what holds a run to its lock, which is read at once; without any, it does nothing."""
+        if not (self.locked or self.frozen or self.lock_file):
+            return lambda _guest, _targets, **_more: None
+        from sevbuild.guest.locking import LockCheck
+
+        return LockCheck(manifest, path=self.lock_file, settings=settings, frozen=self.frozen)
+
+
+class ExpectOptions(NamedTuple):
+    """What a run is held to, of what was published."""
+
+    expect: str = typer.Option(
+        "",
+        "--expect",
+        metavar="HEX|PATH",
+        help="Exit 1 unless this was published: a digest, a document, a release, a bundle, DIGEST  LABEL lines.",
+        show_default=False,
+    )
+    release: str = typer.Option(
+        "",
+        "--release",
+        metavar="VERSION",
+        help="Of an expected document of several releases take this one, not that of the guest's version.",
+        show_default=False,
+    )
+
+    def check(self) -> None:
+        """Raise SevbuildError for `--release` without what it is a release of."""
+        if self.release and not self.expect:
+            raise SevbuildError("--release is for a document given with --expect")
+
+    def hold(self, run: Callable[[], Run], *, quiet: bool) -> None:
+        """Raise MismatchError unless a run is what was published; without `--expect` none is made."""
+        if self.expect:
+            from sevbuild.cli.expectation import hold_to_expected
+
+            hold_to_expected(self.expect, run(), release=self.release, quiet=quiet)
+
+
+class IgvmOptions(NamedTuple):
+    """What a launch adds to an IGVM file, and who launches it."""
+
+    loader: list[str] = typer.Option(
+        [],
+        "--loader",
+        metavar="NAME|all",
+        help="Load it as this program does; may be repeated.",
+        rich_help_panel=FOR_IGVM,
+    )
+    mode: str | None = MODE
+    vcpus: int | None = typer.Option(
+        None,
+        "--vcpus",
+        metavar="N",
+        help="Start N vCPUs, not as many as it describes.",
+        rich_help_panel=FOR_IGVM,
+    )
+    cpu: str | None = typer.Option(
+        None,
+        "--cpu",
+        metavar="MODEL",
+        help="The CPU of vCPUs it does not describe.",
+        rich_help_panel=FOR_IGVM,
+    )
+    with_kernel: str | None = typer.Option(
+        None,
+        "--with-kernel",
+        metavar="FILE",
+        help="The kernel that Cloud Hypervisor is given.",
+        rich_help_panel=FOR_IGVM,
+    )
+    with_initrd: str | None = typer.Option(
+        None, "--with-initrd", metavar="FILE", help="The initrd beside it.", rich_help_panel=FOR_IGVM
+    )
+    with_cmdline: str | None = typer.Option(
+        None, "--with-cmdline", metavar="TEXT", help="The command line beside it.", rich_help_panel=FOR_IGVM
+    )
+
+    def are_for(self, path: str, lock: LockOptions, others: Mapping[str, object]) -> bool:
+        """Return whether an IGVM file is at `path`, and no manifest.
+
+        `others` are the values of flags for manifests, as `lock` has more. Raises SevbuildError for flags of
+        the one with the other.
+        """
+        if file_starts_with(path, FOREIGN_MAGIC):
+            lock.refuse()
+            for flag, value in others.items():
+                if value:
+                    raise SevbuildError(f"{flag} is for manifests")
+            return True
+        for name, value in self._asdict().items():
+            if value not in ([], None):
+                from sevbuild.cli.usage import setting_hint
+
+                flag = f"--{name.replace('_', '-')}"
+                raise SevbuildError(f"{flag} is for IGVM files", hint=setting_hint(flag))
+        return False
+
+    def launch(self) -> tuple[ForeignLaunch, GivenKernel | None]:
+        """Return what a launch adds to the file, and the kernel beside it, read; raises SevbuildError."""
+        from sevbuild.guest.foreign import ForeignLaunch, given_kernel
+        from sevbuild.manifest.vcpu_keys import cpu_named
+
+        kernel = None
+        if self.with_kernel is not None:
+            # The host hashes the empty line where it is given none.
+            cmdline = self.with_cmdline or ""
+            kernel = given_kernel(self.with_kernel, self.with_initrd, cmdline, shown_progress())
+        elif self.with_initrd is not None or self.with_cmdline is not None:
+            message = "--with-initrd and --with-cmdline belong to a kernel"
+            raise SevbuildError(message, hint="--with-kernel FILE")
+        with within("--cpu"):
+            cpu = None if self.cpu is None else cpu_named(self.cpu)
+        hashes = None if kernel is None else kernel.hashes
+        return ForeignLaunch(self.loader, given_mode(self.mode), self.vcpus, cpu, hashes), kernel
+
+    def selection(self, patterns: Sequence[str]) -> Selection:
+        """Return what `--loader`, `--mode`, `--vcpus` and `--target` narrow a run to."""
+        from sevbuild.reference.narrow import Selection
+
+        wanted: dict[str, list[str]] = {}
+        if self.loader and "all" not in self.loader:
+            wanted["profile"] = self.loader
+        if self.mode is not None:
+            wanted["mode"] = [self.mode]
+        if self.vcpus is not None:
+            wanted["vcpus"] = [str(self.vcpus)]
+        flags = [("--target", patterns), ("--loader", wanted.get("profile", ()))]
+        flags += [(f"--{key}", wanted[key]) for key in ("mode", "vcpus") if key in wanted]
+        said = " ".join(f"{flag} {text}" for flag, texts in flags for text in texts)
+        return Selection(tuple(patterns), wanted, said)
 
 
 def read_settings(settings: list[str]) -> dict[str, Any]:
@@ -204,36 +304,6 @@ def wants_json(fmt: str) -> bool:
     return check_format(fmt, ("text", "json")) == "json"
 
 
-def check_release(release: str, expect: str) -> None:
-    """Raise SevbuildError for `--release` without what it is a release of."""
-    if release and not expect:
-        raise SevbuildError("--release is for a document given with --expect")
-
-
-def igvm_options(
-    path: str,
-    given: tuple[list[str], str | None, int | None, str | None, str | None, str | None, str | None],
-    refused: Mapping[str, object],
-) -> ForeignOptions | None:
-    """Return what an IGVM file at `path` is launched with, None for a manifest.
-
-    `given` are the values of the flags for IGVM files, in the order of ForeignOptions, and `refused` has
-    those of flags for manifests by what is said of them. Raises SevbuildError for the one with the other.
-    """
-    found = file_starts_with(path, FOREIGN_MAGIC)
-    if not found and all(value in ([], None) for value in given):
-        return None
-    from sevbuild.cli.foreign import ForeignOptions, refuse_foreign_options
-
-    options = ForeignOptions(*given)
-    if not found:
-        refuse_foreign_options(options)
-    for message, value in refused.items():
-        if value:
-            raise SevbuildError(message)
-    return options
-
-
 def given_mode(text: str | None) -> Mode | None:
     """Return what --mode says; raises SevbuildError for what is no mode."""
     if text is None:
@@ -242,32 +312,6 @@ def given_mode(text: str | None) -> Mode | None:
 
     with within(f"--mode {text}"):
         return mode_named(text)
-
-
-class LockOptions(NamedTuple):
-    """The values of --locked, --frozen, --lock and --offline."""
-
-    locked: bool
-    frozen: bool
-    lock_file: str
-    offline: bool
-
-    def refuse(self) -> None:
-        """Raise SevbuildError for a run without a manifest, where they have no effect."""
-        if any(self):
-            raise SevbuildError(LOCKS_ARE_FOR_MANIFESTS)
-
-    def check(self, manifest: str, settings: list[str]) -> Callable[..., None]:
-        """Return what holds a run to its lock: called with the guest and its targets once they are read."""
-        if not (self.locked or self.frozen or self.lock_file):
-            return lambda _guest, _targets, **_more: None
-        from sevbuild.guest.locking import LockCheck
-
-        return LockCheck(manifest, path=self.lock_file, settings=settings, frozen=self.frozen)
-
-    def network(self) -> Network:
-        """Return whether inputs may be fetched, with the progress on standard error."""
-        return network(self.offline)
 
 
 def network(offline: bool) -> Network:

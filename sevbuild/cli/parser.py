@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from typing import Any
+from inspect import Parameter, Signature, signature
+from typing import Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -133,8 +134,43 @@ class Application(typer.Typer):
     def command(  # type: ignore[override]
         self, name: str | None = None, **settings: Any
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Return what makes a verb of a function."""
-        return super().command(name, cls=Verb, **settings)
+        """Return what makes a verb of a function; a group of options it takes stands for each of them."""
+        add = super().command(name, cls=Verb, **settings)
+        return lambda verb: add(_flattened(verb))
+
+
+def _flattened(verb: Callable[..., None]) -> Callable[..., None]:
+    """Return a verb as typer reads one: with a parameter for each option of its groups of options.
+
+    A group is a class of named fields, each of which has its `typer.Option` for a default, and is called as
+    the parameter of the verb would be.
+    """
+    groups: dict[str, Any] = {}
+    parameters: list[Parameter] = []
+    kinds = get_type_hints(verb)
+    for parameter in signature(verb).parameters.values():
+        kind = kinds[parameter.name]
+        options = getattr(kind, "_field_defaults", None)
+        if options is None:
+            parameters.append(parameter.replace(annotation=kind))
+            continue
+        groups[parameter.name] = kind
+        types = get_type_hints(kind)
+        parameters += [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=option, annotation=types[name])
+            for name, option in options.items()
+        ]
+
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(*(given.pop(field) for field in group._fields))
+        verb(**given)
+
+    run.__name__, run.__doc__ = verb.__name__, verb.__doc__
+    # All of it is resolved here, once: typer would do so twice.
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return run
 
 
 def _set_color(_: object, __: object, when: str | None) -> None:

@@ -7,32 +7,18 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import (
-    CPU,
-    FROZEN,
-    LOADERS,
-    LOCK_FILE,
-    LOCKED,
-    LOCKS_ARE_FOR_MANIFESTS,
     MANIFEST_OR_IGVM,
-    MODE,
-    OFFLINE,
     QUIET,
     SETTINGS,
     TARGETS,
-    VCPUS,
-    WITH_CMDLINE,
-    WITH_INITRD,
-    WITH_KERNEL,
+    IgvmOptions,
     LockOptions,
     check_format,
-    igvm_options,
-    read_settings,
 )
-from sevbuild.cli.report import print_data, print_digests, print_notices, print_text
+from sevbuild.cli.report import print_data, print_digests, print_notices, print_text, shown_progress
 from sevbuild.cli.tables import text_table
 from sevbuild.documents.json_text import json_text
-from sevbuild.guest.guest import load_guest
-from sevbuild.guest.trace import plan_document
+from sevbuild.guest.trace import file_plan_document, plan_document
 from sevbuild.text import visible
 
 __all__ = ["register"]
@@ -53,36 +39,21 @@ def register(app: typer.Typer) -> None:
         ),
         seed: bool = typer.Option(False, "--seed", help="Print only the digest after the firmware alone."),
         settings: list[str] = SETTINGS,
-        loader: list[str] = LOADERS,
-        mode: str | None = MODE,
-        vcpus: int | None = VCPUS,
-        cpu: str | None = CPU,
-        with_kernel: str | None = WITH_KERNEL,
-        with_initrd: str | None = WITH_INITRD,
-        with_cmdline: str | None = WITH_CMDLINE,
-        locked: bool = LOCKED,
-        frozen: bool = FROZEN,
-        lock_file: str = LOCK_FILE,
-        offline: bool = OFFLINE,
+        igvm: IgvmOptions,
+        lock: LockOptions,
         quiet: bool = QUIET,
     ) -> None:
         """Print each launch update of a target, and the launch digest as it stands after it."""
         check_format(fmt, FORMATS)
-        lock = LockOptions(locked, frozen, lock_file, offline)
-        refused = {
-            LOCKS_ARE_FOR_MANIFESTS: any(lock),
-            "--set is for manifests": settings,
-            "--seed is for manifests": seed,
-        }
-        given = (loader, mode, vcpus, cpu, with_kernel, with_initrd, with_cmdline)
-        options = igvm_options(manifest, given, refused)
-        if options is not None:
-            from sevbuild.cli.foreign import plan_foreign
+        if igvm.are_for(manifest, lock, {"--set": settings, "--seed": seed}):
+            from sevbuild.guest.foreign import ForeignFile
 
-            _print(fmt, plan_foreign(manifest, options, target, quiet=quiet))
+            file = ForeignFile(manifest, shown_progress())
+            measured = file.launches(igvm.launch()[0], target)
+            print_notices(file.notices, quiet=quiet)
+            _print(fmt, [file_plan_document(file, item.target) for item in measured])
             return
-        held = lock.check(manifest, settings)
-        guest = load_guest(manifest, settings=read_settings(settings), network=lock.network())
+        guest, held = lock.load(manifest, settings)
         targets = guest.select(target)
         seeds = [(target.label, guest.seed(target)) for target in targets] if seed else []
         documents = [] if seed else [plan_document(guest, target) for target in targets]

@@ -8,19 +8,13 @@ from typing import Any
 import typer
 
 from sevbuild.cli.options import (
-    EXPECT,
-    FROZEN,
-    LOCK_FILE,
-    LOCKED,
-    OFFLINE,
     QUIET,
-    RELEASE,
     RESULT_FORMAT,
     SETTINGS,
     TARGETS,
     VALUES_SOURCE,
+    ExpectOptions,
     LockOptions,
-    check_release,
     wants_json,
 )
 from sevbuild.cli.output import patience, print_wrote_folder
@@ -48,6 +42,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def publish(
         file: str = VALUES_SOURCE,
+        *,
         output: str = typer.Option(
             ..., "--output", "-o", metavar="DIR", help="The release.", show_default=False
         ),
@@ -56,12 +51,8 @@ def register(app: typer.Typer) -> None:
         sign: list[str] = SIGN,
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
-        expect: str = EXPECT,
-        release: str = RELEASE,
-        locked: bool = LOCKED,
-        frozen: bool = FROZEN,
-        lock_file: str = LOCK_FILE,
-        offline: bool = OFFLINE,
+        expected: ExpectOptions,
+        lock: LockOptions,
         fmt: str = RESULT_FORMAT,
         quiet: bool = QUIET,
     ) -> None:
@@ -89,13 +80,9 @@ def register(app: typer.Typer) -> None:
                 exporter(name)
         given = read_extras(extra)
         keys = read_signing_keys(sign)
-        check_release(release, expect)
-        lock = LockOptions(locked, frozen, lock_file, offline)
+        expected.check()
         source = load_values(file, settings=settings, targets=target, lock=lock, publishing=True)
-        if expect:
-            from sevbuild.cli.expectation import hold_to_expected
-
-            hold_to_expected(expect, source.run, release=release, quiet=quiet)
+        expected.hold(lambda: source.run, quiet=quiet)
         wanted = None if everything else named or source.formats
         every = {
             name: {**source.extra.get(name, {}), **given.get(name, {})} for name in {**source.extra, **given}

@@ -6,7 +6,12 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import EXPECT, QUIET, RELEASE, RESULT_FORMAT, check_release, wants_json
+from sevbuild.cli.options import (
+    QUIET,
+    RESULT_FORMAT,
+    ExpectOptions,
+    wants_json,
+)
 from sevbuild.cli.report import print_digests, print_notices, print_warning
 from sevbuild.errors import Notice
 from sevbuild.text import encode_text
@@ -33,6 +38,7 @@ def register(app: typer.Typer) -> None:
         file: str = typer.Argument(
             ..., metavar="FILE", help="reference-values.json, or an ingredient document of dstack's kind."
         ),
+        *,
         vcpus: list[str] = _VCPUS,
         cpu: list[str] = _CPUS,
         cmdline: str | None = _CMDLINE,
@@ -45,8 +51,7 @@ def register(app: typer.Typer) -> None:
             help="The hypervisor, where the document names none; else qemu.",
             show_default=False,
         ),
-        expect: str = EXPECT,
-        release: str = RELEASE,
+        expected: ExpectOptions,
         fmt: str = RESULT_FORMAT,
         quiet: bool = QUIET,
     ) -> None:
@@ -56,12 +61,12 @@ def register(app: typer.Typer) -> None:
         prints its bare digest; several print `DIGEST  LABEL` a line.
         """
         from sevbuild.bundle.published import read_document_bytes
-        from sevbuild.reference.recompute_file import read_request, recompute_document
+        from sevbuild.reference.recompute_file import read_request, recompute_document, recomputed_run
 
         as_json = wants_json(fmt)
         line = None if cmdline is None else encode_text(cmdline)
         request = read_request(",".join(vcpus), cpu, line, cmdline_file)
-        check_release(release, expect)
+        expected.check()
         result = recompute_document(*read_document_bytes(file), request, select, profile)
         notes = [Notice("note", file, note) for note in result.notes]
         warnings = [
@@ -72,12 +77,7 @@ def register(app: typer.Typer) -> None:
         print_notices(notes, quiet=quiet)
         for notice in warnings:
             print_warning(f"{notice.where}: {notice.message}")
-        if expect:
-            from sevbuild.cli.expectation import hold_to_expected
-            from sevbuild.reference.recompute_file import recomputed_run
-
-            run = recomputed_run(result, request, select)
-            hold_to_expected(expect, run, release=release, quiet=quiet)
+        expected.hold(lambda: recomputed_run(result, request, select), quiet=quiet)
         if as_json:
             from sevbuild.cli.results import print_recomputed
 

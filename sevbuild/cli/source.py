@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sevbuild.cli.options import LockOptions, read_settings
+from sevbuild.cli.options import LockOptions
 from sevbuild.errors import Notice, SevbuildError
 
 if TYPE_CHECKING:
@@ -46,23 +46,18 @@ def load_values(
             raise SevbuildError("--set overrides a manifest; a document is what it is")
         lock.refuse()
         return _from_document(path, targets=targets, publishing=publishing)
-    from sevbuild.cli.expectation import target_selection
-    from sevbuild.guest.guest import load_guest
+    from sevbuild.cli.expectation import measured_run, target_selection
     from sevbuild.guest.order import refuse_order
     from sevbuild.reference.collect import collect_values
-    from sevbuild.reference.expected import Run
 
-    held = lock.check(path, settings)
-    guest = load_guest(path, settings=read_settings(settings), network=lock.network())
+    guest, held = lock.load(path, settings)
     chosen = guest.select(targets)
     if publishing:
         refuse_order(chosen)
     measured = guest.measure(chosen)
     values = collect_values(guest, measured)
     held(guest, chosen)
-    run = Run(
-        [(item.label, item.digest.hex()) for item in measured], lambda: values, target_selection(targets)
-    )
+    run = measured_run(measured, lambda: values, target_selection(targets))
     publish = guest.manifest.publish
     if publish is None:
         return Source(values, None, {}, guest.notices, run, guest)

@@ -8,16 +8,11 @@ import typer
 
 from sevbuild.cli.options import (
     FOREIGN_MAGIC,
-    FROZEN,
-    LOCK_FILE,
-    LOCKED,
-    OFFLINE,
     QUIET,
     SETTINGS,
     TARGETS,
     LockOptions,
     check_format,
-    read_settings,
 )
 from sevbuild.cli.report import print_line, print_notices, shown_progress
 from sevbuild.errors import Notice, SevbuildError
@@ -43,6 +38,7 @@ def register(app: typer.Typer) -> None:
             help="A bundle, or reference-values.json, or the folder of a release.",
             show_default=False,
         ),
+        *,
         against: str = typer.Option(
             "",
             "--against",
@@ -66,10 +62,7 @@ def register(app: typer.Typer) -> None:
             show_default=False,
         ),
         settings: list[str] = SETTINGS,
-        locked: bool = LOCKED,
-        frozen: bool = FROZEN,
-        lock_file: str = LOCK_FILE,
-        offline: bool = OFFLINE,
+        lock: LockOptions,
         fmt: str = typer.Option(
             "table", "--format", "-f", metavar="table|json", help="How to print compared values."
         ),
@@ -85,7 +78,6 @@ def register(app: typer.Typer) -> None:
         from sevbuild.bundle.published import bundle_at
 
         check_format(fmt, ("table", "json"))
-        lock = LockOptions(locked, frozen, lock_file, offline)
         bundle = bundle_at(file)
         if bundle is None:
             _verify_values(file, against, expect, target, release, settings, lock, fmt=fmt, quiet=quiet)
@@ -206,10 +198,7 @@ def _compared(
         file = ForeignFile(against)
         selection = target_selection(patterns)
         return *verify_against_file(source, values, file, selection, release), file.notices
-    from sevbuild.guest.guest import load_guest
-
-    held = lock.check(against, settings)
-    guest = load_guest(against, settings=read_settings(settings), network=lock.network())
+    guest, held = lock.load(against, settings)
     targets = guest.select(patterns)
     measured = guest.measure(targets)
     held(guest, targets)

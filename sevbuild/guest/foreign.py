@@ -25,6 +25,8 @@ from sevbuild.launch.mode import Mode
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.update import LaunchUpdate
 from sevbuild.manifest.inputs import PathSource
+from sevbuild.manifest.model import Cpu
+from sevbuild.manifest.selection import select
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.measure.tree import LaunchTree
 from sevbuild.progress import Progress
@@ -43,15 +45,20 @@ class ForeignLaunch(NamedTuple):
     """What a launch adds to a file, as the command line says it.
 
     `loaders` are names, none for all. `mode` picks a platform of the file, None for the strongest that each
-    loader takes. `model` is a CPU model or a signature as a number; empty for none. `kernel_hashes` are those
-    of the kernel that the loader itself is given.
+    loader takes. `cpu` is that of vCPUs which the file does not describe. `kernel_hashes` are those of the
+    kernel that the loader itself is given.
     """
 
     loaders: Sequence[str] = ()
     mode: Mode | None = None
     vcpus: int | None = None
-    signature: int | None = None
+    cpu: Cpu | None = None
     kernel_hashes: KernelHashes | None = None
+
+    @property
+    def signature(self) -> int | None:
+        """Return the signature of vCPUs which the file does not describe, None where no CPU is given."""
+        return None if self.cpu is None else self.cpu.signature
 
 
 class GivenKernel(NamedTuple):
@@ -96,6 +103,24 @@ class ForeignFile:
     def sha256(self) -> bytes:
         """Return the SHA-256 of the file."""
         return read_hashed([self.path], progress=self._progress).sha256
+
+    def launches(self, launch: ForeignLaunch, patterns: Sequence[str] = ()) -> list[Measured[Loaded]]:
+        """Return the launch digests that loaders give the file, of the targets that these patterns pick.
+
+        Who refuses the file, and what speaks against each launch, are notices afterwards. Raises
+        SevbuildError where nobody takes the file, and for a CPU that no vCPU starts as.
+        """
+        loaded, refused = self.load(launch)
+        measured, stopped = self.measure(select(patterns, loaded) if patterns else loaded)
+        if not measured:
+            reasons = [f"{item.loader}: {item.reason}" for item in (*refused, *stopped)]
+            raise SevbuildError(f"{self.path}: no loader takes this file:", details=reasons)
+        if launch.cpu is not None and not any(item.target.takes_signature for item in measured):
+            message = f"--cpu {launch.cpu.label}: no vCPU starts as it, the file describes them"
+            hint = "leave it out; --vcpus N starts more vCPUs than the file describes, where a loader does"
+            raise SevbuildError(message, hint=hint)
+        self._note(measured, [*refused, *stopped])
+        return measured
 
     def load(self, launch: ForeignLaunch) -> tuple[list[Loaded], list[Refused]]:
         """Return what loaders make of the file, and who refuses it."""
@@ -156,7 +181,7 @@ class ForeignFile:
         """Yield each launch update of a plan with the launch digest after it."""
         return self._tree.trace(plan)
 
-    def note(self, measured: Sequence[Measured[Loaded]], refused: Sequence[Refused]) -> None:
+    def _note(self, measured: Sequence[Measured[Loaded]], refused: Sequence[Refused]) -> None:
         """Collect as notices who refuses the file, and what speaks against each launch."""
         self.notices += [
             Notice("note", item.loader, f"cannot load this file: {item.reason}") for item in refused

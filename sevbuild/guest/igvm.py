@@ -109,7 +109,7 @@ class IgvmGuest:
                 hint = f"launch.mode is one of {', '.join(has)}" if has else None
                 name = _ready_file(target.variant).name
                 raise SevbuildError(f"{target.label}: {name} has no platform for mode {mode}", hint=hint)
-            launch = ForeignLaunch((loader,), mode, target.vcpus, target.cpu.signature, hashes)
+            launch = ForeignLaunch((loader,), mode, target.vcpus, target.cpu, hashes)
             loaded = self._ready[key] = file.load(launch)[0][0]
             for doubt in loaded.doubts:
                 message = f"{doubt.kind.replace('-', ' ')}: {doubt.reason}"

@@ -16,7 +16,11 @@ from sevbuild.manifest.targets import Target
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH
 
-__all__ = ["plan_document", "update_entries"]
+    from sevbuild.guest.foreign import ForeignFile
+    from sevbuild.igvm.loaded import Loaded
+    from sevbuild.launch.plan import LaunchPlan
+
+__all__ = ["file_plan_document", "plan_document"]
 
 
 def plan_document(guest: Guest, target: Target, known: dict[Contents, str] | None = None) -> dict[str, Any]:
@@ -26,26 +30,44 @@ def plan_document(guest: Guest, target: Target, known: dict[Contents, str] | Non
     SHA-256 for SEV and SEV-ES, None where contents are not measured) and the running launch digest.
     `known` keeps contents digests for further targets of the same guest and algorithm.
     """
-    plan = guest.plan(target)
     return {
         "label": target.label,
-        "mode": target.mode,
         "profile": target.profile.name,
         "order": target.order,
-        "policy": hex(target.policy),
-        "guest_features": None if target.guest_features is None else hex(target.guest_features),
-        "algorithm": "sha384" if target.mode == "snp" else "sha256",
-        "seed": None if plan.seed is None else plan.seed.hex(),
-        "updates": update_entries(target.mode, guest.trace(target), known),
+        **_document(guest.plan(target), target.guest_features, guest.trace(target), known),
     }
 
 
-def update_entries(
-    mode: Mode, steps: Iterable[tuple[LaunchUpdate, bytes]], known: dict[Contents, str] | None = None
+def file_plan_document(file: ForeignFile, loaded: Loaded) -> dict[str, Any]:
+    """Return the same of what a loader made of an IGVM file."""
+    return {
+        "label": loaded.label,
+        "profile": loaded.loader.name,
+        "order": loaded.loader.order,
+        **_document(loaded.plan, loaded.guest_features, file.trace(loaded.plan), {}),
+    }
+
+
+def _document(
+    plan: LaunchPlan,
+    guest_features: int | None,
+    steps: Iterable[tuple[LaunchUpdate, bytes]],
+    known: dict[Contents, str] | None,
+) -> dict[str, Any]:
+    return {
+        "mode": plan.mode,
+        "policy": hex(plan.policy),
+        "guest_features": None if guest_features is None else hex(guest_features),
+        "algorithm": "sha384" if plan.mode == "snp" else "sha256",
+        "seed": None if plan.seed is None else plan.seed.hex(),
+        "updates": _update_entries(plan.mode, steps, {} if known is None else known),
+    }
+
+
+def _update_entries(
+    mode: Mode, steps: Iterable[tuple[LaunchUpdate, bytes]], known: dict[Contents, str]
 ) -> list[dict[str, Any]]:
-    """Return an entry for each launch update with the launch digest after it; `known` as above."""
     hasher = sha384 if mode == "snp" else sha256
-    known = {} if known is None else known
     entries = []
     for index, (update, digest) in enumerate(steps):
         contents = None

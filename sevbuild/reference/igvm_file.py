@@ -10,7 +10,7 @@ from sevbuild.guest.measured import Measured
 from sevbuild.igvm.loaded import Loaded
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
 from sevbuild.launch.label import NO_CPU
-from sevbuild.manifest.vcpu_keys import MAX_VCPUS
+from sevbuild.manifest.vcpu_keys import MAX_VCPUS, signature_cpu
 from sevbuild.reference.model import Input, ReferenceValues, Value
 
 __all__ = ["file_value", "file_values", "measure_again"]
@@ -99,7 +99,7 @@ def _load(values: ReferenceValues, value: Value, file: ForeignFile) -> Loaded:
         loaders=(value.profile,),
         mode=value.mode,
         vcpus=value.vcpus if 1 <= value.vcpus <= MAX_VCPUS else None,
-        signature=value.signature,
+        cpu=None if value.signature is None else signature_cpu(value.signature),
         kernel_hashes=_hashes(values, value) if value.kernel_hashes else None,
     )
     return file.load(launch)[0][0]

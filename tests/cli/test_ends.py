@@ -34,7 +34,7 @@ def _raise(kind: type[BaseException]) -> Any:
 def test_what_nobody_expected_is_an_internal_error(
     kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sevbuild.cli.measure.load_guest", _raise(kind))
+    monkeypatch.setattr("sevbuild.guest.guest.load_guest", _raise(kind))
     result = run("measure", HELLO)
     assert (result.status, result.out) == (70, "")
     assert f"error: internal error: {kind.__name__}\n  hint: this is a mistake in sevbuild " in result.err
@@ -54,7 +54,7 @@ def test_an_error_in_a_thread_is_no_other_error(tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_error_that_cannot_be_told_has_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sevbuild.cli.measure.load_guest", _raise(MemoryError))
+    monkeypatch.setattr("sevbuild.guest.guest.load_guest", _raise(MemoryError))
     monkeypatch.setattr("sevbuild.cli.internal_error.print_internal_error", _raise(MemoryError))
     assert run("measure", HELLO).status == 70
 
@@ -72,7 +72,7 @@ def test_where_to_report_comes_from_the_package(monkeypatch: pytest.MonkeyPatch)
 
     found = Message()
     monkeypatch.setattr(metadata, "metadata", lambda _: found)
-    monkeypatch.setattr("sevbuild.cli.measure.load_guest", _raise(MemoryError))
+    monkeypatch.setattr("sevbuild.guest.guest.load_guest", _raise(MemoryError))
     assert run("measure", HELLO).err.endswith(" to its maintainers, as docs/security.md says\n")
     found["Project-URL"] = "Issues, https://example.org/issues"
     assert run("measure", HELLO).err.endswith(" at https://example.org/issues\n")

@@ -335,7 +335,7 @@ def test_interruption_has_its_own_status(manifest: Path, monkeypatch: pytest.Mon
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sevbuild.cli.measure.load_guest", interrupt)
+    monkeypatch.setattr("sevbuild.guest.guest.load_guest", interrupt)
     assert run("measure", manifest).status == 130
 
 

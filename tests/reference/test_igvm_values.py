@@ -14,6 +14,7 @@ from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, given_kernel
 from sevbuild.igvm.file import IgvmFile
 from sevbuild.igvm.writer import write_igvm
+from sevbuild.manifest.vcpu_keys import cpu_named
 from sevbuild.reference.consistency import check_consistent
 from sevbuild.reference.document import document_text, reference_document
 from sevbuild.reference.igvm_file import file_values, measure_again
@@ -46,7 +47,7 @@ def test_what_is_written_is_read(place: Path, file: IgvmFile) -> None:
     path.write_bytes(write_igvm(file))
     source = ForeignFile(str(path))
     # Signature and vCPUs let loaders take files that describe none.
-    launch = ForeignLaunch(vcpus=2, signature=0x00A00F11)
+    launch = ForeignLaunch(vcpus=2, cpu=cpu_named("EPYC-Milan"))
     measured, _ = source.measure(source.load(launch)[0])
     if not measured:
         return
