@@ -17,6 +17,10 @@ T ?=
 test: $(STAMP)
 	$(BIN)/pytest $(or $(T),$(PARALLEL) --cov --cov-report=term)
 
+# What is not marked slow, in under a minute on two processors; the summary counts what was left out, by file.
+quick: $(STAMP)
+	$(BIN)/pytest $(PARALLEL) --quick
+
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "sevbuild needs Python 3.10 or later; point PYTHON at one: make PYTHON=python3.12 demo" >&2; exit 1; }

@@ -18,6 +18,21 @@ settings.register_profile("explore", deadline=None)
 settings.load_profile("explore" if os.environ.get("SEVBUILD_EXPLORE") == "1" else "same")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="skip what is marked slow, and say how much that is"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip slow tests in a quick run: what is skipped is counted, what is deselected is not."""
+    if not config.getoption("--quick"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            item.add_marker(pytest.mark.skip(reason="slow: left out by make quick, run by make test"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _device() -> Iterator[None]:
     with no_waiting_for_the_device():

@@ -37,6 +37,8 @@ import os, sys
 from sevbuild.cli import main
 from sevbuild.cli.utf8 import restart_in_utf8
 
+pytestmark = pytest.mark.slow
+
 # As the program does before it looks at its arguments.
 if sys.getfilesystemencoding() != "utf-8":
     restart_in_utf8()

@@ -163,6 +163,8 @@ from sevbuild.output.disk import Disk
 from sevbuild.bundle.write import build_bundle
 from sevbuild.guest.guest import load_guest
 
+pytestmark = pytest.mark.slow
+
 class Renames(Disk):
     def exchange(self, first, second):
         return False

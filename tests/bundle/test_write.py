@@ -223,6 +223,7 @@ def test_two_builds_are_equal_to_the_byte(tmp_path: Path) -> None:
         assert str(tmp_path).encode() not in data
 
 
+@pytest.mark.slow
 def test_a_fleet_is_one_folder_of_reasonable_size(tmp_path: Path) -> None:
     bundle = build(ROOT / "guests/fleet/guest.toml", tmp_path / "dist")
     assert len(bundle.targets) == 960

@@ -232,6 +232,7 @@ def _shown(*arguments: str, status: int = 0) -> str:
         return terminal.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["measure", "lock"])
 def test_hashing_a_large_initrd_is_seen(tmp_path: Path, verb: str) -> None:
     manifest = manifest_of(tmp_path)

@@ -506,6 +506,7 @@ def launch_tables(draw: st.DrawFn) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(drawn=launch_tables())
 def test_what_was_exported_imports_again(drawn: dict[str, Any]) -> None:

@@ -80,6 +80,7 @@ def _machine(qemu: tuple[list[str], dict[str, str]], arguments: list[str]) -> di
     return dict(zip(names, found[1:], strict=False)) if result.returncode == 0 else None
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(options=st.lists(_OPTIONS, min_size=1, max_size=6))
 def test_the_later_of_two_spellings_counts(

@@ -179,6 +179,7 @@ _PARTS = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(_PARTS, max_size=14).map("".join), st.text("xyz ", max_size=4))
 def test_a_shell_runs_with_the_same_words(middle: str, value: str) -> None:

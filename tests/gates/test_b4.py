@@ -140,6 +140,8 @@ gate, times, arguments = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 # All begin at once, with nothing left to import.
 import sevbuild.guest.guest, sevbuild.guest.locking, sevbuild.bundle.release, sevbuild.bundle.write
 import sevbuild.reference.release, os
+
+pytestmark = pytest.mark.slow
 print("ready", file=sys.stderr, flush=True)
 while not os.path.exists(gate):
     time.sleep(0.001)

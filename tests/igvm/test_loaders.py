@@ -526,6 +526,7 @@ def _snp_headers(draw: st.DrawFn) -> list[Header]:
     return [SNP, POLICY, *(header for part in parts for header in part), PageData(0xA00000, 1, b"end")]
 
 
+@pytest.mark.slow
 @given(_snp_headers(), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_a_file_that_breaks_no_rule_has_one_digest(headers: list[Header], move: bool) -> None:

@@ -175,6 +175,7 @@ def test_random_bytes_give_a_firmware_or_an_error(tail: bytes, size: int) -> Non
             assert parse_firmware(candidate).data == candidate
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_damage_gives_a_firmware_or_an_error(data: st.DataObject) -> None:

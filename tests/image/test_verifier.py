@@ -85,6 +85,7 @@ def test_the_marker_at_the_very_start_is_no_section() -> None:
     assert kernel_hash_verifier(LZMA_GUID + bytes(4080)) is None
 
 
+@pytest.mark.slow
 def test_bombs_and_crowds_are_bounded() -> None:
     crowd = _section(_compressed(bytes(30 << 20))) * 50
     bomb = _section(_compressed(bytes(60 << 20)))

@@ -630,6 +630,7 @@ def _clean(value: Any) -> Any:
     return [_clean(entry) for entry in value if entry is not None] if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(tables_, st.booleans())
 def test_whatever_is_written_is_decoded_or_refused(tables: dict[str, Any], whole: bool) -> None:

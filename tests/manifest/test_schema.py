@@ -208,6 +208,7 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
     return tables
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(mutated())
 def test_both_refuse_the_same(tables: dict[str, Any]) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.shared import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_neither_kills_nor_neighbours_lose_anything() -> None:

@@ -298,6 +298,7 @@ def bent(draw: st.DrawFn) -> tuple[ReferenceValues, ReferenceValues]:
         return whole, whole
 
 
+@pytest.mark.slow
 @given(bent(), st.lists(st.sampled_from(["snp/*", "sev", "vcpus1", "EPYC*", "plain"]), max_size=2))
 def test_any_document_that_is_read_is_compared(
     pair: tuple[ReferenceValues, ReferenceValues], patterns: list[str]
@@ -350,6 +351,7 @@ def select_labels_or_none(patterns: list[str], values: ReferenceValues) -> set[s
     return found
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300) | st.from_regex(rb"([0-9a-f]{96}  [a-z/]{1,9}\n){0,3}", fullmatch=True))
 def test_no_file_of_digests_crashes(data: bytes) -> None:
     try:
