@@ -24,7 +24,7 @@ def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
         assert holder_of(place).startswith(f"process {os.getpid()} (")
         with (
             pytest.raises(
-                SevbuildError, match=f"process {os.getpid()} .* without progress for 0.2 s"
+                SevbuildError, match=f"process {os.getpid()} .* has made no progress for 0.2 s"
             ) as caught,
             hold(place, Patience(0.2, said.append)),
         ):
