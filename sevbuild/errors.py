@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,12 +27,23 @@ class SevbuildError(Exception):
         self.hint = hint
         self.details = tuple(details)
 
-    def within(self, where: str) -> Self:
-        """Return the same error said of `where`: its class and all it carries stay, a hint or a status."""
+    def within(self, where: str, *, hint: str | None = None) -> Self:
+        """Return the same error said of `where`: its class and all it carries stay, a hint or a status.
+
+        `hint` is for an error that has none.
+        """
+        return self._twin(f"{where}: {self.message}", self.hint or hint, self.details)
+
+    def reworded(self, change: Callable[[str], str]) -> Self:
+        """Return the same error with each of its texts put through `change`."""
+        hint = None if self.hint is None else change(self.hint)
+        return self._twin(change(self.message), hint, tuple(map(change, self.details)))
+
+    def _twin(self, message: str, hint: str | None, details: tuple[str, ...]) -> Self:
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.message = f"{where}: {self.message}"
-        twin.args = ("\n  ".join([twin.message, *self.details]),)
+        twin.message, twin.hint, twin.details = message, hint, details
+        twin.args = ("\n  ".join([message, *details]),)
         return twin
 
 
@@ -74,15 +85,27 @@ class FaultsError(SevbuildError):
         super().__init__("\n".join(str(fault) for fault in ordered))
         self.faults = tuple(ordered)
 
-    def within(self, where: str) -> Self:
-        """Return the faults as they are: each says its own place."""
+    def within(self, where: str, *, hint: str | None = None) -> Self:
+        """Return the faults as they are, for each says its own place; a `hint` goes to the last of them."""
         del where
-        return self
+        *others, last = self.faults
+        return self if hint is None else type(self)([*others, last._replace(hint=last.hint or hint)])
+
+    def reworded(self, change: Callable[[str], str]) -> Self:
+        """Return the faults with each of their texts put through `change`."""
+        return type(self)(
+            [
+                fault._replace(message=change(fault.message), hint=fault.hint and change(fault.hint))
+                for fault in self.faults
+            ]
+        )
 
 
 @contextmanager
-def within(where: str) -> Iterator[None]:
+def within(where: str, *, hint: str | None = None) -> Iterator[None]:
     """Have a SevbuildError that is raised in this block say `where: ` before its message.
+
+    `hint` is for an error that has none.
 
     Every error that passes through a file, a target or a loader gets its name in this way. What is raised is
     a new error of the same class with the same hint, exit code and firmware status: an error that was kept
@@ -91,7 +114,7 @@ def within(where: str) -> Iterator[None]:
     try:
         yield
     except SevbuildError as error:
-        raise error.within(where) from None
+        raise error.within(where, hint=hint) from None
 
 
 class Notice(NamedTuple):

@@ -35,6 +35,30 @@ def test_faults_say_their_own_place() -> None:
     assert str(caught.value) == "guest.toml:3: vcpu.count: is wrong"
 
 
+def test_a_hint_is_for_an_error_that_has_none() -> None:
+    for own in (None, "of its own"):
+        with pytest.raises(MismatchError) as caught, within("place", hint="of the place"):
+            raise MismatchError("differs", hint=own, details=["one"])
+        assert (caught.value.hint, caught.value.details) == (own or "of the place", ("one",))
+    faults = FaultsError([Fault("a.toml", 1, "x", "is wrong"), Fault("a.toml", 2, "y", "is wrong")])
+    with pytest.raises(FaultsError) as several, within("place", hint="of the place"):
+        raise faults
+    assert [fault.hint for fault in several.value.faults] == [None, "of the place"]
+    assert str(several.value) == str(faults)
+
+
+def test_an_error_is_reworded_in_all_it_says() -> None:
+    refused = LaunchError("SNP_LAUNCH_START", Status.INVALID_LEN, "a", hint="b").reworded(str.upper)
+    assert refused.message == str(refused) == "SNP_LAUNCH_START: INVALID_LEN (FW_ERROR=4): A"
+    assert (refused.hint, refused.status) == ("B", Status.INVALID_LEN)
+    assert MismatchError("a", details=["b"]).reworded(str.upper).args == ("A\n  B",)
+    fault = Fault("a.toml", 1, "x", "is wrong", "none")
+    assert FaultsError([fault, fault._replace(hint=None, line=2)]).reworded(str.upper).faults == (
+        fault._replace(message="IS WRONG", hint="NONE"),
+        fault._replace(message="IS WRONG", hint=None, line=2),
+    )
+
+
 def test_other_errors_pass() -> None:
     with pytest.raises(ValueError, match="bug"), within("target"):
         raise ValueError("bug")

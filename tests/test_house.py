@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,70 @@ def test_every_exception_is_needed() -> None:
     for room in ROOMS.values():
         for name, module in room.excepted:
             assert module in set(imports_of(ast.parse((PACKAGE / name).read_text())))
+
+
+@cache
+def _own_errors() -> frozenset[str]:
+    """Return the names of the classes that derive from the one exception base."""
+    classes = [
+        node
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    found, more = set[str](), {"SevbuildError"}
+    while more:
+        found |= more
+        more = {node.name for node in classes if found & {ast.unparse(base) for base in node.bases}} - found
+    return frozenset(found)
+
+
+def _new_errors_of_old(tree: ast.AST) -> list[str]:
+    """Return each `raise` of another error in a handler of our own, which is to say more of that one."""
+    found = []
+    for handler in ast.walk(tree):
+        if not isinstance(handler, ast.ExceptHandler):
+            continue
+        caught = {node.id for node in ast.walk(handler.type or handler) if isinstance(node, ast.Name)}
+        for node in ast.walk(handler) if caught & _own_errors() else ():
+            raised = node.exc if isinstance(node, ast.Raise) else None
+            while isinstance(raised, ast.Call | ast.Attribute):
+                raised = raised.func if isinstance(raised, ast.Call) else raised.value
+            if raised is not None and not (isinstance(raised, ast.Name) and raised.id == handler.name):
+                found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_errors_are_not_wrapped_anew(path: Path) -> None:
+    # A new error of the message of another loses its class, its exit code, its hint and its status.
+    assert _new_errors_of_old(ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "found"),
+    [
+        ("raise SevbuildError(f'{name}: {error.message}') from None", True),
+        ("raise foreign(str(error), hint=error.hint)", True),
+        ("raise OSError(error.message) from None", True),
+        ("first = error.message\n    raise SevbuildError(first)", True),
+        ("raise error.within(name).within(path) from None", False),
+        ("raise", False),
+        ("return error.message", False),
+    ],
+)
+@pytest.mark.parametrize("caught", ["MismatchError", "(KeyError, LaunchError)"])
+def test_an_error_wrapped_anew_is_seen(raised: str, found: bool, caught: str) -> None:
+    tree = ast.parse(f"try:\n    work()\nexcept {caught} as error:\n    {raised}\n")
+    assert bool(_new_errors_of_old(tree)) is found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_is_decided_by_what_an_error_says(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        # `error.message.startswith(...)`, `"..." in error.message`
+        for part in ast.iter_child_nodes(node) if isinstance(node, ast.Compare | ast.Attribute) else ():
+            assert not (isinstance(part, ast.Attribute) and part.attr == "message"), ast.unparse(node)
 
 
 def test_objects_are_keys_themselves() -> None:

@@ -7,7 +7,7 @@ import stat
 
 from sevbuild.bundle.document import DOCUMENT_LIMIT, BundleDocument, decode_bundle
 from sevbuild.bundle.layout import DOCUMENT, MAX_DEPTH, SUMS, is_safe_path
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import read_file
 
 __all__ = ["bundle_folder", "find_extra", "list_folder", "read_document", "refuse_foreign"]
@@ -88,11 +88,9 @@ def refuse_foreign(place: str, shown: str) -> None:
     if not os.listdir(place):
         return
     hint = "build into another folder, or remove this one yourself"
-    try:
+    with within(f"{shown} exists and is not a bundle", hint=hint):
         bundle, _ = read_document(place)
         extra = find_extra(list_folder(place), bundle)
-    except SevbuildError as error:
-        raise SevbuildError(f"{shown} exists and is not a bundle: {error.message}", hint=hint) from None
     if extra is not None:
         hint = "move it elsewhere: the whole folder is replaced"
         raise SevbuildError(f"{shown} contains {extra}, which is not part of the bundle", hint=hint)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from sevbuild.bundle.keep import Keeper
 from sevbuild.documents.json_input import DOCUMENT_LIMIT
-from sevbuild.errors import SevbuildError, file_error
+from sevbuild.errors import SevbuildError, file_error, within
 from sevbuild.fs import hash_files, read_file, read_text
 from sevbuild.output.disk import Disk
 from sevbuild.output.exchange import staging
@@ -19,6 +19,7 @@ from sevbuild.reference.release import CHECKSUMS, DOCUMENT_NAME, names_in_releas
 __all__ = ["write_release"]
 
 _HEX = frozenset("0123456789abcdef")
+_HINT = "name a new or empty folder, or an unmodified release; move other files elsewhere"
 
 
 def write_release(
@@ -83,11 +84,8 @@ class _Replaceable:
         # The same folder is looked at before its exchange and after it.
         if digest in self._readable:
             return
-        try:
-            read_reference_values(DOCUMENT_NAME, read_file(path, DOCUMENT_LIMIT))
-        except SevbuildError as error:
-            first = error.message.partition("\n")[0]
-            raise _foreign(f"{shown}: its reference values cannot be read: {first}") from None
+        with within("cannot replace the release that is there", hint=_HINT):
+            read_reference_values(f"{shown}/{DOCUMENT_NAME}", read_file(path, DOCUMENT_LIMIT))
         self._readable.add(digest)
 
 
@@ -117,5 +115,4 @@ def _listed(folder: str, shown: str) -> dict[str, str]:
 
 
 def _foreign(message: str) -> SevbuildError:
-    hint = "name a new or empty folder, or an unmodified release; move other files elsewhere"
-    return SevbuildError(message, hint=hint)
+    return SevbuildError(message, hint=_HINT)

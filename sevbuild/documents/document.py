@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sevbuild.errors import Fault, FaultsError, SevbuildError
 
 __all__ = ["Document", "Table", "parse_toml", "suggest"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Word = TypeVar("Word", bound=str)
 
 _LARGEST_SHOWN = 256
@@ -110,6 +111,19 @@ class Document:
     def fault_at(self, line: int, path: str, message: str, hint: str | None = None) -> None:
         """Note one fault at a line of its own, of a `path` that nothing stands at."""
         self.faults.append(Fault(self.source, line, path, message, hint))
+
+    def attempt(self, path: str, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Return what `make` returns, or None with a fault at decoded `path` where it raises a SevbuildError.
+
+        The faults of another document pass: each says its own place.
+        """
+        try:
+            return make(*args, **kwargs)
+        except FaultsError:
+            raise
+        except SevbuildError as error:
+            self.fault(path, error.message, error.hint)
+            return None
 
     def raise_faults(self) -> None:
         """Raise a FaultsError if any fault was noted."""
@@ -278,12 +292,7 @@ def check_hex(document: Document, path: str, value: Any, size: int) -> bytes | N
     text = check_type(document, path, value, str)
     if text is None:
         return None
-    try:
-        data = parse_hex(text, size)
-    except SevbuildError as error:
-        document.fault(path, error.message, error.hint)
-        return None
-    return data
+    return document.attempt(path, parse_hex, text, size)
 
 
 def parse_hex(text: str, size: int) -> bytes:

@@ -144,8 +144,8 @@ class ForeignFile:
                 loaded.append(load(self.file, loader, self._maker, request))
             except SevbuildError as error:
                 if len(names) == 1:
-                    raise error.within(self.path) from None
-                refused.append(Refused(loader.name, error.message.removeprefix(f"{loader.name}: ")))
+                    raise error.within(f"{self.path}: {loader.name}") from None
+                refused.append(Refused(loader.name, error.message))
         return loaded, refused
 
     def _check_mode(self, wanted: Mode | None) -> None:

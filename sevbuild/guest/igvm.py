@@ -83,7 +83,8 @@ class IgvmGuest:
         source = MemorySource(igvm_file(target, laid_out, firmware))
         loader = loader_named(target.profile.rules.loader or "")
         file, maker = read_igvm(source), UpdateMaker(source)
-        plan = self._built[target.label] = load(file, loader, maker).plan
+        with within(loader.name):
+            plan = self._built[target.label] = load(file, loader, maker).plan
         if target.variant not in self._compared:
             self._compared.add(target.variant)
             self._noticed |= _departures(target, file, maker)

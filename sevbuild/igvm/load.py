@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sevbuild.errors import SevbuildError, within
+from sevbuild.errors import SevbuildError
 from sevbuild.igvm.context import measured_context
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.igvm.file import X64, IgvmFile, ReadHeaders
@@ -51,8 +51,7 @@ def load(file: IgvmFile, loader: Loader, maker: UpdateMaker, request: LoadReques
 
     `maker` is that of the file's source; loads that share it share equal updates.
     """
-    with within(loader.name):
-        return _Load(file, loader, LoadRequest() if request is None else request).run(maker)
+    return _Load(file, loader, LoadRequest() if request is None else request).run(maker)
 
 
 class _Load:

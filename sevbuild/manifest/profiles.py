@@ -40,7 +40,7 @@ from sevbuild.manifest.path_keys import check_path, is_profile_path
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
-__all__ = ["UnknownProfileError", "load_profile", "profile_files", "profile_names"]
+__all__ = ["load_profile", "profile_files", "profile_names"]
 
 PROFILE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "profiles")
 
@@ -55,10 +55,6 @@ _HEADINGS = ("name", "summary", "as-of")
 def profile_names() -> list[str]:
     """Return the names of the shipped profiles, sorted."""
     return sorted(entry[:-5] for entry in os.listdir(PROFILE_DIRECTORY) if entry.endswith(".toml"))
-
-
-class UnknownProfileError(SevbuildError):
-    """A name that is neither a shipped profile's nor a path."""
 
 
 def load_profile(name: str, directory: str = ".") -> LaunchProfile:
@@ -112,7 +108,7 @@ def _path_of(name: str, directory: str) -> str:
             suggest(name, names)
             or f"`sevbuild profiles` lists them: {', '.join(names)}; or give a path ending in .toml"
         )
-        raise UnknownProfileError(f"unknown profile {name!r}", hint=hint)
+        raise SevbuildError(f"unknown profile {name!r}", hint=hint)
     return path
 
 

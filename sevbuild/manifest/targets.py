@@ -11,7 +11,7 @@ from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.inputs import IGVM
 from sevbuild.manifest.model import Cmdline, Cpu, Manifest, Variant
-from sevbuild.manifest.profiles import UnknownProfileError, load_profile
+from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.unused import note_unused
 
 __all__ = ["MAX_TARGETS", "Target", "expand"]
@@ -88,16 +88,13 @@ def expand(manifest: Manifest) -> list[Target]:
 
 
 def _profiles(variant: Variant, directory: str, loaded: dict[str, LaunchProfile]) -> list[LaunchProfile]:
-    found = []
     for index, name in enumerate(variant.profiles):
         if name not in loaded:
-            try:
-                loaded[name] = load_profile(name, directory)
-            except UnknownProfileError as error:
-                variant.document.fault(f"launch.profile[{index}]", error.message, error.hint)
-                continue
-        found.append(loaded[name])
-    return found
+            at = f"launch.profile[{index}]"
+            profile = variant.document.attempt(at, load_profile, name, directory)
+            if profile is not None:
+                loaded[name] = profile
+    return [loaded[name] for name in variant.profiles if name in loaded]
 
 
 def _doubled(first: Target, target: Target) -> None:

@@ -75,11 +75,9 @@ def decode_cpus(vcpu: Table) -> tuple[Cpu, ...]:
             for key, high in (("family", 0x10E), ("model-number", 0xFF), ("stepping", 0xF))
         ]
         if None not in numbers:
-            try:
-                signature = cpu_signature(*[number or 0 for number in numbers])
-                cpus.append(signature_cpu(signature))
-            except SevbuildError as error:
-                vcpu.fault("family", error.message, error.hint)
+            at = vcpu.at("family")
+            signature = document.attempt(at, cpu_signature, *[number or 0 for number in numbers])
+            cpus += [] if signature is None else [signature_cpu(signature)]
     else:
         for key in ("family", "model-number", "stepping"):
             vcpu.any(key)
@@ -89,13 +87,9 @@ def decode_cpus(vcpu: Table) -> tuple[Cpu, ...]:
 
 
 def _model(document: Document, path: str, value: Any) -> Cpu | None:
-    if check_type(document, path, value, str) is None:
-        return None
-    try:
-        return _model_cpu(value)
-    except SevbuildError as error:
-        document.fault(path, error.message, error.hint)
-        return None
+    return (
+        None if check_type(document, path, value, str) is None else document.attempt(path, _model_cpu, value)
+    )
 
 
 def _model_cpu(name: str) -> Cpu:

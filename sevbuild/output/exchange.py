@@ -74,7 +74,7 @@ class Staging:
                 if old is not None:
                     with contextlib.suppress(OSError):
                         self._remove(old)
-            clear_aside(self._disk, self._place, self._is_old)
+            clear_aside(self._disk, self._place, self._check)
             return
         raise SevbuildError(f"{self._place}: other runs keep replacing it")
 
@@ -128,12 +128,6 @@ class Staging:
                 f"cannot undo the exchange of {self._place}: {error.strerror or error}",
                 hint=f"what was there is now {kept}",
             ) from None
-
-    def _is_old(self, path: str) -> None:
-        try:
-            self._check(path, path)
-        except SevbuildError as error:
-            raise OSError(error.message) from None
 
     def _let_go(self) -> None:
         if self._temporary is not None:

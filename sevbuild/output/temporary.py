@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import NamedTuple
 
+from sevbuild.errors import SevbuildError
 from sevbuild.output.disk import Disk
 from sevbuild.output.locks import lock, unlock
 
@@ -81,11 +82,11 @@ def clear_new(disk: Disk, place: str) -> None:
                 disk.unlink(path)
 
 
-def clear_aside(disk: Disk, place: str, check: Callable[[str], object]) -> None:
-    """Remove what killed runs left aside; what `check` raises OSError for stays."""
+def clear_aside(disk: Disk, place: str, check: Callable[[str, str], object]) -> None:
+    """Remove what killed runs left aside; what `check` raises OSError or SevbuildError for stays."""
     for path in found_aside(place):
-        with contextlib.suppress(OSError), _claimed(path):
-            check(path)
+        with contextlib.suppress(OSError, SevbuildError), _claimed(path):
+            check(path, path)
             discard_aside(disk, path, place)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sevbuild.documents.document import Table, check_integer, parse_hex, suggest
+from sevbuild.documents.document import Table, check_hex, check_integer, suggest
 from sevbuild.documents.json_input import JsonDocument
 from sevbuild.errors import SevbuildError, within
 from sevbuild.image.kernel_hashes import cmdline_digest
@@ -262,22 +262,12 @@ def parse_number(table: Table, key: str) -> int:
     text = table.string(key, required=True)
     if text is None:
         return 0
-    try:
-        return int.from_bytes(parse_hex(text, 4), "big")
-    except SevbuildError as error:
-        table.fault(key, error.message)
-        return 0
+    return int.from_bytes(check_hex(table.document, table.at(key), text, 4) or b"", "big")
 
 
 def _hex(table: Table, key: str, size: int) -> bytes:
     text = table.string(key, required=True)
-    if text is None:
-        return b""
-    try:
-        return parse_hex(text, size)
-    except SevbuildError as error:
-        table.fault(key, error.message)
-        return b""
+    return b"" if text is None else check_hex(table.document, table.at(key), text, size) or b""
 
 
 def _integer(table: Table, key: str, high: int, *, low: int = 0, needed: bool = True) -> int | None:

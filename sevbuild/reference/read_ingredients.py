@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sevbuild.documents.json_reader import Reader, as_objects, hex_number
-from sevbuild.errors import SevbuildError
 from sevbuild.image.ovmf import FOUR_GIB, SECTION_KINDS, Area, Metadata, Section, section_kind_name
 from sevbuild.image.svsm import Svsm
 from sevbuild.launch.mode import MODES, ORDERS
@@ -116,13 +115,10 @@ def _svsm(table: Reader) -> Svsm:
 def _kernel(table: Reader) -> KernelIngredients:
     text = table.string("cmdline") if table.has("cmdline") else None
     if text is not None:
-        try:
-            unknown = sorted(parse_template(text).names - set(BUILT_IN))
-        except SevbuildError as error:
-            table.fault("cmdline", error.message)
-        else:
-            if unknown:
-                table.fault("cmdline", f"nothing is called {{{unknown[0]}}}")
+        template = table.table.document.attempt(table.table.at("cmdline"), parse_template, text)
+        unknown = [] if template is None else sorted(template.names - set(BUILT_IN))
+        if unknown:
+            table.fault("cmdline", f"nothing is called {{{unknown[0]}}}")
     kernel = KernelIngredients(
         table.hex("sha256", 32),
         table.hex("initrd_sha256", 32),

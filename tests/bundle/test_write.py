@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from sevbuild.bundle import folder as folder_module
 from sevbuild.bundle.layout import is_safe_path, target_folders
 from sevbuild.bundle.verify import verify_bundle
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.guest.guest import load_guest
 from sevbuild.output.disk import Disk
 from tests.bundle.support import PARTS, build, contents, make_inputs, manifest_of
@@ -265,12 +266,27 @@ def test_what_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
     assert (result.status, (dist / "notes.txt").read_text()) == (2, "mine")
     assert "notes.txt, which is not part of the bundle" in result.err
     (dist / "bundle.json").unlink()
-    assert "exists and is no bundle" in run("build", "-q", manifest, "-o", dist).err
+    assert "exists and is not a bundle" in run("build", "-q", manifest, "-o", dist).err
+    assert "hint: build into another folder" in run("build", "-q", manifest, "-o", dist).err
     assert "is no folder" in run("build", "-q", manifest, "-o", manifest).err
     assert run("build", "-q", manifest, "-o", "").status == 2
     assert run("build", "-q", manifest, "-o", tmp_path / "x", "--link", "--no-copy").status == 2
     assert run("build", "-q", manifest, "-o", manifest / "below").status == 2
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_what_keeps_a_folder_from_being_replaced_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: str) -> None:
+        raise MismatchError(f"{folder} differs", hint="of its own")
+
+    monkeypatch.setattr(folder_module, "read_document", refuse)
+    (tmp_path / "file").touch()
+    with pytest.raises(MismatchError) as caught:
+        folder_module.refuse_foreign(str(tmp_path), "dist")
+    assert caught.value.message == f"dist exists and is not a bundle: {tmp_path} differs"
+    assert (caught.value.hint, caught.value.exit_code) == ("of its own", 1)
 
 
 def test_a_bundle_is_built_verified_and_measured_by_its_verbs(tmp_path: Path) -> None:

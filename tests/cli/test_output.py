@@ -165,6 +165,13 @@ def test_a_release_is_told_by_its_document(guest: Path) -> None:
     Path("release/SHA256SUMS").write_text("".join(lines))
     result = run("publish", "-q", guest, "-o", "release", "--formats", "hex")
     assert result.status == 2
-    assert "its reference values cannot be read: reference-values.json: $.schema is 99" in result.err
+    assert f"cannot replace the release that is there: {path.absolute()}: $.schema is 99" in result.err
+    # Faults name the file themselves.
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 1, "more": 1}))
+    lines[1] = f"{sha256(path.read_bytes()).hexdigest()}  {names[1]}\n"
+    Path("release/SHA256SUMS").write_text("".join(lines))
+    faults = run("publish", "-q", guest, "-o", "release", "--formats", "hex").err
+    assert f"error: {path.absolute()}: $.more: unknown key" in faults
+    assert "hint: name a new or empty folder" in faults
     Path("release/SHA256SUMS").write_text("nonsense\n")
     assert "SHA256SUMS is not that of a release" in run("publish", "-q", guest, "-o", "release").err

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sevbuild.commands.files import libvirt_xml, qemu_arguments, qemu_json, shell_script
+from sevbuild.commands.importing import source
 from sevbuild.commands.importing.draft import Draft
 from sevbuild.commands.importing.source import import_data, import_words, write_draft
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.guest.guest import Guest
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.vcpu.models import CPU_MODELS
@@ -682,3 +683,15 @@ def test_what_is_wrong_is_said_with_its_line_and_as_it_is_written() -> None:
     ):
         with pytest.raises(SevbuildError, match=message):
             import_data(text.encode())
+
+
+def test_an_error_of_a_command_names_its_line_and_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(words: list[str]) -> Draft:
+        raise MismatchError(f"{words[-1]} differs", hint=f"leave {words[-1]} out", details=[words[-1]])
+
+    monkeypatch.setattr(source, "read_qemu", refuse)
+    with pytest.raises(MismatchError) as caught:
+        import_data(b'# QEMU\nqemu-system-x86_64 -append "$LINE"\n')
+    error = caught.value
+    assert error.message == "line 2: $LINE differs"
+    assert (error.hint, error.details, error.exit_code) == ("leave $LINE out", ("$LINE",), 1)

@@ -354,8 +354,10 @@ def test_what_cannot_be_is_named(path: tuple[str | int, ...], value: Any, messag
 )
 def test_a_template_is_checked(text: str, message: str) -> None:
     kernel = {"sha256": "0" * 64, "initrd_sha256": "0" * 64, "cmdline": text}
-    with pytest.raises(FaultsError, match=message):
+    with pytest.raises(FaultsError, match=message) as caught:
         read_reference_values("v.json", _edited(("ingredients", 0, "kernel"), kernel))
+    hint = "a placeholder is {name}; write a literal brace twice" if text == "a {" else None
+    assert [fault.hint for fault in caught.value.faults if message in fault.message] == [hint]
 
 
 def test_documents_are_told_apart() -> None:

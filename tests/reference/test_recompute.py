@@ -202,6 +202,8 @@ def test_contrast_digests_of_one_vcpu_are_extended(tmp_path: Path) -> None:
         assert message in refused.err
     wrong = run("recompute", _file(tmp_path, record | {"APEIP": "x"}))
     assert "$.APEIP: must be 8 hexadecimal digits" in wrong.err
+    prefixed = run("recompute", _file(tmp_path, record | {"TrustedMeasurement": f"sha384:{digests[0]}"}))
+    assert "without 'sha384:'" in prefixed.err
     absent = {key: value for key, value in record.items() if key != "APEIP"}
     assert "$.APEIP: missing" in run("recompute", _file(tmp_path, absent)).err
 

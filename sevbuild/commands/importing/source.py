@@ -99,8 +99,7 @@ def _script(text: str) -> Draft:
     try:
         draft = reader(run.words[start:])
     except SevbuildError as error:
-        hint = None if error.hint is None else spelled(error.hint)
-        raise SevbuildError(spelled(error.message), hint=hint).within(f"line {run.line}") from None
+        raise error.reworded(spelled).within(f"line {run.line}") from None
     for note in run.notes:
         draft.note(note)
     if start and not is_known(run.words[start - 1]):
