@@ -4,6 +4,8 @@ The operators are cosmic-ray's. Those chosen are mistakes that somebody makes: a
 the wrong way round, `or` for `and`, a number that is not the specification's, an error that is not caught.
 Left out, by rule:
 
+- what stands outside of functions: tables and constants are the numbers of a specification, which vectors,
+  peers and goldens hold, and each of their mutants would need an interpreter of its own;
 - texts for people: no string is changed, nor anything inside of an f-string or of a `raise` statement;
 - annotations, which are not evaluated;
 - decorators: without `property` nothing runs, without a cache everything does, more slowly;
@@ -90,12 +92,11 @@ class Key(NamedTuple):
 
 
 class Mutant(NamedTuple):
-    """A module with one change, and the lines of its statement; `function` is None outside of one."""
+    """A module with one change in a function, and the lines of its statement."""
 
     key: Key
     code: str
     lines: range
-    function: str | None
 
 
 def modules(what: str) -> list[str]:
@@ -120,15 +121,15 @@ def mutants(module: str) -> list[Mutant]:
     for name in OPERATORS:
         operator = get_operator(f"core/{name}")()
         for occurrence, (node, position) in enumerate(_places(tree, operator)):
-            if _left_out(name, node, position):
+            function = _function(node)
+            if function is None or _left_out(name, node, position):
                 continue
             code = mutate_code(source, operator, occurrence)
             if code is None or code == source:
                 continue
             before, after = _changed(source, code)
-            function, lines = _function(node), _statement(node, position)
-            key = Key(module, function or "the module", before, after)
-            found.append((position, name, occurrence, Mutant(key, code, lines, function)))
+            key = Key(module, function, before, after)
+            found.append((position, name, occurrence, Mutant(key, code, _statement(node, position))))
     found.sort(key=lambda entry: entry[:3])
     seen: Counter[Key] = Counter()
     numbered, known = [], set()

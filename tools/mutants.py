@@ -4,9 +4,8 @@
 
 The mutants are cosmic-ray's (`mutant_source.py`). The tests beside a folder run once, and it is written down
 which lines each of them runs. Then every mutant gets a fork of that process in which its function has the
-changed code, and the tests that run its statement, the quick ones first, until one fails. A change outside of
-functions, such as a constant, gets a process that has imported nothing of ours yet, and every test beside it.
-A mutant that takes ten times the processor time of its tests and more is stopped, and counts as noticed.
+changed code, and the tests that run its statement, the quick ones first, until one fails. A mutant that takes
+ten times the processor time of its tests and more is stopped, and counts as noticed.
 
 A mutant that no test notices survives. Either it is in `tests/data/mutants-equivalent.toml`, with the reason
 why nobody could notice, or this ends with exit code 1, as it does where that list names one that does not.
@@ -17,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import importlib.machinery
 import os
 import resource
 import shutil
@@ -37,13 +35,6 @@ import tomli
 from hypothesis import Phase, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-# What the tests import of others, so that a fork need not.
-import cbor2  # noqa: F401
-import cryptography  # noqa: F401
-import jinja2  # noqa: F401
-import lief  # noqa: F401
-import typer  # noqa: F401
 
 from tools.mutant_source import FOLDERS, ROOT, Key, Mutant, modules, mutants
 
@@ -177,29 +168,6 @@ def no_output() -> Iterator[None]:
         os.close(null)
 
 
-# A change outside of functions: a process that has imported nothing of ours.
-
-
-def judge_top(mutant: Mutant) -> Outcome:
-    """Import the changed module afresh, and run the tests beside it."""
-    path = str(ROOT / "sevbuild" / mutant.key.module)
-    folder = folder_of(mutant.key.module)
-
-    def run() -> bool:
-        plain = importlib.machinery.SourceFileLoader.get_code
-
-        def get_code(loader: Any, name: str) -> Any:
-            return compile(mutant.code, path, "exec") if loader.path == path else plain(loader, name)
-
-        importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[assignment]
-        return pytest.main([*_PYTEST, f"tests/{folder}"], plugins=[Quiet()]) != 0
-
-    return Outcome(mutant, in_fork(run, Limit(120, 600)))
-
-
-# A change of a function: a fork of the process that has run every test.
-
-
 class Forks:
     """A plugin that runs the tests once, and then a fork for each mutant."""
 
@@ -248,7 +216,7 @@ class Forks:
         for mutant in {it.key.module: it for it in self._wanted}.values():
             ending = self._judge(unchanged(mutant)).ending
             if ending != SURVIVED:
-                self.faults.append(f"{mutant.key.module}: {mutant.function} {ending} without a mutant")
+                self.faults.append(f"{mutant.key.module}: {mutant.key.function} {ending} without a mutant")
 
     def _judge(self, mutant: Mutant) -> Outcome:
         path = str(ROOT / "sevbuild" / mutant.key.module)
@@ -292,7 +260,7 @@ def codes(code: CodeType, before: str = "") -> Iterator[tuple[str, CodeType]]:
 def put_in_place(mutant: Mutant, path: str, things: Sequence[Any]) -> None:
     """Give the function of a mutant its code, wherever it is held, and empty what is remembered."""
     whole = compile(mutant.code, path, "exec")
-    new = {code.co_firstlineno: code for name, code in codes(whole) if name == mutant.function}
+    new = {code.co_firstlineno: code for name, code in codes(whole) if name == mutant.key.function}
     found = 0
     for thing in things:
         if isinstance(thing, _CACHED):
@@ -369,13 +337,7 @@ def main() -> int:
     os.chdir(ROOT)
     tally = Tally(equivalents(), len(wanted))
     for folder in folders:
-        outside = [it for it in wanted if it.function is None and folder_of(it.key.module) == folder]
-        if outside and judge_top(unchanged(outside[0])).ending != SURVIVED:
-            raise SystemExit(f"tests/{folder} fails without a mutant")
-        for mutant in outside:
-            tally.add(judge_top(mutant))
-    for folder in folders:
-        forks = Forks([it for it in wanted if it.function and folder_of(it.key.module) == folder], tally.add)
+        forks = Forks([it for it in wanted if folder_of(it.key.module) == folder], tally.add)
         pytest.main([*_PYTEST, f"tests/{folder}"], plugins=[Quiet(), forks])
         if forks.faults:
             raise SystemExit("\n".join(forks.faults))

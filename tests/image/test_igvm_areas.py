@@ -50,7 +50,12 @@ def test_a_firmware_without_them_has_none() -> None:
         (b"", words(4), "0x4 bytes before the end"),
         (b"", b"\1\0", "0x1 bytes before the end"),
         (b"TDVF", words(0x1000), "no IGVM metadata of version 1 at offset 0x1000"),
+        (_table(*AREAS), words(0x01001000), "0x1001000 bytes before the end"),
+        (_table(*AREAS), b"\0\x10\0", "0x1000 bytes before the end"),
         (_table(*AREAS, version=2), words(0x1000), "no IGVM metadata of version 1"),
+        (_table(*AREAS, version=0), words(0x1000), "no IGVM metadata of version 1"),
+        (_table(*AREAS, length=63), words(0x1000), "says it has 4 areas in 63 bytes"),
+        (_table(*[(0, 1, 1)] * 257), words(0x1000), "says it has 257 areas in 3100 bytes"),
         (_table(*AREAS, length=20), words(0x1000), "says it has 4 areas in 20 bytes"),
         (b"IGVM" + words(0xFFFFFFFF, 1, 0xFFFFFFFF), words(0x1000), "says it has 4294967295 areas"),
         (b"IGVM" + words(0xFFFF, 1, 256), words(16), "no IGVM metadata"),
@@ -79,3 +84,23 @@ def test_debians_amdsev_build_lists_them() -> None:
         "0x813000",
     ]
     assert "IGVM areas" in run("inspect", path).out
+
+
+def _placed(table: bytes, offset: int) -> Firmware:
+    """Return a firmware with the table `offset` bytes before its end, which it says in five bytes."""
+    image = bytearray(make_firmware(size=0x2000, extra_entries=[(IGVM_GUID, words(offset) + b"x")]))
+    image[0x2000 - offset : 0x2000 - offset + len(table)] = table
+    return parse_firmware(bytes(image))
+
+
+@pytest.mark.parametrize(("offset", "count"), [(16, 0), (28, 1), (0x2000, 1), (0x1000, 256)])
+def test_the_table_may_lie_anywhere(offset: int, count: int) -> None:
+    areas = [(index, 1, 0x100) for index in range(count)]
+    assert read_igvm_areas(_placed(_table(*areas), offset)) == tuple(IgvmArea(*area) for area in areas)
+
+
+def test_the_table_ends_within_the_image() -> None:
+    header = b"IGVM" + words(0xFFFF, 1, 1)
+    assert len(read_igvm_areas(_placed(header, 28))) == 1
+    with pytest.raises(SevbuildError, match="1 areas in 65535 bytes"):
+        read_igvm_areas(_placed(header, 27))

@@ -54,3 +54,10 @@ def test_a_command_line_is_hashed_with_its_nul() -> None:
     assert cmdline_digest(b"") == sha256(b"\0").digest()
     assert cmdline_digest(b"quiet ") == sha256(b"quiet \0").digest()
     assert sha256().digest() == EMPTY_INITRD_DIGEST
+
+
+def test_a_table_may_end_with_its_page() -> None:
+    hashes = KernelHashes(b"k" * 32, b"i" * 32, b"c" * 32)
+    assert hash_page(hashes, 0x810F50) == bytes(0xF50) + hash_table(hashes)
+    with pytest.raises(SevbuildError, match="cross the end of its page"):
+        hash_page(hashes, 0x810F51)

@@ -37,6 +37,8 @@ def test_a_good_firmware_has_nothing_but_ok() -> None:
         ("snp", "error: cannot boot SNP: it has no SEV metadata", {"sections": None}),
         ("snp", "warning: SNP guests lack a page: no section of kind snp-secrets", {"sections": SECTIONS[:1] + SECTIONS[2:]}),
         ("snp", "warning: SNP guests lack a page: no section of kind snp-secrets or cpuid", {"sections": SECTIONS[:1]}),
+        ("snp", "warning: 2 sections of kind snp-secrets; one is usual", {"sections": [*SECTIONS, (0x900000, 0x1000, 2)]}),
+        ("snp", "warning: SNP guests lack a page: no section of kind cpuid", {"sections": SECTIONS[:2] + SECTIONS[3:]}),
         ("snp", "warning: 2 sections of kind cpuid; one is usual", {"sections": [*SECTIONS, (0x900000, 0x1000, 3)]}),
         ("sections", "error: cannot be launched: sections 0 and 4 overlap at 0x801000", {"sections": [*SECTIONS, (0x801000, 0x1000, 1)]}),
         ("sections", "error: cannot be launched: section 4 at 0x900000 is empty", {"sections": [*SECTIONS, (0x900000, 0, 1)]}),
@@ -96,3 +98,52 @@ def test_a_description_is_json_with_hex_strings() -> None:
         "SEV-ES reset block",
     ]
     assert describe_firmware(parse_firmware(bytes(4096)))["sections"] is None
+
+
+def _moved(kind: int, gpa: int = 0x810000, size: int = 0x1000) -> list[tuple[int, int, int]]:
+    return [*SECTIONS[:3], (gpa, size, kind)]
+
+
+@pytest.mark.parametrize("table", [(0x810000, 0x400), (0x810F50, 176)])
+def test_a_hash_table_may_lie_anywhere_in_its_page(table: tuple[int, int]) -> None:
+    assert _findings(hash_table=table) == _findings()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sections": _moved(4)},
+        {"sections": _moved(0x11)},
+        {"sections": _moved(0x10, gpa=0x811000)},
+        {"sections": _moved(0x10), "hash_table": (0x811000, 0x400)},
+        {"sections": _moved(0x10), "hash_table": (0x80FFF0, 0x400)},
+        {"sections": _moved(0x10), "hash_table": (0x810F60, 0x400)},
+    ],
+)
+def test_a_section_of_another_kind_or_place_has_no_table(options: dict[str, Any]) -> None:
+    message = "warning: no measured direct boot under SNP: no kernel-hashes section has the table"
+    assert message in _findings(**options)["kernel-hashes"]
+
+
+def test_neighbours_of_the_firmware_do_not_overlap_it() -> None:
+    assert "sections" not in _findings(sections=[*SECTIONS, (0xFFFE0000, 0x10000, 1)])
+    for section in ((0xFFFE0000, 0x11000, 1), (0xFFFF0000, 0x1000, 1), (0xFFFFF000, 0x1000, 1)):
+        message = "error: section 4 (snp-sec-mem) overlaps the firmware itself"
+        assert message in _findings(sections=[*SECTIONS, section])["sections"]
+
+
+def test_eight_mebibytes_are_not_too_many() -> None:
+    assert "image" not in _findings(size=8 << 20)
+
+
+def test_every_unknown_kind_is_named() -> None:
+    sections = [*SECTIONS, (0x900000, 0x1000, 7), (0x901000, 0x1000, 8)]
+    assert [message[:40] for message in _findings(sections=sections)["sections"]] == [
+        "warning: section 4 has the unknown kind ",
+        "warning: section 5 has the unknown kind ",
+    ]
+
+
+def test_each_guid_that_is_there_twice_is_named_once() -> None:
+    twice = [(RESET, words(1)), (RESET, words(2))]
+    assert len(_findings(extra_entries=twice)["image"]) == 1

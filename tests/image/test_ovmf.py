@@ -23,6 +23,7 @@ from sevbuild.image.ovmf import (
 )
 from tests.support.firmware import (
     FOOTER,
+    HASHES,
     METADATA,
     RESET,
     SVSM,
@@ -152,6 +153,8 @@ def test_lengths_that_cannot_be(image: bytes, message: str) -> None:
     ("header", "message"),
     [
         (b"ASEV" + words(28, 2, 1), "version 2"),
+        (b"ASEV" + words(28, 0, 1), "version 0"),
+        (b"ASEV" + words(27, 1, 1), "1 sections in 27 bytes"),
         (b"ASEV" + words(28, 1, 0xFFFFFFFF), "4294967295 sections in 28 bytes"),
         (b"ASEV" + words(28, 1, 2), "2 sections in 28 bytes"),
         (b"ASEV" + words(0xFFFFFFFF, 1, 0x1000), "4096 sections"),
@@ -267,3 +270,65 @@ def test_entries_are_plain_tuples() -> None:
     (entry,) = parse_firmware(make_firmware()).entries
     assert entry == FooterEntry(RESET, entry.offset, words(0x80B004))
     assert sev_metadata([])[:4] == b"ASEV"
+
+
+def test_a_firmware_may_be_as_large_as_the_limit() -> None:
+    assert parse_firmware(bytes(256 << 20)).metadata == Metadata(None, None, None)
+    with pytest.raises(SevbuildError, match="the limit is 268435456 bytes"):
+        parse_firmware(bytes((256 << 20) + 4096))
+
+
+UNKNOWN = "01234567-89ab-cdef-0123-456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("image", "sizes"),
+    [
+        (_with_table(_footer(18)), []),
+        (_with_table(footer_table([(UNKNOWN, b"")])), [0]),
+        (_with_table(footer_table([(UNKNOWN, b""), (UNKNOWN, b"x")])), [1, 0]),
+        # The table fills the image up to its first byte.
+        (_with_table(footer_table([(UNKNOWN, bytes(0x1000 - TABLE_END - 36))]), 0x1000), [0x1000 - TABLE_END - 36]),
+    ],
+)  # fmt: skip
+def test_tables_as_short_and_as_long_as_can_be(image: bytes, sizes: list[int]) -> None:
+    assert [len(entry.data) for entry in parse_firmware(image).entries] == sizes
+
+
+@pytest.mark.parametrize("size", [0, 4, 7])
+def test_an_area_is_two_numbers(size: int) -> None:
+    with pytest.raises(SevbuildError, match=f"has {size} bytes of data, not 8"):
+        parse_firmware(_with_table(footer_table([(HASHES, bytes(size))])))
+    assert parse_firmware(_with_table(footer_table([(HASHES, words(1, 2, 3))]))).metadata.hash_table == (1, 2)
+
+
+def _with_metadata(metadata: bytes, offset: int, size: int = 0x2000) -> bytes:
+    """Return an image with SEV metadata `offset` bytes before its end, which it says."""
+    image = bytearray(_with_table(footer_table([(METADATA, words(offset))]), size))
+    image[size - offset : size - offset + len(metadata)] = metadata
+    return bytes(image)
+
+
+@pytest.mark.parametrize(
+    ("offset", "count"),
+    [(16, 0), (28, 1), (0x2000, 1), (0x1000, 100)],
+)
+def test_metadata_from_the_first_byte_to_the_last(offset: int, count: int) -> None:
+    sections = [(index << 12, 0x1000, 1) for index in range(count)]
+    found = parse_firmware(_with_metadata(sev_metadata(sections), offset)).metadata.sections
+    assert found == tuple(Section(*section) for section in sections)
+
+
+def test_metadata_has_a_number_of_sections_that_is_bounded() -> None:
+    sections = [(index << 12, 0x1000, 1) for index in range(4097)]
+    image = _with_metadata(sev_metadata(sections[:4096]), 0xFF00, 0x10000)
+    assert len(parse_firmware(image).metadata.sections or ()) == 4096
+    with pytest.raises(SevbuildError, match="says it has 4097 sections in 49180 bytes"):
+        parse_firmware(_with_metadata(sev_metadata(sections), 0xFF00, 0x10000))
+
+
+def test_metadata_ends_within_the_image() -> None:
+    header = b"ASEV" + words(0xFFFF, 1, 1)
+    assert len(parse_firmware(_with_metadata(header, 28)).metadata.sections or ()) == 1
+    with pytest.raises(SevbuildError, match="says it has 1 sections in 65535 bytes"):
+        parse_firmware(_with_metadata(header, 27))

@@ -34,3 +34,12 @@ def test_it_ends_below_the_variable_store() -> None:
 def test_what_cannot_be_placed(image: bytes, vars_size: int, message: str) -> None:
     with pytest.raises(SevbuildError, match=message):
         place_svsm(image, firmware_gpa=0xFFC84000, vars_size=vars_size)
+
+
+def test_it_may_lie_at_the_bottom_and_start_at_its_last_byte() -> None:
+    assert place_svsm(IMAGE, firmware_gpa=0x4000, vars_size=0x1000).gpa == 0
+    last = make_firmware(size=0x3000, sections=SECTIONS, svsm_entry=0x2FFF)
+    assert place_svsm(last, firmware_gpa=0x4000, vars_size=0).entry == 0x3FFF
+    for gpa in (0x2FFF, 0x2000):
+        with pytest.raises(SevbuildError, match="cannot be placed"):
+            place_svsm(IMAGE, firmware_gpa=gpa, vars_size=0)

@@ -115,3 +115,21 @@ def test_damage_never_escapes(data: st.DataObject) -> None:
         image[data.draw(st.integers(0, 700))] = data.draw(st.integers(0, 255))
     with suppress(SevbuildError):
         assert read_uki(bytes(image[: data.draw(st.integers(0, 2048))]), 1 << 20).linux.size > 0
+
+
+def test_a_section_may_be_full_and_the_file_end_with_it() -> None:
+    image = _patched(8, 2048)
+    part = read_uki(image, len(image)).linux
+    assert part.size == 2048
+    assert read_uki(image, part.offset + part.size).linux == part
+    with pytest.raises(SevbuildError, match="past the end of the file"):
+        read_uki(image, part.offset + part.size - 1)
+    with pytest.raises(SevbuildError, match="of which 2048 are stored"):
+        read_uki(_patched(8, 2049), len(image))
+
+
+def test_parts_may_be_as_small_and_as_large_as_can_be() -> None:
+    parts = read([(".linux", b"x"), (".initrd", b""), (".cmdline", bytes(1 << 20))])
+    assert (parts.linux.size, parts.cmdline and parts.cmdline.size) == (1, 1 << 20)
+    assert parts.initrd is not None
+    assert parts.initrd.size == 0

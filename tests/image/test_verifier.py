@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sevbuild.image.guid import parse_guid
 from sevbuild.image.kernel_hashes import ENTRY_GUIDS
-from sevbuild.image.verifier import kernel_hash_verifier
+from sevbuild.image.verifier import _search, kernel_hash_verifier
 
 GUIDS = b"code".join(parse_guid(guid) for guid in ENTRY_GUIDS.values())
 LZMA_GUID = parse_guid("ee4e5898-3914-4259-9d6e-dc7bd79403cf")
@@ -111,3 +111,67 @@ def test_damage_never_escapes(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 8))):
         image[data.draw(st.integers(90, 300))] = data.draw(st.integers(0, 255))
     assert kernel_hash_verifier(bytes(image)) in (True, False, None)
+
+
+def _with_header(*, dictionary: int | None = None, unpacked: int | None = None) -> bytes:
+    stream = bytearray(_compressed(GUIDS + bytes(2 << 20)))
+    if dictionary is not None:
+        stream[1:5] = dictionary.to_bytes(4, "little")
+    if unpacked is not None:
+        stream[5:13] = unpacked.to_bytes(8, "little")
+    return _section(bytes(stream))
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        (_with_header(dictionary=64 << 20), True),
+        (_with_header(dictionary=(64 << 20) + 1), None),
+        (_with_header(dictionary=65 << 20), None),
+        (_with_header(unpacked=64 << 20), True),
+        (_with_header(unpacked=(64 << 20) + 1), None),
+        (_with_header(unpacked=1 << 56), None),
+    ],
+)
+def test_a_volume_states_sizes_that_are_bounded(section: bytes, expected: bool | None) -> None:
+    assert kernel_hash_verifier(_image(section)) is expected
+
+
+def test_a_section_may_fill_the_image() -> None:
+    section = _section(_compressed(b"x" * 5000 + GUIDS))
+    assert kernel_hash_verifier(section) is True
+    assert kernel_hash_verifier(section[:-1]) is None
+
+
+def test_a_section_may_be_long_and_its_data_far_from_its_head() -> None:
+    noise = shake_256(b"noise").digest(70_000)
+    assert kernel_hash_verifier(_image(_section(_compressed(noise + GUIDS)))) is True
+    stream = _compressed(b"x" * 5000 + GUIDS)
+    far = _section(bytes(600 - 24) + stream, offset=600)
+    assert kernel_hash_verifier(_image(far)) is True
+
+
+def test_what_stands_at_the_start_does_not_end_the_search() -> None:
+    assert kernel_hash_verifier(LZMA_GUID + bytes(100) + _section(_compressed(GUIDS))) is True
+
+
+def test_input_and_output_are_bounded_in_all() -> None:
+    verifies = _section(_compressed(GUIDS))
+    short = _section(_compressed(b"x") + bytes(5 << 20))
+    long = _section(_compressed(b"x") + bytes(6 << 20))
+    assert kernel_hash_verifier(_image(short, verifies)) is True
+    assert kernel_hash_verifier(_image(long, verifies)) is False
+    large = _section(_compressed(bytes(30 << 20)))
+    assert kernel_hash_verifier(_image(large, verifies)) is True
+    assert kernel_hash_verifier(_image(large, _section(_compressed(bytes(30 << 20) + GUIDS)))) is False
+    # Eight sections are looked at.
+    none = _section(_compressed(b"x"))
+    assert kernel_hash_verifier(_image(*[none] * 7, verifies)) is True
+    assert kernel_hash_verifier(_image(*[none] * 8, verifies)) is False
+
+
+def test_no_more_is_decompressed_than_is_left() -> None:
+    stream = memoryview(_compressed(bytes(100_000)))
+    for budget in (0, 1, 1000, 99_999):
+        assert _search(stream, {b"?" * 16}, budget) == (budget, False)
+    assert _search(stream, {b"?" * 16}, 100_001) == (100_000, True)
