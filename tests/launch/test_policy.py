@@ -98,8 +98,8 @@ def test_a_firmware_takes_policies_up_to_its_own() -> None:
         assert SevPolicy(0x37010001).refusal(api=api) is None
         assert SnpPolicy(0x30137).refusal(abi=api) is None
     for api in ((1, 54), (0, 255)):
-        assert SevPolicy(0x37010001).refusal(api=api) == "the policy wants API 1.55"
-        assert SnpPolicy(0x30137).refusal(abi=api) == "the policy wants ABI 1.55"
+        assert "API 1.55" in (SevPolicy(0x37010001).refusal(api=api) or "")
+        assert "ABI 1.55" in (SnpPolicy(0x30137).refusal(abi=api) or "")
     assert SnpPolicy(1 << 20 | 0x20000).refusal(highest_bit=20) is None
     assert SnpPolicy(1 << 25 | 0x20000).refusal() is None
     assert SnpPolicy(1 << 26 | 0x20000).refusal() == "bits above 25 are reserved"
