@@ -82,4 +82,4 @@ def test_signatures_that_are_decoded_by_the_manual() -> None:
     # The extended family counts where the base family is 15 alone.
     assert decode_signature(0x0FF00600) == (6, 0, 0)
     # Reserved bits take no part.
-    assert decode_signature(0xA00F11 | 0xF000F000) == decode_signature(0xA00F11)
+    assert decode_signature(0xA00F00 | 0xF000F000) == decode_signature(0xA00F00)
