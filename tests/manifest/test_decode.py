@@ -252,7 +252,10 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"launch": {"mode": [1]}}, "launch.mode[0]: must be a string, got an integer"),
     ({"launch": {"profile": None}}, "launch.profile: missing: a profile's name or a path to one"),
     ({"launch": {"profile": "quemu"}}, "launch.profile[0]: unknown profile 'quemu'"),
-    ({"launch": {"profile": "none.toml"}}, "launch.profile[0]: cannot read none.toml: No such file or directory"),
+    (
+        {"launch": {"profile": "none.toml"}},
+        "launch.profile[0]: cannot read none.toml: No such file or directory",
+    ),
     ({"launch": {"profile": ["qemu", "qemu"]}}, "launch.profile: lists the same one twice"),
     ({"launch": {"order": "gpa"}}, "launch.order: unknown value 'gpa'"),
     ({"launch": {"polcy": 1}}, "launch.polcy: unknown key"),
