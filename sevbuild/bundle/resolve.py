@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sevbuild.documents.toml_text import toml_line
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import section_kind_name
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.inputs import VARS, DeclaredInput
-from sevbuild.manifest.model import DirectBoot, Machine, Manifest, Variant
+from sevbuild.manifest.model import HEX_KEYS, DirectBoot, Machine, Manifest, Variant
 from sevbuild.manifest.template import Template
-from sevbuild.text import visible_toml
 from sevbuild.vcpu.models import CPU_MODELS
 
 __all__ = ["Placed", "VariantFiles", "resolved_manifest", "resolved_profile"]
@@ -23,10 +22,6 @@ class Placed(NamedTuple):
 
     path: str | None
     sha256: bytes
-
-
-class _Hex(int):
-    """A number that people read in hex."""
 
 
 class VariantFiles(NamedTuple):
@@ -54,14 +49,14 @@ def resolved_manifest(manifest: Manifest, variants: Sequence[tuple[Variant, Vari
     Values that the manifest did not give are still not given, so that their origins stay what they were.
     """
     lines = ["# What this bundle was measured from; `sevbuild verify` measures it again.", "schema = 1", ""]
-    lines += ["[guest]", f"name = {_value(manifest.name)}", f"version = {_value(manifest.version)}"]
+    lines += ["[guest]", _line("name", manifest.name), _line("version", manifest.version)]
     tables = [_tables(variant, files) for variant, files in variants]
     if len(tables) == 1:
         for name, table in tables[0].items():
-            lines += ["", f"[{name}]", *(f"{_key(key)} = {_value(value)}" for key, value in table.items())]
+            lines += ["", f"[{name}]", *(_line(key, value) for key, value in table.items())]
     else:
         for entry in tables:
-            lines += ["", "[[matrix]]", *(f"{name} = {_value(table)}" for name, table in entry.items())]
+            lines += ["", "[[matrix]]", *(_line(name, table) for name, table in entry.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -74,7 +69,7 @@ def resolved_profile(profile: LaunchProfile) -> str:
         if not text.endswith(", no source given")
     }
     raw = {"schema": 1, **raw, **({"sources": sources} if sources else {})}
-    return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in raw.items())
+    return "".join(f"{toml_line(key, value)}\n" for key, value in raw.items())
 
 
 def _tables(variant: Variant, files: VariantFiles) -> dict[str, dict[str, Any]]:
@@ -123,10 +118,9 @@ def _launch(variant: Variant, files: VariantFiles) -> dict[str, Any]:
         "order": variant.order,
     }
     if variant.policies:
-        launch["policy"] = {mode: _Hex(value) for mode, value in sorted(variant.policies.items())}
+        launch["policy"] = dict(sorted(variant.policies.items()))
     if variant.guest_features:
-        features = {mode: _Hex(value) for mode, value in sorted(variant.guest_features.items())}
-        launch["guest-features"] = features
+        launch["guest-features"] = dict(sorted(variant.guest_features.items()))
     if files.host_data is not None:
         launch["host-data"] = files.host_data.hex()
     return launch
@@ -136,11 +130,11 @@ def _seed(firmware: FirmwareSeed) -> dict[str, Any]:
     metadata = firmware.metadata
     table: dict[str, Any] = {}
     if metadata.reset is not None:
-        table["reset"] = _Hex(metadata.reset)
+        table["reset"] = metadata.reset
     if metadata.hash_table is not None:
-        table["hash-table"] = _Hex(metadata.hash_table.base)
+        table["hash-table"] = metadata.hash_table.base
     table["sections"] = [
-        {"gpa": _Hex(section.gpa), "size": _Hex(section.size), "kind": _kind(section.kind)}
+        {"gpa": section.gpa, "size": section.size, "kind": _kind(section.kind)}
         for section in metadata.sections or ()
     ]
     return {"seed": firmware.seed.hex(), "metadata": table}
@@ -173,27 +167,12 @@ def _counts(counts: tuple[int, ...]) -> Any:
 def _cpus(variant: Variant) -> dict[str, Any]:
     if all(cpu.label in CPU_MODELS for cpu in variant.cpus):
         return {"model": _one_or_list([cpu.label for cpu in variant.cpus])}
-    return {"signature": _one_or_list([_Hex(cpu.signature) for cpu in variant.cpus])}
+    return {"signature": _one_or_list([cpu.signature for cpu in variant.cpus])}
 
 
 def _one_or_list(values: Sequence[Any]) -> Any:
     return values[0] if len(values) == 1 else list(values)
 
 
-def _key(key: str) -> str:
-    plain = key and key.isascii() and set(key) <= _BARE
-    return key if plain else _value(key)
-
-
-_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
-
-
-def _value(value: Any) -> str:
-    """Return a TOML value; a string as JSON writes it, which TOML reads alike."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(key)} = {_value(entry)}" for key, entry in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(entry) for entry in value) + "]"
-    if isinstance(value, _Hex):
-        return hex(value)
-    return visible_toml(json.dumps(value, ensure_ascii=False))
+def _line(key: str, value: Any) -> str:
+    return toml_line(key, value, HEX_KEYS)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sevbuild.documents.document import Document, Table, check_hex, check_integer, check_type, parse_toml
+from sevbuild.documents.toml_text import toml_key, toml_string
 from sevbuild.errors import Fault, FaultsError
 from sevbuild.launch.label import fold_labels, unfold_label
 from sevbuild.manifest.inputs import ROLES
 from sevbuild.manifest.targets import MAX_TARGETS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
-from sevbuild.text import visible_toml
 from sevbuild.vcpu.models import signature_text
 
 __all__ = ["LOCK_SCHEMA", "Lock", "LockedInput", "decode_lock", "encode_lock"]
@@ -20,7 +20,6 @@ LOCK_SCHEMA = 1
 """The version of this document's shape; a reader refuses any other."""
 
 _HEAD = "# Written by `sevbuild lock`, which also brings it up to date. Keep it beside the manifest.\n"
-_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _U32 = 0xFFFFFFFF
 _LARGEST = (1 << 63) - 1
 
@@ -175,13 +174,8 @@ def _cmdline(cmdline: bytes) -> str:
 
 
 def _key(name: str) -> str:
-    return name if name and set(name) <= _BARE else _string(name)
+    return toml_key(name, numbered=True)
 
 
 def _string(text: str) -> str:
-    """Return a basic string of TOML: quotes, backslashes and control characters escaped."""
-    escaped = (
-        f"\\u{ord(char):04X}" if char < " " or char == "\x7f" else f"\\{char}" if char in '"\\' else char
-        for char in text
-    )
-    return visible_toml(f'"{"".join(escaped)}"')
+    return toml_string(text, numbered=True)

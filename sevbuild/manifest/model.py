@@ -12,6 +12,7 @@ from sevbuild.launch.mode import Mode, Order
 from sevbuild.manifest.inputs import DeclaredInput, Role
 
 __all__ = [
+    "HEX_KEYS",
     "Cmdline",
     "Cpu",
     "DirectBoot",
@@ -20,6 +21,9 @@ __all__ = [
     "Publish",
     "Variant",
 ]
+
+HEX_KEYS = ("policy", "guest-features", "signature", "reset", "hash-table", "gpa", "size")
+"""Keys of a manifest whose numbers people read in hexadecimal."""
 
 
 class Cmdline(NamedTuple):

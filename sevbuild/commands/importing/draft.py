@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import Any
 
 from sevbuild.commands.importing.unknown import is_known, reasons, spelled
 from sevbuild.commands.launch import BASE_MODEL
+from sevbuild.documents.toml_text import toml_line
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.incomplete import incomplete_line
-from sevbuild.text import visible, visible_toml
+from sevbuild.manifest.model import HEX_KEYS
+from sevbuild.text import visible
 
 __all__ = ["Draft", "manifest_text", "number", "placeholder_free"]
 
 _ORDER = ("guest", "launch", "firmware", "igvm", "svsm", "kernel", "initrd", "vcpu", "machine")
 _PATHS = ("path", "vars-path", "uki", "cmdline-file")
-_HEX = ("policy", "guest-features", "signature", "reset", "hash-table", "gpa", "size")
 _GUEST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
 _STAND_INS: dict[str, Any] = {
     "firmware.path": "unknown",
@@ -127,10 +127,10 @@ def manifest_text(draft: Draft, *, source: str, directory: str = "", stand_ins: 
             if not stand_ins:
                 lines += [incomplete_line(key, visible(why)) for why in draft.unknown[f"{name}.{key}"]]
             elif value is not None:
-                lines.append(f"{key} = {_toml(key, value)}")
+                lines.append(_line(key, value))
         for key, value in table.items():
             lines += [f"# {visible(note)}" for about, note in noted if about == key]
-            lines.append(f"{key} = {_toml(key, _moved(value, directory) if key in _PATHS else value)}")
+            lines.append(_line(key, _moved(value, directory) if key in _PATHS else value))
     return "\n".join(lines) + "\n"
 
 
@@ -142,17 +142,11 @@ def _moved(path: Any, directory: str) -> Any:
     return f"./{moved}" if moved.startswith("~") else moved
 
 
-def _toml(key: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return f"{value:#x}" if key in _HEX else str(value)
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml("", entry) for entry in value) + "]"
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {_toml(name, entry)}" for name, entry in value.items()) + " }"
-    text = str(value)
-    if any(0xD800 <= ord(char) <= 0xDFFF for char in text):
-        hint = "put the bytes into a file and name it with cmdline-file"
-        raise SevbuildError(f"{key or 'an argument'}: not UTF-8, so no manifest can hold it", hint=hint)
-    return visible_toml(json.dumps(text, ensure_ascii=False))
+def _line(key: str, value: Any) -> str:
+    """Return `key = value`; raises SevbuildError for text that is not UTF-8."""
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and any(0xD800 <= ord(char) <= 0xDFFF for char in text):
+            hint = "put the bytes into a file and name it with cmdline-file"
+            named = "an argument" if isinstance(value, list) else key
+            raise SevbuildError(f"{named}: not UTF-8, so no manifest can hold it", hint=hint)
+    return toml_line(key, value, HEX_KEYS)
