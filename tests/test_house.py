@@ -20,7 +20,7 @@ IMPERATIVES = re.compile(
     r"Know|Lay|Look|Make|Mark|Model|Move|Name|Number|Parse|Put|Raise|Read|Render|Report|Return|Say|Show|Shut|Stand|"
     r"Store|Take|Tell|Turn|Walk|Write|Yield)\b"
 )
-AWAITED = {"manifest/targets.py", "reference/recompute_file.py"}
+AWAITED = {"manifest/targets.py"}
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from sevbuild.reference.document import document_text
 from sevbuild.reference.expected import parse_expected
 from sevbuild.reference.read import read_reference_values
 from sevbuild.reference.recompute import Request
-from sevbuild.reference.recompute_file import recompute_document
+from sevbuild.reference.recompute_request import recompute_document
 from sevbuild.vcpu.describe import describe_vmsa
 from sevbuild.vcpu.reset import initial_vmsa
 from tests.support.cli import run as run_verb

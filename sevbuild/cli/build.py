@@ -82,5 +82,5 @@ def register(app: typer.Typer) -> None:
         if on_github():
             from sevbuild.cli.github import report_values
 
-            digests = [(item.label, item.digest.hex()) for item in built]
+            digests = [(item.label, item.digest) for item in built]
             report_values(f"{guest.manifest.name} {guest.manifest.version}", digests, {"bundle": output})

@@ -73,7 +73,7 @@ def measured_run(
     measured: Iterable[Measured[Any]], values: Callable[[], ReferenceValues], selection: Selection
 ) -> Run:
     """Return the run of what was measured, narrowed by a selection; `values` makes its reference values."""
-    return Run([(item.label, item.digest.hex()) for item in measured], values, selection)
+    return Run([(item.label, item.digest) for item in measured], values, selection)
 
 
 def values_run(values: ReferenceValues, patterns: Sequence[str] = ()) -> Run:
@@ -91,7 +91,7 @@ def values_run(values: ReferenceValues, patterns: Sequence[str] = ()) -> Run:
             raise SevbuildError("what was measured is of several releases", hint=hint)
         return narrowed
 
-    return Run([(value.label, value.digest.hex()) for value in narrowed.values], one_release, selection)
+    return Run([(value.label, value.digest) for value in narrowed.values], one_release, selection)
 
 
 def _note(expected: Expected, run: Run, comparison: Comparison, *, quiet: bool) -> None:

@@ -69,15 +69,15 @@ def output_lines(name: str, value: str) -> str:
 
 
 def report_values(
-    title: str, values: Sequence[tuple[str, str]], outputs: Mapping[str, str] | None = None
+    title: str, values: Sequence[tuple[str, bytes]], outputs: Mapping[str, str] | None = None
 ) -> None:
     """Set the outputs of the step, and put a table of launch digests into its summary.
 
-    `values` are labels and digests in hex. The output `digest` is the bare digest of a single one, else
+    `values` are labels and launch digests. The output `digest` is the bare digest of a single one, else
     `DIGEST  LABEL` a line, as `measure` prints them; `outputs` are further ones by name. Raises
     SevbuildError where a file of the runner cannot be written.
     """
-    lines = [digest if len(values) == 1 else f"{digest}  {label}" for label, digest in values]
+    lines = [digest.hex() if len(values) == 1 else f"{digest.hex()}  {label}" for label, digest in values]
     text = ""
     for name, value in {"digest": "\n".join(lines), **(outputs or {})}.items():
         entry = output_lines(name, value)
@@ -119,7 +119,7 @@ def _cell(text: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in " -./+:") else f"&#{ord(c)};" for c in text)
 
 
-def _summary(title: str, values: Sequence[tuple[str, str]], room: int) -> str:
+def _summary(title: str, values: Sequence[tuple[str, bytes]], room: int) -> str:
     text = f"### {_cell(title)}\n\n| target | launch digest |\n| --- | --- |\n"
     more = "\nand {} more: the output `digest` has them all\n"
     left = room - len(text) - len(more) - 20
@@ -128,7 +128,7 @@ def _summary(title: str, values: Sequence[tuple[str, str]], room: int) -> str:
     shown = 0
     rows = []
     for label, digest in values:
-        row = f"| {_cell(label)} | `{digest}` |\n"
+        row = f"| {_cell(label)} | `{digest.hex()}` |\n"
         left -= len(row)
         if left < 0:
             break

@@ -102,7 +102,7 @@ def register(app: typer.Typer) -> None:
         if found.title is not None and on_github():
             from sevbuild.cli.github import report_values
 
-            report_values(found.title, [(item.label, item.digest.hex()) for item in found.measured])
+            report_values(found.title, [(item.label, item.digest) for item in found.measured])
 
 
 def _measure_guest(

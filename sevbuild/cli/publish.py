@@ -104,6 +104,6 @@ def register(app: typer.Typer) -> None:
         if on_github():
             from sevbuild.cli.github import report_values
 
-            digests = [(value.label, value.digest.hex()) for value in source.values.values]
+            digests = [(value.label, value.digest) for value in source.values.values]
             outputs = {"reference-values": f"{output.rstrip('/')}/reference-values.json"}
             report_values(source.values.title(), digests, outputs)

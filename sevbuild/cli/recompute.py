@@ -13,7 +13,8 @@ from sevbuild.cli.options import (
     wants_json,
 )
 from sevbuild.cli.report import print_digests, print_notices, print_warning
-from sevbuild.errors import Notice
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.fs import read_file
 from sevbuild.text import encode_text
 
 __all__ = ["register"]
@@ -61,11 +62,16 @@ def register(app: typer.Typer) -> None:
         prints its bare digest; several print `DIGEST  LABEL` a line.
         """
         from sevbuild.bundle.published import read_document_bytes
-        from sevbuild.reference.recompute_file import read_request, recompute_document, recomputed_run
+        from sevbuild.manifest.inputs import CMDLINE
+        from sevbuild.reference.recompute_request import read_request, recompute_document, recomputed_run
 
         as_json = wants_json(fmt)
+        if cmdline is not None and cmdline_file:
+            raise SevbuildError("--cmdline goes not with --cmdline-file: say it in one way")
         line = None if cmdline is None else encode_text(cmdline)
-        request = read_request(",".join(vcpus), cpu, line, cmdline_file)
+        if cmdline_file:
+            line = read_file(cmdline_file, CMDLINE.limit)
+        request = read_request(",".join(vcpus), cpu, line)
         expected.check()
         result = recompute_document(*read_document_bytes(file), request, select, profile)
         notes = [Notice("note", file, note) for note in result.notes]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-__all__ = ["DIFFERENCE", "NOTE", "Change", "Comparison", "TargetChange", "changed", "leaves", "said"]
+if TYPE_CHECKING:
+    from sevbuild.reference.document import Fact
+
+__all__ = ["DIFFERENCE", "NOTE", "Change", "Comparison", "TargetChange", "changed", "said"]
 
 DIFFERENCE = "difference"
 """What is launched differs, or would."""
@@ -34,15 +37,15 @@ def said(text: str | None) -> str:
 
 
 class TargetChange(NamedTuple):
-    """What became of one target; digests in hex.
+    """What became of one target, with its launch digest on either side.
 
     `status` is `equal`, `alike` (launched the same, and written otherwise), `changed`, `added` or `removed`.
     """
 
     label: str
     status: str
-    old: str | None
-    new: str | None
+    old: bytes | None
+    new: bytes | None
     changes: tuple[Change, ...]
 
 
@@ -70,14 +73,19 @@ class Comparison(NamedTuple):
             "same_launch_values": self.same_launch,
             "guest": [change._asdict() for change in self.guest],
             "targets": [
-                {**target._asdict(), "changes": [change._asdict() for change in target.changes]}
+                {
+                    **target._asdict(),
+                    "old": None if target.old is None else target.old.hex(),
+                    "new": None if target.new is None else target.new.hex(),
+                    "changes": [change._asdict() for change in target.changes],
+                }
                 for target in self.targets
             ],
         }
 
 
-def changed(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    """Yield the changes between two flat objects, by key."""
+def changed(prefix: str, old: Mapping[str, Fact], new: Mapping[str, Fact]) -> Iterator[Change]:
+    """Yield the changes between what two documents say of one thing, by key."""
     for key in sorted({*old, *new}):
         first, second = old.get(key), new.get(key)
         if first != second:
@@ -86,23 +94,5 @@ def changed(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
             yield Change(what, _text(first), _text(second), level)
 
 
-def leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of an object and of those in it, by dotted path; a list is one value."""
-    for key, entry in value.items():
-        if isinstance(entry, Mapping):
-            yield from leaves(entry, f"{prefix}{key}.")
-        else:
-            yield prefix + key, entry
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Iterable):
-        return ", ".join(
-            " ".join(str(part) for part in entry.values()) if isinstance(entry, Mapping) else str(entry)
-            for entry in value
-        )
-    return str(value)
+def _text(fact: Fact) -> str | None:
+    return ", ".join(fact) if isinstance(fact, tuple) else fact

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.manifest.template import parse_template, target_values
-from sevbuild.reference.changes import DIFFERENCE, NOTE, Change, Comparison, TargetChange, changed, leaves
-from sevbuild.reference.document import reference_document
+from sevbuild.reference.changes import DIFFERENCE, NOTE, Change, Comparison, TargetChange, changed
+from sevbuild.reference.document import Fact, ingredient_facts, profile_facts, value_facts
 from sevbuild.reference.input_changes import ingredient_role, input_changes
-from sevbuild.reference.model import ReferenceValues
+from sevbuild.reference.model import ReferenceValues, Value
 from sevbuild.text import encode_text
 
 __all__ = ["compare_values"]
 
 _NOT_SETTINGS = ("label", "digest", "ingredients", "algorithm", "releases")
+_NAMING = ("name", "profile", "mode", "order")
+"""What names ingredients, or stands in the value that names them."""
+
 _FOLLOWS = {
     "seed": ("inputs.firmware", "inputs.svsm"),
     "kernel.sha256": ("inputs.kernel",),
@@ -44,59 +46,53 @@ def compare_values(
         first, second = before.values.get(label), after.values.get(label)
         if first is None or second is None:
             status = "added" if first is None else "removed"
-            digests = (
-                None if first is None else first["digest"],
-                None if second is None else second["digest"],
-            )
+            digests = (None if first is None else first.digest, None if second is None else second.digest)
             targets.append(TargetChange(label, status, *digests, ()))
             continue
-        names = (first.get("ingredients"), second.get("ingredients"))
+        names = (first.ingredients, second.ingredients)
         if names not in causes:
             causes[names] = list(before.causes(names[0], after, names[1]))
         found = [*changed("", _settings(first), _settings(second)), *_causes(causes[names], first, second)]
-        targets.append(_target(label, first, second, [*_without_effects([*_spoken(found, silent)])]))
+        targets.append(_target(first, second, [*_without_effects([*_spoken(found, silent)])]))
     guest = [*_guest_changes(old, new), *input_changes(old, new, partial=partial)]
     return Comparison(tuple(_spoken(guest, silent)), tuple(targets))
 
 
 def _guest_changes(old: ReferenceValues, new: ReferenceValues) -> Iterator[Change]:
     # A file that nobody declared has its own name for a guest's: renamed, it is the same.
-    undeclared = old.version is None and new.version is None
+    undeclared = old.of_file and new.of_file
     names = [{"name": side.name, "version": side.version} for side in (old, new)]
     for change in changed("guest.", *names):
         yield change._replace(level=NOTE) if undeclared else change
 
 
-def _target(
-    label: str, first: Mapping[str, Any], second: Mapping[str, Any], changes: list[Change]
-) -> TargetChange:
+def _target(first: Value, second: Value, changes: list[Change]) -> TargetChange:
     differs = any(change.level == DIFFERENCE for change in changes)
-    if first["digest"] != second["digest"] and not differs:
-        changes.append(Change("nothing but the digest", first["digest"], second["digest"]))
+    if first.digest != second.digest and not differs:
+        changes.append(Change("nothing but the digest", first.digest.hex(), second.digest.hex()))
         differs = True
     status = "changed" if differs else "alike" if changes else "equal"
-    return TargetChange(label, status, first["digest"], second["digest"], tuple(changes))
+    return TargetChange(first.label, status, first.digest, second.digest, tuple(changes))
 
 
-def _causes(causes: list[Change], first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Change]:
+def _causes(causes: list[Change], first: Value, second: Value) -> Iterator[Change]:
     """Yield what differs in two targets' ingredients; another spelling of the same command line is a note."""
     for change in causes:
         same = change.what in _LINES and all(
-            _is_line(change.what, text, entry) for text, entry in ((change.old, first), (change.new, second))
+            _is_line(change.what, text, value) for text, value in ((change.old, first), (change.new, second))
         )
-        yield change._replace(level=NOTE) if same and first["cmdline"] == second["cmdline"] else change
+        yield change._replace(level=NOTE) if same and first.cmdline == second.cmdline else change
 
 
-def _is_line(what: str, text: str | None, entry: Mapping[str, Any]) -> bool:
+def _is_line(what: str, text: str | None, value: Value) -> bool:
     """Tell whether an ingredient comes to the command line that a value has."""
-    line = entry["cmdline"]
-    if text is None or line is None:
+    if text is None or value.cmdline is None:
         # Only a line without placeholders has a digest among the ingredients.
         return text is None and what == "kernel.cmdline_sha256"
     if what == "kernel.cmdline_sha256":
-        return bool(text == cmdline_digest(encode_text(line)).hex())
-    values = target_values(entry["cpu"], int(entry["signature"] or "0", 16), entry["vcpus"])
-    return bool(parse_template(text).fill(values) == line)
+        return text == cmdline_digest(encode_text(value.cmdline)).hex()
+    filled = parse_template(text).fill(target_values(value.cpu, value.signature or 0, value.vcpus))
+    return filled == value.cmdline
 
 
 def _spoken(changes: Iterable[Change], silent: Collection[str]) -> Iterator[Change]:
@@ -109,13 +105,10 @@ class _Side:
     """One document, and its parts by name."""
 
     def __init__(self, values: ReferenceValues) -> None:
-        self.document = reference_document(values)
-        self.values = {entry["label"]: entry for entry in self.document["values"]}
-        self.profiles = {entry["name"]: entry for entry in self.document["profiles"]}
-        self.ingredients = {entry["name"]: entry for entry in self.document["ingredients"]}
-        self.names = {
-            (ingredient_role(record.role), record.digest.hex()): record.name for record in values.inputs
-        }
+        self.values = {value.label: value for value in values.values}
+        self.profiles = {profile.name: profile for profile in values.profiles}
+        self.ingredients = {entry.name: entry for entry in values.ingredients}
+        self.names = {(ingredient_role(record.role), record.digest): record.name for record in values.inputs}
 
     def causes(self, mine: str | None, other: _Side, theirs: str | None) -> Iterator[Change]:
         """Yield what differs between ingredients of this document and of another."""
@@ -123,34 +116,32 @@ class _Side:
         if mine is None or theirs is None:
             return
         first, second = self.ingredients[mine], other.ingredients[theirs]
-        for change in changed("", _flat(first), _flat(second)):
+        for change in changed("", *(_without(ingredient_facts(entry), _NAMING) for entry in (first, second))):
             section, _, role = change.what.partition(".")
             if section != "inputs":
                 yield change
                 continue
+            old, new = first.inputs.get(role), second.inputs.get(role)
             # Of a firmware that one side knows by its seed, that is what the other's ingredients say.
-            known = [(change.old, second["seed"]), (change.new, first["seed"])]
-            seeded = role == "firmware" and any(mine == theirs is not None for mine, theirs in known)
+            known = ((old, second.seed), (new, first.seed))
+            seeded = role == "firmware" and any(digest == seed is not None for digest, seed in known)
             level = NOTE if seeded else DIFFERENCE
-            yield Change(change.what, self._input(role, change.old), other._input(role, change.new), level)
-        launch = (self.profiles[first["profile"]], other.profiles[second["profile"]])
-        skipped = ("name", "as_of")
+            yield Change(change.what, self._input(role, old), other._input(role, new), level)
+        launch = (self.profiles[first.profile], other.profiles[second.profile])
         yield from changed(
-            "profile ",
-            *({key: value for key, value in leaves(entry) if key not in skipped} for entry in launch),
+            "profile ", *(_without(profile_facts(profile), ("name", "as_of")) for profile in launch)
         )
 
-    def _input(self, role: str, digest: str | None) -> str | None:
-        name = self.names.get((role, digest or ""), "")
-        return digest if digest is None else f"{name} {digest}".strip()
+    def _input(self, role: str, digest: bytes | None) -> str | None:
+        return None if digest is None else f"{self.names.get((role, digest), '')} {digest.hex()}".strip()
 
 
-def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in leaves(entry) if key not in ("name", "profile", "mode", "order")}
+def _without(facts: Mapping[str, Fact], keys: Collection[str]) -> dict[str, Fact]:
+    return {key: fact for key, fact in facts.items() if key not in keys}
 
 
-def _settings(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in leaves(entry) if key not in _NOT_SETTINGS}
+def _settings(value: Value) -> dict[str, Fact]:
+    return _without(value_facts(value), _NOT_SETTINGS)
 
 
 def _without_effects(found: list[Change]) -> Iterator[Change]:

@@ -88,7 +88,6 @@ class _Checker:
 
     def target(self, value: Value) -> TargetChange:
         """Return what became of one value."""
-        published = value.digest.hex()
         entry = None if value.ingredients is None else self._ingredients[value.ingredients]
         changes = list(self._contradictions(value, entry))
         digest = None
@@ -101,13 +100,13 @@ class _Checker:
             except SevbuildError as error:
                 changes.append(Change(f"its ingredients cannot be launched: {error.message}", None, None))
         if digest not in (None, value.digest):
-            changes.append(Change("digest", published, (digest or b"").hex()))
+            changes.append(Change("digest", value.digest.hex(), (digest or b"").hex()))
+        status = "equal"
         if changes:
-            new = None if digest is None else digest.hex()
-            return TargetChange(value.label, "changed", published, new, tuple(changes))
-        if digest is None:
-            return TargetChange(value.label, UNCHECKED, published, None, (Change(reason or "", None, None),))
-        return TargetChange(value.label, "equal", published, published, ())
+            status = "changed"
+        elif digest is None:
+            status, changes = UNCHECKED, [Change(reason or "", None, None)]
+        return TargetChange(value.label, status, value.digest, digest, tuple(changes))
 
     def _contradictions(self, value: Value, entry: Ingredients | None) -> Iterator[Change]:
         """Yield each value that is not what others of the document make of it."""

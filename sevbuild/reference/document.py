@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sevbuild.documents.json_text import hex_text, json_text
@@ -20,7 +20,20 @@ from sevbuild.reference.model import (
 )
 from sevbuild.vcpu.models import signature_text
 
-__all__ = ["document_text", "input_entry", "reference_document", "value_entry"]
+__all__ = [
+    "Fact",
+    "document_text",
+    "ingredient_facts",
+    "input_entry",
+    "profile_facts",
+    "reference_document",
+    "value_entry",
+    "value_facts",
+    "value_texts",
+]
+
+Fact = str | tuple[str, ...] | None
+"""What a document says under one key, as text: a list as the texts of its entries."""
 
 
 def reference_document(values: ReferenceValues) -> dict[str, Any]:
@@ -81,6 +94,45 @@ def value_entry(value: Value) -> dict[str, Any]:
     if value.doubts is not None:
         entry["doubts"] = [doubt._asdict() for doubt in value.doubts]
     return entry | _releases(value.releases)
+
+
+def value_texts(value: Value) -> dict[str, str]:
+    """Return what a document says of a target by key, each as it is written on a command line."""
+    words = {True: "true", False: "false", None: "null"}
+    entry = value_entry(value)
+    return {
+        key: words[said] if said is None or isinstance(said, bool) else str(said)
+        for key, said in entry.items()
+    }
+
+
+def value_facts(value: Value) -> dict[str, Fact]:
+    """Return what a document says of a target, by dotted path."""
+    return dict(_facts(value_entry(value)))
+
+
+def ingredient_facts(entry: Ingredients) -> dict[str, Fact]:
+    """Return what a document says of ingredients, by dotted path."""
+    return dict(_facts(_ingredients(entry)))
+
+
+def profile_facts(profile: PublishedProfile) -> dict[str, Fact]:
+    """Return what a document says of a profile, by dotted path."""
+    return dict(_facts(_profile(profile)))
+
+
+def _facts(entry: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Fact]]:
+    for key, said in entry.items():
+        if isinstance(said, Mapping):
+            yield from _facts(said, f"{prefix}{key}.")
+        elif isinstance(said, list):
+            texts = (part.values() if isinstance(part, Mapping) else [part] for part in said)
+            yield prefix + key, tuple(" ".join(map(str, parts)) for parts in texts)
+        else:
+            yield (
+                prefix + key,
+                None if said is None else str(said).lower() if isinstance(said, bool) else str(said),
+            )
 
 
 def _releases(spans: Sequence[Span]) -> dict[str, Any]:

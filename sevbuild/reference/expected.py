@@ -19,36 +19,37 @@ _SIZES = (96, 64)
 
 
 class Expected(NamedTuple):
-    """One of three: a bare digest, digests by label, or reference values; digests in hex.
+    """One of three: a bare digest, digests by label, or reference values.
 
     `source` is what messages call it.
     """
 
     source: str
-    digest: str | None = None
-    digests: Mapping[str, str] | None = None
+    digest: bytes | None = None
+    digests: Mapping[str, bytes] | None = None
     values: ReferenceValues | None = None
 
 
 class Run(NamedTuple):
     """What was measured, and what narrowed the measuring.
 
-    `digests` are labels and digests in hex. `values` makes the typed values of the same targets, which only
+    `digests` are labels and launch digests. `values` makes the typed values of the same targets, which only
     a document is compared with. `silent` names what they say nothing of: a setting, `guest` or `input`.
     `has_targets` tells whether `--target` would narrow it.
     """
 
-    digests: Sequence[tuple[str, str]]
+    digests: Sequence[tuple[str, bytes]]
     values: Callable[[], ReferenceValues]
     selection: Selection
     silent: Sequence[str] = ()
     has_targets: bool = True
 
 
-def parse_digest(text: str) -> str | None:
-    """Return a launch digest as lower-case hex digits, None for any other text."""
+def parse_digest(text: str) -> bytes | None:
+    """Return a launch digest that is written in hex, None for any other text."""
     digits = text.strip().lower().removeprefix("0x")
-    return digits if len(digits) in _SIZES and set(digits) <= set("0123456789abcdef") else None
+    known = len(digits) in _SIZES and set(digits) <= set("0123456789abcdef")
+    return bytes.fromhex(digits) if known else None
 
 
 def parse_expected(source: str, data: bytes) -> Expected:
@@ -65,7 +66,7 @@ def parse_expected(source: str, data: bytes) -> Expected:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise SevbuildError(f"{source}: not a text of digests") from None
-    found: dict[str, str] = {}
+    found: dict[str, bytes] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -140,7 +141,7 @@ def _compare_documents(expected: Expected, run: Run, release: str) -> Comparison
     return compare_values(values, measured, partial=partial, silent=run.silent)
 
 
-def _compare_lists(source: str, digests: Mapping[str, str], run: Run) -> Comparison:
+def _compare_lists(source: str, digests: Mapping[str, bytes], run: Run) -> Comparison:
     from sevbuild.reference.narrow import narrow_labels
 
     measured = dict(run.digests)
@@ -149,7 +150,7 @@ def _compare_lists(source: str, digests: Mapping[str, str], run: Run) -> Compari
     return _compare_digests({label: digests[label] for label in labels}, measured)
 
 
-def _compare_digests(wanted: Mapping[str, str], measured: Mapping[str, str]) -> Comparison:
+def _compare_digests(wanted: Mapping[str, bytes], measured: Mapping[str, bytes]) -> Comparison:
     from sevbuild.reference.changes import Change, Comparison, TargetChange
 
     targets = []
@@ -159,7 +160,7 @@ def _compare_digests(wanted: Mapping[str, str], measured: Mapping[str, str]) -> 
             status, changes = "added" if old is None else "removed", []
         else:
             status = "equal" if old == new else "changed"
-            changes = [] if old == new else [Change("launch digest", old, new)]
+            changes = [] if old == new else [Change("launch digest", old.hex(), new.hex())]
         targets.append(TargetChange(label, status, old, new, tuple(changes)))
     return Comparison((), tuple(targets))
 

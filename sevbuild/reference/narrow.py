@@ -12,7 +12,7 @@ from sevbuild.manifest.selection import LabelPatterns
 if TYPE_CHECKING:
     from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["Selection", "entry_text", "narrow_labels", "narrow_values"]
+__all__ = ["Selection", "narrow_labels", "narrow_values"]
 
 
 class Selection(NamedTuple):
@@ -31,13 +31,6 @@ class Selection(NamedTuple):
         return not self.patterns and not self.wanted
 
 
-def entry_text(value: object) -> str:
-    """Return a value of a JSON document as it is written on a command line."""
-    if value is None or isinstance(value, bool):
-        return {True: "true", False: "false", None: "null"}[value]
-    return str(value)
-
-
 def narrow_values(
     values: ReferenceValues, selection: Selection, measured: Iterable[str] = ()
 ) -> ReferenceValues:
@@ -48,7 +41,7 @@ def narrow_values(
     """
     if selection.everything:
         return values
-    from sevbuild.reference.document import value_entry
+    from sevbuild.reference.document import value_texts
     from sevbuild.reference.input_changes import attributed
 
     labels = LabelPatterns(selection.patterns, {*measured, *(value.label for value in values.values)})
@@ -56,8 +49,8 @@ def narrow_values(
     for value in values.values:
         if not labels.picks(value.label):
             continue
-        entry = value_entry(value) if selection.wanted else {}
-        if all(entry_text(entry.get(key)) in texts for key, texts in selection.wanted.items()):
+        said = value_texts(value) if selection.wanted else {}
+        if all(said.get(key, "null") in texts for key, texts in selection.wanted.items()):
             found.append(value)
     names = {value.ingredients for value in found}
     ingredients = tuple(entry for entry in values.ingredients if entry.name in names)

@@ -43,6 +43,6 @@ def verify_against_file(
 
     published = narrow_values(expected_release(values, None, release, source), selection)
     again = measure_again(published, file)
-    pairs = [(value.label, value.digest.hex()) for value in again.values]
+    pairs = [(value.label, value.digest) for value in again.values]
     run = Run(pairs, lambda: again, selection)
     return compare_expected(Expected(source, values=values), run, release), run

@@ -256,7 +256,7 @@ def test_the_module_is_loaded_there_alone() -> None:
 
 
 def test_further_outputs_and_hostile_values(on_github: Path) -> None:
-    values = [("a|b`<script>\n| x", "00" * 48), ("c", "11" * 48)]
+    values = [("a|b`<script>\n| x", bytes(48)), ("c", b"\x11" * 48)]
     report_values("t\n# u", values, {"bundle": HOSTILE, "odd": os.fsdecode(b"a\xff")})
     data = (on_github / "output").read_bytes()
     outputs = read_outputs(data.decode("utf-8", "surrogateescape"))
@@ -274,7 +274,7 @@ def test_what_is_too_large_is_left_out(
 ) -> None:
     monkeypatch.setattr(github, "OUTPUT_LIMIT", 1000)
     monkeypatch.setattr(github, "SUMMARY_LIMIT", 1000)
-    values = [(f"t{index}", "00" * 48) for index in range(20)]
+    values = [(f"t{index}", bytes(48)) for index in range(20)]
     report_values("guest", values, {"bundle": "dist"})
     assert read_outputs((on_github / "output").read_text()) == {"bundle": "dist"}
     assert "::warning::the output digest is left out" in capsys.readouterr().err
@@ -296,7 +296,7 @@ def test_a_step_without_files_and_with_one_that_cannot_be_written(
     assert result.status == 2
     assert "($GITHUB_OUTPUT)" in result.err
     with pytest.raises(SevbuildError, match="GITHUB_OUTPUT"):
-        report_values("x", [("a", "00")])
+        report_values("x", [("a", b"\0")])
     monkeypatch.delenv("GITHUB_OUTPUT")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY")
     assert run("measure", HELLO).status == 0

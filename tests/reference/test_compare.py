@@ -199,11 +199,11 @@ def test_what_a_side_says_nothing_of_is_not_compared(tmp_path: Path) -> None:
 
 def test_lines_are_no_more_than_asked_for() -> None:
     run = Run(
-        [(f"snp/{number}", f"{number:096x}") for number in range(40)],
+        [(f"snp/{number}", number.to_bytes(48, "big")) for number in range(40)],
         lambda: ReferenceValues("", "", (), ()),
         Selection(),
     )
-    expected = Expected("x", digests={f"snp/{number}": "0" * 96 for number in range(60)})
+    expected = Expected("x", digests={f"snp/{number}": bytes(48) for number in range(60)})
     comparison = compare_expected(expected, run)
     lines = comparison_lines(comparison, WORDS, notes=False, most=5)
     assert lines[-2:] == ["and 54 more targets", "60 targets: 39 different, 1 equal, 20 not measured"]
@@ -215,8 +215,8 @@ def test_lines_are_no_more_than_asked_for() -> None:
 
 def test_a_run_whose_labels_do_not_tell_its_digests_is_compared_with_nothing(tmp_path: Path) -> None:
     values = _guest(tmp_path)
-    label, digest = values.values[0].label, values.values[0].digest.hex()
-    twice = Run([(label, digest), (label, "0" * 96)], lambda: values, Selection())
+    label, digest = values.values[0].label, values.values[0].digest
+    twice = Run([(label, digest), (label, bytes(48))], lambda: values, Selection())
     for expected in (
         Expected("x", digests={label: digest}),
         Expected("x", values=values),

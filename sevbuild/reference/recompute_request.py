@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from sevbuild.documents.document import suggest
 from sevbuild.documents.json_input import parse_json
 from sevbuild.errors import SevbuildError, within
-from sevbuild.fs import read_file
-from sevbuild.manifest.inputs import CMDLINE
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS, cpu_named
-from sevbuild.reference.document import value_entry
+from sevbuild.reference.document import value_texts
 from sevbuild.reference.expected import Run
 from sevbuild.reference.model import ReferenceValues, Value
-from sevbuild.reference.narrow import Selection, entry_text
+from sevbuild.reference.narrow import Selection
 from sevbuild.reference.peers import ForeignResult, is_foreign, recompute_foreign
 from sevbuild.reference.read import decode_reference_values, is_reference_document
 from sevbuild.reference.recompute import Request, recompute_values
@@ -31,12 +29,8 @@ _REPLACED = {
 """What is another value in a target where a part of the request stands in place of its own."""
 
 
-def read_request(vcpus: str, cpus: Sequence[str], cmdline: bytes | None, cmdline_file: str) -> Request:
+def read_request(vcpus: str, cpus: Sequence[str], cmdline: bytes | None) -> Request:
     """Return the request of these flags; raises SevbuildError."""
-    if cmdline is not None and cmdline_file:
-        raise SevbuildError("--cmdline goes not with --cmdline-file: say it in one way")
-    if cmdline_file:
-        cmdline = read_file(cmdline_file, CMDLINE.limit)
     if cmdline is not None and b"\0" in cmdline:
         raise SevbuildError("the command line contains a NUL: the first one ends it")
     counts = _counts(vcpus) if vcpus else None
@@ -98,7 +92,7 @@ def recomputed_run(result: ForeignResult, request: Request, select: Sequence[str
         document = at_release(result.document, release or result.document.version)
         return document._replace(values=made)
 
-    pairs = [(item.label, item.digest.hex()) for item in result.recomputed]
+    pairs = [(item.label, item.digest) for item in result.recomputed]
     return Run(pairs, values, Selection((), wanted, " ".join(flags)), result.silent, has_targets=False)
 
 
@@ -106,14 +100,13 @@ def select_values(source: str, values: ReferenceValues, selection: dict[str, str
     """Return the values whose entries have all of the selection; raises SevbuildError for none."""
     found = []
     for value in values.values:
-        entry = value_entry(value)
-        entry["release"] = None
+        said = {**value_texts(value), "release": ""}
         for key in selection:
-            if key not in entry:
-                hint = suggest(key, entry) or f"known: {', '.join(sorted(entry))}"
+            if key not in said:
+                hint = suggest(key, said) or f"known: {', '.join(sorted(said))}"
                 raise SevbuildError(f"{source}: a value has no {key!r}", hint=hint)
         if all(
-            _in_release(value, values, wanted) if key == "release" else entry_text(entry[key]) == wanted
+            _in_release(value, values, wanted) if key == "release" else said[key] == wanted
             for key, wanted in selection.items()
         ):
             found.append(value)
