@@ -14,6 +14,7 @@ from sevbuild.launch.label import (
     target_label,
     unfold_label,
 )
+from sevbuild.launch.mode import MODES, mode_named
 
 OWN = target_label("snp", "qemu", "EPYC-v4", 2)
 
@@ -49,3 +50,21 @@ def test_runs_of_vcpu_counts_fold_and_unfold() -> None:
     assert unfold_label("snp/qemu", 4) == ()
     with pytest.raises(SevbuildError, match="is not the label of a target"):
         fold_labels(["snp/qemu"])
+
+
+def test_each_gap_begins_a_run_of_its_own() -> None:
+    labels = [target_label("snp", "qemu", NO_CPU, count) for count in (1, 2, 4, 5, 6, 9)]
+    assert fold_labels(labels) == ["snp/qemu/-/vcpus1-2", "snp/qemu/-/vcpus4-6", "snp/qemu/-/vcpus9"]
+
+
+def test_a_run_counts_from_one_upward() -> None:
+    assert unfold_label("snp/qemu/-/vcpus1-1", 1) == ["snp/qemu/-/vcpus1"]
+    for pattern in ("snp/qemu/-/vcpus0", "snp/qemu/-/vcpus0-2", "snp/qemu/-/vcpus3-2"):
+        assert unfold_label(pattern, 9) == ()
+
+
+def test_modes_have_names() -> None:
+    assert [mode_named(mode) for mode in MODES] == ["sev", "sev-es", "snp"]
+    with pytest.raises(SevbuildError, match="unknown mode") as caught:
+        mode_named("tdx")
+    assert caught.value.hint == "one of sev, sev-es, snp"
