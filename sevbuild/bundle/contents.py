@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sevbuild.bundle.artifacts import PRODUCERS, Artifact
+from sevbuild.bundle.artifacts import Artifact, Artifacts
 from sevbuild.bundle.document import InputEntry
 from sevbuild.bundle.layout import target_folders
 from sevbuild.errors import SevbuildError
@@ -82,12 +82,12 @@ def target_files(
     folders = target_folders(item.label for item in measured)
     if len(folders) != len(measured):
         raise SevbuildError("two targets have the same label", hint="do two profiles have the same name?")
+    artifacts = Artifacts(guest)
     for item in measured:
         folder = folders[item.label]
         files = _input_files(item.target.variant, inputs)
-        for produce in PRODUCERS:
-            for artifact in produce(guest, item, files, folder):
-                files[artifact.role] = sink(item.target, folder, artifact)
+        for artifact in artifacts.made_for(item, files, folder):
+            files[artifact.role] = sink(item.target, folder, artifact)
         yield item, files
 
 

@@ -28,10 +28,7 @@ from sevbuild.output.exchange import staging
 from sevbuild.output.locks import Patience
 from sevbuild.progress import Progress, metering
 
-__all__ = ["INPUT_MODES", "build_bundle", "primed_guest"]
-
-INPUT_MODES = ("copy", "link", "none")
-"""How inputs come along: as copies, as reflinks or hard links where those work, or by hash only."""
+__all__ = ["build_bundle", "primed_guest"]
 
 
 def build_bundle(
@@ -46,9 +43,10 @@ def build_bundle(
 ) -> BundleDocument:
     """Measure a guest and write its bundle to the folder `output`, whole or not at all.
 
-    `check` is called with what was measured, when everything was read and before anything is in its place;
-    what it raises leaves the folder as it was. A bundle that is there is exchanged for the new one; any other
-    folder with something in it is refused. Raises SevbuildError.
+    `inputs` come along as a `copy`, as reflinks or hard links where those work (`link`), or by hash alone
+    (`none`). `check` is called with what was measured, when everything was read and before anything is in
+    its place; what it raises leaves the folder as it was. A bundle that is there is exchanged for the new
+    one; any other folder with something in it is refused. Raises SevbuildError.
     """
     disk = Disk() if disk is None else disk
     chosen = guest.targets if targets is None else targets

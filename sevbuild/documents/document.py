@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sevbuild.errors import Fault, FaultsError, SevbuildError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Document", "Table", "parse_toml", "suggest"]
 
@@ -180,9 +183,9 @@ class Table:
         value = self._typed(key, str, required=required)
         return value if isinstance(value, str) else None
 
-    def boolean(self, key: str) -> bool | None:
+    def boolean(self, key: str, *, required: bool = False) -> bool | None:
         """Return a boolean, or None with a fault where it is something else."""
-        value = self._typed(key, bool)
+        value = self._typed(key, bool, required=required)
         return value if isinstance(value, bool) else None
 
     def integer(self, key: str, low: int, high: int, *, required: bool = False) -> int | None:
@@ -192,7 +195,7 @@ class Table:
 
     def choice(self, key: str, words: Iterable[Word], *, required: bool = False) -> Word | None:
         """Return one of `words`, or None with a fault."""
-        value = self.string(key, required=required)
+        value = self._typed(key, str, required=required)
         return None if value is None else check_word(self.document, self.at(key), value, words)
 
     def table(self, key: str) -> Table | None:
@@ -200,11 +203,11 @@ class Table:
         value = self._typed(key, dict)
         return Table(self.document, value, self.at(key)) if isinstance(value, dict) else None
 
-    def section(self, key: str) -> Table:
+    def section(self, key: str) -> Self:
         """Return a sub-table that must be there; where it is not, with a fault, an empty one."""
         value = self._typed(key, dict, required=True)
         absent = not isinstance(value, dict)
-        return Table(self.document, {} if absent else value, self.at(key), absent=absent)
+        return type(self)(self.document, {} if absent else value, self.at(key), absent=absent)
 
     def items(self, key: str, decode: Callable[[str, Any], T | None]) -> list[T] | None:
         """Return the decoded entries of a list, or of a single value as a list of one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from sevbuild.documents.document import Table, check_hex, check_integer, check_type, check_word
 
@@ -14,39 +14,12 @@ Word = TypeVar("Word", bound=str)
 _MOST_DIGITS = 16
 
 
-class Reader:
+class Reader(Table):
     """One object, read key by key; every key asked for must be there."""
 
-    def __init__(self, table: Table) -> None:
-        self.table = table
-
-    def has(self, key: str) -> bool:
-        """Tell whether the object holds `key`."""
-        return self.table.has(key)
-
-    def names(self) -> list[str]:
-        """Return the keys present, marking them all as known."""
-        return self.table.names()
-
-    def any(self, key: str) -> Any:
-        """Return the value of `key` whatever its type, or None."""
-        return self.table.any(key)
-
-    def fault(self, key: str, message: str) -> None:
-        """Note a fault at `key`."""
-        self.table.fault(key, message)
-
-    def finish(self) -> None:
-        """Note every key that nobody asked for as unknown."""
-        self.table.finish()
-
-    def section(self, key: str) -> Reader:
-        """Return an object below this one."""
-        return Reader(self.table.section(key))
-
-    def string(self, key: str) -> str:
+    def string(self, key: str, *, required: bool = True) -> str:
         """Return a string."""
-        return self.table.string(key, required=True) or ""
+        return super().string(key, required=required) or ""
 
     def name(self, key: str) -> str:
         """Return a string that is not empty."""
@@ -55,20 +28,18 @@ class Reader:
             self.fault(key, "must not be empty")
         return text
 
-    def boolean(self, key: str) -> bool:
+    def boolean(self, key: str, *, required: bool = True) -> bool:
         """Return a boolean."""
-        if not self.has(key):
-            self.fault(key, "missing: a boolean is required")
-        return self.table.boolean(key) or False
+        return super().boolean(key, required=required) or False
 
-    def integer(self, key: str, low: int, high: int) -> int:
+    def integer(self, key: str, low: int, high: int, *, required: bool = True) -> int:
         """Return an integer within `low..high`."""
-        return self.table.integer(key, low, high, required=True) or 0
+        return super().integer(key, low, high, required=required) or 0
 
     def word(self, key: str, words: Iterable[Word]) -> Word:
         """Return one of `words`."""
         # The empty word stands for one at fault: it goes no further than the document's own faults.
-        return self.table.choice(key, words, required=True) or cast("Word", "")
+        return self.choice(key, words, required=True) or cast("Word", "")
 
     def hex(self, key: str, size: int) -> bytes:
         """Return `size` bytes of lower-case hexadecimal digits."""
@@ -77,12 +48,12 @@ class Reader:
             return b""
         if text != text.lower() or text.startswith("0x"):
             self.fault(key, "must be lower-case hexadecimal digits")
-        return check_hex(self.table.document, self.table.at(key), text, size) or b""
+        return check_hex(self.document, self.at(key), text, size) or b""
 
     def number(self, key: str, high: int) -> int:
         """Return a number within `0..high` that is written as a hex string."""
         text = self.name(key)
-        return (hex_number(self.table, key, text, high) or 0) if text else 0
+        return (hex_number(self, key, text, high) or 0) if text else 0
 
     def nullable(self, key: str, read: Callable[[str], T]) -> T | None:
         """Return what `read` makes of `key`, None for a null; the key must be there."""
@@ -96,13 +67,13 @@ class Reader:
         if not isinstance(value, list):
             self.fault(key, "must be a list of strings")
             return ()
-        document, path = self.table.document, self.table.at(key)
+        document, path = self.document, self.at(key)
         checked = [check_type(document, f"{path}[{index}]", entry, str) for index, entry in enumerate(value)]
         return tuple(entry for entry in checked if entry is not None)
 
     def words(self, key: str, known: Iterable[Word]) -> tuple[Word, ...]:
         """Return a list of words, each of them known."""
-        document, path = self.table.document, self.table.at(key)
+        document, path = self.document, self.at(key)
         words = list(known)
         found = [
             check_word(document, f"{path}[{index}]", entry, words)
@@ -119,12 +90,12 @@ def as_objects(table: Reader, key: str, *, required: bool = True, least: int = 0
     if not isinstance(value, list) or len(value) < least:
         table.fault(key, "must be a list of objects" if not least else "must be a list of one object or more")
         return []
-    document = table.table.document
+    document = table.document
     found = []
     for index, entry in enumerate(value):
-        path = f"{table.table.at(key)}[{index}]"
+        path = f"{table.at(key)}[{index}]"
         if isinstance(entry, Mapping):
-            found.append(Reader(Table(document, entry, path)))
+            found.append(Reader(document, entry, path))
         else:
             document.fault(path, "must be an object")
     return found

@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from sevbuild.igvm.loaded import Loaded
     from sevbuild.launch.plan import LaunchPlan
 
-__all__ = ["file_plan_document", "plan_document"]
+__all__ = ["ContentsDigests", "file_plan_document", "plan_document"]
+
+ContentsDigests = dict[tuple[bool, Contents], str]
+"""Hexadecimal digests of contents that were hashed before, by whether that was with SHA-384."""
 
 
-def plan_document(guest: Guest, target: Target, known: dict[Contents, str] | None = None) -> dict[str, Any]:
+def plan_document(guest: Guest, target: Target, known: ContentsDigests | None = None) -> dict[str, Any]:
     """Return label, mode, profile, order, policy, seed and the list of updates of one target.
 
     Each update has index, origin, page type, GPA, length, the digest of its contents (SHA-384 for SNP,
     SHA-256 for SEV and SEV-ES, None where contents are not measured) and the running launch digest.
-    `known` keeps contents digests for further targets of the same guest and algorithm.
+    `known` keeps the digests of contents for further targets of the same guest.
     """
     return {
         "label": target.label,
@@ -52,7 +55,7 @@ def _document(
     plan: LaunchPlan,
     guest_features: int | None,
     steps: Iterable[tuple[LaunchUpdate, bytes]],
-    known: dict[Contents, str] | None,
+    known: ContentsDigests | None,
 ) -> dict[str, Any]:
     return {
         "mode": plan.mode,
@@ -65,16 +68,17 @@ def _document(
 
 
 def _update_entries(
-    mode: Mode, steps: Iterable[tuple[LaunchUpdate, bytes]], known: dict[Contents, str]
+    mode: Mode, steps: Iterable[tuple[LaunchUpdate, bytes]], known: ContentsDigests
 ) -> list[dict[str, Any]]:
     hasher = sha384 if mode == "snp" else sha256
     entries = []
     for index, (update, digest) in enumerate(steps):
         contents = None
         if update.data is not None and update.page_type in MEASURED_CONTENTS:
-            contents = known.get(update.data)
+            key = (mode == "snp", update.data)
+            contents = known.get(key)
             if contents is None:
-                contents = known[update.data] = _digest(hasher, update.data)
+                contents = known[key] = _digest(hasher, update.data)
         entries.append(
             {
                 "index": index,

@@ -98,14 +98,14 @@ class _Load:
             reason = f"in a debug build, which asserts that {wanted} is the file's first platform"
             self._doubt("cannot-boot", reason)
         return Loaded(
-            loader,
-            plan,
-            vcpus,
-            len(self._contexts),
-            plan.vmsas if loader.vmsas_last else self._own(regions),
-            self._policy is not None,
-            tuple(self._id_blocks),
-            tuple(self._doubts),
+            loader=loader,
+            plan=plan,
+            vcpus=vcpus,
+            contexts=len(self._contexts),
+            vmsas=plan.vmsas if loader.vmsas_last else self._own(regions),
+            policy_given=self._policy is not None,
+            id_blocks=tuple(self._id_blocks),
+            doubts=tuple(self._doubts),
         )
 
     def _own(self, regions: Iterable[LaunchUpdate]) -> tuple[LaunchUpdate, ...]:

@@ -136,17 +136,17 @@ def _targets(variant: Variant, mode: Mode, profile: LaunchProfile) -> list[Targe
                 name = None if cmdline is None else cmdline.name
                 found.append(
                     Target(
-                        target_label(mode, profile.name, cpu.label, count, name),
-                        variant,
-                        mode,
-                        profile,
-                        cpu,
-                        count,
-                        cmdline,
-                        policy,
-                        policy_origin,
-                        features,
-                        features_origin,
+                        label=target_label(mode, profile.name, cpu.label, count, name),
+                        variant=variant,
+                        mode=mode,
+                        profile=profile,
+                        cpu=cpu,
+                        vcpus=count,
+                        cmdline=cmdline,
+                        policy=policy,
+                        policy_origin=policy_origin,
+                        guest_features=features,
+                        features_origin=features_origin,
                     )
                 )
     return found

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
-from sevbuild.documents.document import Table
 from sevbuild.documents.json_input import JsonDocument, parse_json
 from sevbuild.documents.json_reader import Reader, as_objects
 from sevbuild.errors import SevbuildError
@@ -57,7 +56,7 @@ def decode_reference_values(source: str, raw: Any) -> ReferenceValues:
         message = f"{source}: $.schema is {shown!r}; this release reads version {DOCUMENT_SCHEMA} alone"
         raise SevbuildError(message, hint="the release of sevbuild that wrote the document reads it")
     document = JsonDocument(source)
-    table = Reader(Table(document, raw))
+    table = Reader(document, raw)
     table.any("schema")
     guest = table.section("guest")
     name, version = guest.string("name"), guest.nullable("version", guest.string)

@@ -115,7 +115,7 @@ def _svsm(table: Reader) -> Svsm:
 def _kernel(table: Reader) -> KernelIngredients:
     text = table.string("cmdline") if table.has("cmdline") else None
     if text is not None:
-        template = table.table.document.attempt(table.table.at("cmdline"), parse_template, text)
+        template = table.document.attempt(table.at("cmdline"), parse_template, text)
         unknown = [] if template is None else sorted(template.names - set(BUILT_IN))
         if unknown:
             table.fault("cmdline", f"nothing is called {{{unknown[0]}}}")
@@ -154,4 +154,4 @@ def _symbol(table: Reader, key: str, words: Any, high: int) -> int | str:
     text = table.name(key)
     if text in words:
         return text
-    return (hex_number(table.table, key, text, high) or 0) if text else 0
+    return (hex_number(table, key, text, high) or 0) if text else 0

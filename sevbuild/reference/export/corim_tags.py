@@ -21,7 +21,6 @@ __all__ = [
     "digests",
     "encode",
     "entity",
-    "exact_svn",
     "minimum_svn",
     "oid",
     "raw_value",
@@ -72,11 +71,6 @@ def oid(dotted: str) -> CBORTag:
 def tagged_bytes(data: bytes) -> CBORTag:
     """Return opaque bytes as an instance or value (tag 560)."""
     return _tag(560, data)
-
-
-def exact_svn(svn: int) -> dict[int, Any]:
-    """Return a measurement value of one security version."""
-    return {1: _tag(552, svn)}
 
 
 def minimum_svn(svn: int) -> dict[int, Any]:
