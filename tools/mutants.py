@@ -39,10 +39,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tools.mutant_source import FOLDERS, ROOT, Key, Mutant, modules, mutants
 
 EQUIVALENT = ROOT / "tests" / "data" / "mutants-equivalent.toml"
-SLOW = (
-    "tests/guest/test_page_workers.py",  # starts processes, which have the unchanged code
-    "tests/guest/test_igvm_peers.py",  # programs of others
-)
+QUICK = "not slow and not emulator and not e2e"
+"""What is slow proves too much too late: a fork runs quick tests of its own process."""
 _CACHED = type(functools.lru_cache(len))
 MEMORY = 2 << 30
 """Bytes that the fork of a mutant may add: an endless list ends there."""
@@ -50,16 +48,9 @@ MEMORY = 2 << 30
 KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
 BROKEN = "not put in place"
 _PYTEST = [
-    "-q",
-    "-x",
-    "-s",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:xdist",
-    "-W",
-    "ignore::pytest.PytestAssertRewriteWarning",
-    *(f"--deselect={test}" for test in SLOW),
+    *("-q", "-x", "-s", "-m", QUICK),
+    *("-p", "no:cacheprovider", "-p", "no:xdist"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # Hypothesis is imported here
 ]
 
 
