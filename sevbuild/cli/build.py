@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         expected: ExpectOptions,
         lock: LockOptions,
         fmt: str = RESULT_FORMAT,
-        no_copy: bool = typer.Option(False, "--no-copy", help="Name inputs by their digests alone."),
+        no_copy: bool = typer.Option(False, "--no-copy", help="Copy no inputs; record their digests only."),
         quiet: bool = QUIET,
     ) -> None:
         """Write the bundle of a guest: what is launched, what was measured, and how to check it.
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
         as_json = wants_json(fmt)
         if link and no_copy:
-            raise SevbuildError("--link and --no-copy exclude each other")
+            raise SevbuildError("--link cannot be combined with --no-copy")
         inputs = "link" if link else "none" if no_copy else "copy"
         expected.check()
         guest, held = lock.load(manifest, settings)

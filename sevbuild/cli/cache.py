@@ -13,7 +13,7 @@ from sevbuild.text import counted
 
 __all__ = ["register"]
 
-DIGESTS: Any = typer.Argument(None, metavar="[SHA256]...", help="Remove these alone.", show_default=False)
+DIGESTS: Any = typer.Argument(None, metavar="[SHA256]...", help="Remove only these.", show_default=False)
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
     @verb.command(name="list")
     def list_entries(
-        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print them."),
+        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
     ) -> None:
         """List the files in the cache, and the downloads that have not ended."""
         from sevbuild.cli.tables import text_table

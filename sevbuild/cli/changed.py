@@ -46,7 +46,7 @@ def concerned_manifests(
         try:
             concerned = _rests_on(path, settings, places)
         except SevbuildError as error:
-            text = f"not looked into: what it names is not known, for {error.message}"
+            text = f"not checked, because what it names is unknown: {error.message}"
             notices.append(Notice("note", path, text))
             continue
         lock = lock_path(path)

@@ -50,11 +50,11 @@ def register(app: typer.Typer) -> None:
         changed: bool = typer.Option(
             False,
             "--changed",
-            help="The arguments are files that changed: check the manifests among them, and those that name one.",
+            help="Treat arguments as changed files: check the manifests among them, and those that name one.",
         ),
-        strict: bool = typer.Option(False, "--strict", help="Take warnings for errors: exit 2."),
+        strict: bool = typer.Option(False, "--strict", help="Treat warnings as errors (exit 2)."),
         fmt: str = typer.Option(
-            "text", "--format", "-f", metavar="|".join(FORMATS), help="How to print what was found."
+            "text", "--format", "-f", metavar="|".join(FORMATS), help="The output format."
         ),
         quiet: bool = QUIET,
     ) -> None:
@@ -66,7 +66,9 @@ def register(app: typer.Typer) -> None:
         check_format(fmt, FORMATS)
         manifests = manifest or [DEFAULT_MANIFEST]
         if lock.lock_file and (changed or len(manifests) > 1):
-            raise SevbuildError("--lock names the lock of one manifest", hint="--locked takes each one's own")
+            raise SevbuildError(
+                "--lock names the lock of a single manifest", hint="--locked uses the lock of each"
+            )
         if changed:
             from sevbuild.cli.changed import concerned_manifests
 
@@ -81,7 +83,7 @@ def register(app: typer.Typer) -> None:
                 status = max(status, item.error.exit_code)
             elif strict and item.warnings:
                 print_error(
-                    SevbuildError(f"{item.manifest}: {counted(item.warnings, 'warning')}, and --strict")
+                    SevbuildError(f"{item.manifest}: {counted(item.warnings, 'warning')} under --strict")
                 )
                 status = max(status, SevbuildError.exit_code)
         _print(fmt, checked)

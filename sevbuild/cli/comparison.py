@@ -44,7 +44,7 @@ def comparison_lines(
     told = _told(comparison.guest, notes=notes)
     lines = [_line(change, form) for change in told[:most]]
     if len(lines) < len(told):
-        lines.append(f"and {len(told) - len(lines)} more of guest and inputs")
+        lines.append(f"and {len(told) - len(lines)} more differences in guest and inputs")
     alike: dict[tuple[str, tuple[Change, ...]], list[str]] = {}
     counts: dict[str, int] = {}
     for target in comparison.targets:

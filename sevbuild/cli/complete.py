@@ -69,12 +69,12 @@ def install_completion(flag: str, shell: str) -> None:
     from sevbuild.cli.report import print_message
 
     _, path = install(shell=_known_shell(flag, shell), prog_name="sevbuild", complete_var=_VARIABLE)
-    print_message(f"wrote {path}; {shell} reads it when it is started again")
+    print_message(f"wrote {path}; restart {shell} to use it")
 
 
 def _known_shell(flag: str, shell: str) -> str:
     if shell not in SHELLS:
-        raise SevbuildError(f"{flag} {shell}: not known here", hint=f"one of {', '.join(SHELLS)}")
+        raise SevbuildError(f"{flag} {shell}: unknown shell", hint=f"one of {', '.join(SHELLS)}")
     return shell
 
 

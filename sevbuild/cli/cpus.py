@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def cpus(
-        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print them."),
+        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
     ) -> None:
         """List the CPU models, with the signature that enters a VMSA.
 

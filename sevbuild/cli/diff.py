@@ -17,15 +17,18 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def diff(
         old: str = typer.Argument(
-            ..., metavar="OLD", help="reference-values.json, release or bundle as it was."
+            ..., metavar="OLD", help="The old reference-values.json, release or bundle."
         ),
         new: str = typer.Argument(
-            "", metavar="[NEW]", help="The same as it is; absent, OLD has both releases.", show_default=False
+            "",
+            metavar="[NEW]",
+            help="The new one; leave it out if OLD has both releases.",
+            show_default=False,
         ),
         release: str = typer.Option(
-            "", "--release", metavar="OLD[..NEW]", help="Of a document of several releases, these."
+            "", "--release", metavar="OLD[..NEW]", help="The releases to compare, in a document of several."
         ),
-        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print it."),
+        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
     ) -> None:
         """Show what changed, target by target: digests, inputs, settings, names. Exit 1 where anything did.
 
@@ -40,7 +43,7 @@ def register(app: typer.Typer) -> None:
         before, dots, after = release.partition("..")
         if not new and not (before and after):
             hint = "`--release OLD..NEW` names two releases of one document"
-            raise SevbuildError("diff needs NEW", hint=hint)
+            raise SevbuildError("diff requires NEW", hint=hint)
         documents = [read_values(path) for path in (old, new or old)]
         merged = any(values.releases for _, values in documents)
         sides = []

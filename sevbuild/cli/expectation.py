@@ -47,7 +47,7 @@ def hold_to_expected(
     from sevbuild.cli.comparison import comparison_lines
 
     raise MismatchError(
-        f"what was measured is not what {expected.source} says:",
+        f"what was measured does not match {expected.source}:",
         details=comparison_lines(comparison, WORDS, notes=False, form=_FORM, most=_MOST_SHOWN),
         hint=_hint(comparison, run),
     )
@@ -88,7 +88,7 @@ def values_run(values: ReferenceValues, patterns: Sequence[str] = ()) -> Run:
     def one_release() -> ReferenceValues:
         if values.releases:
             hint = "`sevbuild diff OLD NEW --release VERSION` compares one of them"
-            raise SevbuildError("what was measured is of several releases", hint=hint)
+            raise SevbuildError("what was measured belongs to several releases", hint=hint)
         return narrowed
 
     return Run([(value.label, value.digest) for value in narrowed.values], one_release, selection)
@@ -97,11 +97,11 @@ def values_run(values: ReferenceValues, patterns: Sequence[str] = ()) -> Run:
 def _note(expected: Expected, run: Run, comparison: Comparison, *, quiet: bool) -> None:
     notes = []
     if expected.digest is not None:
-        notes.append("only the digest was compared: a document says policy, features and every target")
+        notes.append("only the digest was compared: a document also gives policy, features and every target")
     elif expected.digests is not None:
-        notes.append("only labels and digests were compared: a document says policy and features")
+        notes.append("only labels and digests were compared: a document also gives policy and features")
     elif run.silent:
-        notes.append(f"not compared, for what was measured does not say: {', '.join(run.silent)}")
+        notes.append(f"not compared, because what was measured lacks it: {', '.join(run.silent)}")
     found = [Notice("note", expected.source, text) for text in notes]
     if expected.values is not None:
         from sevbuild.cli.comparison import comparison_notices
@@ -122,7 +122,7 @@ def _hint(comparison: Comparison, run: Run) -> str | None:
         patterns = patterns_for(both, [target.label for target in comparison.targets])
         flags = " ".join(f"--target {shlex.quote(pattern)}" for pattern in patterns[:_MOST_FLAGS])
         more = f" and so on, {len(patterns)} in all" if len(patterns) > _MOST_FLAGS else ""
-        return f"to hold a part alone to it: {flags}{more}; --set narrows nothing"
+        return f"to compare only a part: {flags}{more}; --set does not narrow"
     changes = {change.what for target in comparison.targets for change in target.changes}
     if changes & {"launch digest", "nothing but the digest"}:
         return "`sevbuild plan` shows what is launched, step by step"

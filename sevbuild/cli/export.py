@@ -40,11 +40,11 @@ def register(app: typer.Typer) -> None:
             "--output",
             "-o",
             metavar="PATH",
-            help="Write there: into a folder that exists or ends in /, else this file.",
+            help="Where to write: a folder that exists or ends in /, else a file.",
             show_default=False,
         ),
         one: str = typer.Option(
-            "", "--file", metavar="NAME", help="Take this file of the format alone.", show_default=False
+            "", "--file", metavar="NAME", help="Only this file of the format.", show_default=False
         ),
         force: bool = FORCE,
         extra: list[str] = EXTRA,
@@ -64,7 +64,7 @@ def register(app: typer.Typer) -> None:
             return
         if not fmt:
             raise SevbuildError(
-                "export needs --format NAME", hint="`sevbuild export --list` lists the formats"
+                "export requires --format NAME", hint="`sevbuild export --list` lists the formats"
             )
         if force:
             refuse_force(output)
@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
         keys.refuse_unused({fmt}, {})
         print_notices([*source.notices, *found.notices(source.values, options)], quiet=quiet)
         if one and one not in files:
-            raise SevbuildError(f"format {fmt} writes no {one}", hint=f"it writes {', '.join(files)}")
+            raise SevbuildError(f"format {fmt} does not write {one}", hint=f"it writes {', '.join(files)}")
         files = {one: files[one]} if one else files
         if not output:
             _print_first(fmt, files, quiet=quiet)
@@ -94,7 +94,7 @@ def register(app: typer.Typer) -> None:
         if source.guest is None:
             from sevbuild.bundle.published import document_path
 
-            protected.add("what is read here", [document_path(file)])
+            protected.add("an input of this command", [document_path(file)])
         else:
             protected.add_guest(file, source.guest)
             protected.add_lock(file, lock.lock_file)
@@ -112,7 +112,7 @@ def _print_first(fmt: str, files: dict[str, bytes], *, quiet: bool) -> None:
         text = f"prints {first}; it also has {others}: --file NAME prints one, -o FOLDER/ writes all"
         print_notices([Notice("note", fmt, text)], quiet=quiet)
     if _is_binary(files[first]) and sys.stdout.isatty():
-        hint = "-o FILE writes it; a pipe takes it too"
+        hint = "-o FILE writes it; a pipe works too"
         raise SevbuildError(f"{first} is binary, and standard output is a terminal", hint=hint)
     print_data(files[first])
 

@@ -29,7 +29,7 @@ def read_extra(name: str, pairs: list[str], prefix: str = "") -> dict[str, Any]:
                 suggest(key, known, say=f"did you mean {prefix}{{}}?")
                 or f"it takes {', '.join(known) or 'none'}"
             )
-            raise SevbuildError(f"--extra {prefix}{key}: format {name} takes no such value", hint=hint)
+            raise SevbuildError(f"--extra {prefix}{key}: format {name} has no such value", hint=hint)
         if text.startswith("@"):
             text = read_text(text[1:])
             text = text if key == "config" else text.strip()

@@ -74,7 +74,7 @@ _RULES = {
     "fault": "The manifest, an input or the request is at fault.",
     "mismatch": "What was found is not what was pinned, locked or expected.",
     "warning": "It may not be what was meant, or should not ship.",
-    "note": "A value that stands in no manifest, or something to know.",
+    "note": "A value that is not in the manifest, or something to know.",
 }
 
 

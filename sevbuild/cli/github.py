@@ -82,9 +82,7 @@ def report_values(
     for name, value in {"digest": "\n".join(lines), **(outputs or {})}.items():
         entry = output_lines(name, value)
         if len(encode_text(entry)) > OUTPUT_LIMIT:
-            message = (
-                f"the output {name} is left out: it has more than the {OUTPUT_LIMIT} bytes that one may have"
-            )
+            message = f"the output {name} is left out: the limit is {OUTPUT_LIMIT} bytes"
             sys.stderr.write(annotation("warning", message))
         else:
             text += entry

@@ -11,9 +11,9 @@ __all__ = ["GROUPS", "write_options", "write_verbs"]
 GROUPS = {
     "The manifest": {
         "init": "Write a commented manifest to start from.",
-        "import": "Write the manifest of a guest that others launch or measure.",
-        "check": "Check manifests and their inputs, without a digest.",
-        "lock": "Write down what a manifest's names lead to, in guest.lock.",
+        "import": "Write the manifest of a guest from its launch command.",
+        "check": "Check manifests and their inputs without measuring.",
+        "lock": "Record what a manifest's names lead to in guest.lock.",
         "schema": "Print the JSON Schema of a kind of document.",
     },
     "The launch": {
@@ -27,7 +27,7 @@ GROUPS = {
         "export": "Write reference values in one format.",
         "verify": "Check a bundle, or what was published.",
         "recompute": "Compute launch digests from published ingredients.",
-        "merge": "Put several releases into one document.",
+        "merge": "Merge several releases into one document.",
         "diff": "Show what changed between two documents.",
     },
     "What is known": {

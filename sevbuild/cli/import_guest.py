@@ -17,7 +17,7 @@ __all__ = ["register"]
 SOURCE: Any = typer.Argument(
     None,
     metavar="[FILE | -- COMMAND...]",
-    help="What to read; - or nothing is standard input.",
+    help="What to read; - or nothing means standard input.",
     show_default=False,
 )
 
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     def import_guest(
         source: list[str] = SOURCE,
         output: str = typer.Option(
-            "", "--output", "-o", metavar="PATH", help="Write it there.", show_default=False
+            "", "--output", "-o", metavar="PATH", help="Where to write it.", show_default=False
         ),
         force: bool = typer.Option(False, "--force", help="Replace the file if it exists."),
         quiet: bool = QUIET,
@@ -56,13 +56,13 @@ def register(app: typer.Typer) -> None:
         text = write_draft(draft, source=named, directory=os.path.dirname(output))
         notices = [Notice("note", key or named, note) for key, note in draft.notes]
         for key, reasons in draft.unknown.items():
-            hint = f"the manifest is incomplete without it: --set {key}=VALUE, or write it there"
+            hint = f"the manifest is incomplete without it: use --set {key}=VALUE, or edit the manifest"
             notices += [Notice("warning", key, f"UNKNOWN: {reason}", hint) for reason in reasons]
         print_notices(notices, quiet=quiet)
         if not output or output == "-":
             print_data(text)
             return
         if os.path.lexists(output) and not force:
-            raise SevbuildError(f"{output} exists", hint="--force replaces it")
+            raise SevbuildError(f"{output} already exists", hint="--force replaces it")
         write_file(output, text.encode(), replace=force)
         print_wrote(output, quiet=quiet)

@@ -32,11 +32,11 @@ def register(app: typer.Typer) -> None:
             ...,
             metavar="FILE",
             help="A firmware, a kernel, an image, an initrd, a VMSA, an IGVM file, a bundle or reference values, "
-            "told apart by content.",
+            "recognized by content.",
         ),
-        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print it."),
+        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
         mode: str | None = MODE,
-        everything: bool = typer.Option(False, "--all", help="Show fields that are zero as well."),
+        everything: bool = typer.Option(False, "--all", help="Also show fields that are zero."),
     ) -> None:
         """Show what a file is that a guest is made of, launched from or published in, and what it holds.
 
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
         """
         description = _describe(file, given_mode(mode))
         if everything and (description["kind"], fmt) != ("vmsa", "table"):
-            raise SevbuildError("--all is for the table of a VMSA: nothing else is left out")
+            raise SevbuildError("--all is for the table of a VMSA")
         if check_format(fmt, ("table", "json")) == "json":
             print_data(json_text(description))
         elif description["kind"] == "igvm":
@@ -188,7 +188,7 @@ def _area(area: dict[str, str] | None) -> str:
 def _vmsa(vmsa: dict[str, Any], *, everything: bool) -> str:
     text = f"{visible(vmsa['name'])}: VMSA\n"
     facts = [("sha384", vmsa["sha384"]), ("features", ", ".join(vmsa["sev_features"]) or "none")]
-    facts.append(("RDX is the vCPU signature of", ", ".join(vmsa["cpu_models"]) or "no model known here"))
+    facts.append(("RDX is the vCPU signature of", ", ".join(vmsa["cpu_models"]) or "no known model"))
     text += "".join(f"  {name:<30}{value}\n" for name, value in facts)
     for run in vmsa["reserved"]:
         text += f"  warning: {run['length']} reserved bytes are set at {run['offset']}\n"

@@ -52,7 +52,7 @@ def igvm_text(file: dict[str, Any]) -> str:
             doubts = [f"{doubt['kind'].replace('-', ' ')}: {doubt['reason']}" for doubt in entry["doubts"]]
             doubt = visible("; ".join(doubts)) or "nothing known against it"
             text += f"  {entry['loader']:<22}{doubt}\n"
-    text += "\nportable: " + ("yes, one digest in every loader\n" if file["portable"] else "no\n")
+    text += "\nportable: " + ("yes: one digest in every loader\n" if file["portable"] else "no\n")
     for breach in file["breaches"]:
         text += f"  {breach['rule']} (header {breach['header']}): {visible(breach['reason'])}\n"
     return text

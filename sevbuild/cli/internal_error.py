@@ -22,7 +22,7 @@ def print_internal_error(error: BaseException) -> None:
     print_message(
         f"internal error: {text}",
         level="error",
-        hint=f"this is a mistake in sevbuild {__version__} (Python {python}), not in what it was given: please "
+        hint=f"this is a bug in sevbuild {__version__} (Python {python}), not in its input: please "
         f"report it with the lines above {_place()}",
     )
 

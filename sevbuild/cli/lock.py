@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
             "--output",
             "-o",
             metavar="FILE",
-            help="Write it there, not beside the manifest; - prints it.",
+            help="Where to write it instead of beside the manifest; - prints it.",
             show_default=False,
         ),
         check: bool = typer.Option(False, "--check", help="Write nothing; exit 1 if a lock is stale."),
@@ -59,19 +59,20 @@ def register(app: typer.Typer) -> None:
 
         as_json = wants_json(fmt)
         if as_json and output == "-":
-            raise SevbuildError(
-                "-o - prints the lock itself", hint="--format json goes with a lock in a file"
-            )
+            raise SevbuildError("-o - prints the lock itself", hint="--format json requires a lock in a file")
         if force:
             refuse_force("-" if check else output or DEFAULT_MANIFEST)
         manifests = manifest or [DEFAULT_MANIFEST]
         if len(manifests) > 1 and output:
-            raise SevbuildError("--output names the lock of one manifest", hint="each has its own beside it")
+            raise SevbuildError(
+                "--output names the lock of a single manifest",
+                hint="each manifest has its own lock beside it",
+            )
         paths: dict[str, str] = {}
         for name in manifests if len(manifests) > 1 else ():
             path = lock_path(name)
             if path in paths:
-                raise SevbuildError(f"{paths[path]} and {name} have one lock, {path}")
+                raise SevbuildError(f"{paths[path]} and {name} share one lock, {path}")
             paths[path] = name
         done = [
             _attempt(name, output, settings, check=check, force=force, offline=offline) for name in manifests

@@ -61,15 +61,19 @@ def register(app: typer.Typer) -> None:
         manifest: str = MANIFEST_OR_IGVM,
         *,
         fmt: str = typer.Option(
-            "hex", "--format", "-f", metavar="|".join(FORMATS), help="How to print them."
+            "hex", "--format", "-f", metavar="|".join(FORMATS), help="The output format."
         ),
         target: list[str] = TARGETS,
         settings: list[str] = SETTINGS,
         expected: ExpectOptions,
         dump_vmsa: str = typer.Option(
-            "", "--dump-vmsa", metavar="DIR", help="Write vmsa0.bin and vmsa1.bin there.", show_default=False
+            "",
+            "--dump-vmsa",
+            metavar="DIR",
+            help="Write vmsa0.bin and vmsa1.bin to this folder.",
+            show_default=False,
         ),
-        lint: bool = typer.Option(False, "--lint", help="Examine the firmware as `check` does."),
+        lint: bool = typer.Option(False, "--lint", help="Check the firmware as `check` does."),
         igvm: IgvmOptions,
         lock: LockOptions,
         quiet: bool = QUIET,

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def merge(
         files: list[str] = _FILES,
-        output: str = typer.Option("", "--output", "-o", metavar="FILE", help="Write it there."),
+        output: str = typer.Option("", "--output", "-o", metavar="FILE", help="Where to write it."),
         force: bool = FORCE,
     ) -> None:
         """Make one document of several releases: each value says from which release to which it holds."""
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
             refuse_force(output)
         if len(files) < 2:
             raise SevbuildError(
-                "merge needs two documents or more", hint="`sevbuild merge OLD... NEW`, the oldest first"
+                "merge requires at least two documents", hint="`sevbuild merge OLD... NEW`, the oldest first"
             )
         text = document_text(merge_values([read_consistent_values(path) for path in files]))
         if output:

@@ -65,7 +65,7 @@ MANIFEST_OR_IGVM: Any = typer.Argument(
 VALUES_SOURCE: Any = typer.Argument(
     DEFAULT_MANIFEST,
     metavar="[FILE]",
-    help="A manifest, measured now, or a reference-values.json, or the folder of a release or bundle.",
+    help="A manifest (measured now), a reference-values.json, or the folder of a release or bundle.",
 )
 SETTINGS: Any = typer.Option(
     [], "--set", metavar="PATH=VALUE", help="Override a manifest key by its TOML path; @FILE reads the value."
@@ -74,13 +74,13 @@ TARGETS: Any = typer.Option(
     [],
     "--target",
     metavar="LABEL",
-    help="Take these targets alone: a label, whole parts of one (vcpus2), a glob; may be repeated.",
+    help="Only these targets: a label, whole parts of one (vcpus2), or a glob; may be repeated.",
 )
 MODE: Any = typer.Option(
     None,
     "--mode",
     metavar="snp|sev-es|sev",
-    help="Of several platforms, launch it as this one.",
+    help="The platform to launch it as, if it has several.",
     rich_help_panel=FOR_IGVM,
 )
 OFFLINE: Any = typer.Option(
@@ -90,11 +90,13 @@ OFFLINE: Any = typer.Option(
     rich_help_panel=LOCKS,
 )
 QUIET: Any = typer.Option(
-    False, "--quiet", "-q", help="Print no notes and warnings, nor what was written.", rich_help_panel=COMMON
+    False,
+    "--quiet",
+    "-q",
+    help="Print no notes or warnings, and not what was written.",
+    rich_help_panel=COMMON,
 )
-RESULT_FORMAT: Any = typer.Option(
-    "text", "--format", "-f", metavar="text|json", help="How to print what was done."
-)
+RESULT_FORMAT: Any = typer.Option("text", "--format", "-f", metavar="text|json", help="The output format.")
 
 
 FOREIGN_MAGIC = b"IGVM"
@@ -105,16 +107,16 @@ class LockOptions(NamedTuple):
     """Whether a run is held to a lock, and whether it may fetch."""
 
     locked: bool = typer.Option(
-        False, "--locked", help="Exit 1 unless guest.lock says what is found.", rich_help_panel=LOCKS
+        False, "--locked", help="Exit 1 unless what is found matches guest.lock.", rich_help_panel=LOCKS
     )
     frozen: bool = typer.Option(
-        False, "--frozen", help="As --locked; without a guest.lock, exit 2.", rich_help_panel=LOCKS
+        False, "--frozen", help="As --locked, and exit 2 without a guest.lock.", rich_help_panel=LOCKS
     )
     lock_file: str = typer.Option(
         "",
         "--lock",
         metavar="FILE",
-        help="As --locked, with this lock for guest.lock.",
+        help="As --locked, with this lock instead of guest.lock.",
         show_default=False,
         rich_help_panel=LOCKS,
     )
@@ -148,14 +150,14 @@ class ExpectOptions(NamedTuple):
         "",
         "--expect",
         metavar="HEX|PATH",
-        help="Exit 1 unless this was published: a digest, a document, a release, a bundle, DIGEST  LABEL lines.",
+        help="Exit 1 unless this matches: a digest, a document, a release, a bundle, or DIGEST  LABEL lines.",
         show_default=False,
     )
     release: str = typer.Option(
         "",
         "--release",
         metavar="VERSION",
-        help="Of an expected document of several releases take this one, not that of the guest's version.",
+        help="The release to expect, in a document of several. Default: the guest's version.",
         show_default=False,
     )
 
@@ -187,7 +189,7 @@ class IgvmOptions(NamedTuple):
         None,
         "--vcpus",
         metavar="N",
-        help="Start N vCPUs, not as many as it describes.",
+        help="Start N vCPUs instead of as many as it describes.",
         rich_help_panel=FOR_IGVM,
     )
     cpu: str | None = typer.Option(
@@ -201,14 +203,18 @@ class IgvmOptions(NamedTuple):
         None,
         "--with-kernel",
         metavar="FILE",
-        help="The kernel that Cloud Hypervisor is given.",
+        help="The kernel given to Cloud Hypervisor.",
         rich_help_panel=FOR_IGVM,
     )
     with_initrd: str | None = typer.Option(
-        None, "--with-initrd", metavar="FILE", help="The initrd beside it.", rich_help_panel=FOR_IGVM
+        None, "--with-initrd", metavar="FILE", help="The initrd for that kernel.", rich_help_panel=FOR_IGVM
     )
     with_cmdline: str | None = typer.Option(
-        None, "--with-cmdline", metavar="TEXT", help="The command line beside it.", rich_help_panel=FOR_IGVM
+        None,
+        "--with-cmdline",
+        metavar="TEXT",
+        help="The command line for that kernel.",
+        rich_help_panel=FOR_IGVM,
     )
 
     def are_for(self, path: str, lock: LockOptions, others: Mapping[str, object]) -> bool:
@@ -242,7 +248,7 @@ class IgvmOptions(NamedTuple):
             cmdline = self.with_cmdline or ""
             kernel = given_kernel(self.with_kernel, self.with_initrd, cmdline, shown_progress())
         elif self.with_initrd is not None or self.with_cmdline is not None:
-            message = "--with-initrd and --with-cmdline belong to a kernel"
+            message = "--with-initrd and --with-cmdline require a kernel"
             raise SevbuildError(message, hint="--with-kernel FILE")
         with within("--cpu"):
             cpu = None if self.cpu is None else cpu_named(self.cpu)
@@ -295,7 +301,7 @@ def read_settings(settings: list[str]) -> dict[str, Any]:
 def check_format(value: str, known: tuple[str, ...], *, flag: str = "--format") -> str:
     """Return a `--format`, or a flag like it, if the verb knows it; raises SevbuildError."""
     if value not in known:
-        raise SevbuildError(f"{flag} {value}: not known here", hint=f"one of {', '.join(known)}")
+        raise SevbuildError(f"{flag} {value}: unknown value", hint=f"one of {', '.join(known)}")
     return value
 
 

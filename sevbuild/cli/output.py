@@ -25,7 +25,7 @@ __all__ = [
     "write_outputs",
 ]
 
-FORCE: Any = typer.Option(False, "--force", help="Write even where a manifest, its lock or an input is.")
+FORCE: Any = typer.Option(False, "--force", help="Replace even a manifest, its lock or an input.")
 
 _HINT = "-o names another file; --force replaces this one"
 
@@ -35,7 +35,7 @@ def protect(*, documents: Iterable[str] = (), given: Iterable[str] = ()) -> Prot
     from sevbuild.guest.protected import Protected
 
     protected = Protected()
-    protected.add("what is read here", documents)
+    protected.add("an input of this command", documents)
     values = [pair.partition("=")[2] for pair in given]
     protected.add("a file that a value is read from", [text[1:] for text in values if text.startswith("@")])
     return protected
@@ -44,7 +44,7 @@ def protect(*, documents: Iterable[str] = (), given: Iterable[str] = ()) -> Prot
 def refuse_force(output: str) -> None:
     """Raise SevbuildError for `--force` where no file is written."""
     if output in ("", "-"):
-        raise SevbuildError("--force replaces a file, and none is written", hint="-o FILE names one")
+        raise SevbuildError("--force replaces a file, but none is written", hint="-o FILE names one")
 
 
 def write_outputs(

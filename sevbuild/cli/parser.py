@@ -37,7 +37,7 @@ class _Strict:
             is_eager=True,
             expose_value=False,
             callback=_set_color,
-            help="Whether errors, warnings and hints are coloured.",
+            help="When to colour errors, warnings and hints.",
             rich_help_panel=COMMON,
         )
         settings["params"] = [*(settings.get("params") or ()), color]
@@ -190,8 +190,8 @@ def _refuse_empty(parameter: Any, value: Any) -> None:
         words = words[:1]
     for word in words:
         if isinstance(word, str) and not all(map(str.strip, word.split(",")) if "," in metavar else [word]):
-            hint = "a shell variable that is not set reads as empty"
-            hint += "" if parameter.required else f"; leave {name} out where nothing is meant"
+            hint = "an unset shell variable expands to nothing"
+            hint += "" if parameter.required else f"; leave {name} out if nothing is meant"
             raise SevbuildError(f"{name}: empty", hint=hint)
 
 

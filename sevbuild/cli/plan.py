@@ -35,9 +35,9 @@ def register(app: typer.Typer) -> None:
         *,
         target: list[str] = TARGETS,
         fmt: str = typer.Option(
-            "table", "--format", "-f", metavar="|".join(FORMATS), help="How to print it."
+            "table", "--format", "-f", metavar="|".join(FORMATS), help="The output format."
         ),
-        seed: bool = typer.Option(False, "--seed", help="Print only the digest after the firmware alone."),
+        seed: bool = typer.Option(False, "--seed", help="Print only the digest after the firmware."),
         settings: list[str] = SETTINGS,
         igvm: IgvmOptions,
         lock: LockOptions,

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def profiles(
         name: str = typer.Argument("", metavar="[NAME|PATH]", help="Show this profile.", show_default=False),
-        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="How to print them."),
+        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
     ) -> None:
         """List the profiles, or show every value of one with its source and what differs from its parent."""
         document: Any = profile_document(name) if name else profiles_document()

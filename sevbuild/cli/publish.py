@@ -29,7 +29,7 @@ FORMATS: Any = typer.Option(
     [],
     "--formats",
     metavar="NAME,NAME...",
-    help="The formats, or `all` that apply; else those of [publish], else all. May be repeated.",
+    help="The formats, or `all` that apply; may be repeated. Default: those of [publish], else all.",
 )
 EXTRA: Any = typer.Option(
     [], "--extra", metavar="FORMAT.KEY=VALUE", help="A value the guest does not determine; @FILE reads it."
@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
         file: str = VALUES_SOURCE,
         *,
         output: str = typer.Option(
-            ..., "--output", "-o", metavar="DIR", help="The release.", show_default=False
+            ..., "--output", "-o", metavar="DIR", help="The folder of the release.", show_default=False
         ),
         formats: list[str] = FORMATS,
         extra: list[str] = EXTRA,
@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
 
         if fmt in KEYS:
             raise SevbuildError(
-                f"--format {fmt}: not known here", hint=f"formats of a release: --formats {fmt}"
+                f"--format {fmt}: unknown value", hint=f"formats of a release: --formats {fmt}"
             )
         as_json = wants_json(fmt)
         named = tuple(dict.fromkeys(name.strip() for words in formats for name in words.split(",")))

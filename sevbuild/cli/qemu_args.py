@@ -22,16 +22,16 @@ def register(app: typer.Typer) -> None:
     def qemu_args(
         manifest: str = MANIFEST,
         target: str = typer.Option(
-            "", "--target", metavar="LABEL", help="The target, where there are several.", show_default=False
+            "", "--target", metavar="LABEL", help="The target, if there are several.", show_default=False
         ),
         fmt: str = typer.Option(
-            "shell", "--format", "-f", metavar="|".join(FORMATS), help="How to print it."
+            "shell", "--format", "-f", metavar="|".join(FORMATS), help="The output format."
         ),
         folder: str | None = typer.Option(
             None,
             "--folder",
             metavar="DIR",
-            help="Where relative paths start for libvirt, /bundle if not given.",
+            help="Where relative paths start for libvirt. Default: /bundle.",
             show_default=False,
         ),
         settings: list[str] = SETTINGS,
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         """Print the command that launches a target: a shell script, QEMU's arguments, a libvirt domain."""
         check_format(fmt, FORMATS)
         if folder is not None and fmt != "libvirt":
-            raise SevbuildError("--folder: goes with --format libvirt; other forms name paths as they are")
+            raise SevbuildError("--folder requires --format libvirt; other formats keep paths as they are")
         from sevbuild.bundle.own_files import own_files, single_target
         from sevbuild.commands.files import libvirt_xml, qemu_json, shell_script
         from sevbuild.commands.launch import describe_launch

@@ -20,15 +20,17 @@ from sevbuild.text import encode_text
 __all__ = ["register"]
 
 _VCPUS: Any = typer.Option(
-    [], "--vcpus", metavar="N|RANGE", help="In place of its own vCPU counts; may be repeated."
+    [], "--vcpus", metavar="N|RANGE", help="vCPU counts to use instead of its own; may be repeated."
 )
 _CPUS: Any = typer.Option(
-    [], "--cpu", metavar="MODEL", help="In place of its own CPU models; may be repeated."
+    [], "--cpu", metavar="MODEL", help="CPU models to use instead of its own; may be repeated."
 )
 _SELECT: Any = typer.Option(
-    [], "--select", metavar="KEY=VALUE", help="Take the entries that have this; may be repeated."
+    [], "--select", metavar="KEY=VALUE", help="Only entries that have this; may be repeated."
 )
-_CMDLINE: Any = typer.Option(None, "--cmdline", metavar="TEXT", help="In place of its own command line.")
+_CMDLINE: Any = typer.Option(
+    None, "--cmdline", metavar="TEXT", help="The command line to use instead of its own."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +39,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def recompute(
         file: str = typer.Argument(
-            ..., metavar="FILE", help="reference-values.json, or an ingredient document of dstack's kind."
+            ..., metavar="FILE", help="reference-values.json, or an ingredients document like dstack's."
         ),
         *,
         vcpus: list[str] = _VCPUS,
@@ -49,7 +51,7 @@ def register(app: typer.Typer) -> None:
             None,
             "--profile",
             metavar="NAME",
-            help="The hypervisor, where the document names none; else qemu.",
+            help="The hypervisor, if the document names none. Default: qemu.",
             show_default=False,
         ),
         expected: ExpectOptions,
@@ -67,7 +69,7 @@ def register(app: typer.Typer) -> None:
 
         as_json = wants_json(fmt)
         if cmdline is not None and cmdline_file:
-            raise SevbuildError("--cmdline goes not with --cmdline-file: say it in one way")
+            raise SevbuildError("--cmdline cannot be combined with --cmdline-file")
         line = None if cmdline is None else encode_text(cmdline)
         if cmdline_file:
             line = read_file(cmdline_file, CMDLINE.limit)

@@ -150,7 +150,7 @@ def shown_progress() -> Progress | None:
 def set_color(when: str) -> None:
     """Colour words where standard error is a terminal (`auto`), `always` or `never`; raises SevbuildError."""
     if when not in COLOR:
-        raise SevbuildError(f"--color {when}: not known here", hint=f"one of {', '.join(COLOR)}")
+        raise SevbuildError(f"--color {when}: unknown value", hint=f"one of {', '.join(COLOR)}")
     _chosen[:] = [when]
 
 

@@ -16,8 +16,8 @@ SIGN: Any = typer.Option(
     [],
     "--sign",
     metavar="KEY|FORMAT=KEY",
-    help="Sign with this private key (PEM): whatever can be signed, or FORMAT alone; may be repeated. "
-    "P-256 suits every reader.",
+    help="Sign with this private key (PEM): every format that can be signed, or only FORMAT; may be repeated. "
+    "Every reader knows P-256.",
     show_default=False,
 )
 
@@ -41,7 +41,7 @@ def read_signing_keys(given: list[str]) -> SigningKeys:
             raise SevbuildError(f"--sign{name and f' {name}='}: empty", hint="it takes the path of a key")
         if name in named or (not name and default is not None):
             hint = "--sign FORMAT=KEY gives one format a key of its own"
-            raise SevbuildError(f"--sign {text}: {name or 'one key'} is given already", hint=hint)
+            raise SevbuildError(f"--sign {text}: {name or 'one key'} was already given", hint=hint)
         key = _read_key(path)
         if name:
             named[name] = key
@@ -72,7 +72,7 @@ def _split(text: str) -> tuple[str, str]:
         return name, path
     near = suggest(name, signed_formats())
     if near is not None and not os.path.exists(text):
-        raise SevbuildError(f"--sign {text}: no format is called {name!r}", hint=near)
+        raise SevbuildError(f"--sign {text}: unknown format {name!r}", hint=near)
     return "", text
 
 

@@ -43,7 +43,7 @@ def load_values(
 
     if is_document(path):
         if settings:
-            raise SevbuildError("--set overrides a manifest; a document is what it is")
+            raise SevbuildError("--set overrides a manifest, not a document")
         lock.refuse()
         return _from_document(path, targets=targets, publishing=publishing)
     from sevbuild.cli.expectation import measured_run, target_selection

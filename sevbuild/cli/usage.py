@@ -84,13 +84,13 @@ def unexpected_arguments(context: Any, words: list[str]) -> SevbuildError:
     hint = _help_hint(verb)
     if verb == "verify":
         file = context.params.get("file") or "ONE"
-        hint = f"`sevbuild verify {file} --against {words[0]}` holds one to the other, `sevbuild diff` shows what changed"
-    return SevbuildError(f"one argument too many: {words[0]!r}", hint=hint)
+        hint = f"`sevbuild verify {file} --against {words[0]}` compares the two, `sevbuild diff` shows what changed"
+    return SevbuildError(f"unexpected argument: {words[0]!r}", hint=hint)
 
 
 def setting_hint(flag: str) -> str:
     """Return the hint that a manifest has a key for what a flag of `_SETTINGS` says."""
-    return f"a manifest says it: --set {_SETTINGS[flag]}"
+    return f"it is a key of the manifest: --set {_SETTINGS[flag]}"
 
 
 def unknown_verb(name: str, known: list[str]) -> SevbuildError:
@@ -98,7 +98,7 @@ def unknown_verb(name: str, known: list[str]) -> SevbuildError:
     from sevbuild.documents.document import suggest
 
     hint = suggest(name, known) or "`sevbuild --help` lists the verbs"
-    return SevbuildError(f"no verb is called {name!r}", hint=hint)
+    return SevbuildError(f"unknown verb {name!r}", hint=hint)
 
 
 def _no_such_option(error: Any, verb: str, arguments: Sequence[str]) -> SevbuildError:
@@ -117,7 +117,7 @@ def _no_such_option(error: Any, verb: str, arguments: Sequence[str]) -> Sevbuild
         if not getattr(parameter, "hidden", False)
     ]
     if long in _SETTINGS and "--set" in options:
-        hint = f"{setting_hint(long)}; `sevbuild import -- COMMAND...` makes one of a command"
+        hint = f"{setting_hint(long)}; `sevbuild import -- COMMAND...` turns a command into a manifest"
     elif long in _OTHER_NAMES:
         hint = f"it is {_OTHER_NAMES[long]}"
     elif _SAME.get(long) in options:

@@ -27,7 +27,7 @@ def restart_in_utf8() -> None:
     if switched_off or not sys.executable:
         encoding = sys.getfilesystemencoding()
         raise SevbuildError(
-            f"file names are {encoding} here: their bytes would not stay what they are",
+            f"file names are {encoding} here: their bytes would not be preserved",
             hint="set PYTHONUTF8=1, or a UTF-8 locale",
         )
     try:

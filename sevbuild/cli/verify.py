@@ -43,14 +43,14 @@ def register(app: typer.Typer) -> None:
             "",
             "--against",
             metavar="PATH",
-            help="What was published, or another bundle. For values also the manifest to measure, or the IGVM file they are of.",
+            help="What was published, or another bundle. For values, also the manifest to measure, or their IGVM file.",
             show_default=False,
         ),
         expect: str = typer.Option(
             "",
             "--expect",
             metavar="HEX|PATH",
-            help="Exit 1 unless what is verified, or what --against measures, was published there.",
+            help="Exit 1 unless what is verified, or what --against measures, matches this.",
             show_default=False,
         ),
         target: list[str] = TARGETS,
@@ -58,13 +58,13 @@ def register(app: typer.Typer) -> None:
             "",
             "--release",
             metavar="VERSION",
-            help="Of a document of several releases take this one, not that of the guest's version.",
+            help="The release to use, in a document of several. Default: the guest's version.",
             show_default=False,
         ),
         settings: list[str] = SETTINGS,
         lock: LockOptions,
         fmt: str = typer.Option(
-            "table", "--format", "-f", metavar="table|json", help="How to print compared values."
+            "table", "--format", "-f", metavar="table|json", help="The output format of compared values."
         ),
         quiet: bool = QUIET,
     ) -> None:
@@ -86,7 +86,7 @@ def register(app: typer.Typer) -> None:
             raise SevbuildError("--set and --format are for reference values, not for a bundle")
         lock.refuse()
         if (target or release) and not (against or expect):
-            message = "--target and --release are for what a bundle is compared with"
+            message = "--target and --release require something to compare a bundle with"
             raise SevbuildError(message, hint="--against PATH, --expect PATH")
         _verify_bundle(file, against, expect, target, release, quiet=quiet)
 
@@ -234,4 +234,4 @@ def _verify_alone(
         raise typer.Exit(1)
     if alone and "equal" not in found:
         against = "FILE.igvm" if values.of_file else "guest.toml"
-        raise SevbuildError(f"no digest here can be checked without the inputs: --against {against}")
+        raise SevbuildError(f"none of these digests can be checked without the inputs: --against {against}")

@@ -67,7 +67,9 @@ def describe_launch(guest: Guest, target: Target, files: Mapping[str, str]) -> L
             raise SevbuildError(f"{target.label}: there is no {role} file to launch", hint=_HINTS.get(role))
     for role, path in files.items():
         if role not in ROLES or "\0" in path:
-            raise SevbuildError(f"{role}: {path!r} is no file of a launch", hint=f"roles: {', '.join(ROLES)}")
+            raise SevbuildError(
+                f"{role}: {path!r} is not a file of a launch", hint=f"roles: {', '.join(ROLES)}"
+            )
     return Launch(
         guest=guest.manifest.name,
         version=guest.manifest.version,
@@ -88,7 +90,7 @@ def describe_launch(guest: Guest, target: Target, files: Mapping[str, str]) -> L
 
 
 _HINTS = {
-    "firmware": "a guest that is measured from a seed needs its firmware to be launched",
+    "firmware": "a guest that is measured from a seed requires its firmware to be launched",
     "igvm": "`sevbuild build` writes it",
     "kernel": "a kernel known by its digest alone cannot be launched",
     "initrd": "an initrd known by its digest alone cannot be launched",
@@ -105,7 +107,7 @@ def qemu_cpu(cpu: Cpu) -> str:
         return cpu.label
     family, model, stepping = decode_signature(cpu.signature)
     if cpu_signature(family, model, stepping) != cpu.signature:
-        hint = "its reserved bits are set, or an extended family goes with a family below 15"
+        hint = "its reserved bits are set, or an extended family is combined with a family below 15"
         raise SevbuildError(f"no QEMU CPU has the signature {cpu.label}", hint=hint)
     return f"{BASE_MODEL},family={family},model={model},stepping={stepping}"
 

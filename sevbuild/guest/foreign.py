@@ -114,10 +114,10 @@ class ForeignFile:
         measured, stopped = self.measure(select(patterns, loaded) if patterns else loaded)
         if not measured:
             reasons = [f"{item.loader}: {item.reason}" for item in (*refused, *stopped)]
-            raise SevbuildError(f"{self.path}: no loader takes this file:", details=reasons)
+            raise SevbuildError(f"{self.path}: no loader can load this file:", details=reasons)
         if launch.cpu is not None and not any(item.target.takes_signature for item in measured):
-            message = f"--cpu {launch.cpu.label}: no vCPU starts as it, the file describes them"
-            hint = "leave it out; --vcpus N starts more vCPUs than the file describes, where a loader does"
+            message = f"--cpu {launch.cpu.label}: no vCPU uses it, the file describes them"
+            hint = "leave it out; --vcpus N starts more vCPUs than the file describes, if the loader can"
             raise SevbuildError(message, hint=hint)
         self._note(measured, [*refused, *stopped])
         return measured

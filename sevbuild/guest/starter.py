@@ -52,7 +52,7 @@ def write_template(name: str, path: str, *, force: bool = False) -> list[str]:
     for written in (path, *companions):
         if os.path.lexists(written) and not force:
             raise SevbuildError(
-                f"{written} exists", hint="--force replaces it; - as the path prints it instead"
+                f"{written} already exists", hint="--force replaces it; - as the path prints it instead"
             )
     if folder:
         make_folder(folder)

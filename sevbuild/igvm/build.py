@@ -81,7 +81,7 @@ def igvm_of_plan(plan: LaunchPlan, *, parameters: ParameterPlaces | None = None)
     Raises SevbuildError for a plan that a file cannot hold.
     """
     if plan.seed is not None:
-        raise SevbuildError("an IGVM file needs the firmware itself, not a seed")
+        raise SevbuildError("an IGVM file requires the firmware itself, not a seed")
     headers: list[Header] = [
         SupportedPlatform(_MASK, 0, _PLATFORMS[plan.mode]),
         GuestPolicy(plan.policy, _MASK),
@@ -114,7 +114,7 @@ def _required_memory(plan: LaunchPlan) -> Iterator[RequiredMemory]:
 
 def _required(start: int, end: int) -> RequiredMemory:
     if end - start > _MOST_REQUIRED:
-        raise SevbuildError(f"{end - start} bytes of memory in one piece are more than an IGVM file can name")
+        raise SevbuildError(f"{end - start} bytes of memory in one piece: an IGVM file cannot name that many")
     return RequiredMemory(start, _MASK, end - start)
 
 
@@ -155,7 +155,7 @@ def _is_zero(update: LaunchUpdate, low: int, high: int) -> bool:
 
 def _bytes(data: Contents | None, start: int, end: int) -> bytes:
     if data is None:
-        raise SevbuildError("a launch update without contents cannot stand in an IGVM file")
+        raise SevbuildError("an IGVM file cannot have a launch update without contents")
     if isinstance(data, bytes | memoryview):
         # SEV takes regions of 16 bytes; a file has whole pages.
         return bytes(data[start:end])

@@ -246,5 +246,5 @@ def loader_named(name: str) -> Loader:
     """Return a loader; raises SevbuildError for a name there is not."""
     loader = LOADERS.get(name)
     if loader is None:
-        raise SevbuildError(f"no loader is called {name!r}", hint=f"known: {', '.join(LOADERS)}, or all")
+        raise SevbuildError(f"unknown loader {name!r}", hint=f"known: {', '.join(LOADERS)}, or all")
     return loader

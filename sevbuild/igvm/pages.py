@@ -107,7 +107,7 @@ class UpdateMaker:
         for piece in pieces:
             total += piece.pages
             if total > _PAGES_LIMIT:
-                raise SevbuildError(f"the file makes more than {_PAGES_LIMIT} pages of guest memory")
+                raise SevbuildError(f"the file lays out more than {_PAGES_LIMIT} pages of guest memory")
             if (
                 first is not None
                 and piece.page is None

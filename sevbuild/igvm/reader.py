@@ -32,7 +32,7 @@ def read_igvm(source: ByteSource) -> IgvmFile:
     stands under `warnings`. Memory does not grow with the file.
     """
     if source.size < _FIXED.size:
-        raise _bad(0, f"{source.size} bytes are less than a fixed header")
+        raise _bad(0, f"{source.size} bytes is less than a fixed header")
     fixed = source.read(0, _FIXED.size)
     magic, version, start, size, total, checksum = _FIXED.unpack(fixed)
     if magic != MAGIC:
@@ -42,9 +42,9 @@ def read_igvm(source: ByteSource) -> IgvmFile:
         raise error
     header_size = FIXED_HEADER_SIZES.get(version)
     if header_size is None:
-        raise _bad(4, f"format version {version}, known are 1 and 2")
+        raise _bad(4, f"unknown format version {version}; 1 and 2 are known")
     if total != source.size:
-        raise _bad(16, f"the file should have {total} bytes and has {source.size}")
+        raise _bad(16, f"the file should have {total} bytes but has {source.size}")
     if start < header_size or start % 8:
         raise _bad(8, f"the variable headers begin at {start:#x}, not at a multiple of 8 after {header_size}")
     if start + size >= total:
@@ -73,9 +73,9 @@ def _extension(extension: bytes) -> tuple[int, int]:
         return X64, PAGE_SIZE
     architecture, page_size = _FIXED_V2.unpack(extension)
     if architecture not in (X64, AARCH64):
-        raise _bad(24, f"architecture {architecture}, known are 0 and 1")
+        raise _bad(24, f"unknown architecture {architecture}; 0 and 1 are known")
     if page_size != PAGE_SIZE:
-        raise _bad(28, f"pages of {page_size} bytes; every known loader takes 4096 alone")
+        raise _bad(28, f"pages of {page_size} bytes; every known loader takes only 4096")
     return architecture, page_size
 
 

@@ -148,11 +148,11 @@ class Rules:
         for name in names:
             value = getattr(header, name)
             if value % unit:
-                self._refuse(header, place, f"{name} {value:#x} is no multiple of {unit:#x}")
+                self._refuse(header, place, f"{name} {value:#x} is not a multiple of {unit:#x}")
 
     def _zero(self, header: Header, place: Place, name: str = "reserved") -> None:
         if getattr(header, name):
-            self._refuse(header, place, f"{name} is {getattr(header, name):#x}, it must be zero")
+            self._refuse(header, place, f"{name} is {getattr(header, name):#x}; it must be zero")
 
     def _within(self, header: Header, place: Place, offset: int, size: int) -> None:
         if offset and not self._data_start <= offset <= self._total - size:
@@ -171,14 +171,16 @@ class Rules:
         if mask.bit_count() != 1:
             self._refuse(header, item.place, f"compatibility mask {mask:#x} has not exactly one bit")
         if mask in self.platforms:
-            self._refuse(header, item.place, f"compatibility mask {mask:#x} is taken")
+            self._refuse(header, item.place, f"compatibility mask {mask:#x} is already taken")
         kind = header.platform_type
         if any(other.platform_type == kind for other in self.platforms.values()):
-            self._refuse(header, item.place, f"platform {kind.name} is there already")
+            self._refuse(header, item.place, f"platform {kind.name} is already there")
         if header.highest_vtl not in (0, 2):
-            self._refuse(header, item.place, f"highest VTL {header.highest_vtl}, it is 0 or 2")
+            self._refuse(header, item.place, f"highest VTL {header.highest_vtl}; it must be 0 or 2")
         if header.platform_version != 1:
-            self._refuse(header, item.place, f"platform version {header.platform_version}, known is 1")
+            self._refuse(
+                header, item.place, f"unknown platform version {header.platform_version}; 1 is known"
+            )
         if header.shared_gpa_boundary and kind in _NO_BOUNDARY:
             self._refuse(header, item.place, f"platform {kind.name} has no shared GPA boundary")
         self.platforms[mask] = header
@@ -190,7 +192,7 @@ class Rules:
     def _relocatable_region(self, header: RelocatableRegion, item: Item) -> None:
         place, alignment = item.place, header.relocation_alignment
         if not alignment or alignment % PAGE_SIZE:
-            self._refuse(header, place, f"alignment {alignment:#x} is no positive multiple of 0x1000")
+            self._refuse(header, place, f"alignment {alignment:#x} is not a positive multiple of 0x1000")
         self._aligned(
             header,
             place,
@@ -213,7 +215,7 @@ class Rules:
         if header.used_size > header.size:
             self._refuse(header, place, f"uses {header.used_size:#x} of {header.size:#x} bytes")
         if any(other.compatibility_mask & header.compatibility_mask for other in self._page_tables):
-            self._refuse(header, place, "its platform has such a region already")
+            self._refuse(header, place, "its platform already has such a region")
         for _, region in self._relocatable:
             self._apart(header, place, header, region)
         self._page_tables.append(header)
@@ -237,10 +239,10 @@ class Rules:
         self._within(header, place, item.data_offset, data_size(header.data))
         for bit in (1 << number for number in range(32) if header.compatibility_mask >> number & 1):
             if (header.kind, bit) in self._corim:
-                self._refuse(header, place, "its platform has one already")
+                self._refuse(header, place, "its platform already has one")
             document = (HeaderType.CORIM_DOCUMENT, bit)
             if header.kind == HeaderType.CORIM_SIGNATURE and document not in self._corim:
-                self._refuse(header, place, "a signature comes after its document")
+                self._refuse(header, place, "a signature must follow its document")
             self._corim[header.kind, bit] = None
 
     def _cca_policy(self, header: CcaPolicy, item: Item) -> None:
@@ -254,7 +256,7 @@ class Rules:
             self._refuse(header, place, f"an area of {header.number_of_bytes:#x} bytes")
         self._within(header, place, item.data_offset, header.number_of_bytes)
         if index in self._areas:
-            self._refuse(header, place, f"parameter area {index} is declared already")
+            self._refuse(header, place, f"parameter area {index} is already declared")
         self._areas[index] = _Area(header.number_of_bytes, inserted=False)
 
     def _page(self, header: PageData, item: Item) -> None:
@@ -280,7 +282,7 @@ class Rules:
         if area is None:
             self._refuse(header, place, f"parameter area {index} is not declared")
         if area.inserted:
-            self._refuse(header, place, f"parameter area {index} is inserted already")
+            self._refuse(header, place, f"parameter area {index} is already inserted")
         return area
 
     def _insert(self, header: ParameterInsert, item: Item) -> None:

@@ -83,7 +83,7 @@ def scan_headers(source: ByteSource, start: int, end: int) -> Iterator[Item]:
             base, window = at, source.read(at, min(_WINDOW, end - at))
         local = at - base
         if end - at < _TLV.size:
-            raise IgvmError("variable headers", Place(index, at), f"{end - at} bytes are no header")
+            raise IgvmError("variable headers", Place(index, at), f"{end - at} bytes are not a header")
         number, length = _TLV.unpack_from(window, local)
         if number == HeaderType.PAGE_DATA and length == _PAGE_LENGTH and end - at >= _PAGE.size:
             item = _page_run(source, window, local, Place(index, at))
@@ -175,7 +175,7 @@ def _page_run(source: ByteSource, window: bytes, local: int, place: Place) -> It
         next_offset += step
         count += 1
     if kind not in tuple(PageDataType):
-        raise IgvmError("PAGE_DATA", place, f"{kind} is no type of page data")
+        raise IgvmError("PAGE_DATA", place, f"{kind} is not a type of page data")
     if flags & ~_FLAGS:
         raise IgvmError("PAGE_DATA", place, f"unknown flags {flags & ~_FLAGS:#x}")
     data = DataRange(source, offset, PAGE_SIZE) if offset else None

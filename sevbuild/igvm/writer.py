@@ -64,7 +64,7 @@ def write_igvm(file: IgvmFile) -> bytes:
     """
     fixed_size = FIXED_HEADER_SIZES.get(file.version)
     if fixed_size is None:
-        raise IgvmError("fixed header", None, f"format version {file.version}, known are 1 and 2")
+        raise IgvmError("fixed header", None, f"unknown format version {file.version}; 1 and 2 are known")
     if file.version == 1 and (file.architecture, file.page_size) != (0, PAGE_SIZE):
         raise IgvmError("fixed header", None, "version 1 is for x64 and pages of 4096 bytes")
     gap = data_bytes(file.gap)

@@ -58,7 +58,8 @@ def _extra(table: Table) -> tuple[str, ...]:
             continue
         if "\0" in value:
             document.fault(
-                at, "must not contain a NUL: no argument can contain one contain one contain one contain one"
+                at,
+                "must not contain a NUL: no argument can contain one contain one contain one contain one contain one contain one",
             )
         found.append(value)
     if not found or len(found) < len(values):

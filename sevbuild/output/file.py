@@ -84,7 +84,7 @@ class _Growing:
                 unlock(self._temporary.descriptor)
                 self._temporary = None
         except FileExistsError:
-            raise SevbuildError(f"{self._path} exists") from None
+            raise SevbuildError(f"{self._path} already exists") from None
         except OSError as error:
             raise file_error("write", self._path, error) from None
 

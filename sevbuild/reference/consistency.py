@@ -199,7 +199,7 @@ def _of_loader(value: Value) -> Iterator[Change]:
 def _of_ingredients(entry: Ingredients, profile: PublishedProfile) -> Iterator[Change]:
     """Yield what within one set of ingredients contradicts the rest of it."""
     if entry.mode not in profile.launch.regions:
-        yield Change(f"profile {profile.name} launches no guest of mode {entry.mode}", None, None)
+        yield Change(f"profile {profile.name} does not launch guests of mode {entry.mode}", None, None)
     kernel, inputs = entry.kernel, entry.inputs
     firmware = inputs.get("firmware", b"")
     # Of a firmware known by its seed; an SVSM's pages come after it.

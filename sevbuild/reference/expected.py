@@ -65,7 +65,7 @@ def parse_expected(source: str, data: bytes) -> Expected:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
-        raise SevbuildError(f"{source}: not a text of digests") from None
+        raise SevbuildError(f"{source}: not a list of digests") from None
     found: dict[str, bytes] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
@@ -76,10 +76,12 @@ def parse_expected(source: str, data: bytes) -> Expected:
         if digest is None:
             hint = "64 or 96 hexadecimal digits"
             if source.endswith(".toml"):
-                hint = f"`sevbuild measure {source} --expect PATH` holds a manifest to what was published"
-            raise SevbuildError(f"{source}:{number}: no launch digest: {word[:100]}", hint=hint)
+                hint = (
+                    f"`sevbuild measure {source} --expect PATH` compares a manifest with what was published"
+                )
+            raise SevbuildError(f"{source}:{number}: not a launch digest: {word[:100]}", hint=hint)
         if label in found:
-            raise SevbuildError(f"{source}:{number}: {label or 'a lone digest'} stands here twice")
+            raise SevbuildError(f"{source}:{number}: {label or 'a lone digest'} is listed twice")
         found[label] = digest
     if not found or ("" in found and len(found) > 1):
         raise SevbuildError(f"{source}: neither one digest nor `DIGEST  LABEL` lines")
@@ -93,14 +95,18 @@ def compare_expected(expected: Expected, run: Run, release: str = "") -> Compari
     Raises SevbuildError where there is nothing to compare, or no telling what with.
     """
     if release and expected.values is None:
-        raise SevbuildError(f"{expected.source}: no document of several releases, to take --release of")
+        raise SevbuildError(
+            f"{expected.source}: not a document of several releases, which --release requires"
+        )
     for label, count in Counter(label for label, _ in run.digests).items():
         if count > 1:
             hint = "take one of them: --release of a document, --select in recompute"
             raise SevbuildError(f"{label}: {count} digests have this label", hint=hint)
     if expected.digest is not None:
         if len(run.digests) != 1:
-            hint = "give a document or `DIGEST  LABEL` lines, or take one alone: --target, --loader, --select"
+            hint = (
+                "give a document or `DIGEST  LABEL` lines, or choose one target: --target, --loader, --select"
+            )
             raise SevbuildError(f"one expected digest for {len(run.digests)} targets", hint=hint)
         ((label, _),) = run.digests
         return _compare_digests({label: expected.digest}, dict(run.digests))
@@ -121,7 +127,7 @@ def expected_release(
         has = (
             "none has the guest" if version is None else f"{version!r}, the guest's version, is none of them"
         )
-        message = f"{source}: a document of {len(values.releases)} releases, and {has}"
+        message = f"{source}: a document of {len(values.releases)} releases, but {has}"
         raise SevbuildError(message, hint=f"--release takes one of {', '.join(values.releases)}")
     return at_release(values, version)
 

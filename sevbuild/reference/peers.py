@@ -199,7 +199,7 @@ def _one_vcpu(
     product = table.string("ProductName")
     document.raise_faults()
     if request.cmdline is not None:
-        hint = "the digest of one vCPU has it already"
+        hint = "it is already in the digest of one vCPU"
         raise SevbuildError(f"{document.source}: its command line cannot be changed", hint=hint)
     own = None if product is None else f"EPYC-{product}"
     cpus = request.cpus or (_cpu(table, "ProductName", own),)

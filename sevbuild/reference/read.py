@@ -49,11 +49,11 @@ def read_reference_values(source: str, data: bytes) -> ReferenceValues:
 def decode_reference_values(source: str, raw: Any) -> ReferenceValues:
     """Return the reference values of a parsed document; raises as `read_reference_values` does."""
     if not isinstance(raw, dict) or "schema" not in raw:
-        raise SevbuildError(f"{source}: no reference values: an object with `schema` is expected")
+        raise SevbuildError(f"{source}: not reference values: an object with `schema` is expected")
     schema = raw["schema"]
     if schema != DOCUMENT_SCHEMA or isinstance(schema, bool):
         shown = schema if isinstance(schema, str | int) and len(str(schema)[:40]) < 40 else "another value"
-        message = f"{source}: $.schema is {shown!r}; this release reads version {DOCUMENT_SCHEMA} alone"
+        message = f"{source}: $.schema is {shown!r}; this release reads only version {DOCUMENT_SCHEMA}"
         raise SevbuildError(message, hint="the release of sevbuild that wrote the document reads it")
     document = JsonDocument(source)
     table = Reader(document, raw)
@@ -84,7 +84,7 @@ def _release_names(table: Reader, version: str | None) -> tuple[str, ...]:
         return ()
     if version is None:
         table.any("releases")
-        table.fault("releases", "an IGVM file has no version, so no releases")
+        table.fault("releases", "an IGVM file has no version, and so no releases")
         return ()
     names = table.strings("releases")
     if len(set(names)) != len(names) or len(names) < 1:
@@ -218,7 +218,7 @@ def _check(document: JsonDocument, found: ReferenceValues) -> None:
     for index, value in enumerate(found.values):
         if value.ingredients is not None and value.ingredients not in names:
             path = f"values[{index}].ingredients"
-            document.fault(path, f"no entry of ingredients is {value.ingredients!r}")
+            document.fault(path, f"there are no ingredients {value.ingredients!r}")
 
 
 def _check_ingredients(document: JsonDocument, found: ReferenceValues) -> None:
@@ -228,10 +228,10 @@ def _check_ingredients(document: JsonDocument, found: ReferenceValues) -> None:
     }
     for index, entry in enumerate(found.ingredients):
         if entry.profile not in profiles:
-            document.fault(f"ingredients[{index}].profile", f"no entry of profiles is {entry.profile!r}")
+            document.fault(f"ingredients[{index}].profile", f"there is no profile {entry.profile!r}")
         for role, digest in entry.inputs.items():
             if (role, digest) not in digests:
-                document.fault(f"ingredients[{index}].inputs.{role}", "no entry of inputs has this digest")
+                document.fault(f"ingredients[{index}].inputs.{role}", "no input has this digest")
 
 
 def _once_a_release(document: JsonDocument, found: ReferenceValues) -> None:
@@ -253,5 +253,5 @@ def _once(document: JsonDocument, path: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for index, name in enumerate(names):
         if name in seen:
-            document.fault(f"{path}[{index}]", f"{name!r} stands here twice")
+            document.fault(f"{path}[{index}]", f"{name!r} is listed twice")
         seen.add(name)

@@ -118,7 +118,7 @@ def _kernel(table: Reader) -> KernelIngredients:
         template = table.document.attempt(table.at("cmdline"), parse_template, text)
         unknown = [] if template is None else sorted(template.names - set(BUILT_IN))
         if unknown:
-            table.fault("cmdline", f"nothing is called {{{unknown[0]}}}")
+            table.fault("cmdline", f"unknown placeholder {{{unknown[0]}}}")
     kernel = KernelIngredients(
         table.hex("sha256", 32),
         table.hex("initrd_sha256", 32),

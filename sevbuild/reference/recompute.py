@@ -116,13 +116,13 @@ class Recomputer:
             self._vmsas[launch] = vcpus
             self._vmsa_count += vcpus - known
         if self._vmsa_count > _MOST_VMSAS:
-            raise UncheckableError(f"the vCPUs of the document are more than {_MOST_VMSAS} together")
+            raise UncheckableError(f"the document has too many vCPUs; the limit is {_MOST_VMSAS} in all")
 
     def _check_size(self, entry: Ingredients) -> None:
         sections = entry.svsm.sections if entry.svsm is not None else entry.metadata.sections or ()
         self._launched += sum(section.size for section in sections)
         if self._launched > _LARGEST:
-            message = f"{entry.name}: the sections have more than {_LARGEST:#x} bytes together"
+            message = f"{entry.name}: the sections are too large; the limit is {_LARGEST:#x} bytes in all"
             raise UncheckableError(message)
 
 

@@ -60,7 +60,7 @@ def recompute_document(
             source, raw, request, selection, load_profile("qemu" if profile is None else profile)
         )
     hint = "it reads reference-values.json, and what dstack, SecretVM and Contrast publish"
-    raise SevbuildError(f"{source}: no ingredients known here", hint=hint)
+    raise SevbuildError(f"{source}: unknown kind of ingredients", hint=hint)
 
 
 def recomputed_run(result: ForeignResult, request: Request, select: Sequence[str]) -> Run:

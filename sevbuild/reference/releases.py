@@ -54,7 +54,7 @@ def merge_values(documents: Sequence[tuple[str, ReferenceValues]]) -> ReferenceV
     merged = _Merge(first)
     for source, values in documents:
         if values.name != first.name:
-            message = f"{source}: reference values of {values.name}, the others are of {first.name}"
+            message = f"{source}: reference values of {values.name}; the others are of {first.name}"
             raise SevbuildError(message)
         if values.of_file != first.of_file:
             message = f"{source}: some of these are of a guest and some of an IGVM file, which has no version"

@@ -133,7 +133,7 @@ def test_what_was_not_looked_into_is_said(folder: Path) -> None:
     (folder / "one" / "guest.toml").write_text("schema = 2\n")
     ended = _changed()
     assert ended.status == 0
-    said = "one/guest.toml: note: not looked into: what it names is not known, for one/guest.toml:1: schema"
+    said = "one/guest.toml: note: not checked, because what it names is unknown: one/guest.toml:1: schema"
     assert said in ended.err
     assert ended.out == "two/guest.toml: 1 target, 0 warnings\n"
 

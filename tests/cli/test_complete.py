@@ -119,7 +119,7 @@ def test_a_shell_is_given_its_script(shell: str) -> None:
 def test_a_shell_must_be_known() -> None:
     for flag in ("--show-completion", "--install-completion"):
         result = run(flag, "csh")
-        assert (result.status, result.err.splitlines()[0]) == (2, f"error: {flag} csh: not known here")
+        assert (result.status, result.err.splitlines()[0]) == (2, f"error: {flag} csh: unknown shell")
         assert run(flag).status == 2
 
 
@@ -128,7 +128,7 @@ def test_completion_is_installed(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     script = tmp_path / ".bash_completions" / "sevbuild.sh"
-    assert result.stderr == f"wrote {script}; bash reads it when it is started again\n"
+    assert result.stderr == f"wrote {script}; restart bash to use it\n"
     assert "_SEVBUILD_COMPLETE" in script.read_text()
     assert str(script) in (tmp_path / ".bashrc").read_text()
 

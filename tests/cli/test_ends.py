@@ -37,7 +37,7 @@ def test_what_nobody_expected_is_an_internal_error(
     monkeypatch.setattr("sevbuild.guest.guest.load_guest", _raise(kind))
     result = run("measure", HELLO)
     assert (result.status, result.out) == (70, "")
-    assert f"error: internal error: {kind.__name__}\n  hint: this is a mistake in sevbuild " in result.err
+    assert f"error: internal error: {kind.__name__}\n  hint: this is a bug in sevbuild " in result.err
 
 
 def test_an_error_in_a_thread_is_no_other_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,5 +194,5 @@ def test_several_manifests_have_a_lock_each(made: Path, tmp_path: Path) -> None:
     )
     assert run("lock", "--check", paths[0], paths[2]).status == 1
     assert "does not exist" in run("lock", "--check", *paths).err
-    assert "have one lock" in run("lock", paths[0], paths[0]).err
-    assert "--output names the lock of one manifest" in run("lock", paths[0], paths[2], "-o", "x").err
+    assert "share one lock" in run("lock", paths[0], paths[0]).err
+    assert "--output names the lock of a single manifest" in run("lock", paths[0], paths[2], "-o", "x").err

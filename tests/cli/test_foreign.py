@@ -115,7 +115,7 @@ def test_a_cpu_that_no_vcpu_starts_as_is_refused(portable: Path) -> None:
     for verb in ("measure", "plan"):
         result = run(verb, portable, "--cpu", "EPYC-Genoa", *(("--target", "qemu") if verb == "plan" else ()))
         assert (result.status, result.out) == (2, ""), result
-        assert "--cpu EPYC-Genoa: no vCPU starts as it" in result.err
+        assert "--cpu EPYC-Genoa: no vCPU uses it" in result.err
 
 
 def test_vcpus_that_the_file_does_not_describe(portable: Path, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_file_that_nobody_takes(tmp_path: Path) -> None:
     path = _file(tmp_path, native, PageData(0x1000, 1, b"\1"))
     result = run("measure", path)
     assert result.status == 2
-    assert "no loader takes this file" in result.err
+    assert "no loader can load this file" in result.err
     assert "qemu: the file's platforms are NATIVE" in result.err
     assert run("inspect", path).out.count("refused: ") == len(LOADERS)
 
@@ -293,7 +293,7 @@ def test_inspect_keeps_digest_and_boot_apart(tmp_path: Path) -> None:
     assert doubts["igvm-reference"] == []
     assert doubts["qemu"] == doubts["cloud-hypervisor-kvm"] == ["cannot-boot"]
     text = run("inspect", path).out
-    assert "portable: yes, one digest in every loader" in text
+    assert "portable: yes: one digest in every loader" in text
     assert "launch digest by loader: one and the same" in text
     assert "cannot boot: the file's ID block is for launch digest 0000000000000000..." in text
     matching = ID_BLOCK._replace(ld=bytes.fromhex(document["loaders"][0]["digest"]))

@@ -122,7 +122,7 @@ def test_force_without_a_file_is_refused(guest: Path, words: list[str]) -> None:
     assert guest.exists()
     result = run(*words, "--force")
     assert (result.status, result.out) == (2, "")
-    assert result.err.startswith("error: --force replaces a file, and none is written")
+    assert result.err.startswith("error: --force replaces a file, but none is written")
 
 
 def test_a_lock_called_like_a_manifest_is_still_brought_up_to_date(guest: Path) -> None:
@@ -148,7 +148,7 @@ def test_init_and_import_make_nothing_where_something_is(guest: Path) -> None:
     for words in (["init", "dangling"], ["import", "command.sh", "-o", "dangling"]):
         result = run(*words)
         assert result.status == 2
-        assert "dangling exists" in result.err
+        assert "dangling already exists" in result.err
         assert not Path("elsewhere").exists()
     assert guest.exists()
 

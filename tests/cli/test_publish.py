@@ -95,17 +95,17 @@ def test_formats_come_from_the_manifest_or_the_flag(tmp_path: Path) -> None:
     [
         (["--formats", "tinfoil"], "error: format tinfoil does not apply: it holds one SNP target, and here are 960"),
         (["--formats", "igvm-identity"], "error: format igvm-identity needs what the guest does not determine: guest-svn"),
-        (["--formats", "korim"], "error: no format is called 'korim'"),
+        (["--formats", "korim"], "error: unknown format 'korim'"),
         (["--extra", "guest-svn=1"], "error: --extra guest-svn=1: not of the form FORMAT.KEY=VALUE"),
-        (["--extra", "rvps.nmae=1"], "error: --extra rvps.nmae: format rvps takes no such value"),
+        (["--extra", "rvps.nmae=1"], "error: --extra rvps.nmae: format rvps has no such value"),
         (["--extra", "rvps.name"], "error: --extra rvps.name: not of the form rvps.KEY=VALUE"),
         (["--extra", "igvm-identity.guest-svn=x"], "error: --extra: guest-svn: must be an integer, got a string"),
         (["--sign", "/nonexistent"], "error: cannot read /nonexistent"),
-        (["--sign", str(MATRIX)], f"error: {MATRIX} is no private key in PEM"),
+        (["--sign", str(MATRIX)], f"error: {MATRIX} is not a private key in PEM"),
         (["--sign", ""], "error: --sign: empty"),
         (["--sign", "corim="], "error: --sign corim=: empty"),
         (["--sign", "hex=x.pem"], "error: --sign hex=x.pem: format hex cannot be signed"),
-        (["--sign", "intoto=x.pem"], "error: --sign intoto=x.pem: no format is called 'intoto'"),
+        (["--sign", "intoto=x.pem"], "error: --sign intoto=x.pem: unknown format 'intoto'"),
         (["--sign", "x=y/key.pem"], "error: cannot read x=y/key.pem"),
     ],
 )  # fmt: skip
@@ -200,11 +200,11 @@ def test_a_key_that_signs_nothing_is_refused(tmp_path: Path) -> None:
     key.write_bytes(pem(signing_key(ec.SECP256R1())))
     named = [f"--sign={name}={key}" for name in ("corim", "in-toto")]
     for arguments, message in (
-        (["--formats", "hex", "--sign", key], "a signing key, and no format that it could sign"),
+        (["--formats", "hex", "--sign", key], "a signing key, but no format that it could sign"),
         (["--formats", "hex", named[0]], "a signing key for corim, which is not written: it is not among the formats"),
-        (["--formats", "in-toto", "--sign", key, named[1]], "a signing key, and no format that it could sign"),
-        (["--sign", key, "--sign", key], f"--sign {key}: one key is given already"),
-        ([named[0], named[0]], f"--sign corim={key}: corim is given already"),
+        (["--formats", "in-toto", "--sign", key, named[1]], "a signing key, but no format that it could sign"),
+        (["--sign", key, "--sign", key], f"--sign {key}: one key was already given"),
+        ([named[0], named[0]], f"--sign corim={key}: corim was already given"),
     ):  # fmt: skip
         result = run(
             "publish", "-q", HELLO, "-o", tmp_path / "r", "--extra", "corim.signer-name=ACME", *arguments
@@ -263,7 +263,7 @@ def test_binary_does_not_go_to_a_terminal() -> None:
     )
     assert (binary.returncode, binary.stderr.decode()) == (
         2,
-        "error: corim.cbor is binary, and standard output is a terminal\n  hint: -o FILE writes it; a pipe takes it too\n",
+        "error: corim.cbor is binary, and standard output is a terminal\n  hint: -o FILE writes it; a pipe works too\n",
     )
     text = subprocess.run([*command, "hex"], check=False, stdout=terminal, stderr=subprocess.PIPE, cwd=ROOT)
     os.close(terminal)
@@ -282,8 +282,8 @@ def test_a_warning_of_a_format_is_told_by_both_verbs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([MATRIX], "error: export needs --format NAME"),
-        ([MATRIX, "-f", "rvps", "--file", "x"], "error: format rvps writes no x"),
+        ([MATRIX], "error: export requires --format NAME"),
+        ([MATRIX, "-f", "rvps", "--file", "x"], "error: format rvps does not write x"),
         ([MATRIX, "-f", "hex", "--set", "vcpu.count=1"], "error: --set overrides a manifest"),
         ([MATRIX, "-f", "hex", "--target", "nope"], "error: no target matches 'nope'"),
         ([MATRIX, "-f", "contrast", *ONE, "--extra", "smt-enabled=maybe"], "error: --extra: smt-enabled: must be a boolean"),

@@ -191,7 +191,7 @@ def test_another_format_is_refused_before_anything_is_done(tmp_path: Path, verb:
     output = [] if verb in ("lock", "recompute") else ["-o", tmp_path / "out"]
     result = run(verb, path if verb == "recompute" else manifest, *output, "--format", "table")
     assert (result.status, result.out) == (2, "")
-    assert result.err == "error: --format table: not known here\n  hint: one of text, json\n"
+    assert result.err == "error: --format table: unknown value\n  hint: one of text, json\n"
     assert _files(tmp_path) == before
 
 

@@ -70,7 +70,7 @@ def test_a_pipe_has_no_colours_unless_asked_for() -> None:
     assert run("measure", "nowhere", "--color", "auto").err.startswith("error: ")
     wrong = run("measure", HELLO, "--color", "sometimes")
     assert (wrong.status, wrong.out) == (2, "")
-    assert wrong.err.startswith("error: --color sometimes: not known here\n")
+    assert wrong.err.startswith("error: --color sometimes: unknown value\n")
 
 
 def test_a_pipe_loads_nothing_for_a_terminal() -> None:

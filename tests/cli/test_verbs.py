@@ -206,7 +206,7 @@ def test_inspect_shows_a_vmsa(tmp_path: Path) -> None:
     ("data", "message"),
     [
         (b"MZ" + bytes(100), "not a firmware image"),
-        (b"IGVM" + bytes(100), "format version 0, known are 1 and 2"),
+        (b"IGVM" + bytes(100), "unknown format version 0; 1 and 2 are known"),
         (b"text", "a text document"),
         (b"", "an empty file"),
     ],

@@ -166,7 +166,7 @@ def test_files_that_are_missing_are_named(tmp_path: Path) -> None:
     for role in ("firmware", "kernel", "initrd"):
         with pytest.raises(SevbuildError, match=f"there is no {role} file"):
             launch_of(guest, {name: path for name, path in FILES.items() if name != role})
-    with pytest.raises(SevbuildError, match="is no file of a launch"):
+    with pytest.raises(SevbuildError, match="is not a file of a launch"):
         launch_of(guest, {**FILES, "disk": "x"})
     with pytest.raises(SevbuildError, match="there is no igvm file"):
         launch_of(guest_with_igvm(tmp_path), {"firmware": "OVMF.fd"})

@@ -168,7 +168,7 @@ OWN = [word for word in SNP if word not in ("-bios", "OVMF.fd")]
         ([*OWN, "-drive", "if=pflash,file=a,format=qcow2"], "firmware.path", "with qcow2"),
         ([*OWN, "-blockdev", "node-name=f,driver=qcow2,file.filename=a", "-machine", "pflash0=f"], "firmware.path", "with qcow2"),
         ([*OWN, "-blockdev", "node-name=f,driver=raw,offset=4096,file.filename=a", "-machine", "pflash0=f"], "firmware.path", "with offset"),
-        ([*OWN, "-blockdev", "node-name=f,driver=raw,file=f", "-machine", "pflash0=f"], "firmware.path", "pflash0=f names no file"),
+        ([*OWN, "-blockdev", "node-name=f,driver=raw,file=f", "-machine", "pflash0=f"], "firmware.path", "pflash0=f does not name a file"),
         ([*OWN], "firmware.path", "names no firmware"),
         ([*SNP, "-object", "tdx-guest,id=t", "-machine", "confidential-guest-support=t"], "launch.mode", "is a tdx-guest"),
         ([*SNP, "-machine", "confidential-guest-support=t"], "launch.mode", "names no object"),
@@ -220,9 +220,9 @@ def test_what_a_shell_would_say_is_left_open(command: str, key: str, why: str) -
 @pytest.mark.parametrize(
     ("more", "note"),
     [
-        (["-gdb", "tcp::1"], "-gdb tcp::1 is of the process on its host"),
+        (["-gdb", "tcp::1"], "-gdb tcp::1 concerns the process on its host"),
         (["-L", "/dir"], "QEMU looks for files without a path in /dir too"),
-        (["-s"], "-s is of the process"),
+        (["-s"], "-s concerns the process"),
         (["-m", "1G,slots=2,maxmem=4G"], "plugged later"),
         (["-smp", "cores=2"], "topology"),
         (
@@ -302,7 +302,7 @@ def test_the_first_command_counts_and_others_are_told() -> None:
     text = f"qemu-system-x86_64 -version; qemu-kvm -object help\napt install qemu-system-x86_64\nsudo -E {line} -smp 2\n{line} -smp 3\n"
     draft = import_data(text.encode())
     assert tables(draft)["vcpu"]["count"] == 2
-    assert "the command of line 3 is taken; there are more, on line 4" in notes(draft)
+    assert "the command of line 3 is used; there are more, on line 4" in notes(draft)
     named = import_data(f'"$QEMU" {line.partition(" ")[2]}'.encode())
     assert "the program is $QEMU, taken for QEMU" in notes(named)
     with pytest.raises(SevbuildError, match="there is no command"):
@@ -312,18 +312,18 @@ def test_the_first_command_counts_and_others_are_told() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ls", "-l"], "neither QEMU's nor"),
-        ([], "neither QEMU's nor"),
+        (["ls", "-l"], "neither QEMU nor"),
+        ([], "neither QEMU nor"),
         (["qemu-system-x86_64", "-kernel"], "its value is missing"),
         ([*SNP, "-smp", "many"], "not a number"),
-        ([*SNP, "-smp", "0x10000"], "no guest has"),
+        ([*SNP, "-smp", "0x10000"], "a guest cannot have"),
         ([*SNP, "-m", "lots"], "not a size"),
         ([*SNP, "-m", "1K"], "not a multiple"),
         ([*SNP, "-cpu", "EPYC,family=999"], "family"),
         ([*SNP, "-cpu", "EPYC,family=-1"], "not a number"),
         ([*SNP, "-cpu", "EPYC,family=0x10000000000000000"], "out of range"),
         ([*SNP, "-cpu", "EPYC,family=09"], "not a number"),
-        (["qemu-kvm", "a\0b"], "has a NUL"),
+        (["qemu-kvm", "a\0b"], "contains a NUL"),
         (
             [
                 *SNP[:-2],
@@ -335,7 +335,7 @@ def test_the_first_command_counts_and_others_are_told() -> None:
             "neither on nor off",
         ),
         (["qemu-kvm", "-object", "{"], "not valid JSON"),
-        (["qemu-kvm", "-object", "sev-snp-guest,host-data=?"], "no base64"),
+        (["qemu-kvm", "-object", "sev-snp-guest,host-data=?"], "not base64"),
         (["qemu-kvm", "-object", "sev-snp-guest,legacy-vm-type=off"], "no profile launches"),
         ([*SNP, "-append", "\udcff"], "not UTF-8"),
     ],
@@ -453,7 +453,7 @@ def test_every_part_of_a_domain_is_read_or_named() -> None:
         ("<network/>", "not a libvirt <domain>"),
         ("<domstatus/>", "not a libvirt <domain>"),
         ("<domain><memory unit='pages'>1</memory></domain>", "not a size"),
-        ("<domain><launchSecurity type='tdx'/></domain>", "not of a kind"),
+        ("<domain><launchSecurity type='tdx'/></domain>", "not a kind"),
         ("<?xml version='1.0' encoding='nonsense'?><domain/>", "XML"),
     ],
 )
@@ -618,7 +618,7 @@ def test_the_svsm_and_what_that_tool_does_not_say() -> None:
             assert note in notes(draft)
     sev = peer("--mode", "sev", "--ovmf", "o")
     assert tables(sev)["vcpu"] == {"count": 1, "model": "EPYC-v4"}
-    assert notes(sev).count("no digest of this mode has it") == 2
+    assert notes(sev).count("it enters no digest of this mode") == 2
     assert not sev.unknown
     by_number = peer(
         "--mode=seves", "--vcpus=1", "--vcpu-family=25", "--vcpu-model=1", "--vcpu-stepping=1", "--ovmf=o"
@@ -639,10 +639,10 @@ def test_the_svsm_and_what_that_tool_does_not_say() -> None:
         (["--mode=snp", "--ovmf=o", "--vcpus=0", "--vcpu-type=EPYC"], "vcpu.count"),
         (["--mode=snp", "--ovmf=o", "--vcpus=1", "--vcpu-family=25"], "needs --vcpu-model"),
         (["--mode=snp", "--ovmf=o", "--vcpus=1", "--vcpu-type=EPYC", "--append=x"], "--kernel required"),
-        (["--mode=seves", "--ovmf=o", "--vcpus=1", "--vmm-type=ec2"], "launches no sev-es"),
+        (["--mode=seves", "--ovmf=o", "--vcpus=1", "--vmm-type=ec2"], "does not launch sev-es"),
         (["--mode=snp", "--ovmf=o", "--vmm-type=EC2"], "invalid choice"),
-        (["--mode=snp:svsm", "--ovmf=o", "--vcpus=1"], "needs --svsm"),
-        (["--mode=snp:svsm", "--ovmf=o", "--svsm=s"], "needs --vars-size"),
+        (["--mode=snp:svsm", "--ovmf=o", "--vcpus=1"], "requires --svsm"),
+        (["--mode=snp:svsm", "--ovmf=o", "--svsm=s"], "requires --vars-size"),
         (["--mode=snp", "--nonsense"], "arguments"),
     ],
 )

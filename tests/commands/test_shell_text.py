@@ -117,14 +117,14 @@ def test_what_depends_on_the_run_is_marked(text: str, reason: str) -> None:
 def test_what_should_be_known_of_how_words_came_about() -> None:
     first, second = runs("r ${A:-d} \"$@\"\ncd /x; r2 'a\nb'")[::2]
     assert first.notes == (
-        "the default of ${A:-d} is taken",
+        "the default of ${A:-d} is used",
         "what the script is given as arguments goes to the command too",
     )
     assert second.notes == ("the text changes its folder on line 2: relative paths start there",)
     assert (first.line, second.line) == (1, 2)
     *_, third = runs('A=${A:-d}; B=x$A; export D="$B"; r $B $D')
     assert third.words == ["r", "xd", "xd"]
-    assert third.notes == ("the default of ${A:-d} is taken",)
+    assert third.notes == ("the default of ${A:-d} is used",)
 
 
 @pytest.mark.parametrize(

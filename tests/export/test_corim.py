@@ -88,7 +88,7 @@ def _profile_faults(corim: bytes) -> list[str]:
     for environment, measurements in _triples(corim):
         class_id = environment[0].get(0)
         if not isinstance(class_id, cbor2.CBORTag) or class_id.tag != 111 or class_id.value[:1] == b"\x06":
-            faults.append("the class-id is no object identifier in content octets")
+            faults.append("the class-id is not an object identifier in content octets")
         instance = environment.get(1)
         if not isinstance(instance, cbor2.CBORTag) or instance.tag != 560 or len(instance.value) != 48:
             faults.append("the instance is no tagged bytes")
@@ -233,7 +233,7 @@ def test_the_protected_header_names_type_algorithm_and_signer() -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        (b"junk", "no private key in PEM"),
+        (b"junk", "not a private key in PEM"),
         (b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\neyJr\n", "is encrypted, by cosign"),
         (
             signing_key().private_bytes(
@@ -253,7 +253,7 @@ def test_other_keys_are_refused(key: bytes, message: str) -> None:
 
 def test_options_are_checked() -> None:
     of = document("hardware")
-    with pytest.raises(SevbuildError, match="needs signer-name"):
+    with pytest.raises(SevbuildError, match="requires signer-name"):
         render("corim", typed(of), ExportOptions({}, load_signing_key(pem(signing_key()))))
     with pytest.raises(SevbuildError, match="entity-uri without entity-name"):
         render("corim", typed(of), ExportOptions({"entity-uri": "https://x.example"}))

@@ -111,12 +111,12 @@ def test_the_config_map_is_shaped_like_the_operators_own() -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ({"name": "/x"}, "no name of a reference value"),
-        ({"name": "a b"}, "no name of a reference value"),
-        ({"expiration": "tomorrow"}, "no expiration"),
-        ({"expiration": "2027-02-30T00:00:00Z"}, "no expiration"),
-        ({"expiration": "2027-01-01T00:00:00+01:00"}, "no expiration"),
-        ({"namespace": "a\nb"}, "no name in Kubernetes"),
+        ({"name": "/x"}, "not the name of a reference value"),
+        ({"name": "a b"}, "not the name of a reference value"),
+        ({"expiration": "tomorrow"}, "not an expiration"),
+        ({"expiration": "2027-02-30T00:00:00Z"}, "not an expiration"),
+        ({"expiration": "2027-01-01T00:00:00+01:00"}, "not an expiration"),
+        ({"namespace": "a\nb"}, "not a name in Kubernetes"),
     ],
 )
 def test_names_and_times_are_checked(extra: dict[str, Any], message: str) -> None:

@@ -143,7 +143,7 @@ def test_nothing_checked_is_no_pass(tmp_path: Path, mode: str) -> None:
     assert result.status == 2, result
     assert result.out.endswith(f"{count} targets: {count} not checked\n")
     against = "FILE.igvm" if mode == "igvm" else "guest.toml"
-    wanted = f"no digest here can be checked without the inputs: --against {against}\n"
+    wanted = f"none of these digests can be checked without the inputs: --against {against}\n"
     assert result.err.endswith(wanted), result.err
     assert json.loads(run("verify", path, "-f", "json").out)["targets"][0]["status"] == "unchecked"
     assert run("export", path, "-f", "hex").status == 0

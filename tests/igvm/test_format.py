@@ -75,14 +75,14 @@ def test_a_fixture_is_read_and_written_byte_for_byte(path: Path) -> None:
 
 REFUSED = {
     "bad_crc": "fixed header at 0x14: the checksum is 0xcf193402, the headers have 0xcf193403",
-    "trailing_byte_size_mismatch": "fixed header at 0x10: the file should have 8328 bytes and has 8329",
-    "version3": "fixed header at 0x4: format version 3",
+    "trailing_byte_size_mismatch": "fixed header at 0x10: the file should have 8328 bytes but has 8329",
+    "version3": "fixed header at 0x4: unknown format version 3",
     "no_file_data": "fixed header at 0xc: .* leave no file data",
     "unknown_mandatory_header": r"header 4 at 0x88 \(type 0x350\): not a known type",
     "platform_header_after_directive": r"header 4 at 0x88 \(SUPPORTED_PLATFORM\): platform header after",
     "page_offset_past_eof": r"header 4 at 0x88 \(PAGE_DATA\): its data, 4096 bytes at 0x100020",
-    "unaligned_gpa": r"header 4 at 0x88 \(PAGE_DATA\): gpa 0x20001 is no multiple",
-    "bad_page_data_type": r"header 4 at 0x88 \(PAGE_DATA\): 7 is no type of page data",
+    "unaligned_gpa": r"header 4 at 0x88 \(PAGE_DATA\): gpa 0x20001 is not a multiple",
+    "bad_page_data_type": r"header 4 at 0x88 \(PAGE_DATA\): 7 is not a type of page data",
     "vp_context_two_bit_mask": r"header 2 at 0x48 \(VP_CONTEXT\): compatibility mask 0x3",
 }
 
@@ -240,36 +240,36 @@ ID_BLOCK = SnpIdBlock(
 INVALID: list[tuple[list[Header], str]] = [
     ([PAGE], "no platform is supported"),
     ([SNP._replace(compatibility_mask=3), PAGE], "has not exactly one bit"),
-    ([SNP, NATIVE._replace(compatibility_mask=1), PAGE], "mask 0x1 is taken"),
-    ([SNP, SNP._replace(compatibility_mask=2), PAGE], "platform SEV_SNP is there already"),
+    ([SNP, NATIVE._replace(compatibility_mask=1), PAGE], "mask 0x1 is already taken"),
+    ([SNP, SNP._replace(compatibility_mask=2), PAGE], "platform SEV_SNP is already there"),
     ([SNP._replace(highest_vtl=1), PAGE], "highest VTL 1"),
-    ([SNP._replace(platform_version=2), PAGE], "platform version 2"),
+    ([SNP._replace(platform_version=2), PAGE], "unknown platform version 2"),
     ([NATIVE._replace(shared_gpa_boundary=1), PAGE], "has no shared GPA boundary"),
     ([SNP, POLICY._replace(reserved=1), PAGE], "reserved is 0x1"),
     ([SNP, PAGE, POLICY], "initialization header after the first directive header"),
     ([SNP, PAGE._replace(reserved=1)], "reserved is 0x1"),
     (
         [SNP, PAGE._replace(gpa=(1 << 64) - 4096), PAGE._replace(flags=PageFlags(1))],
-        "no multiple of 0x200000",
+        "not a multiple of 0x200000",
     ),
     ([SNP, PAGE._replace(data=bytes(4097))], "4097 bytes of data; it holds 4096"),
-    ([SNP, AREA, AREA, PAGE], "area 7 is declared already"),
+    ([SNP, AREA, AREA, PAGE], "area 7 is already declared"),
     ([SNP, AREA._replace(number_of_bytes=0), PAGE], "an area of 0x0 bytes"),
     ([SNP, AREA._replace(number_of_bytes=1 << 40), PAGE], "an area of 0x10000000000 bytes"),
     ([SNP, AREA._replace(number_of_bytes=1 << 40, data=b"1"), PAGE], "more than a file has"),
-    ([SNP, AREA._replace(number_of_bytes=4097), PAGE], "number_of_bytes 0x1001 is no multiple"),
+    ([SNP, AREA._replace(number_of_bytes=4097), PAGE], "number_of_bytes 0x1001 is not a multiple"),
     ([SNP, ParameterInsert(0x1000, 1, 7), PAGE], "area 7 is not declared"),
-    ([SNP, AREA, ParameterInsert(0x1000, 1, 7), ParameterInsert(0x3000, 1, 7), PAGE], "is inserted already"),
-    ([SNP, AREA, ParameterInsert(0x1001, 1, 7), PAGE], "gpa 0x1001 is no multiple"),
+    ([SNP, AREA, ParameterInsert(0x1000, 1, 7), ParameterInsert(0x3000, 1, 7), PAGE], "is already inserted"),
+    ([SNP, AREA, ParameterInsert(0x1001, 1, 7), PAGE], "gpa 0x1001 is not a multiple"),
     ([SNP, AREA, Parameter(HeaderType.VP_COUNT_PARAMETER, 7, 4093), PAGE], "offset 0xffd is outside"),
     ([SNP, AREA, Parameter(HeaderType.MADT, 7, 4096), PAGE], "offset 0x1000 is outside"),
-    ([SNP, VMSA._replace(gpa=0x8001), PAGE], "gpa 0x8001 is no multiple"),
+    ([SNP, VMSA._replace(gpa=0x8001), PAGE], "gpa 0x8001 is not a multiple"),
     ([SNP, VMSA._replace(data=None), PAGE], r"VP_CONTEXT\): it has no data"),
     ([SNP, VMSA._replace(padding=b"12345"), PAGE], "5 bytes of padding"),
     ([SNP._replace(platform_type=PlatformType.TDX), VMSA, PAGE], "TDX has no such context"),
     ([NATIVE, VMSA._replace(compatibility_mask=2), PAGE], "a context of platform NATIVE has no GPA"),
     ([NATIVE, VMSA._replace(compatibility_mask=2, gpa=0), PAGE], "bytes after the native context are set"),
-    ([SNP, RequiredMemory(0x1000, 1, 4097), PAGE], "number_of_bytes 0x1001 is no multiple"),
+    ([SNP, RequiredMemory(0x1000, 1, 4097), PAGE], "number_of_bytes 0x1001 is not a multiple"),
     ([SNP, ID_BLOCK._replace(author_key_enabled=2), PAGE], "author_key_enabled is 2"),
     ([SNP, ID_BLOCK._replace(ld=bytes(47)), PAGE], "ld has 48 bytes, not 47"),
     ([SNP, POLICY._replace(policy=1 << 64), PAGE], "does not fit its field"),
@@ -278,15 +278,15 @@ INVALID: list[tuple[list[Header], str]] = [
     ([SNP, REGION._replace(maximum_relocation_gpa=0x100), VMSA, PAGE], "maximum_relocation_gpa 0x100"),
     ([SNP, REGION._replace(relocation_region_size=0x100), VMSA, PAGE], "relocation_region_size 0x100"),
     ([SNP, TABLES._replace(used_size=0x3000), PAGE], "uses 0x3000 of 0x2000"),
-    ([SNP, TABLES._replace(size=0x2001), PAGE], "size 0x2001 is no multiple"),
-    ([SNP, TABLES, TABLES._replace(gpa=0x40000), PAGE], "has such a region already"),
+    ([SNP, TABLES._replace(size=0x2001), PAGE], "size 0x2001 is not a multiple"),
+    ([SNP, TABLES, TABLES._replace(gpa=0x40000), PAGE], "already has such a region"),
     ([SNP, TABLES._replace(gpa=0x11000), REGION, VMSA, PAGE], "overlaps the page table region"),
     ([SNP, REGION, TABLES._replace(gpa=0x11000), VMSA, PAGE], "overlaps the page table region"),
     ([SNP, TABLES, AREA, ParameterInsert(0x21000, 1, 7), PAGE], "in the page table relocation region"),
     ([SNP, TABLES._replace(gpa=(1 << 64) - 4096), PAGE], "end above 64 bits"),
     ([SNP, CORIM._replace(data=None), PAGE], "it has no data"),
-    ([SNP, CORIM, CORIM, PAGE], "has one already"),
-    ([SNP, SIGNATURE, PAGE], "a signature comes after its document"),
+    ([SNP, CORIM, CORIM, PAGE], "already has one"),
+    ([SNP, SIGNATURE, PAGE], "a signature must follow its document"),
     ([SNP, CORIM._replace(reserved=1), PAGE], "reserved is 0x1"),
     ([SNP, UnknownHeader(0x350, b""), PAGE], "not a known type"),
     ([SNP, UnknownHeader(0x306, b""), PAGE], "not a known type"),
@@ -322,7 +322,7 @@ def test_what_is_valid_is_read(headers: list[Header]) -> None:
     [
         (0, b"X", "at 0x0: the file starts with 5847564d"),
         (8, b"\x1c", "at 0x8: the variable headers begin at 0x1c"),
-        (24, b"\2", "at 0x18: architecture 2"),
+        (24, b"\2", "at 0x18: unknown architecture 2"),
         (29, b"\x20", "at 0x1c: pages of 8192 bytes"),
     ],
 )
@@ -331,7 +331,7 @@ def test_a_fixed_header_that_is_not_valid(at: int, value: bytes, message: str) -
     data[at : at + len(value)] = value
     with pytest.raises(IgvmError, match=message):
         _read(reseal(bytes(data)))
-    with pytest.raises(IgvmError, match="10 bytes are less than a fixed header"):
+    with pytest.raises(IgvmError, match="10 bytes is less than a fixed header"):
         _read(bytes(data[:10]))
 
 
@@ -341,7 +341,7 @@ def test_headers_that_end_within_a_header() -> None:
     with pytest.raises(IgvmError, match=r"header 1 at 0x30 \(PAGE_DATA\): its 24 bytes end after"):
         _read(reseal(bytes(data)))
     data[12] -= 16
-    with pytest.raises(IgvmError, match=r"header 1 at 0x30 .*4 bytes are no header"):
+    with pytest.raises(IgvmError, match=r"header 1 at 0x30 .*4 bytes are not a header"):
         _read(reseal(bytes(data)))
 
 

@@ -93,7 +93,7 @@ def test_nothing_is_replaced_where_that_was_not_asked_for(tmp_path: Path, disk: 
     assert _names(tmp_path) == ["out"]
     (tmp_path / "dangling").symlink_to("absent")
     write_file(str(tmp_path / "dangling"), b"", replace=False, follow=True, disk=disk)
-    with pytest.raises(SevbuildError, match="dangling exists"):
+    with pytest.raises(SevbuildError, match="dangling already exists"):
         write_file(str(tmp_path / "dangling"), b"", replace=False, follow=False, disk=disk)
 
 

@@ -210,7 +210,7 @@ def test_lines_are_no_more_than_asked_for() -> None:
     assert len(lines) == 12
     assert len(comparison_lines(comparison, WORDS, notes=False)) == 39 * 2 + 20 + 1
     guest = comparison._replace(guest=tuple(Change(f"input {number}", "a", "b") for number in range(9)))
-    assert "and 4 more of guest and inputs" in comparison_lines(guest, WORDS, notes=False, most=5)
+    assert "and 4 more differences in guest and inputs" in comparison_lines(guest, WORDS, notes=False, most=5)
 
 
 def test_a_run_whose_labels_do_not_tell_its_digests_is_compared_with_nothing(tmp_path: Path) -> None:

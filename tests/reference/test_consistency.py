@@ -98,7 +98,7 @@ def test_a_profile_launches_its_modes(tmp_path: Path) -> None:
     profile = values.profiles[0]
     launch = profile.launch._replace(regions={"snp": profile.launch.regions["snp"]})
     values = values._replace(profiles=(profile._replace(launch=launch),))
-    assert _changes(values) == ["profile qemu launches no guest of mode sev-es"]
+    assert _changes(values) == ["profile qemu does not launch guests of mode sev-es"]
 
 
 def test_ingredients_that_no_host_launches(tmp_path: Path) -> None:

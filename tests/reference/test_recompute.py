@@ -358,7 +358,7 @@ def test_documents_of_no_known_kind(tmp_path: Path) -> None:
     for document in documents:
         result = run("recompute", _file(tmp_path, document))
         assert result.status == 2
-        assert "no ingredients known here" in result.err
+        assert "unknown kind of ingredients" in result.err
 
 
 def test_documents_without_ingredients_are_read(tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_sections_without_end_are_refused(tmp_path: Path) -> None:
     document["ingredients"][0]["sections"] = sections
     result = run("recompute", _file(tmp_path, document))
     assert (result.status, result.out) == (2, "")
-    assert "snp/qemu: the sections have more than 0x100000000 bytes together" in result.err
+    assert "snp/qemu: the sections are too large; the limit is 0x100000000 bytes in all" in result.err
 
 
 def test_vcpus_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,7 +390,7 @@ def test_vcpus_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     for words in (["--vcpus", "11"], ["--vcpus", "6", "--cpu", "EPYC-Milan", "--cpu", "EPYC-Genoa"]):
         result = run("recompute", path, *words)
         assert (result.status, result.out) == (2, "")
-        assert "the vCPUs of the document are more than 10 together" in result.err
+        assert "the document has too many vCPUs; the limit is 10 in all" in result.err
 
 
 def test_other_switches_of_a_selection(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_merged_values_say_which_releases_they_are_of(tmp_path: Path) -> None:
     assert run("diff", "--release", "1.0..1.1", tmp_path / "all.json") == same
     for words in ([], ["--release", "1.0"], ["--release", "1.0.."], ["--release", "..1.1"]):
         one_side = run("diff", tmp_path / "all.json", *words)
-        assert (one_side.status, "diff needs NEW" in one_side.err) == (2, True)
+        assert (one_side.status, "diff requires NEW" in one_side.err) == (2, True)
     assert same.out == "guest.version: 1.0 -> 1.1\n2 targets: 2 equal\nsame launch values\n"
     absent = run("diff", tmp_path / "all.json", one, "--release", "9..1.0")
     assert absent.err.startswith(f"error: {tmp_path / 'all.json'}: ")
@@ -179,8 +179,8 @@ def test_contradictions_are_errors(tmp_path: Path) -> None:
     policy = _release(tmp_path, "1.0", launch={"policy": 0x20000})
     assert "release 1.0 has two settings of" in run("merge", one, policy).err
     other = _release(tmp_path, "2.0", guest={"name": "other", "version": "2.0"})
-    assert "reference values of other, the others are of test" in run("merge", one, other).err
-    assert "merge needs two documents or more" in run("merge", one).err
+    assert "reference values of other; the others are of test" in run("merge", one, other).err
+    assert "merge requires at least two documents" in run("merge", one).err
 
 
 @pytest.mark.parametrize(

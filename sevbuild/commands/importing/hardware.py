@@ -46,13 +46,13 @@ def _count(smp: dict[str, str], draft: Draft) -> None:
     for name in deciding:
         count *= number(f"-smp {name}", smp[name])
     if not 1 <= count <= MAX_VCPUS:
-        raise SevbuildError(f"-smp: no guest has {count} vCPUs")
+        raise SevbuildError(f"-smp: a guest cannot have {count} vCPUs")
     draft.set(key, count, None if deciding else "QEMU's default")
     most = smp.get("maxcpus", "0")
     if not is_known(most) or number("-smp maxcpus", most) > count:
-        draft.note("vCPUs that are plugged later (maxcpus) are not measured", key)
+        draft.note("vCPUs that are hot-plugged later (maxcpus) are not measured", key)
     if any(name in smp for name in _LEVELS) and deciding[0] not in _LEVELS:
-        draft.note("the topology that -smp says is not measured, and not kept", "vcpu")
+        draft.note("the topology given by -smp is not measured, and not kept", "vcpu")
 
 
 def _cpu(line: CommandLine, draft: Draft) -> None:
@@ -78,7 +78,9 @@ def _cpu(line: CommandLine, draft: Draft) -> None:
         draft.set("vcpu.model", name)
     flags += [spelled(value) for value in line.cpu_globals if global_property(value)[1] not in _NUMBERS]
     if flags:
-        draft.note(f"features of -cpu are in no launch digest and are not kept: {', '.join(flags)}", "vcpu")
+        draft.note(
+            f"features of -cpu do not enter a launch digest and are not kept: {', '.join(flags)}", "vcpu"
+        )
 
 
 def _why_no_cpu(line: CommandLine, name: str, given: dict[str, str], rest: list[str]) -> str | None:
@@ -115,7 +117,7 @@ def read_machine(line: CommandLine, draft: Draft) -> None:
     for name in ("cbitpos", "reduced-phys-bits"):
         value = guest.get(name)
         if value is None:
-            draft.note("the command line does not say it; the default is taken", f"machine.{name}")
+            draft.note("the command line does not say; the default is used", f"machine.{name}")
         elif is_known(value):
             draft.set(f"machine.{name}", number(name, value))
         else:
@@ -141,7 +143,7 @@ def _size(line: CommandLine, draft: Draft) -> None:
     else:
         draft.leave("machine.memory", f"-m {spelled(size)}: {reasons(size)}")
     if memory:
-        draft.note("memory that is plugged later is not measured, and not kept", "machine.memory")
+        draft.note("memory that is hot-plugged later is not measured, and not kept", "machine.memory")
 
 
 def _extra(line: CommandLine, draft: Draft) -> None:

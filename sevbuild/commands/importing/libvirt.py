@@ -129,7 +129,7 @@ def _firmware(os_element: _Element, notes: list[str]) -> Iterator[str]:
         yield from ("-bios", path)
     elif os_element.attributes.get("firmware"):
         notes.append(
-            "libvirt chooses the firmware of this domain: `virsh dumpxml` of it running names the file"
+            "libvirt chooses the firmware of this domain: `virsh dumpxml` names the file once it runs"
         )
     if os_element.find("nvram") is not None:
         notes.append("the variable store (nvram) is not measured, and not in the manifest")
@@ -180,7 +180,7 @@ def _security(domain: _Element, notes: list[str]) -> Iterator[str]:
     kind = security.attributes.get("type", "")
     known = {"sev": "sev-guest", "sev-snp": "sev-snp-guest"}
     if kind not in known:
-        raise SevbuildError(f"launchSecurity is {kind[:40]!r}: not of a kind that sevbuild measures")
+        raise SevbuildError(f"launchSecurity is {kind[:40]!r}: not a kind that sevbuild measures")
     found: dict[str, object] = {"qom-type": known[kind], "id": "lsec0"}
     for child in security.children:
         value = "".join(child.text).strip()
@@ -224,7 +224,7 @@ def _parse(data: bytes) -> _Element:
 
     def doctype(*_declared: object) -> None:
         raise SevbuildError(
-            "the document has a DTD", hint="no libvirt domain has one; entities could expand without end"
+            "the document has a DTD", hint="a libvirt domain has none, and entities could expand without end"
         )
 
     parser.StartElementHandler = start
@@ -238,5 +238,5 @@ def _parse(data: bytes) -> _Element:
             f"line {error.lineno}: not well-formed XML: {expat.ErrorString(error.code)}"
         ) from None
     except (ValueError, LookupError) as error:
-        raise SevbuildError(f"not an XML document that can be read: {error}") from None
+        raise SevbuildError(f"not a readable XML document: {error}") from None
     return roots[0]

@@ -124,7 +124,7 @@ class CommandLine:
             return
         if option in HOST_OPTIONS:
             where = f"; QEMU looks for files without a path in {value} too" if option == "L" else ""
-            self.notes.append(f"{' '.join(words)} is of the process on its host, and not kept{where}")
+            self.notes.append(f"{' '.join(words)} concerns the process on its host, and is not kept{where}")
             return
         complaint = refusal(option, value)
         if complaint is not None:
@@ -209,7 +209,7 @@ class CommandLine:
                 odd = [name for name in (*formats, block.get("file.driver", "")) if name not in _FORMATS]
                 cut = [name for name in ("offset", "size") if any(name in entry for entry, _ in chain)]
                 return path, (odd + cut + ["raw"])[0]
-        raise SevbuildError(f"pflash0={spelled(self.machine['pflash0'])} names no file")
+        raise SevbuildError(f"pflash0={spelled(self.machine['pflash0'])} does not name a file")
 
     def _chain(self, unit: str) -> list[tuple[dict[str, str], list[str]]]:
         """Return the block nodes behind a flash unit, the outermost first."""

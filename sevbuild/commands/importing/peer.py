@@ -87,7 +87,7 @@ def read_measure_command(arguments: Sequence[str]) -> Draft:
     draft.set("guest.version", "0", "a measuring command has no version")
     draft.set("launch.mode", mode)
     _profile(parsed, mode, draft)
-    draft.note("a measuring command does not say it; the mode's default is taken", "launch.policy")
+    draft.note("a measuring command does not say; the mode's default is used", "launch.policy")
     features = 1 if parsed.guest_features is None else parsed.guest_features
     if parsed.mode == "snp":
         draft.set("launch.guest-features", features)
@@ -112,7 +112,7 @@ def _profile(parsed: argparse.Namespace, mode: Mode, draft: Draft) -> None:
         profile = "qemu-es-init2"
         note = "that tool has the FPU state of legacy-vm-type=off; QEMU's default is profile qemu"
     elif mode != "snp" and profile != "qemu" and is_known(profile):
-        raise SevbuildError(f"sev-snp-measure: --vmm-type {parsed.vmm_type} launches no {mode} guests")
+        raise SevbuildError(f"sev-snp-measure: --vmm-type {parsed.vmm_type} does not launch {mode} guests")
     draft.set("launch.profile", profile, note)
 
 
@@ -121,14 +121,14 @@ def _firmware(parsed: argparse.Namespace, draft: Draft) -> None:
         draft.note("`sevbuild plan --seed` prints what this command printed")
     if parsed.mode == "snp:svsm":
         if not parsed.svsm:
-            raise SevbuildError("sev-snp-measure: mode snp:svsm needs --svsm")
+            raise SevbuildError("sev-snp-measure: mode snp:svsm requires --svsm")
         draft.set("svsm.path", parsed.svsm)
         if parsed.vars_file:
             draft.set("svsm.vars-path", parsed.vars_file)
         elif parsed.vars_size:
             draft.set("svsm.vars-size", parsed.vars_size)
         else:
-            raise SevbuildError("sev-snp-measure: mode snp:svsm needs --vars-size or --vars-file")
+            raise SevbuildError("sev-snp-measure: mode snp:svsm requires --vars-size or --vars-file")
     if not parsed.snp_ovmf_hash or parsed.mode != "snp":
         draft.set("firmware.path", parsed.ovmf)
         return
@@ -171,7 +171,7 @@ def _vcpu(parsed: argparse.Namespace, mode: Mode, draft: Draft) -> None:
     needed = mode != "sev" and parsed.mode != "snp:ovmf-hash"
     if parsed.vcpus is None and needed:
         raise SevbuildError(f"sev-snp-measure: missing --vcpus N in guest mode {parsed.mode!r}")
-    unmeasured = "the command does not say it, and no digest of this mode has it"
+    unmeasured = "the command does not say, and it enters no digest of this mode"
     draft.set(
         "vcpu.count",
         1 if parsed.vcpus is None else parsed.vcpus,

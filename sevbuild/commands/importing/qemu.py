@@ -95,7 +95,7 @@ def _mode(guest: dict[str, str]) -> tuple[Mode | None, int | None]:
 
 def _further_properties(draft: Draft, guest: dict[str, str], mode: Mode | None) -> None:
     if mode != "sev":
-        draft.note("the host's kernel sets the features; the profile's are taken", "launch.guest-features")
+        draft.note("the host's kernel sets the features; the profile's are used", "launch.guest-features")
     for name in sorted(set(guest) - set(_OWN_PROPERTIES)):
         value = spelled(guest[name])
         if name in _FEATURES and value not in _OFF:
@@ -123,7 +123,7 @@ def _why_no_guest(line: CommandLine, guest: dict[str, str] | None) -> str | None
 
 def _why_no_launch(line: CommandLine, kind: str) -> str | None:
     if kind not in GUEST_OBJECTS:
-        return f"the confidential guest is a {kind}, which is not of AMD SEV"
+        return f"the confidential guest is a {kind}, which is not AMD SEV"
     others = [name for name in line.accelerators if properties(name, "accel").get("accel") != "kvm"]
     if others and len(others) == len(line.accelerators):
         return f"with accelerator {spelled(others[0])} QEMU launches no encrypted guest"
@@ -167,7 +167,7 @@ def _host_data(draft: Draft, guest: dict[str, str]) -> None:
     try:
         draft.set("launch.host-data", b64decode(given, validate=True).hex())
     except ValueError:
-        raise SevbuildError(f"host-data is no base64: {given[:80]!r}") from None
+        raise SevbuildError(f"host-data is not base64: {given[:80]!r}") from None
 
 
 def _boot(line: CommandLine, draft: Draft, mode: Mode | None) -> None:
@@ -203,7 +203,9 @@ def _firmware(line: CommandLine, draft: Draft, mode: Mode | None) -> None:
     elif flash is None:
         draft.set(key, bios)
     elif bios and mode != "snp":
-        draft.set(key, flash[0], f"flash unit 0 comes before -bios {spelled(bios)}, which is not used")
+        draft.set(
+            key, flash[0], f"flash unit 0 takes precedence over -bios {spelled(bios)}, which is not used"
+        )
     elif bios:
         why = f"QEMU takes flash unit 0, {spelled(flash[0])}, AMD's trees take -bios {spelled(bios)}"
         draft.leave(key, why)

@@ -163,7 +163,7 @@ class _Variables:
         if value or (value is not None and expansion.default is None):
             return value
         if value is None:
-            self._notes[f"the default of {source} is taken"] = None
+            self._notes[f"the default of {source} is used"] = None
         return expansion.default
 
     def _doubt(self, expansion: Expansion, index: int | None, command: Command) -> str | None:

@@ -39,11 +39,11 @@ Reader = Callable[[Sequence[str]], Draft]
 def import_words(words: Sequence[str]) -> Draft:
     """Return the manifest of the guest that a command's words launch or measure."""
     if any("\0" in word for word in words):
-        raise SevbuildError("an argument has a NUL in it: no program is given one")
+        raise SevbuildError("an argument contains a NUL, which no program can be given")
     found = _program(words, range(len(words))) if words else None
     if found is None:
         hint = "such as qemu-system-x86_64 ... or sev-snp-measure ..."
-        raise SevbuildError("the command is neither QEMU's nor sev-snp-measure's", hint=hint)
+        raise SevbuildError("the command is neither QEMU nor sev-snp-measure", hint=hint)
     reader, start = found
     return reader(words[start:])
 
@@ -107,7 +107,7 @@ def _script(text: str) -> Draft:
         draft.note(f"the program is {spelled(name)}, taken for QEMU: {reasons(name)}")
     if others:
         lines = ", ".join(str(other.line) for other, *_ in others)
-        draft.note(f"the command of line {run.line} is taken; there are more, on line {lines}")
+        draft.note(f"the command of line {run.line} is used; there are more, on line {lines}")
     return draft
 
 

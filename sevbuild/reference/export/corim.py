@@ -51,7 +51,7 @@ class Corim(Exporter):
         class_id = oid(extra.get("class-id", BY_CHIP))
         if options.key is not None and "signer-name" not in extra:
             hint = f"give {options.flag('signer-name')}, or signer-name under [publish.corim]"
-            raise SevbuildError("a signed CoRIM needs signer-name: who signs it", hint=hint)
+            raise SevbuildError("a signed CoRIM requires signer-name: who signs it", hint=hint)
         launches: dict[bytes, list[Value]] = {}
         for value in values_of(values, self.modes):
             launches.setdefault(value.digest, []).append(value)
@@ -65,7 +65,7 @@ class Corim(Exporter):
             name, uri = extra["entity-name"], extra.get("entity-uri")
             makers = [[entity(name, uri, role)] for role in (TAG_CREATOR, MANIFEST_CREATOR)]
         elif "entity-uri" in extra:
-            raise SevbuildError("corim: entity-uri without entity-name says nothing")
+            raise SevbuildError("corim: entity-uri requires entity-name")
         tag = comid(identifier, {0: triples}, entities=makers[0])
         unsigned = corim(identifier, [tag], PROFILE, entities=makers[1])
         if options.key is None:

@@ -55,10 +55,10 @@ def oid(dotted: str) -> CBORTag:
     """Return an object identifier (tag 111): its content octets alone, without a DER header (RFC 9090)."""
     parts = dotted.split(".")
     if len(parts) < 2 or not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
-        raise SevbuildError(f"{dotted!r} is no object identifier", hint="such as 1.3.6.1.4.1.3704.3.1")
+        raise SevbuildError(f"{dotted!r} is not an object identifier", hint="such as 1.3.6.1.4.1.3704.3.1")
     numbers = [int(part) for part in parts]
     if numbers[0] > 2 or (numbers[0] < 2 and numbers[1] > 39):
-        raise SevbuildError(f"{dotted!r} is no object identifier", hint="it starts with 0, 1 or 2")
+        raise SevbuildError(f"{dotted!r} is not an object identifier", hint="it starts with 0, 1 or 2")
     octets = bytearray()
     for arc in (40 * numbers[0] + numbers[1], *numbers[2:]):
         groups = [arc & 0x7F]

@@ -84,7 +84,7 @@ def _secretvm_differs(values: list[Value]) -> list[str]:
 
 def _beyond_its_bounds(launch: QemuKernel) -> str | None:
     if launch.value.cpu not in CPU_MODELS:
-        return f"{launch.value.cpu} is no CPU model of QEMU, which vcpu_type names"
+        return f"{launch.value.cpu} is not a CPU model of QEMU, which vcpu_type names"
     if launch.value.vcpus > _MOST_VCPUS or len(launch.sections) > _MOST_SECTIONS:
         return f"its readers take {_MOST_VCPUS} vCPUs and {_MOST_SECTIONS} sections at most"
     if launch.kernel.cmdline is None:

@@ -20,7 +20,7 @@ def exporter(name: str) -> Exporter:
     """Return the exporter of a format; raises SevbuildError for an unknown name."""
     if name not in FORMATS:
         hint = suggest(name, FORMATS) or "`sevbuild export --list` names them"
-        raise SevbuildError(f"no format is called {name!r}", hint=hint)
+        raise SevbuildError(f"unknown format {name!r}", hint=hint)
     # Only what is asked for is imported: some formats bring libraries.
     found: Exporter = import_module(f"sevbuild.reference.export.{name.replace('-', '_')}").EXPORTER
     return found

@@ -61,7 +61,7 @@ class Rvps(Exporter):
         name = extra.get("name", _DEFAULT_NAME)
         if not set(name) <= _NAME_CHARACTERS or name[0] in "./":
             hint = "letters, digits and -_./, not starting with . or /"
-            raise SevbuildError(f"rvps: {name!r} is no name of a reference value", hint=hint)
+            raise SevbuildError(f"rvps: {name!r} is not the name of a reference value", hint=hint)
         taken = values_of(values, self.modes)
         payload: dict[str, object] = {name: unique(value.digest.hex() for value in taken)}
         determined = {key: value for key, value in _policy_values(taken).items() if value is not None}
@@ -99,7 +99,7 @@ def _config_map(payload: Mapping[str, object], extra: Mapping[str, Any]) -> byte
     """Return the operator's ConfigMap: a JSON object of base64 values in a YAML block."""
     expiration = extra["expiration"]
     if not _is_time(expiration):
-        raise SevbuildError(f"rvps: {expiration!r} is no expiration", hint=f"write it as {_EXAMPLE}")
+        raise SevbuildError(f"rvps: {expiration!r} is not an expiration", hint=f"write it as {_EXAMPLE}")
     names = [
         extra.get("config-map", "rvps-reference-values"),
         extra.get("namespace", "trustee-operator-system"),
@@ -107,7 +107,7 @@ def _config_map(payload: Mapping[str, object], extra: Mapping[str, Any]) -> byte
     for word in names:
         if not set(word) <= _DNS_CHARACTERS:
             raise SevbuildError(
-                f"rvps: {word!r} is no name in Kubernetes", hint="lower case, digits, - and ."
+                f"rvps: {word!r} is not a name in Kubernetes", hint="lower case, digits, - and ."
             )
     stored = {
         name: b64encode(

@@ -93,7 +93,7 @@ class SigningKeys(NamedTuple):
             from sevbuild.reference.export.registry import signed_formats
 
             hint = f"{' and '.join(signed_formats())} are signed"
-            raise SevbuildError("a signing key, and no format that it could sign", hint=hint)
+            raise SevbuildError("a signing key, but no format that it could sign", hint=hint)
 
 
 def load_signing_key(pem: bytes, called: str = "the signing key") -> SigningKey:
@@ -113,7 +113,7 @@ def load_signing_key(pem: bytes, called: str = "the signing key") -> SigningKey:
     except TypeError:
         raise SevbuildError(f"{called} is encrypted; give it decrypted", hint=_HINT) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise SevbuildError(f"{called} is no private key in PEM", hint=_HINT) from None
+        raise SevbuildError(f"{called} is not a private key in PEM", hint=_HINT) from None
     der = key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
