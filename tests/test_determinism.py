@@ -20,6 +20,8 @@ import pytest
 from tests.support.real import require
 from tests.support.shared import ROOT
 
+pytestmark = pytest.mark.slow
+
 LINE = "console=ttyS0 größe=ß quiet"
 MANIFEST = """
 schema = 1
@@ -36,8 +38,6 @@ DRIVER = """
 import os, sys
 from sevbuild.cli import main
 from sevbuild.cli.utf8 import restart_in_utf8
-
-pytestmark = pytest.mark.slow
 
 # As the program does before it looks at its arguments.
 if sys.getfilesystemencoding() != "utf-8":

@@ -24,6 +24,8 @@ from tests.support.cli import run
 from tests.support.device import real_fsync
 from tests.support.shared import ROOT
 
+pytestmark = pytest.mark.slow
+
 KILLS = 50
 
 
@@ -162,8 +164,6 @@ import os, sys
 from sevbuild.output.disk import Disk
 from sevbuild.bundle.write import build_bundle
 from sevbuild.guest.guest import load_guest
-
-pytestmark = pytest.mark.slow
 
 class Renames(Disk):
     def exchange(self, first, second):

@@ -17,6 +17,8 @@ from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.shared import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def _guest(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,8 +142,6 @@ gate, times, arguments = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 # All begin at once, with nothing left to import.
 import sevbuild.guest.guest, sevbuild.guest.locking, sevbuild.bundle.release, sevbuild.bundle.write
 import sevbuild.reference.release, os
-
-pytestmark = pytest.mark.slow
 print("ready", file=sys.stderr, flush=True)
 while not os.path.exists(gate):
     time.sleep(0.001)
