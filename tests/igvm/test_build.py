@@ -68,6 +68,7 @@ def test_a_plan_stands_in_a_file_header_by_header() -> None:
         VpContext(TOP, 1, bytes(4096), 0),
         VpContext(TOP, 1, b"\1" * 4096, 1),
     ]
+    assert igvm_of_plan(_plan(FLASH)).version == 1
     plain = _headers(_plan(FLASH, _update(0x2000, kind=PageType.NORMAL), mode="sev"))
     assert [type(header) for header in plain[:3]] == [SupportedPlatform, GuestPolicy, PageData]
 
@@ -153,7 +154,7 @@ def test_parameters_lie_over_zeros_alone() -> None:
                     _gpas(update)
             else:
                 assert _gpas(update) == [0xF000, 0x12000]
-    for gpa in (0xC000, 0x12000):
+    for gpa in (0x8000, 0xC000, 0x12000, 0x14000):
         assert len(_gpas(FLASH._replace(gpa=gpa))) == 4
 
 
