@@ -20,13 +20,15 @@ from sevbuild.igvm.headers import (
     PlatformType,
     RelocatableRegion,
     RequiredMemory,
+    Section,
     SnpIdBlock,
     SupportedPlatform,
     UnknownHeader,
     VpContext,
+    section_of,
 )
 from sevbuild.igvm.reader import read_igvm
-from sevbuild.igvm.scan import IgvmError
+from sevbuild.igvm.scan import IgvmError, Item, Place
 from sevbuild.igvm.source import MemorySource
 from sevbuild.igvm.writer import write_igvm
 from tests.support.igvm import reseal
@@ -261,3 +263,25 @@ def test_a_file_has_file_data() -> None:
         match = "its data" if valid else "leave no file data"
         with pytest.raises(IgvmError, match=match):
             read_igvm(MemorySource(reseal(bytes(data[:end]))))
+
+
+def test_a_type_belongs_to_the_section_of_its_range() -> None:
+    """The ranges of igvm_defs: 0x1 to 0x100, 0x101 to 0x200, 0x301 to 0x400."""
+    ranges = {
+        Section.PLATFORM: (0x001, 0x100),
+        Section.INITIALIZATION: (0x101, 0x200),
+        Section.DIRECTIVE: (0x301, 0x400),
+    }
+    for section, (first, last) in ranges.items():
+        for number in (first, last, 1 << 31 | first, 1 << 31 | last):
+            assert section_of(number) == section
+    for number in (0, 0x201, 0x300, 0x401, 1 << 31):
+        assert section_of(number) is None
+
+
+def test_a_file_that_is_being_built_has_an_item_for_each_header() -> None:
+    headers = [SNP, NATIVE, PAGE, PAGE._replace(gpa=0x2000)]
+    assert list(IgvmFile(1, headers).items()) == [
+        Item(Place(index, 0), header, 1, 0) for index, header in enumerate(headers)
+    ]
+    assert IgvmFile(1, headers).platforms == [SNP, NATIVE]
