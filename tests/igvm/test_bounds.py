@@ -280,7 +280,7 @@ def test_a_type_belongs_to_the_section_of_its_range() -> None:
 
 
 def test_a_file_that_is_being_built_has_an_item_for_each_header() -> None:
-    headers = [SNP, NATIVE, PAGE, PAGE._replace(gpa=0x2000)]
+    headers: list[Header] = [SNP, NATIVE, PAGE, PAGE._replace(gpa=0x2000)]
     assert list(IgvmFile(1, headers).items()) == [
         Item(Place(index, 0), header, 1, 0) for index, header in enumerate(headers)
     ]
