@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from sevbuild.bundle.artifacts import Artifact, Artifacts
 from sevbuild.bundle.document import InputEntry
@@ -16,8 +15,8 @@ from sevbuild.manifest.inputs import CMDLINE, launched_as
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.reference.collect import collect_values
-from sevbuild.reference.document import document_text, value_entry
-from sevbuild.reference.model import ReferenceValues
+from sevbuild.reference.document import document_text
+from sevbuild.reference.model import ReferenceValues, Value
 
 __all__ = [
     "ArtifactSink",
@@ -55,9 +54,9 @@ def measured_records(inputs: Sequence[InputEntry]) -> list[InputRecord]:
     ]
 
 
-def bundle_values(values: ReferenceValues) -> list[dict[str, Any]]:
-    """Return the values as bundle.json repeats them: some keys stand in reference-values.json alone."""
-    return [value_entry(value._replace(ingredients=None, doubts=None)) for value in values.values]
+def bundle_values(values: ReferenceValues) -> list[Value]:
+    """Return the values as bundle.json repeats them, without what reference-values.json alone has."""
+    return [value._replace(ingredients=None, doubts=None) for value in values.values]
 
 
 def reference_bytes(values: ReferenceValues) -> bytes:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from sevbuild.bundle.layout import DOCUMENT, SUMS, is_safe_path
-from sevbuild.documents.json_input import parse_json
+from sevbuild.documents.json_input import JsonDocument, parse_json
+from sevbuild.documents.json_reader import Reader, as_objects
 from sevbuild.documents.json_text import json_bytes
 from sevbuild.errors import SevbuildError
+from sevbuild.reference.document import value_entry
+from sevbuild.reference.model import Value
+from sevbuild.reference.read import read_guest_value
 
 __all__ = [
     "BUNDLE_KIND",
@@ -18,7 +22,9 @@ __all__ = [
     "BundleDocument",
     "FileEntry",
     "InputEntry",
+    "TargetEntry",
     "all_files",
+    "bundle_document",
     "decode_bundle",
     "encode_bundle",
     "sums_text",
@@ -30,6 +36,9 @@ DOCUMENT_LIMIT = 32 << 20
 """The size a bundle.json can have: some 20000 targets. Parsed JSON takes many times its size."""
 
 _STRING_LIMIT = 1 << 20
+
+_ELSEWHERE = ("doubts", "id_block", "ingredients")
+"""What a value has in reference-values.json alone."""
 
 
 class FileEntry(NamedTuple):
@@ -58,14 +67,21 @@ class InputEntry(NamedTuple):
     measured: bool
 
 
+class TargetEntry(NamedTuple):
+    """A target's value, without what reference-values.json alone has, and its files: paths by role."""
+
+    value: Value
+    files: Mapping[str, str]
+
+
 class BundleDocument(NamedTuple):
-    """The contents of bundle.json: `targets` are its reference values, each with `files`, paths by role."""
+    """The contents of bundle.json."""
 
     name: str
     version: str
     inputs: tuple[InputEntry, ...]
     files: tuple[FileEntry, ...]
-    targets: tuple[Mapping[str, Any], ...]
+    targets: tuple[TargetEntry, ...]
 
     @property
     def by_path(self) -> dict[str, FileEntry]:
@@ -81,16 +97,19 @@ class BundleDocument(NamedTuple):
 
 def encode_bundle(bundle: BundleDocument) -> bytes:
     """Return the bytes of bundle.json."""
-    return json_bytes(
-        {
-            "schema": BUNDLE_SCHEMA,
-            "kind": BUNDLE_KIND,
-            "guest": {"name": bundle.name, "version": bundle.version},
-            "inputs": [_encode_input(entry) for entry in bundle.inputs],
-            "files": [{**entry._asdict(), "sha256": entry.sha256.hex()} for entry in bundle.files],
-            "targets": list(bundle.targets),
-        }
-    )
+    return json_bytes(bundle_document(bundle))
+
+
+def bundle_document(bundle: BundleDocument) -> dict[str, Any]:
+    """Return bundle.json as JSON has it."""
+    return {
+        "schema": BUNDLE_SCHEMA,
+        "kind": BUNDLE_KIND,
+        "guest": {"name": bundle.name, "version": bundle.version},
+        "inputs": [_encode_input(entry) for entry in bundle.inputs],
+        "files": [{**entry._asdict(), "sha256": entry.sha256.hex()} for entry in bundle.files],
+        "targets": [{**value_entry(target.value), "files": dict(target.files)} for target in bundle.targets],
+    }
 
 
 def _encode_input(entry: InputEntry) -> dict[str, Any]:
@@ -114,135 +133,86 @@ def all_files(bundle: BundleDocument, data: bytes) -> list[FileEntry]:
 
 
 def decode_bundle(data: bytes, source: str) -> BundleDocument:
-    """Return what a bundle.json says; raises SevbuildError naming the place of the first fault.
+    """Return what a bundle.json says; raises FaultsError or SevbuildError naming the places of its faults.
 
     The bytes are untrusted: every key, type and path is checked, nothing beyond them is allowed.
     """
     if len(data) > DOCUMENT_LIMIT:
         raise SevbuildError(f"{source}: {len(data)} bytes; the limit is {DOCUMENT_LIMIT} bytes")
     raw = parse_json(source, data)
-    reader = _Reader(source)
-    top = reader.table("", raw, ("schema", "kind", "guest", "inputs", "files", "targets"))
-    if top["kind"] != BUNDLE_KIND or isinstance(top["schema"], bool) or top["schema"] != BUNDLE_SCHEMA:
-        reader.fail("schema", f"not a bundle of version {BUNDLE_SCHEMA}, the one this release reads")
-    guest = reader.table("guest", top["guest"], ("name", "version"))
-    name, version = (reader.text(f"guest.{key}", guest[key]) for key in ("name", "version"))
-    inputs = [reader.input(path, value) for path, value in reader.items("inputs", top["inputs"])]
-    files = [reader.file(path, value) for path, value in reader.items("files", top["files"])]
-    paths = [entry.path for entry in files]
+    document = JsonDocument(source)
+    top = Reader(document, raw if isinstance(raw, dict) else {})
+    schema = top.any("schema")
+    if top.any("kind") != BUNDLE_KIND or isinstance(schema, bool) or schema != BUNDLE_SCHEMA:
+        raise SevbuildError(f"{source}: not a bundle of version {BUNDLE_SCHEMA}, the one this release reads")
+    guest = top.section("guest")
+    name, version = _text(guest, "name"), _text(guest, "version")
+    guest.finish()
+    bundle = BundleDocument(
+        name,
+        version,
+        tuple(_input(entry) for entry in as_objects(top, "inputs")),
+        tuple(_file(entry) for entry in as_objects(top, "files")),
+        tuple(_target(entry) for entry in as_objects(top, "targets", least=1)),
+    )
+    top.finish()
+    document.raise_faults()
+    paths = [entry.path for entry in bundle.files]
     if paths != sorted(set(paths)) or len({path.casefold() for path in paths}) != len(paths):
-        reader.fail("files", "must be sorted by path, without duplicates")
-    targets = [reader.target(path, value) for path, value in reader.items("targets", top["targets"])]
-    if not targets:
-        reader.fail("targets", "must not be empty")
-    if len({target["label"] for target in targets}) != len(targets):
-        reader.fail("targets", "must not repeat a label")
-    return BundleDocument(name, version, tuple(inputs), tuple(files), tuple(targets))
+        top.fault("files", "must be sorted by path, without duplicates")
+    if len({target.value.label for target in bundle.targets}) != len(bundle.targets):
+        top.fault("targets", "must not repeat a label")
+    if bundle_document(bundle) != raw:
+        top.fault("targets", "must have numbers as a bundle is written with them, without leading zeros")
+    document.raise_faults()
+    return bundle
 
 
-_TARGET_KEYS: dict[str, tuple[type, ...]] = {
-    "label": (str,),
-    "mode": (str,),
-    "profile": (str,),
-    "cpu": (str,),
-    "signature": (str,),
-    "vcpus": (int,),
-    "guest_features": (str, type(None)),
-    "policy": (str,),
-    "kernel_hashes": (bool,),
-    "cmdline": (str, type(None)),
-    "order": (str,),
-    "vmsa_gpa": (str, type(None)),
-    "algorithm": (str,),
-    "digest": (str,),
-    "origins": (dict,),
-    "files": (dict,),
-}
+def _text(table: Reader, key: str) -> str:
+    text = table.string(key)
+    if len(text) > _STRING_LIMIT:
+        table.fault(key, f"must be a string of at most {_STRING_LIMIT} characters")
+    return text
 
 
-class _Reader:
-    """The values of one document; each fault names source and place."""
+def _path(table: Reader, key: str) -> str:
+    text = _text(table, key)
+    if not is_safe_path(text) or text in (DOCUMENT, SUMS):
+        table.fault(key, f"is not a path within a bundle: {text[:120]!r}")
+    return text
 
-    def __init__(self, source: str) -> None:
-        self._source = source
 
-    def fail(self, path: str, message: str) -> NoReturn:
-        where = f"{self._source}: {path}" if path else self._source
-        raise SevbuildError(f"{where}: {message}")
+def _size(table: Reader, key: str) -> int:
+    return table.integer(key, 0, (1 << 63) - 1)
 
-    def table(self, path: str, value: Any, keys: Sequence[str]) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self.fail(path, "must be an object")
-        for key in keys:
-            if key not in value:
-                self.fail(path, f"has no {key!r}")
-        for key in value:
-            if key not in keys:
-                self.fail(path, f"has the unknown key {key[:80]!r}")
-        found: dict[str, Any] = value
-        return found
 
-    def items(self, path: str, value: Any) -> list[tuple[str, Any]]:
-        if not isinstance(value, list):
-            self.fail(path, "must be a list")
-        return [(f"{path}[{index}]", entry) for index, entry in enumerate(value)]
+def _file(table: Reader) -> FileEntry:
+    path, role = _path(table, "path"), _text(table, "role")
+    entry = FileEntry(path, role, _size(table, "size"), table.hex("sha256", 32))
+    table.finish()
+    return entry
 
-    def text(self, path: str, value: Any) -> str:
-        if not isinstance(value, str) or len(value) > _STRING_LIMIT:
-            self.fail(path, f"must be a string of at most {_STRING_LIMIT} characters")
-        return str(value)
 
-    def size(self, path: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
-            self.fail(path, "must be a size in bytes")
-        return int(value)
+def _input(table: Reader) -> InputEntry:
+    entry = InputEntry(
+        role=_text(table, "role"),
+        name=_text(table, "name"),
+        size=table.nullable("size", lambda key: _size(table, key)),
+        sha256=table.nullable("sha256", lambda key: table.hex(key, 32)),
+        seed=table.nullable("seed", lambda key: table.hex(key, 48)),
+        file=table.nullable("file", lambda key: _path(table, key)),
+        measured=table.boolean("measured"),
+    )
+    if entry.sha256 is None and entry.seed is None:
+        table.fault("sha256", "is null, and so is seed")
+    table.finish()
+    return entry
 
-    def digest(self, path: str, value: Any, size: int = 32) -> bytes:
-        text = self.text(path, value)
-        if len(text) != 2 * size or not set(text) <= set("0123456789abcdef"):
-            self.fail(path, f"must be {2 * size} lower-case hexadecimal digits")
-        return bytes.fromhex(text)
 
-    def path(self, path: str, value: Any) -> str:
-        text = self.text(path, value)
-        if not is_safe_path(text) or text in (DOCUMENT, SUMS):
-            self.fail(path, f"is not a path within a bundle: {text[:120]!r}")
-        return text
-
-    def file(self, path: str, value: Any) -> FileEntry:
-        entry = self.table(path, value, FileEntry._fields)
-        return FileEntry(
-            self.path(f"{path}.path", entry["path"]),
-            self.text(f"{path}.role", entry["role"]),
-            self.size(f"{path}.size", entry["size"]),
-            self.digest(f"{path}.sha256", entry["sha256"]),
-        )
-
-    def input(self, path: str, value: Any) -> InputEntry:
-        entry = self.table(path, value, InputEntry._fields)
-        sha256, seed, size, file = (entry[key] for key in ("sha256", "seed", "size", "file"))
-        if sha256 is None and seed is None:
-            self.fail(path, "has neither sha256 nor seed")
-        if not isinstance(entry["measured"], bool):
-            self.fail(f"{path}.measured", "must be a boolean")
-        return InputEntry(
-            self.text(f"{path}.role", entry["role"]),
-            self.text(f"{path}.name", entry["name"]),
-            None if size is None else self.size(f"{path}.size", size),
-            None if sha256 is None else self.digest(f"{path}.sha256", sha256),
-            None if seed is None else self.digest(f"{path}.seed", seed, 48),
-            None if file is None else self.path(f"{path}.file", file),
-            entry["measured"],
-        )
-
-    def target(self, path: str, value: Any) -> dict[str, Any]:
-        entry = self.table(path, value, tuple(_TARGET_KEYS))
-        for key, kind in _TARGET_KEYS.items():
-            found = entry[key]
-            if not isinstance(found, kind) or (isinstance(found, bool) and bool not in kind):
-                self.fail(f"{path}.{key}", "has the wrong type")
-        for key in ("origins", "files"):
-            for name, text in entry[key].items():
-                self.text(f"{path}.{key}.{name[:80]}", text)
-        self.digest(f"{path}.digest", entry["digest"], 48 if entry["mode"] == "snp" else 32)
-        return entry
+def _target(table: Reader) -> TargetEntry:
+    for key in _ELSEWHERE:
+        if table.has(key):
+            table.fault(key, "unknown key")
+    files = table.section("files")
+    paths = {role: _text(files, role) for role in files.names()}
+    return TargetEntry(read_guest_value(table), paths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sevbuild.bundle.artifacts import Artifact
 from sevbuild.bundle.contents import (
@@ -33,7 +33,8 @@ from sevbuild.manifest.model import Manifest
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
 from sevbuild.progress import Progress
-from sevbuild.reference.model import ReferenceValues
+from sevbuild.reference.document import Fact, value_facts
+from sevbuild.reference.model import ReferenceValues, Value
 
 __all__ = ["Verified", "verify_bundle"]
 
@@ -119,7 +120,7 @@ def _first_difference(found: bytes, wanted: str) -> str:
 
 
 def _differs(bundle: BundleDocument, path: str, how: str) -> MismatchError:
-    target = next((entry["label"] for entry in bundle.targets if path in entry["files"].values()), None)
+    target = next((entry.value.label for entry in bundle.targets if path in entry.files.values()), None)
     return MismatchError(f"{path}: {how}" + (f" (first target that needs it: {target})" if target else ""))
 
 
@@ -155,11 +156,11 @@ def _select(guest: Guest, bundle: BundleDocument) -> list[Target]:
     files = bundle.by_path
     targets = []
     for entry in bundle.targets:
-        target = known.get(entry["label"])
+        target = known.get(entry.value.label)
         if target is None:
-            raise MismatchError(f"{entry['label']}: not a target of {MANIFEST}")
+            raise MismatchError(f"{entry.value.label}: not a target of {MANIFEST}")
         # What is measured must not grow beyond what the bundle shows for it.
-        plan = files.get(str(entry["files"].get("plan")))
+        plan = files.get(entry.files.get("plan", ""))
         every = target.mode != "sev" and target.profile.rules.launch.measured_vcpus == "all"
         if plan is None or plan.size < _LEAST_UPDATE * (target.vcpus if every else 1):
             raise MismatchError(f"{target.label}: its plan.json is missing or too short for its vCPUs")
@@ -218,7 +219,7 @@ def _check_targets(
     if (reference.name, reference.version) != (bundle.name, bundle.version):
         raise MismatchError(f"{DOCUMENT}: guest is not the one in {MANIFEST}")
     roles = _fixed_roles(guest.manifest)
-    expected: dict[str, dict[str, str]] = {entry["label"]: entry["files"] for entry in bundle.targets}
+    expected = {entry.value.label: entry.files for entry in bundle.targets}
 
     def sink(target: Target, place: str, artifact: Artifact) -> str:
         del place
@@ -270,13 +271,14 @@ def _fixed_roles(manifest: Manifest) -> dict[str, set[str]]:
     return roles
 
 
-def _check_values(values: Sequence[Mapping[str, Any]], bundle: BundleDocument) -> None:
+def _check_values(values: Sequence[Value], bundle: BundleDocument) -> None:
     for value, entry in zip(values, bundle.targets, strict=True):
-        for key in ("digest", *value):
-            if value[key] != entry[key]:
-                found, said = _shown(value[key]), _shown(entry[key])
-                raise MismatchError(f"{entry['label']}: {key} is {found}; {DOCUMENT} says {said}")
+        found, said = value_facts(value), value_facts(entry.value)
+        for key in ("digest", *found):
+            if found[key] != said[key]:
+                one, other = _shown(found[key]), _shown(said[key])
+                raise MismatchError(f"{value.label}: {key} is {one}; {DOCUMENT} says {other}")
 
 
-def _shown(value: Any) -> str:
-    return str(value)[:200]
+def _shown(said: Fact) -> str:
+    return str(said)[:200]

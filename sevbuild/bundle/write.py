@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Any
 
 from sevbuild.bundle.artifacts import Artifact
 from sevbuild.bundle.contents import bundle_values, reference_bytes, reference_values, target_files
-from sevbuild.bundle.document import DOCUMENT_LIMIT, BundleDocument, FileEntry, encode_bundle, sums_text
+from sevbuild.bundle.document import (
+    DOCUMENT_LIMIT,
+    BundleDocument,
+    FileEntry,
+    TargetEntry,
+    encode_bundle,
+    sums_text,
+)
 from sevbuild.bundle.folder import refuse_foreign
 from sevbuild.bundle.keep import Keeper
 from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
@@ -112,11 +118,11 @@ def _describe(staged: Staged, store: Store, folder: str, progress: Progress | No
         return path
 
     reference = reference_values(guest, measured, staged.inputs)
-    entries: list[dict[str, Any]] = []
+    entries: list[TargetEntry] = []
     files = target_files(guest, measured, staged.inputs, sink)
     with metering(progress, "bundle", unit="targets") as meter:
         for value, (_, paths) in zip(bundle_values(reference), files, strict=True):
-            entries.append({**value, "files": paths})
+            entries.append(TargetEntry(value, paths))
             meter(len(entries), len(measured))
     store.write(REFERENCE, "reference_values", reference_bytes(reference))
     listed: list[FileEntry] = sorted(store.files.values())

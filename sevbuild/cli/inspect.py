@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,9 +17,11 @@ from sevbuild.fs import file_starts_with
 from sevbuild.launch.mode import Mode
 from sevbuild.text import visible
 
+if TYPE_CHECKING:
+    from sevbuild.reference.model import ReferenceValues, Span
+
 __all__ = ["register"]
 
-REFERENCE_KIND = "reference-values"
 _KEYS = {"kernel": "kernel.path", "uki": "kernel.uki", "initrd": "initrd.path"}
 """Which key of a manifest names a file of each role."""
 
@@ -43,7 +46,7 @@ def register(app: typer.Typer) -> None:
         A firmware is looked into, an IGVM file shown to every loader, an image taken apart. A folder means
         the bundle or the release that it is.
         """
-        description = _describe(file, given_mode(mode))
+        description, values = _describe(file, given_mode(mode))
         if everything and (description["kind"], fmt) != ("vmsa", "table"):
             raise SevbuildError("--all is for the table of a VMSA")
         if check_format(fmt, ("table", "json")) == "json":
@@ -52,8 +55,8 @@ def register(app: typer.Typer) -> None:
             from sevbuild.cli.inspect_igvm import igvm_text
 
             print_text(igvm_text(description))
-        elif description["kind"] == REFERENCE_KIND:
-            print_text(_values(description))
+        elif values is not None:
+            print_text(_values(description["name"], values))
         elif "targets" in description:
             print_text(_bundle(description))
         elif description["kind"] == "vmsa":
@@ -64,7 +67,8 @@ def register(app: typer.Typer) -> None:
             print_text(_firmware(description))
 
 
-def _describe(path: str, mode: Mode | None) -> dict[str, Any]:
+def _describe(path: str, mode: Mode | None) -> tuple[dict[str, Any], ReferenceValues | None]:
+    """Return what a file is as JSON has it, and the reference values that it holds."""
     if mode is not None and not file_starts_with(path, FOREIGN_MAGIC):
         raise SevbuildError("--mode is for IGVM files")
     from sevbuild.bundle.published import bundle_at, is_document, read_values
@@ -72,15 +76,16 @@ def _describe(path: str, mode: Mode | None) -> dict[str, Any]:
     if bundle_at(path) is not None:
         from sevbuild.bundle.describe import describe_bundle
 
-        return describe_bundle(path)
+        return describe_bundle(path), None
     if is_document(path):
         from sevbuild.reference.document import reference_document
 
         name, values = read_values(path)
-        return {"kind": REFERENCE_KIND, "name": os.path.basename(name), **reference_document(values)}
+        named = {"kind": "reference-values", "name": os.path.basename(name)}
+        return {**named, **reference_document(values)}, values
     from sevbuild.guest.inspection import inspect_file
 
-    return inspect_file(path, mode, shown_progress())
+    return inspect_file(path, mode, shown_progress()), None
 
 
 def _input(file: dict[str, Any]) -> str:
@@ -98,30 +103,28 @@ def _input(file: dict[str, Any]) -> str:
     return text + "".join(f"  {name:<14}{visible(value)}\n" for name, value in facts)
 
 
-def _values(document: dict[str, Any]) -> str:
-    guest, releases = document["guest"], document.get("releases", [])
-    title = f"{document['name']}: reference values of {guest['name']} {guest['version'] or ''}".rstrip()
+def _values(name: str, values: ReferenceValues) -> str:
+    releases = values.releases
+    title = f"{name}: reference values of {values.title()}".rstrip()
     title += f", {len(releases)} releases: {', '.join(releases)}" if releases else ""
     rows = [
-        (entry["role"], entry["name"] or "-", str(entry.get("size", "-")), _releases(entry), _contents(entry))
-        for entry in document["inputs"]
+        (
+            entry.role,
+            entry.name or "-",
+            "-" if entry.size is None else str(entry.size),
+            _releases(entry.releases),
+            entry.digest.hex() if entry.algorithm == "sha256" else f"seed {entry.digest.hex()}",
+        )
+        for entry in values.inputs
     ]
     text = visible(title) + "\n\ninputs\n"
     text += text_table(("role", "name", "size", "releases", "sha256"), rows)
-    values = [{**value, "label": f"{value['label']} {_releases(value)}"} for value in document["values"]]
-    return text + "\nvalues\n" + values_table("table", values if releases else document["values"])
+    labelled = (value._replace(label=f"{value.label} {_releases(value.releases)}") for value in values.values)
+    return text + "\nvalues\n" + values_table("table", labelled if releases else values.values)
 
 
-def _contents(entry: dict[str, Any]) -> str:
-    return str(entry.get("sha256") or f"seed {entry['seed']}")
-
-
-def _releases(entry: dict[str, Any]) -> str:
-    spans = [
-        span["first"] if span["first"] == span["last"] else f"{span['first']}..{span['last']}"
-        for span in entry.get("releases", [])
-    ]
-    return f"({', '.join(spans)})" if spans else "-"
+def _releases(spans: Sequence[Span]) -> str:
+    return f"({', '.join(span.text() for span in spans)})" if spans else "-"
 
 
 def _bundle(bundle: dict[str, Any]) -> str:

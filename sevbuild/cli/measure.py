@@ -169,7 +169,7 @@ def _measure_file(path: str, igvm: IgvmOptions, patterns: Sequence[str]) -> _Fou
 
 
 def _print_values(fmt: str, found: _Found) -> None:
-    from sevbuild.reference.document import document_text, value_entry
+    from sevbuild.reference.document import document_text
 
     values = found.values(fmt == "json")
     if fmt == "json":
@@ -177,4 +177,4 @@ def _print_values(fmt: str, found: _Found) -> None:
         return
     from sevbuild.cli.tables import values_table
 
-    print_text(values_table(fmt, map(value_entry, values.values)))
+    print_text(values_table(fmt, values.values))

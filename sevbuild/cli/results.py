@@ -26,19 +26,20 @@ def print_result(entry: Mapping[str, Any]) -> None:
 def print_built(bundle: BundleDocument, output: str, notices: Sequence[Notice]) -> None:
     """Print what is in a bundle that was written to the folder `output`."""
     from sevbuild.bundle.contents import measured_records
-    from sevbuild.bundle.document import all_files, encode_bundle
+    from sevbuild.bundle.document import all_files, bundle_document, encode_bundle
     from sevbuild.reference.document import input_entry
     from sevbuild.reference.model import Input
 
+    document = bundle_document(bundle)
     print_result(
         result_entry(
-            {"name": bundle.name, "version": bundle.version},
+            document["guest"],
             written=[
                 WrittenFile(os.path.join(output, entry.path), entry.size, entry.sha256.hex())
                 for entry in all_files(bundle, encode_bundle(bundle))
             ],
             inputs=[input_entry(Input(*record)) for record in measured_records(bundle.inputs)],
-            values=bundle.targets,
+            values=document["targets"],
             notices=notices,
         )
     )

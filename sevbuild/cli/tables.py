@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from sevbuild.text import visible
+
+if TYPE_CHECKING:
+    from sevbuild.reference.model import Value
 
 __all__ = ["markdown_table", "text_table", "values_table"]
 
@@ -40,23 +43,23 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def values_table(fmt: str, values: Iterable[Mapping[str, Any]]) -> str:
-    """Return the launch digests of a document's values as a `table` or as `markdown`.
+def values_table(fmt: str, values: Iterable[Value]) -> str:
+    """Return the launch digests of reference values as a `table` or as `markdown`.
 
     The order has a column where it is another than that of the profile.
     """
     values = list(values)
-    ordered = any(value["order"] != "profile" for value in values)
+    ordered = any(value.order != "profile" for value in values)
     header = ("label", *(("order",) if ordered else ()), "policy", "guest features", "launch digest")
     rows = [
         (
-            value["label"],
-            *((value["order"],) if ordered else ()),
-            f"{value['policy']} ({value['origins']['policy']})",
+            value.label,
+            *((value.order,) if ordered else ()),
+            f"{value.policy:#x} ({value.policy_origin})",
             "none"
-            if value["guest_features"] is None
-            else f"{value['guest_features']} ({value['origins']['guest_features']})",
-            value["digest"],
+            if value.guest_features is None
+            else f"{value.guest_features:#x} ({value.features_origin})",
+            value.digest.hex(),
         )
         for value in values
     ]

@@ -26,7 +26,12 @@ from sevbuild.reference.model import (
 )
 from sevbuild.reference.read_ingredients import read_ingredients, read_profile
 
-__all__ = ["decode_reference_values", "is_reference_document", "read_reference_values"]
+__all__ = [
+    "decode_reference_values",
+    "is_reference_document",
+    "read_guest_value",
+    "read_reference_values",
+]
 
 _U32 = 0xFFFFFFFF
 _U64 = (1 << 64) - 1
@@ -62,7 +67,7 @@ def decode_reference_values(source: str, raw: Any) -> ReferenceValues:
     name, version = guest.string("name"), guest.nullable("version", guest.string)
     guest.finish()
     releases = _release_names(table, version)
-    read_value = _guest_value if version is not None else _file_value
+    read_value = read_guest_value if version is not None else _file_value
     found = ReferenceValues(
         name,
         version,
@@ -122,7 +127,8 @@ def _input(table: Reader, releases: tuple[str, ...]) -> Input:
     return Input(role, name, size, algorithm, digest, spans)
 
 
-def _guest_value(table: Reader, releases: tuple[str, ...]) -> Value:
+def read_guest_value(table: Reader, releases: tuple[str, ...] = ()) -> Value:
+    """Return one entry of `values`, of a guest in these releases."""
     origins = table.section("origins")
     value = _value(table, origins)._replace(
         cpu=table.string("cpu"),

@@ -84,7 +84,7 @@ def test_every_kind_of_guest_bundles_and_measures_alike(tmp_path: Path, name: st
     manifest = _guest(tmp_path, name)
     expected = {item.target.label: item.digest.hex() for item in load_guest(str(manifest)).measure()}
     bundle = build(manifest, tmp_path / "dist", inputs=inputs)
-    assert {entry["label"]: entry["digest"] for entry in bundle.targets} == expected
+    assert {entry.value.label: entry.value.digest.hex() for entry in bundle.targets} == expected
     verified = verify_bundle(str(tmp_path / "dist"))
     assert verified.document == bundle
     assert (
@@ -123,7 +123,7 @@ def test_inputs_are_there_as_launched(tmp_path: Path) -> None:
 
 def test_pages_are_those_of_the_plan_and_kept_once(tmp_path: Path) -> None:
     bundle = build(_guest(tmp_path, "all modes"), tmp_path / "dist")
-    files = {entry["label"]: entry["files"] for entry in bundle.targets}
+    files = {entry.value.label: entry.files for entry in bundle.targets}
     one, two = files["snp/qemu/EPYC-v4/vcpus1"], files["snp/qemu/EPYC-v4/vcpus2"]
     assert one["vmsa0"] == two["vmsa0"] == "targets/snp_qemu_EPYC-v4_vcpus1/vmsa0.bin"
     assert "vmsa1" not in one
@@ -189,7 +189,7 @@ def test_what_is_kept_is_what_was_measured(tmp_path: Path) -> None:
     fresh = load_guest(str(manifest))
     fresh.firmware(fresh.targets[0].variant)
     bundle = build_bundle(fresh, str(tmp_path / "dist"), disk=Late())
-    assert [entry["digest"] for entry in bundle.targets] == expected
+    assert [entry.value.digest.hex() for entry in bundle.targets] == expected
     verify_bundle(str(tmp_path / "dist"))
 
 
