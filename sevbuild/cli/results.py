@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from sevbuild.cli.report import print_data
 from sevbuild.documents.json_text import json_text
-from sevbuild.reference.results import RESULT_SCHEMA, WrittenFile, recomputed_entries, result_entry
+from sevbuild.reference.results import (
+    RESULT_SCHEMA,
+    WrittenFile,
+    recomputed_entries,
+    result_entry,
+    values_result,
+)
 
 if TYPE_CHECKING:
     from sevbuild.bundle.document import BundleDocument
@@ -47,14 +53,9 @@ def print_built(bundle: BundleDocument, output: str, notices: Sequence[Notice]) 
 
 def print_recomputed(result: ForeignResult, notices: Sequence[Notice]) -> None:
     """Print launch digests that were computed from ingredients."""
-    from sevbuild.reference.document import input_entry
-
-    document = result.document
-    print_result(
-        result_entry(
-            None if document is None else {"name": document.name, "version": document.version},
-            inputs=[] if document is None else [input_entry(record) for record in document.inputs],
-            values=recomputed_entries(result.recomputed, result.silent),
-            notices=notices,
-        )
-    )
+    values = recomputed_entries(result.recomputed, result.silent)
+    if result.document is None:
+        print_result(result_entry(None, values=values, notices=notices))
+    else:
+        own = values_result(result.document._replace(values=()), notices=notices)
+        print_result({**own, "values": values})

@@ -289,6 +289,11 @@ def test_a_huge_sparse_file_is_not_read(dist: Path) -> None:
         _set("targets", 0, "digest", "00" * 32),
         _set("targets", 0, "files", "kernel", 1),
         _set("targets", 0, "label", TWO),
+        _set("targets", 0, "policy", "junk"),
+        _set("targets", 0, "policy", "0x030000"),
+        _set("targets", 0, "ingredients", "snp/qemu"),
+        _set("targets", 0, "releases", [{"first": "1", "last": "1"}]),
+        _set("inputs", 0, "role", "x" * (1 << 20 | 1)),
     ],
 )
 def test_malformed_documents_are_refused(dist: Path, change: Change) -> None:

@@ -228,6 +228,11 @@ def test_tinfoils_predicate_has_its_fields() -> None:
     del of["values"][0]["ingredients"]
     of["inputs"].append({**of["inputs"][1], "sha256": "00" * 32})
     assert "does not have one of each" in str(exporter("tinfoil").refusal(typed(of)))
+    # What is known by a seed is no file.
+    firmware, kernel, initrd, _ = of["inputs"]
+    del kernel["sha256"]
+    of.update(inputs=[firmware, {**kernel, "seed": "00" * 48}, initrd], ingredients=[])
+    assert "does not have one of each" in str(exporter("tinfoil").refusal(typed(of)))
     of["values"][0]["kernel_hashes"] = False
     assert "no kernel is measured" in str(exporter("tinfoil").refusal(typed(of)))
 

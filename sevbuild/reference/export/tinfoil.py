@@ -26,8 +26,9 @@ class Tinfoil(Exporter):
             return f"it holds one SNP target, and here are {len(found)}; --target takes one"
         if not found[0].kernel_hashes:
             return "it names kernel, initrd and command line, and no kernel is measured here"
-        inputs = values.inputs_of(found[0])
-        if inputs is None or not {"kernel", "initrd"} <= set(inputs):
+        inputs = values.inputs_of(found[0]) or {}
+        files = {role for role, record in inputs.items() if record.algorithm == "sha256"}
+        if not {"kernel", "initrd"} <= files:
             return "it names kernel and initrd, and the document does not have one of each for the target"
         return None
 
