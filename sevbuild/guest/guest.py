@@ -26,6 +26,7 @@ from sevbuild.measure.tree import LaunchTree
 
 if TYPE_CHECKING:
     from sevbuild.guest.igvm import IgvmGuest
+    from sevbuild.manifest.vary import Variation
 
 __all__ = ["Guest", "load_guest"]
 
@@ -76,6 +77,18 @@ class Guest:
         from sevbuild.manifest.selection import select
 
         return select(patterns, self.targets)
+
+    def varied(self, target: Target, variation: Variation) -> Target:
+        """Return a target with one setting or several otherwise, for which nothing is read again.
+
+        It is not among the targets of this guest, but `plan`, `trace` and `measure` take it like these.
+        Raises SevbuildError for what could not be launched so.
+        """
+        # Only who looks for differences asks what would be otherwise.
+        from sevbuild.manifest.vary import vary
+
+        varied = vary(target, variation)
+        return self.igvm.resolved([varied])[0] if varied.variant.loads_igvm else varied
 
     def targets_of(self, variant: Variant) -> Sequence[Target]:
         """Return the targets of a variant, in their order."""

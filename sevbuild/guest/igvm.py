@@ -42,7 +42,7 @@ class IgvmGuest:
         self._kernels = kernels
         self._files: dict[str, ForeignFile] = {}
         self._ready: dict[tuple[object, ...], Loaded] = {}
-        self._built: dict[str, LaunchPlan] = {}
+        self._built: dict[tuple[Variant, str], LaunchPlan] = {}
         self._compared: set[Variant] = set()
         self._noticed: set[Notice] = set()
 
@@ -77,14 +77,15 @@ class IgvmGuest:
         self, target: Target, laid_out: LaunchPlan, firmware: Firmware | FirmwareSeed
     ) -> LaunchPlan:
         """Return what the target's loader makes of the file that is built from a plan."""
-        known = self._built.get(target.label)
+        key = (target.variant, target.label)
+        known = self._built.get(key)
         if known is not None:
             return known
         source = MemorySource(igvm_file(target, laid_out, firmware))
         loader = loader_named(target.profile.rules.loader or "")
         file, maker = read_igvm(source), UpdateMaker(source)
         with within(loader.name):
-            plan = self._built[target.label] = load(file, loader, maker).plan
+            plan = self._built[key] = load(file, loader, maker).plan
         if target.variant not in self._compared:
             self._compared.add(target.variant)
             self._noticed |= _departures(target, file, maker)

@@ -109,6 +109,7 @@ class InputReader:
         self._directory = directory
         self._network = network or Network()
         self._fetched: dict[UrlSource, str] = {}
+        self._opened: set[PathSource] = set()
         self._firmware: dict[str, Firmware] = {}
         self._contents: dict[str, bytes] = {}
         self._digests: dict[str, bytes] = {}
@@ -127,6 +128,13 @@ class InputReader:
     def fetched_path(self, source: Source) -> str:
         """Return the path of a file, or of the cached file of a URL, which is fetched if it is not there."""
         return self.path_of(source) if isinstance(source, PathSource) else self._fetch(source)
+
+    def why_unreadable(self, source: PathSource) -> SevbuildError | None:
+        """Return the error that reading a file would meet at once, None where it could be opened before."""
+        error = None if source in self._opened else why_unreadable(self.path_of(source))
+        if error is None:
+            self._opened.add(source)
+        return error
 
     def read(self, source: Source, limit: int) -> bytes:
         """Return the contents of a file of at most `limit` bytes."""
@@ -325,7 +333,7 @@ def refuse_missing(variants: Sequence[Variant], reader: InputReader) -> None:
     for variant in variants:
         for declared in variant.inputs:
             for key, source in declared.files():
-                error = why_unreadable(reader.path_of(source)) if isinstance(source, PathSource) else None
+                error = reader.why_unreadable(source) if isinstance(source, PathSource) else None
                 if error is not None:
                     variant.document.fault(key, error.message, error.hint)
     for variant in variants:

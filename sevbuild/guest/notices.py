@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sevbuild.errors import Notice
 from sevbuild.guest.order import ORDER_HINT, is_launched
 from sevbuild.image.ovmf import Firmware, section_kind_name
-from sevbuild.launch.policy import SevPolicy, SnpPolicy
+from sevbuild.launch.policy import policy_of
 from sevbuild.manifest.inputs import FIRMWARE
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
@@ -129,7 +129,7 @@ def _launch_notices(target: Target) -> list[Notice]:
         unsaid.append(f"guest features {features:#x} ({target.features_origin})")
     if unsaid:
         notices.append(Notice("note", f"{mode}/{profile.name}", ", ".join(unsaid)))
-    policy = SnpPolicy(target.policy) if mode == "snp" else SevPolicy(target.policy)
+    policy = policy_of(mode, target.policy)
     warning = policy.warning()
     if warning is not None:
         hint = "it is SEV's default; 0x3 forbids debugging and key sharing" if target.policy == 0 else None

@@ -13,6 +13,7 @@ __all__ = [
     "SNP_POLICY_BITS",
     "SevPolicy",
     "SnpPolicy",
+    "policy_of",
 ]
 
 SEV_POLICY_BITS = {"nodbg": 0, "noks": 1, "es": 2, "nosend": 3, "domain": 4, "sev": 5}
@@ -132,3 +133,8 @@ class SnpPolicy(int):
         if self >> SNP_POLICY_BITS["debug"] & 1:
             return "the host may debug this guest (debug is set): it can read all of its memory"
         return None
+
+
+def policy_of(mode: Mode, policy: int) -> SnpPolicy | SevPolicy:
+    """Return the policy of a guest as the secure processor reads it in a mode."""
+    return SnpPolicy(policy) if mode == "snp" else SevPolicy(policy)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from sevbuild.documents.document import suggest
 from sevbuild.launch.mode import MODES, Mode
-from sevbuild.launch.policy import SevPolicy, SnpPolicy
+from sevbuild.launch.policy import policy_of
 
 __all__ = [
     "key_hint",
@@ -95,7 +95,7 @@ def mode_hint(word: str) -> str | None:
 def policy_hint(value: int, mode: Mode) -> str | None:
     """Return the policy that the decimal digits of a faulty one are in hexadecimal, if that is one."""
     meant = int(str(value), 16) if 0 <= value < 1 << 64 else 0
-    policy = SnpPolicy(meant) if mode == "snp" else SevPolicy(meant)
+    policy = policy_of(mode, meant)
     if value == meant or policy.fault(mode) is not None:
         return None
     return f"did you mean 0x{value}? without 0x it is {value:#x}"

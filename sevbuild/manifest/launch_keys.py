@@ -7,7 +7,7 @@ from typing import Any
 
 from sevbuild.documents.document import Document, Table, check_integer, check_word
 from sevbuild.launch.mode import MODES, Mode
-from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_MUST_BE_ONE, SNP_POLICY_BITS, SevPolicy, SnpPolicy
+from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_MUST_BE_ONE, SNP_POLICY_BITS, policy_of
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
 __all__ = ["check_mode", "decode_features", "decode_policies"]
@@ -25,8 +25,7 @@ def decode_policies(launch: Table, modes: tuple[Mode, ...]) -> dict[Mode, int]:
         policy = _policy(launch.document, path, entry, mode)
         if policy is not None:
             found[mode] = policy
-            checked = SnpPolicy(policy) if mode == "snp" else SevPolicy(policy)
-            reason = checked.fault(mode)
+            reason = policy_of(mode, policy).fault(mode)
             if reason is not None:
                 from sevbuild.manifest.hints import policy_hint
 

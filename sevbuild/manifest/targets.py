@@ -14,7 +14,7 @@ from sevbuild.manifest.model import Cmdline, Cpu, Manifest, Variant
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.manifest.unused import note_unused
 
-__all__ = ["MAX_TARGETS", "Target", "expand"]
+__all__ = ["MAX_TARGETS", "Target", "expand", "variant_targets"]
 
 MAX_TARGETS = 200_000
 """A bound on the product of the lists: a digest each is published, so more is a slip of the pen."""
@@ -73,7 +73,7 @@ def expand(manifest: Manifest) -> list[Target]:
                     message = f"profile {profile.name} does not load IGVM files"
                     document.fault("igvm", message, '"qemu-igvm" does; `sevbuild profiles` lists others')
                 elif mode in profile.rules.modes:
-                    targets += _targets(variant, mode, profile)
+                    targets += variant_targets(variant, mode, profile)
                 else:
                     _cannot(document, mode, profile)
     note_unused(manifest, targets)
@@ -115,7 +115,8 @@ def _cannot(document: Document, mode: Mode, profile: LaunchProfile) -> None:
     document.fault("launch.profile", f"profile {profile.name} cannot launch {mode}", hint)
 
 
-def _targets(variant: Variant, mode: Mode, profile: LaunchProfile) -> list[Target]:
+def variant_targets(variant: Variant, mode: Mode, profile: LaunchProfile) -> list[Target]:
+    """Return the targets of a variant in one mode and with one profile, by CPU, count and command line."""
     policy = variant.policies.get(mode)
     policy_origin = "manifest"
     if policy is None:
