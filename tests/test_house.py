@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,28 @@ def test_nothing_is_decided_by_what_an_error_says(path: Path) -> None:
         # `error.message.startswith(...)`, `"..." in error.message`
         for part in ast.iter_child_nodes(node) if isinstance(node, ast.Compare | ast.Attribute) else ():
             assert not (isinstance(part, ast.Attribute) and part.attr == "message"), ast.unparse(node)
+
+
+def test_no_module_needs_itself() -> None:
+    """Whoever reads a module reads what it imports first.
+
+    One of each pair below knows the other for a type alone, or loads it when it is asked for.
+    """
+    known = {
+        ("manifest.unused", "manifest.targets"),
+        ("reference.export.interface", "reference.export.signing"),
+        ("cli.help", "cli.parser"),
+        ("cli.complete", "cli.app"),
+    }
+    names = {
+        ".".join(("sevbuild", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in MODULES
+    }
+    imports = {
+        name: set(imports_of(ast.parse(path.read_text()))) & set(names) for name, path in names.items()
+    }
+    for name, other in known:
+        imports[f"sevbuild.{name}"].remove(f"sevbuild.{other}")
+    TopologicalSorter({name: found - {name} for name, found in imports.items()}).prepare()
 
 
 def test_objects_are_keys_themselves() -> None:

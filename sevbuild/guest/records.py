@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.inputs import FoundInput
+from sevbuild.guest.inputs import FoundInput, InputRecord
 from sevbuild.manifest.inputs import RECORDED_ROLES
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
 
-__all__ = ["InputRecord", "cmdline_text", "input_records", "measured_inputs"]
-
-
-class InputRecord(NamedTuple):
-    """One input: `size` is None where only the digest is known; `algorithm` is sha256 or seed."""
-
-    role: str
-    name: str
-    size: int | None
-    algorithm: str
-    digest: bytes
+__all__ = ["cmdline_text", "input_records", "measured_inputs"]
 
 
 def input_records(guest: Guest, targets: Iterable[Target]) -> list[InputRecord]:
@@ -29,7 +18,7 @@ def input_records(guest: Guest, targets: Iterable[Target]) -> list[InputRecord]:
     found: dict[InputRecord, None] = {}
     for variant in dict.fromkeys(target.variant for target in targets):
         for measured in measured_inputs(guest, variant):
-            found[_record(measured)] = None
+            found[measured.record] = None
     return sorted(found, key=lambda record: (RECORDED_ROLES.index(record.role), record.name, record.digest))
 
 
@@ -47,9 +36,3 @@ def measured_inputs(guest: Guest, variant: Variant) -> Iterator[FoundInput]:
         found = guest.found(declared) if declared.measured and declared.role.recorded else None
         if found is not None:
             yield found
-
-
-def _record(found: FoundInput) -> InputRecord:
-    declared, digest = found.declared, found.digest or b""
-    algorithm = "sha256" if len(digest) == 32 else "seed"
-    return InputRecord(declared.role.name, declared.basename, found.size, algorithm, digest)

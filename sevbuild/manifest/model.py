@@ -91,7 +91,6 @@ class Variant(NamedTuple):
     variables: Mapping[str, str]
     counts: tuple[int, ...]
     cpus: tuple[Cpu, ...]
-
     machine: Machine
 
     @property
