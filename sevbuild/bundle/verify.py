@@ -33,7 +33,7 @@ from sevbuild.manifest.model import Manifest
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
 from sevbuild.progress import Progress
-from sevbuild.reference.document import Fact, value_facts
+from sevbuild.reference.document import Fact, facts
 from sevbuild.reference.model import ReferenceValues, Value
 
 __all__ = ["Verified", "verify_bundle"]
@@ -273,7 +273,7 @@ def _fixed_roles(manifest: Manifest) -> dict[str, set[str]]:
 
 def _check_values(values: Sequence[Value], bundle: BundleDocument) -> None:
     for value, entry in zip(values, bundle.targets, strict=True):
-        found, said = value_facts(value), value_facts(entry.value)
+        found, said = facts(value), facts(entry.value)
         for key in ("digest", *found):
             if found[key] != said[key]:
                 one, other = _shown(found[key]), _shown(said[key])

@@ -104,13 +104,15 @@ def _print(done: Sequence[_Locked]) -> None:
     for item in done:
         entry: dict[str, Any] = {"manifest": item.manifest, "exit_code": item.exit_code, "error": item.error}
         if item.guest is None or item.lock is None:
-            entries.append(entry | result_entry(None))
+            entries.append(entry | result_entry())
             continue
         manifest = item.guest.manifest
-        guest = {"name": manifest.name, "version": manifest.version}
-        inputs = [_input(record) for record in item.lock.inputs]
+        own = {
+            "guest": {"name": manifest.name, "version": manifest.version},
+            "inputs": [_input(record) for record in item.lock.inputs],
+        }
         files = written_files(item.written)
-        entries.append(entry | result_entry(guest, written=files, inputs=inputs, notices=item.guest.notices))
+        entries.append(entry | result_entry(written=files, notices=item.guest.notices) | own)
     print_data(json_text({"schema": RESULT_SCHEMA, "manifests": entries}))
 
 

@@ -93,11 +93,11 @@ def register(app: typer.Typer) -> None:
         print_wrote_folder(output, quiet=quiet)
         if as_json:
             from sevbuild.cli.results import print_result
-            from sevbuild.reference.results import values_result, written_files
+            from sevbuild.reference.results import result_entry, written_files
 
             written = written_files({os.path.join(output, name): data for name, data in made.files.items()})
             print_result(
-                values_result(source.values, written=written, notices=[*source.notices, *made.notices])
+                result_entry(source.values, written=written, notices=[*source.notices, *made.notices])
             )
         else:
             print_text("".join(f"{visible(name)}\n" for name in sorted(made.files)))

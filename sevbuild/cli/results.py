@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sevbuild.cli.report import print_data
 from sevbuild.documents.json_text import json_text
-from sevbuild.reference.results import (
-    RESULT_SCHEMA,
-    WrittenFile,
-    recomputed_entries,
-    result_entry,
-    values_result,
-)
+from sevbuild.reference.results import RESULT_SCHEMA, WrittenFile, recomputed_entries, result_entry
 
 if TYPE_CHECKING:
     from sevbuild.bundle.document import BundleDocument
@@ -33,29 +27,21 @@ def print_built(bundle: BundleDocument, output: str, notices: Sequence[Notice]) 
     """Print what is in a bundle that was written to the folder `output`."""
     from sevbuild.bundle.contents import measured_records
     from sevbuild.bundle.document import all_files, bundle_document, encode_bundle
-    from sevbuild.reference.document import input_entry
-    from sevbuild.reference.model import Input
+    from sevbuild.reference.model import Input, ReferenceValues
 
-    document = bundle_document(bundle)
-    print_result(
-        result_entry(
-            document["guest"],
-            written=[
-                WrittenFile(os.path.join(output, entry.path), entry.size, entry.sha256.hex())
-                for entry in all_files(bundle, encode_bundle(bundle))
-            ],
-            inputs=[input_entry(Input(*record)) for record in measured_records(bundle.inputs)],
-            values=document["targets"],
-            notices=notices,
-        )
+    inputs = tuple(Input(*record) for record in measured_records(bundle.inputs))
+    written = [
+        WrittenFile(os.path.join(output, entry.path), entry.size, entry.sha256.hex())
+        for entry in all_files(bundle, encode_bundle(bundle))
+    ]
+    own = result_entry(
+        ReferenceValues(bundle.name, bundle.version, inputs, ()), written=written, notices=notices
     )
+    print_result({**own, "values": bundle_document(bundle)["targets"]})
 
 
 def print_recomputed(result: ForeignResult, notices: Sequence[Notice]) -> None:
     """Print launch digests that were computed from ingredients."""
+    document = None if result.document is None else result.document._replace(values=())
     values = recomputed_entries(result.recomputed, result.silent)
-    if result.document is None:
-        print_result(result_entry(None, values=values, notices=notices))
-    else:
-        own = values_result(result.document._replace(values=()), notices=notices)
-        print_result({**own, "values": values})
+    print_result({**result_entry(document, notices=notices), "values": values})

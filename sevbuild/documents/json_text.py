@@ -6,7 +6,7 @@ from typing import Any
 
 from sevbuild.text import visible_json
 
-__all__ = ["hex_text", "json_bytes", "json_text"]
+__all__ = ["hex_text", "json_bytes", "json_text", "json_word"]
 
 
 def json_text(document: Any) -> str:
@@ -17,6 +17,12 @@ def json_text(document: Any) -> str:
     import json
 
     return visible_json(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)) + "\n"
+
+
+def json_word(value: object) -> str:
+    """Return a value of a document as it is written on a command line."""
+    words = {True: "true", False: "false", None: "null"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def hex_text(number: int | None) -> str | None:

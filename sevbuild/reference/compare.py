@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.manifest.template import parse_template, target_values
 from sevbuild.reference.changes import DIFFERENCE, NOTE, Change, Comparison, TargetChange, changed
-from sevbuild.reference.document import Fact, ingredient_facts, profile_facts, value_facts
+from sevbuild.reference.document import Fact, facts
 from sevbuild.reference.input_changes import ingredient_role, input_changes
-from sevbuild.reference.model import ReferenceValues, Value
+from sevbuild.reference.model import Ingredients, PublishedProfile, ReferenceValues, Value
 from sevbuild.text import encode_text
 
 __all__ = ["compare_values"]
@@ -52,7 +52,8 @@ def compare_values(
         names = (first.ingredients, second.ingredients)
         if names not in causes:
             causes[names] = list(before.causes(names[0], after, names[1]))
-        found = [*changed("", _settings(first), _settings(second)), *_causes(causes[names], first, second)]
+        settings = changed("", _without(_NOT_SETTINGS, first), _without(_NOT_SETTINGS, second))
+        found = [*settings, *_causes(causes[names], first, second)]
         targets.append(_target(first, second, [*_without_effects([*_spoken(found, silent)])]))
     guest = [*_guest_changes(old, new), *input_changes(old, new, partial=partial)]
     return Comparison(tuple(_spoken(guest, silent)), tuple(targets))
@@ -116,7 +117,7 @@ class _Side:
         if mine is None or theirs is None:
             return
         first, second = self.ingredients[mine], other.ingredients[theirs]
-        for change in changed("", *(_without(ingredient_facts(entry), _NAMING) for entry in (first, second))):
+        for change in changed("", *(_without(_NAMING, entry) for entry in (first, second))):
             section, _, role = change.what.partition(".")
             if section != "inputs":
                 yield change
@@ -128,20 +129,14 @@ class _Side:
             level = NOTE if seeded else DIFFERENCE
             yield Change(change.what, self._input(role, old), other._input(role, new), level)
         launch = (self.profiles[first.profile], other.profiles[second.profile])
-        yield from changed(
-            "profile ", *(_without(profile_facts(profile), ("name", "as_of")) for profile in launch)
-        )
+        yield from changed("profile ", *(_without(("name", "as_of"), profile) for profile in launch))
 
     def _input(self, role: str, digest: bytes | None) -> str | None:
         return None if digest is None else f"{self.names.get((role, digest), '')} {digest.hex()}".strip()
 
 
-def _without(facts: Mapping[str, Fact], keys: Collection[str]) -> dict[str, Fact]:
-    return {key: fact for key, fact in facts.items() if key not in keys}
-
-
-def _settings(value: Value) -> dict[str, Fact]:
-    return _without(value_facts(value), _NOT_SETTINGS)
+def _without(keys: Collection[str], part: Value | Ingredients | PublishedProfile) -> dict[str, Fact]:
+    return {key: fact for key, fact in facts(part).items() if key not in keys}
 
 
 def _without_effects(found: list[Change]) -> Iterator[Change]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sevbuild.documents.json_text import hex_text, json_text
+from sevbuild.documents.json_text import hex_text, json_text, json_word
 from sevbuild.image.ovmf import Section, section_kind_name
 from sevbuild.launch.page_type import page_type_word
 from sevbuild.reference.model import (
@@ -23,12 +23,10 @@ from sevbuild.vcpu.models import signature_text
 __all__ = [
     "Fact",
     "document_text",
-    "ingredient_facts",
+    "facts",
     "input_entry",
-    "profile_facts",
     "reference_document",
     "value_entry",
-    "value_facts",
     "value_texts",
 ]
 
@@ -98,41 +96,25 @@ def value_entry(value: Value) -> dict[str, Any]:
 
 def value_texts(value: Value) -> dict[str, str]:
     """Return what a document says of a target by key, each as it is written on a command line."""
-    words = {True: "true", False: "false", None: "null"}
-    entry = value_entry(value)
-    return {
-        key: words[said] if said is None or isinstance(said, bool) else str(said)
-        for key, said in entry.items()
-    }
+    return {key: json_word(said) for key, said in value_entry(value).items()}
 
 
-def value_facts(value: Value) -> dict[str, Fact]:
-    """Return what a document says of a target, by dotted path."""
-    return dict(_facts(value_entry(value)))
+def facts(part: Value | Ingredients | PublishedProfile) -> dict[str, Fact]:
+    """Return what a document says of a part of it, by dotted path."""
+    if isinstance(part, Value):
+        return dict(_leaves(value_entry(part)))
+    return dict(_leaves(_ingredients(part) if isinstance(part, Ingredients) else _profile(part)))
 
 
-def ingredient_facts(entry: Ingredients) -> dict[str, Fact]:
-    """Return what a document says of ingredients, by dotted path."""
-    return dict(_facts(_ingredients(entry)))
-
-
-def profile_facts(profile: PublishedProfile) -> dict[str, Fact]:
-    """Return what a document says of a profile, by dotted path."""
-    return dict(_facts(_profile(profile)))
-
-
-def _facts(entry: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Fact]]:
+def _leaves(entry: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Fact]]:
     for key, said in entry.items():
         if isinstance(said, Mapping):
-            yield from _facts(said, f"{prefix}{key}.")
+            yield from _leaves(said, f"{prefix}{key}.")
         elif isinstance(said, list):
             texts = (part.values() if isinstance(part, Mapping) else [part] for part in said)
             yield prefix + key, tuple(" ".join(map(str, parts)) for parts in texts)
         else:
-            yield (
-                prefix + key,
-                None if said is None else str(said).lower() if isinstance(said, bool) else str(said),
-            )
+            yield prefix + key, None if said is None else json_word(said)
 
 
 def _releases(spans: Sequence[Span]) -> dict[str, Any]:

@@ -171,6 +171,14 @@ class ReferenceValues(NamedTuple):
         """Return name and version of the guest; an IGVM file has a name alone."""
         return self.name if self.version is None else f"{self.name}{between}{self.version}"
 
+    def only(self, values: tuple[Value, ...]) -> ReferenceValues:
+        """Return these values alone, with the ingredients and profiles that they name."""
+        names = {value.ingredients for value in values}
+        ingredients = tuple(entry for entry in self.ingredients if entry.name in names)
+        launches = {entry.profile for entry in ingredients}
+        profiles = tuple(entry for entry in self.profiles if entry.name in launches)
+        return self._replace(values=values, ingredients=ingredients, profiles=profiles)
+
     def ingredients_of(self, value: Value) -> Ingredients | None:
         """Return what a target was made of, None where the document does not say."""
         return next((entry for entry in self.ingredients if entry.name == value.ingredients), None)

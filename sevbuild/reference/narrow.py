@@ -52,15 +52,8 @@ def narrow_values(
         said = value_texts(value) if selection.wanted else {}
         if all(said.get(key, "null") in texts for key, texts in selection.wanted.items()):
             found.append(value)
-    names = {value.ingredients for value in found}
-    ingredients = tuple(entry for entry in values.ingredients if entry.name in names)
-    launches = {entry.profile for entry in ingredients}
-    return values._replace(
-        values=tuple(found),
-        inputs=tuple(attributed(values, ingredients)),
-        ingredients=ingredients,
-        profiles=tuple(entry for entry in values.profiles if entry.name in launches),
-    )
+    taken = values.only(tuple(found))
+    return taken._replace(inputs=tuple(attributed(values, taken.ingredients)))
 
 
 def narrow_labels(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sevbuild.documents.document import Table, check_hex, check_integer, suggest
 from sevbuild.documents.json_input import JsonDocument
+from sevbuild.documents.json_text import json_word
 from sevbuild.errors import SevbuildError, within
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.image.ovmf import Area, Metadata, Section
@@ -127,7 +128,7 @@ def _pick(
             known = sorted({name for _, record in records for name in record})
             hint = suggest(key, known) or f"it has {', '.join(known)}"
             raise SevbuildError(f"{source}: no record has the key {key!r}", hint=hint)
-        records = [entry for entry in records if key in entry[1] and _matches(entry[1][key], wanted)]
+        records = [entry for entry in records if key in entry[1] and json_word(entry[1][key]) == wanted]
     if not records:
         raise SevbuildError(f"{source}: no record matches the selection")
     if len(records) > 1:
@@ -140,12 +141,6 @@ def _pick(
         hint = f"--select KEY=VALUE picks one; they differ in {', '.join(short or telling) or 'nothing'}"
         raise SevbuildError(f"{source}: {len(records)} records match", hint=hint)
     return records[0]
-
-
-def _matches(value: Any, wanted: str) -> bool:
-    if isinstance(value, bool) or value is None:
-        return wanted == {True: "true", False: "false", None: "null"}[value]
-    return str(value) == wanted
 
 
 def _fits(record: Mapping[str, Any], request: Request) -> bool:

@@ -37,11 +37,7 @@ def at_release(values: ReferenceValues, version: str | None) -> ReferenceValues:
     inputs = tuple(
         entry._replace(releases=()) for entry in values.inputs if _holds(entry.releases, known, at)
     )
-    used = {value.ingredients for value in found}
-    ingredients = tuple(entry for entry in values.ingredients if entry.name in used)
-    launches = {entry.profile for entry in ingredients}
-    profiles = tuple(entry for entry in values.profiles if entry.name in launches)
-    return ReferenceValues(values.name, version, inputs, found, profiles, ingredients)
+    return values.only(found)._replace(version=version, inputs=inputs, releases=())
 
 
 def merge_values(documents: Sequence[tuple[str, ReferenceValues]]) -> ReferenceValues:

@@ -18,7 +18,6 @@ __all__ = [
     "WrittenFile",
     "recomputed_entries",
     "result_entry",
-    "values_result",
     "written_files",
 ]
 
@@ -40,39 +39,23 @@ def written_files(files: Mapping[str, bytes]) -> list[WrittenFile]:
 
 
 def result_entry(
-    guest: Mapping[str, Any] | None,
+    values: ReferenceValues | None = None,
     *,
     written: Iterable[WrittenFile] = (),
-    inputs: Sequence[Mapping[str, Any]] = (),
-    values: Sequence[Mapping[str, Any]] = (),
     notices: Iterable[Notice] = (),
 ) -> dict[str, Any]:
-    """Return the result of one guest; `guest` is None for a document of others, which names none.
+    """Return the result of one guest; `values` is None for a document of others, which names none.
 
     `inputs` and `values` are entries as a reference-values document has them. What a verb does not do is
     empty.
     """
+    nothing: dict[str, Any] = {"guest": None, "inputs": [], "values": []}
+    document = nothing if values is None else reference_document(values)
     return {
-        "guest": None if guest is None else dict(guest),
+        **{key: document[key] for key in nothing},
         "written": [entry._asdict() for entry in written],
-        "inputs": list(inputs),
-        "values": list(values),
         "notices": [notice._asdict() for notice in notices],
     }
-
-
-def values_result(
-    values: ReferenceValues, *, written: Iterable[WrittenFile] = (), notices: Iterable[Notice] = ()
-) -> dict[str, Any]:
-    """Return the result of one guest, with all of its reference values."""
-    document = reference_document(values)
-    return result_entry(
-        document["guest"],
-        written=written,
-        inputs=document["inputs"],
-        values=document["values"],
-        notices=notices,
-    )
 
 
 def recomputed_entries(recomputed: Iterable[Recomputed], silent: Sequence[str]) -> list[dict[str, Any]]:

@@ -101,13 +101,9 @@ def _groups(values: ReferenceValues) -> tuple[Group, ...]:
     groups = []
     for (title, releases, facts), alike in found.items():
         name = title if len(alike) > 1 else alike[0].label
-        rows = tuple((_count(value.vcpus), value.digest.hex()) for value in alike)
+        rows = tuple((counted(value.vcpus, "vCPU"), value.digest.hex()) for value in alike)
         groups.append(Group(_short(name) + releases, facts, rows))
     return tuple(groups)
-
-
-def _count(vcpus: int) -> str:
-    return "1 vCPU" if vcpus == 1 else f"{vcpus} vCPUs"
 
 
 def _releases(value: Value) -> str:
