@@ -277,3 +277,19 @@ ONE_HOME = {
 def test_each_edge_has_one_home(pattern: str) -> None:
     homes = {str(path.relative_to(PACKAGE)) for path in MODULES if re.search(pattern, path.read_text())}
     assert homes == ONE_HOME[pattern]
+
+
+def test_only_who_publishes_reference_values_knows_their_json() -> None:
+    """Exporters, releases, comparisons and verbs take typed values; what is decoded once stays decoded."""
+    published = {"reference_document", "value_entry"}
+    writers = {"bundle/document.py", "cli/inspect.py", "reference/export/in_toto.py", "reference/results.py"}
+    found = set()
+    for path in MODULES:
+        name, text = str(path.relative_to(PACKAGE)), path.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module == "sevbuild.reference.document":
+                found |= {name for alias in node.names if alias.name in published}
+        # A digest in words is expected of a run; no other module of the room makes bytes or numbers of text.
+        if room_of(path) == "reference" and name != "reference/expected.py":
+            assert not re.search(r"fromhex|\bint\(.*, 16\)", text), name
+    assert found == writers

@@ -24,7 +24,6 @@ __all__ = [
     "Fact",
     "document_text",
     "facts",
-    "input_entry",
     "reference_document",
     "value_entry",
     "value_texts",
@@ -42,7 +41,7 @@ def reference_document(values: ReferenceValues) -> dict[str, Any]:
     document: dict[str, Any] = {
         "schema": DOCUMENT_SCHEMA,
         "guest": {"name": values.name, "version": values.version},
-        "inputs": [input_entry(record) for record in values.inputs],
+        "inputs": [_input(record) for record in values.inputs],
         "profiles": [_profile(profile) for profile in values.profiles],
         "ingredients": [_ingredients(entry) for entry in values.ingredients],
         "values": [value_entry(value) for value in values.values],
@@ -57,7 +56,7 @@ def document_text(values: ReferenceValues) -> str:
     return json_text(reference_document(values))
 
 
-def input_entry(record: Input) -> dict[str, Any]:
+def _input(record: Input) -> dict[str, Any]:
     """Return one entry of `inputs`."""
     entry: dict[str, Any] = {"role": record.role, "name": record.name}
     if record.size is not None:
