@@ -9,8 +9,8 @@ from sevbuild.bundle.document import InputEntry
 from sevbuild.bundle.layout import target_folders
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.inputs import InputRecord
 from sevbuild.guest.measured import Measured
+from sevbuild.guest.record import InputRecord
 from sevbuild.manifest.inputs import CMDLINE, launched_as
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target

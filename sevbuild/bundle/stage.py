@@ -11,8 +11,9 @@ from sevbuild.bundle.resolve import Placed, VariantFiles, resolved_manifest, res
 from sevbuild.bundle.store import Store
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.inputs import Extent, HashedInput, InputRecord
+from sevbuild.guest.inputs import Extent, HashedInput
 from sevbuild.guest.measured import Measured
+from sevbuild.guest.record import InputRecord
 from sevbuild.guest.records import input_records
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.launch.profile import LaunchProfile

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.fs import FileSource
-from sevbuild.guest.inputs import InputRecord, read_hashed
+from sevbuild.guest.inputs import read_hashed
 from sevbuild.guest.measured import Measured
 from sevbuild.guest.page_workers import PageWorkers
+from sevbuild.guest.record import InputRecord
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.igvm.load import load
 from sevbuild.igvm.loaded import Loaded, LoadRequest

@@ -30,7 +30,6 @@ __all__ = [
     "FoundInput",
     "HashedInput",
     "InputReader",
-    "InputRecord",
     "InputWork",
     "Network",
     "Range",
@@ -71,16 +70,6 @@ class HashedInput(NamedTuple):
     size: int
 
 
-class InputRecord(NamedTuple):
-    """One input: `size` is None where only the digest is known; `algorithm` is sha256 or seed."""
-
-    role: str
-    name: str
-    size: int | None
-    algorithm: str
-    digest: bytes
-
-
 class FoundInput(NamedTuple):
     """A declared input and what was found of it: its size in bytes, and its SHA-256 or a firmware's seed.
 
@@ -91,13 +80,6 @@ class FoundInput(NamedTuple):
     declared: DeclaredInput
     size: int | None = None
     digest: bytes | None = None
-
-    @property
-    def record(self) -> InputRecord:
-        """Return what documents have of an input that enters a launch digest by its own bytes."""
-        declared, digest = self.declared, self.digest or b""
-        algorithm = "sha256" if len(digest) == 32 else "seed"
-        return InputRecord(declared.role.name, declared.basename, self.size, algorithm, digest)
 
 
 InputWork = Callable[[Sequence[str], Range | None, list[bytes] | None], HashedInput]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.inputs import FoundInput, InputRecord
+from sevbuild.guest.inputs import FoundInput
+from sevbuild.guest.record import InputRecord, record_of
 from sevbuild.manifest.inputs import RECORDED_ROLES
 from sevbuild.manifest.model import Variant
 from sevbuild.manifest.targets import Target
@@ -18,7 +19,7 @@ def input_records(guest: Guest, targets: Iterable[Target]) -> list[InputRecord]:
     found: dict[InputRecord, None] = {}
     for variant in dict.fromkeys(target.variant for target in targets):
         for measured in measured_inputs(guest, variant):
-            found[measured.record] = None
+            found[record_of(measured)] = None
     return sorted(found, key=lambda record: (RECORDED_ROLES.index(record.role), record.name, record.digest))
 
 

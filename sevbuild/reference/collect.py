@@ -7,8 +7,8 @@ from itertools import islice
 
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.inputs import InputRecord
 from sevbuild.guest.measured import Measured
+from sevbuild.guest.record import InputRecord
 from sevbuild.guest.records import cmdline_text, input_records, measured_inputs
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import cmdline_digest
