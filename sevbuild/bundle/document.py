@@ -163,7 +163,7 @@ def decode_bundle(data: bytes, source: str) -> BundleDocument:
     if len({target.value.label for target in bundle.targets}) != len(bundle.targets):
         top.fault("targets", "must not repeat a label")
     if bundle_document(bundle) != raw:
-        top.fault("targets", "must have numbers as a bundle is written with them, without leading zeros")
+        top.fault("targets", "must write numbers without leading zeros")
     document.raise_faults()
     return bundle
 
