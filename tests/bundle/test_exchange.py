@@ -243,7 +243,7 @@ def test_what_came_into_a_folder_since_it_was_checked_is_not_removed(
     def put() -> None:
         (dist / "mine").write_text("mine")
 
-    with pytest.raises(SevbuildError, match=rf"{dist} holds mine, which is not part of the bundle"):
+    with pytest.raises(SevbuildError, match=rf"{dist} contains mine, which is not part of the bundle"):
         build(manifest, dist, disk=_Late(put, exchange=exchange))
     assert (dist / "mine").read_text() == "mine"
     assert _leftovers(tmp_path) == []
@@ -322,7 +322,7 @@ def test_an_exchange_is_undone_whatever_the_second_look_meets(
         return
     assert caught.value.message == f"cannot undo the exchange of {place}: injected"
     (kept,) = [path for path in tmp_path.iterdir() if (path / "old").exists()]
-    assert caught.value.hint == f"what was there is now now {kept}"
+    assert caught.value.hint == f"what was there is now {kept}"
     with staging(Disk(), str(place), lambda _folder, _shown: None):
         assert (kept / "old").exists()
 

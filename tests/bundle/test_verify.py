@@ -155,15 +155,15 @@ def _set(*path: Any) -> Change:
         (_set("targets", 1, "digest", "00" * 48), (TWO, "digest is")),
         (_set("targets", 0, "policy", "0xb0000"), (ONE, "policy is 0x30000")),
         (_set("targets", 0, "vcpus", 9), (ONE, "vcpus")),
-        (_set("targets", 0, "label", "snp/qemu/EPYC-v4/vcpus9"), ("vcpus9", "no target")),
+        (_set("targets", 0, "label", "snp/qemu/EPYC-v4/vcpus9"), ("vcpus9", "not a target")),
         (_set("targets", 0, "files", {}), (ONE, "plan.json is missing")),
         (_set("targets", 1, "files", "plan", f"{FOLDER}1/vmsa0.bin"), (TWO,)),
         (_set("targets", 1, "files", "kernel", "inputs/initrd"), (TWO, "other files")),
         (_set("targets", 1, "files", "vmsa1", "inputs/initrd"), ("not the vmsa1",)),
-        (lambda document: document["targets"][1]["files"].pop("vmsa1"), (TWO, "has no vmsa1")),
+        (lambda document: document["targets"][1]["files"].pop("vmsa1"), (TWO, "lists no vmsa1")),
         (lambda document: document["targets"].reverse(), ("reference-values.json",)),
         (_set("files", 1, "role", "kernel"), ("inputs/firmware.fd", "calls it kernel")),
-        (_set("inputs", 1, "size", 5), ("inputs/kernel", "another size")),
+        (_set("inputs", 1, "size", 5), ("inputs/kernel", "the size or sha256 differs")),
         (lambda document: document["targets"].pop(), ("reference-values.json",)),
         (_set("inputs", 0, "sha256", "00" * 32), ("firmware",)),
         (_set("inputs", 1, "name", "other"), ("reference-values.json",)),
@@ -217,7 +217,7 @@ def test_a_profile_that_reaches_out_is_refused(dist: Path) -> None:
     profile.write_text('extends = "../../own.toml"\n' + profile.read_text())
     _reseal(dist)
     result = run("verify", dist)
-    assert (result.status, "extends no other" in result.err) == (2, True)
+    assert (result.status, "must not extend another" in result.err) == (2, True)
 
 
 def _without_manifest(dist: Path) -> None:
@@ -325,7 +325,7 @@ def test_left_out_inputs_are_checked_as_far_as_they_go(pristine: Path, tmp_path:
 def test_what_is_no_bundle(tmp_path: Path) -> None:
     for path in (tmp_path / "absent", tmp_path):
         assert run("verify", path).status == 2
-    assert "a folder without bundle.json or reference-values.json" in run("inspect", tmp_path).err
+    assert "a folder with neither bundle.json nor reference-values.json" in run("inspect", tmp_path).err
 
 
 def _document(pristine: Path) -> bytes:
