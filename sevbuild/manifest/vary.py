@@ -62,6 +62,8 @@ def vary(target: Target, variation: Variation) -> Target:
             raise SevbuildError(message, hint=hint)
         variant = variant._replace(policies={**variant.policies, mode: variation.policy})
     if variation.guest_features is not None:
+        if mode == "sev":
+            raise SevbuildError("an SEV guest has no VMSA, so no features")
         features = {**variant.guest_features, mode: variation.guest_features}
         variant = variant._replace(guest_features=features)
     if variation.kernel_hashes is not None:

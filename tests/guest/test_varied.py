@@ -203,6 +203,7 @@ def test_a_ready_file_keeps_what_it_says(tmp_path: Path, folder: Path) -> None:
     [
         ({}, Variation(profile=load_profile("ec2"), mode="sev-es"), "profile ec2 cannot launch sev-es"),
         ({}, Variation(policy=0), "0x0 lacks bit 17"),
+        ({}, Variation(mode="sev", guest_features=1), "an SEV guest has no VMSA, so no features"),
         ({}, Variation(vcpus=0), "0 vCPUs: a guest has 1 to 4096"),
         ({}, Variation(cmdline="{absent}"), "unknown placeholder {absent}"),
         ({}, Variation(cmdline="{"), "stray brace"),
