@@ -55,17 +55,7 @@ def vary(target: Target, variation: Variation) -> Target:
         cpus=(variation.cpu or target.cpu,),
         counts=(vcpus,),
     )
-    if variation.policy is not None:
-        refused = policy_of(mode, variation.policy).fault(mode)
-        if refused is not None:
-            message, hint = refused
-            raise SevbuildError(message, hint=hint)
-        variant = variant._replace(policies={**variant.policies, mode: variation.policy})
-    if variation.guest_features is not None:
-        if mode == "sev":
-            raise SevbuildError("an SEV guest has no VMSA, so no features")
-        features = {**variant.guest_features, mode: variation.guest_features}
-        variant = variant._replace(guest_features=features)
+    variant = _with_numbers(variant, mode, variation)
     if variation.kernel_hashes is not None:
         variant = _with_hashes(variant, hashes=variation.kernel_hashes)
     if variation.cmdline is not None:
@@ -74,6 +64,21 @@ def vary(target: Target, variation: Variation) -> Target:
         variant = variant._replace(kernel=variant.kernel._replace(cmdlines=(target.cmdline,)))
     (varied,) = variant_targets(variant, mode, profile)
     return varied
+
+
+def _with_numbers(variant: Variant, mode: Mode, variation: Variation) -> Variant:
+    policy, features = variation.policy, variation.guest_features
+    if policy is not None:
+        refused = policy_of(mode, policy).fault(mode)
+        if refused is not None:
+            message, hint = refused
+            raise SevbuildError(message, hint=hint)
+        variant = variant._replace(policies={**variant.policies, mode: policy})
+    if features is not None:
+        if mode == "sev":
+            raise SevbuildError("an SEV guest has no VMSA, so no features")
+        variant = variant._replace(guest_features={**variant.guest_features, mode: features})
+    return variant
 
 
 def _with_hashes(variant: Variant, *, hashes: bool) -> Variant:
