@@ -71,6 +71,15 @@ def test_what_is_written_is_read(values: ReferenceValues) -> None:
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def test_an_id_block_is_read_with_and_without_an_author(values: ReferenceValues) -> None:
+    last = values.values[-1]
+    assert last.id_block is not None
+    for key in (last.id_block.author_key_digest, None):
+        block = last.id_block._replace(author_key_digest=key)
+        of = values._replace(values=(*values.values[:-1], last._replace(id_block=block)))
+        assert read_reference_values("v.json", document_text(of).encode()) == of
+
+
 def test_a_unified_image_launched_whole_is_the_kernel(tmp_path: Path) -> None:
     make_inputs(tmp_path)
     path = write_manifest(
