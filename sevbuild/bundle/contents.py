@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from sevbuild.bundle.artifacts import Artifact, Artifacts
 from sevbuild.bundle.document import InputEntry
@@ -19,7 +20,7 @@ from sevbuild.reference.document import document_text
 from sevbuild.reference.model import ReferenceValues, Value
 
 __all__ = [
-    "ArtifactSink",
+    "TargetFiles",
     "bundle_values",
     "earlier_reference_bytes",
     "measured_records",
@@ -28,8 +29,17 @@ __all__ = [
     "target_files",
 ]
 
-ArtifactSink = Callable[[Target, str, Artifact], str]
-"""Takes a target, its folder and a file made for it; returns the path that the file has in the bundle."""
+
+class TargetFiles(NamedTuple):
+    """What a target has in a bundle: the paths of its files by role, and its own folder for what is made.
+
+    `made` yields that, file by file. The path of each goes among `files` before the next one is asked for.
+    """
+
+    label: str
+    folder: str
+    files: dict[str, str]
+    made: Iterator[Artifact]
 
 
 def reference_values(
@@ -72,9 +82,9 @@ def earlier_reference_bytes(values: ReferenceValues) -> bytes:
 
 
 def target_files(
-    guest: Guest, measured: Sequence[Measured[Target]], inputs: Sequence[InputEntry], sink: ArtifactSink
-) -> Iterator[tuple[Measured[Target], dict[str, str]]]:
-    """Yield each target with the paths of its files by role, after every file made for it went to `sink`.
+    guest: Guest, measured: Sequence[Measured[Target]], inputs: Sequence[InputEntry]
+) -> Iterator[TargetFiles]:
+    """Yield what each target has in a bundle.
 
     `guest` is that of the bundle's own manifest, so that its paths are those in the bundle.
     """
@@ -85,9 +95,7 @@ def target_files(
     for item in measured:
         folder = folders[item.label]
         files = _input_files(item.target.variant, inputs)
-        for artifact in artifacts.made_for(item, files, folder):
-            files[artifact.role] = sink(item.target, folder, artifact)
-        yield item, files
+        yield TargetFiles(item.label, folder, files, artifacts.made_for(item, files, folder))
 
 
 def _input_files(variant: Variant, inputs: Sequence[InputEntry]) -> dict[str, str]:

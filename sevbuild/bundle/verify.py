@@ -221,20 +221,19 @@ def _check_targets(
     roles = _fixed_roles(guest.manifest)
     expected = {entry.value.label: entry.files for entry in bundle.targets}
 
-    def sink(target: Target, place: str, artifact: Artifact) -> str:
-        del place
-        path = expected[target.label].get(artifact.role, "")
-        found = files.get(path)
-        if found is None:
-            raise MismatchError(f"{target.label}: {DOCUMENT} lists no {artifact.role} for it")
-        if found.role != artifact.role or not _is(found.sha256, artifact):
-            raise MismatchError(f"{path}: not the {artifact.role} of {target.label}")
-        return path
-
-    for item, paths in target_files(guest, measured, bundle.inputs, sink):
-        if paths != expected[item.label]:
-            raise MismatchError(f"{item.label}: {DOCUMENT} lists other files for it")
-        for role, path in paths.items():
+    for target in target_files(guest, measured, bundle.inputs):
+        listed = expected[target.label]
+        for artifact in target.made:
+            path = listed.get(artifact.role, "")
+            found = files.get(path)
+            if found is None:
+                raise MismatchError(f"{target.label}: {DOCUMENT} lists no {artifact.role} for it")
+            if found.role != artifact.role or not _is(found.sha256, artifact):
+                raise MismatchError(f"{path}: not the {artifact.role} of {target.label}")
+            target.files[artifact.role] = path
+        if target.files != listed:
+            raise MismatchError(f"{target.label}: {DOCUMENT} lists other files for it")
+        for role, path in listed.items():
             roles.setdefault(path, set()).add(role)
     forms = (reference_bytes(reference), earlier_reference_bytes(reference))
     if REFERENCE not in files or files[REFERENCE].sha256 not in [sha256(data).digest() for data in forms]:

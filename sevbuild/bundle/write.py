@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
-from sevbuild.bundle.artifacts import Artifact
 from sevbuild.bundle.contents import bundle_values, reference_bytes, reference_values, target_files
 from sevbuild.bundle.document import (
     DOCUMENT_LIMIT,
@@ -109,20 +108,18 @@ def _describe(staged: Staged, store: Store, folder: str, progress: Progress | No
                 f"{before.label}: the bundle's files give a different launch digest", hint=hint
             )
     kept: dict[tuple[str, bytes], str] = {}
-
-    def sink(target: Target, place: str, artifact: Artifact) -> str:
-        # What several targets have in common lies with the first of them.
-        del target
-        path = kept.setdefault((artifact.name, sha256(artifact.data).digest()), f"{place}/{artifact.name}")
-        store.write(path, artifact.role, artifact.data)
-        return path
-
     reference = reference_values(guest, measured, staged.inputs)
     entries: list[TargetEntry] = []
-    files = target_files(guest, measured, staged.inputs, sink)
+    targets = target_files(guest, measured, staged.inputs)
     with metering(progress, "bundle", unit="targets") as meter:
-        for value, (_, paths) in zip(bundle_values(reference), files, strict=True):
-            entries.append(TargetEntry(value, paths))
+        for value, target in zip(bundle_values(reference), targets, strict=True):
+            for artifact in target.made:
+                # What several targets have in common lies with the first of them.
+                key = (artifact.name, sha256(artifact.data).digest())
+                path = kept.setdefault(key, f"{target.folder}/{artifact.name}")
+                store.write(path, artifact.role, artifact.data)
+                target.files[artifact.role] = path
+            entries.append(TargetEntry(value, target.files))
             meter(len(entries), len(measured))
     store.write(REFERENCE, "reference_values", reference_bytes(reference))
     listed: list[FileEntry] = sorted(store.files.values())
