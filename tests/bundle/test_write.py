@@ -332,6 +332,7 @@ def test_a_bundle_is_built_verified_and_measured_by_its_verbs(tmp_path: Path) ->
     assert run("verify", dist).status == 1
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_initrd(tmp_path: Path) -> None:
     script = (
         "import resource, sys; from sevbuild.cli import main\n"

@@ -66,6 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield place
 
 
+@pytest.mark.slow
 @given(words=command_lines())
 @settings(max_examples=200)
 def test_every_command_line_ends_as_a_run_may(folder: Path, words: list[str]) -> None:

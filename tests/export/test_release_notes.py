@@ -141,6 +141,7 @@ def test_command_lines_say_whose_they_are() -> None:
     assert "Command line" not in rendered("markdown", of)["release-notes.md"].decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [960, 1200, 20_000])
 def test_notes_fit_the_body_of_a_release(count: int) -> None:
     of = _many(count)
@@ -156,6 +157,7 @@ def test_notes_fit_the_body_of_a_release(count: int) -> None:
     assert notes == [f"{count - shown} launch digests do not fit in 125000 characters"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letter", ["n", "\N{SNOWMAN}", "\N{RIGHT-TO-LEFT OVERRIDE}", "*"])
 def test_notes_of_long_names_fit_too(letter: str) -> None:
     of = _many(2_000)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from jsonschema import Draft7Validator
 
 from tests.support.cli import Result, run
@@ -142,6 +143,7 @@ def _published(folder: Path, manifest: Path) -> Path:
     return folder / "published" / "reference-values.json"
 
 
+@pytest.mark.slow
 def test_every_profile_and_mode(tmp_path: Path) -> None:
     _inputs(tmp_path)
     walk = Walk(tmp_path)
@@ -154,6 +156,7 @@ def test_every_profile_and_mode(tmp_path: Path) -> None:
     assert walk.failures == []
 
 
+@pytest.mark.slow
 def test_ready_igvm_files_are_recomputed(tmp_path: Path) -> None:
     """The file that `build` writes, in a firmware's place, under each profile that loads such files."""
     _inputs(tmp_path)
@@ -179,6 +182,7 @@ def test_ready_igvm_files_are_recomputed(tmp_path: Path) -> None:
     assert walk.failures == []
 
 
+@pytest.mark.slow
 def test_igvm_files_of_others(tmp_path: Path) -> None:
     walk = Walk(tmp_path)
     write_large(str(tmp_path / "large.igvm"), 1)

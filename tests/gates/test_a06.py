@@ -288,6 +288,7 @@ def _shown(folder: Path, tables: dict[str, Any], how: str) -> tuple[Result, dict
     return result, files
 
 
+@pytest.mark.slow
 def test_every_key_of_the_schema_changes_an_output_or_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,8 @@ from tests.support.guests import write_manifest
 from tests.support.real import require, tool
 from tests.support.shared import ROOT
 
+pytestmark = pytest.mark.slow
+
 LINE = "root=/dev/größe name=€漢"
 NAMES = {"firmware": "Übung.fd", "kernel": "größe", "initrd": "漢.img"}
 

@@ -87,6 +87,7 @@ def _headers(data: bytes) -> list[Any]:
     return list(read_igvm(MemorySource(data)).headers)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(data=st.data())
 def test_one_file_has_one_digest_in_every_loader(

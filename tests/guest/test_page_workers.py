@@ -127,6 +127,7 @@ def _peak(path: Path, *flags: str) -> int:
     return int(result.stdout.split()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", ["qemu", "all"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, loader: str) -> None:
     peaks = {}
@@ -150,6 +151,7 @@ def test_a_file_that_shrinks_while_it_is_read(large: Path) -> None:
         FileSource(str(large) + "missing")
 
 
+@pytest.mark.slow
 def test_a_file_of_many_pieces_is_measured_in_time(tmp_path: Path) -> None:
     """Pages that do not follow each other are one launch update each; no context is kept for every one."""
     pages = [PageData(0x2000 * (number * 7919 % 20011), 1, b"\1") for number in range(20000)]
