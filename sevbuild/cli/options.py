@@ -1,7 +1,5 @@
 """Options that several verbs share, and how their values are read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +40,9 @@ __all__ = [
     "read_settings",
     "wants_json",
 ]
+
+# No `from __future__ import annotations` here: the kinds of options are read at every start, and would be
+# compiled from strings for it.
 
 FOR_IGVM = "For an IGVM file"
 LOCKS = "Lock and network"
@@ -127,7 +128,7 @@ class LockOptions(NamedTuple):
         if any(self):
             raise SevbuildError("--locked, --frozen, --lock and --offline are for manifests")
 
-    def load(self, manifest: str, settings: list[str]) -> tuple[Guest, Callable[..., None]]:
+    def load(self, manifest: str, settings: list[str]) -> "tuple[Guest, Callable[..., None]]":
         """Return a guest, and what holds it to its lock: called with it and its targets once read."""
         from sevbuild.guest.guest import load_guest
 
@@ -166,7 +167,7 @@ class ExpectOptions(NamedTuple):
         if self.release and not self.expect:
             raise SevbuildError("--release is for a document given with --expect")
 
-    def hold(self, run: Callable[[], Run], *, quiet: bool) -> None:
+    def hold(self, run: "Callable[[], Run]", *, quiet: bool) -> None:
         """Raise MismatchError unless a run is what was published; without `--expect` none is made."""
         if self.expect:
             from sevbuild.cli.expectation import hold_to_expected
@@ -237,7 +238,7 @@ class IgvmOptions(NamedTuple):
                 raise SevbuildError(f"{flag} is for IGVM files", hint=setting_hint(flag))
         return False
 
-    def launch(self) -> tuple[ForeignLaunch, GivenKernel | None]:
+    def launch(self) -> "tuple[ForeignLaunch, GivenKernel | None]":
         """Return what a launch adds to the file, and the kernel beside it, read; raises SevbuildError."""
         from sevbuild.guest.foreign import ForeignLaunch, given_kernel
         from sevbuild.manifest.vcpu_keys import cpu_named
@@ -255,7 +256,7 @@ class IgvmOptions(NamedTuple):
         hashes = None if kernel is None else kernel.hashes
         return ForeignLaunch(self.loader, given_mode(self.mode), self.vcpus, cpu, hashes), kernel
 
-    def selection(self, patterns: Sequence[str]) -> Selection:
+    def selection(self, patterns: Sequence[str]) -> "Selection":
         """Return what `--loader`, `--mode`, `--vcpus` and `--target` narrow a run to."""
         from sevbuild.reference.narrow import Selection
 
@@ -310,7 +311,7 @@ def wants_json(fmt: str) -> bool:
     return check_format(fmt, ("text", "json")) == "json"
 
 
-def given_mode(text: str | None) -> Mode | None:
+def given_mode(text: str | None) -> "Mode | None":
     """Return what --mode says; raises SevbuildError for what is no mode."""
     if text is None:
         return None
@@ -320,7 +321,7 @@ def given_mode(text: str | None) -> Mode | None:
         return mode_named(text)
 
 
-def network(offline: bool) -> Network:
+def network(offline: bool) -> "Network":
     """Return whether inputs may be fetched, with the progress on standard error."""
     from sevbuild.guest.inputs import Network
 
