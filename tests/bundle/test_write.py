@@ -268,7 +268,7 @@ def test_what_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
     (dist / "bundle.json").unlink()
     assert "exists and is not a bundle" in run("build", "-q", manifest, "-o", dist).err
     assert "hint: build into another folder" in run("build", "-q", manifest, "-o", dist).err
-    assert "is no folder" in run("build", "-q", manifest, "-o", manifest).err
+    assert "is not a folder" in run("build", "-q", manifest, "-o", manifest).err
     assert run("build", "-q", manifest, "-o", "").status == 2
     assert run("build", "-q", manifest, "-o", tmp_path / "x", "--link", "--no-copy").status == 2
     assert run("build", "-q", manifest, "-o", manifest / "below").status == 2

@@ -96,8 +96,9 @@ def test_publish_replaces_only_what_is_a_release_through_and_through(
     result = run("publish", "-q", _guest(tmp_path), "-o", folder)
     assert _contents(folder) == before
     assert result.status == 2
-    assert result.err.startswith(f"error: {folder}: ")
-    assert named in result.err
+    message = result.err.removeprefix("error: ").removeprefix("cannot replace the release that is there: ")
+    assert message.startswith((f"{folder}: ", f"{folder}/"))
+    assert named in message
 
 
 TARGETS = ["manifest", "input", "link", "hard link", "profile", "another manifest", "a manifest being edited"]

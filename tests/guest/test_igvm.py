@@ -194,7 +194,7 @@ def test_what_a_file_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(SevbuildError, match="without contents"):
         igvm_of_plan(plan._replace(seed=None, vmsas=(full._replace(data=None),)))
     huge = LaunchUpdate(0, PageType.UNMEASURED, 1 << 32, None, "huge")
-    with pytest.raises(SevbuildError, match="more than an IGVM file can name"):
+    with pytest.raises(SevbuildError, match="an IGVM file cannot name that many"):
         igvm_of_plan(plan._replace(seed=None, regions=(huge._replace(gpa=1 << 33),)))
 
 

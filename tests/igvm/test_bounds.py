@@ -101,24 +101,24 @@ INVALID: list[tuple[list[Header], str]] = [
     ([SNP._replace(compatibility_mask=0), PAGE], "has not exactly one bit"),
     ([SNP._replace(platform_version=0), PAGE], "platform version 0"),
     ([SNP._replace(highest_vtl=3), PAGE], "highest VTL 3"),
-    ([SNP, PAGE._replace(gpa=0x1800)], "gpa 0x1800 is no multiple of 0x1000"),
+    ([SNP, PAGE._replace(gpa=0x1800)], "gpa 0x1800 is not a multiple of 0x1000"),
     (
         [SNP, PAGE, PageData(0x300000, 1, None, PageFlags.IS_2MB_PAGE)],
-        "gpa 0x300000 is no multiple of 0x200000",
+        "gpa 0x300000 is not a multiple of 0x200000",
     ),
     ([SNP, AREA._replace(number_of_bytes=1 << 32), PAGE], "an area of 0x100000000 bytes"),
     ([SNP, AREA, INSERT._replace(gpa=ABOVE - 0x1000), PAGE], "end above 64 bits"),
     ([SNP, AREA, Parameter(HeaderType.VP_COUNT_PARAMETER, 7, 0x1FFD), PAGE], "0x1ffd is outside"),
     ([SNP, AREA, Parameter(HeaderType.ENVIRONMENT_INFO_PARAMETER, 7, 0x1FFD), PAGE], "0x1ffd is outside"),
     ([SNP, AREA, Parameter(HeaderType.MADT, 7, 0x2000), PAGE], "0x2000 is outside"),
-    ([SNP, AREA, INSERT, Parameter(HeaderType.MADT, 7, 0), PAGE], "is inserted already"),
-    ([SNP, TABLES._replace(used_size=0x1800), PAGE], "used_size 0x1800 is no multiple"),
-    ([SNP, TABLES._replace(gpa=0x20800), PAGE], "gpa 0x20800 is no multiple"),
+    ([SNP, AREA, INSERT, Parameter(HeaderType.MADT, 7, 0), PAGE], "is already inserted"),
+    ([SNP, TABLES._replace(used_size=0x1800), PAGE], "used_size 0x1800 is not a multiple"),
+    ([SNP, TABLES._replace(gpa=0x20800), PAGE], "gpa 0x20800 is not a multiple"),
     ([SNP, TABLES._replace(reserved=1), PAGE], "reserved is 0x1"),
     ([SNP, TABLES._replace(gpa=ABOVE - 0x1000), PAGE], "end above 64 bits"),
-    ([SNP, NATIVE, TABLES, TABLES._replace(compatibility_mask=3), PAGE], "has such a region already"),
-    ([SNP, REGION._replace(relocation_alignment=0), VMSA, PAGE], "alignment 0x0 is no positive multiple"),
-    ([SNP, REGION._replace(relocation_alignment=0x1800), VMSA, PAGE], "alignment 0x1800 is no positive"),
+    ([SNP, NATIVE, TABLES, TABLES._replace(compatibility_mask=3), PAGE], "already has such a region"),
+    ([SNP, REGION._replace(relocation_alignment=0), VMSA, PAGE], "alignment 0x0 is not a positive multiple"),
+    ([SNP, REGION._replace(relocation_alignment=0x1800), VMSA, PAGE], "alignment 0x1800 is not a positive"),
     ([SNP, REGION._replace(minimum_relocation_gpa=0x800), VMSA, PAGE], "minimum_relocation_gpa 0x800"),
     ([SNP, REGION._replace(relocation_region_gpa=0x800), VMSA, PAGE], "relocation_region_gpa 0x800"),
     ([SNP, REGION._replace(relocation_region_gpa=ABOVE - 0x3000), VMSA, PAGE], "end above 64 bits"),
@@ -133,17 +133,17 @@ INVALID: list[tuple[list[Header], str]] = [
     ([SNP, REGION._replace(vp_index=1), VMSA, PAGE], "virtual processor 1 has no context"),
     (
         [SNP, NATIVE, DOCUMENT, SIGNATURE._replace(compatibility_mask=3), PAGE],
-        "a signature comes after its document",
+        "a signature must follow its document",
     ),
-    ([SNP, NATIVE, DOCUMENT, DOCUMENT._replace(compatibility_mask=3), PAGE], "has one already"),
+    ([SNP, NATIVE, DOCUMENT, DOCUMENT._replace(compatibility_mask=3), PAGE], "already has one"),
     (
         [HIGH, *[DOCUMENT._replace(compatibility_mask=1 << 31)] * 2, PAGE],
-        "has one already",
+        "already has one",
     ),
     ([NATIVE, VpContext(0, 2, bytes(0xE8) + b"\1", 0), PAGE], "bytes after the native context are set"),
     ([SNP, VMSA._replace(compatibility_mask=2), PAGE], "mask 0x2 is not that of one platform"),
-    ([SNP, RequiredMemory(0x800, 1, 0x1000), PAGE], "gpa 0x800 is no multiple"),
-    ([SNP, ErrorRange(0x800, 1, 1), PAGE], "gpa 0x800 is no multiple"),
+    ([SNP, RequiredMemory(0x800, 1, 0x1000), PAGE], "gpa 0x800 is not a multiple"),
+    ([SNP, ErrorRange(0x800, 1, 1), PAGE], "gpa 0x800 is not a multiple"),
 ]
 
 
@@ -247,7 +247,7 @@ def test_variable_headers_begin_at_a_multiple_of_8_after_the_fixed_ones(start: i
 
 def test_a_file_is_a_fixed_header_at_least() -> None:
     data = write_igvm(IgvmFile(1, [SNP, PAGE]))
-    with pytest.raises(IgvmError, match="23 bytes are less than a fixed header"):
+    with pytest.raises(IgvmError, match="23 bytes is less than a fixed header"):
         read_igvm(MemorySource(data[:23]))
     with pytest.raises(IgvmError, match="the file should have 4176 bytes and has 24"):
         read_igvm(MemorySource(data[:24]))

@@ -161,7 +161,7 @@ def test_parameters_lie_over_zeros_alone() -> None:
 def test_what_a_file_cannot_hold() -> None:
     for plan, message in (
         (_plan(_update(0, kind=PageType.ZERO)), "loaders differ in what a page of type ZERO is"),
-        (_plan(FLASH)._replace(seed=bytes(48)), "needs the firmware itself"),
+        (_plan(FLASH)._replace(seed=bytes(48)), "requires the firmware itself"),
         (_plan()._replace(vmsas=(_update(TOP, kind=PageType.VMSA),)), "without contents"),
     ):
         with pytest.raises(SevbuildError, match=message):

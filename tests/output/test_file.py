@@ -87,7 +87,7 @@ def test_nothing_is_replaced_where_that_was_not_asked_for(tmp_path: Path, disk: 
     path = tmp_path / "out"
     write_file(str(path), b"one", replace=False, disk=disk)
     assert path.read_bytes() == b"one"
-    with pytest.raises(SevbuildError, match="out exists"):
+    with pytest.raises(SevbuildError, match="out already exists"):
         write_file(str(path), b"two", replace=False, disk=disk)
     assert path.read_bytes() == b"one"
     assert _names(tmp_path) == ["out"]
