@@ -249,7 +249,7 @@ def test_a_file_is_a_fixed_header_at_least() -> None:
     data = write_igvm(IgvmFile(1, [SNP, PAGE]))
     with pytest.raises(IgvmError, match="23 bytes is less than a fixed header"):
         read_igvm(MemorySource(data[:23]))
-    with pytest.raises(IgvmError, match="the file should have 4176 bytes and has 24"):
+    with pytest.raises(IgvmError, match="the file should have 4176 bytes but has 24"):
         read_igvm(MemorySource(data[:24]))
 
 
