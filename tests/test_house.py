@@ -263,7 +263,6 @@ ONE_HOME = {
     r"sys\.stderr|sys\.stdout\.write|\bprint\(|typer\.echo": {
         "cli/github.py",
         "cli/internal_error.py",
-        "cli/progress.py",
         "cli/report.py",
         "cli/streams.py",
     },

@@ -93,8 +93,8 @@ def run_program(arguments: list[str]) -> int:
         raise usage_error(error, arguments) from None
     finally:
         # Threads may still read what is no longer wanted; their progress is over.
-        if (line := sys.modules.get("sevbuild.cli.progress")) is not None:
-            line.end_line()
+        if (progress := sys.modules.get("sevbuild.cli.progress")) is not None:
+            progress.end_lines()
     return 0
 
 

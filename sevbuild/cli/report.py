@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sevbuild.errors import FaultsError, Notice, SevbuildError
@@ -130,8 +131,8 @@ def print_message(
     lines += [visible_lines(f"  {visible(detail)}") for detail in details]
     if hint:
         lines.append(f"  {_painted('hint')}: {visible(hint)}")
-    if (line := sys.modules.get("sevbuild.cli.progress")) is not None:
-        line.clear_line()
+    if (progress := sys.modules.get("sevbuild.cli.progress")) is not None:
+        progress.clear_lines()
     if sys.stderr.isatty() and sys.stdout.isatty():
         # Whoever looks at both reads them in the order in which they were said.
         sys.stdout.flush()
@@ -144,7 +145,7 @@ def shown_progress() -> Progress | None:
         return None
     from sevbuild.cli.progress import show_progress
 
-    return show_progress
+    return partial(show_progress, color=_coloured())
 
 
 def set_color(when: str) -> None:
@@ -154,9 +155,12 @@ def set_color(when: str) -> None:
     _chosen[:] = [when]
 
 
-def _painted(word: str) -> str:
-    """Return a word in its colour, where colours are wanted (https://no-color.org)."""
-    wanted = _chosen[0] == "always"
+def _coloured() -> bool:
+    """Tell whether standard error is to have colours (https://no-color.org)."""
     if _chosen[0] == "auto" and sys.stderr.isatty():
-        wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return f"\x1b[{_STYLES[word]}m{word}\x1b[0m" if wanted and word in _STYLES else word
+        return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return _chosen[0] == "always"
+
+
+def _painted(word: str) -> str:
+    return f"\x1b[{_STYLES[word]}m{word}\x1b[0m" if word in _STYLES and _coloured() else word

@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from sevbuild.cli import main, progress, report
-from sevbuild.cli.progress import clear_line, end_line, show_progress
+from sevbuild.cli.progress import clear_lines, end_lines, show_progress
 from sevbuild.progress import counting, metering
+from sevbuild.text import visible
 from tests.bundle.support import build, manifest_of
 from tests.support.igvm import write_large
 from tests.support.shared import ROOT
-
-ERASE = "\r\x1b[K"
+from tests.support.terminal import left_on_screen
 
 
 class _Terminal(io.StringIO):
@@ -42,33 +42,51 @@ def _terminal() -> Iterator[io.StringIO]:
         patch.setenv("TERM", "xterm")
         patch.setenv("NO_COLOR", "1")
         yield stream
-        end_line()
+        end_lines()
+
+
+def _lines(terminal: io.StringIO) -> list[str]:
+    """Return each line that was drawn, without its bar, and check that none of them is left."""
+    shown = terminal.getvalue()
+    assert left_on_screen(shown) == ""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]", "\n", shown)
+    return list(
+        dict.fromkeys(re.sub(r" +[\u2500-\u257f]* +", "  ", line) for line in plain.split("\n") if line)
+    )
 
 
 def test_a_download_shows_name_size_and_share() -> None:
     with _terminal() as terminal:
         with show_progress("https://host/a/OVMF.fd?token=secret") as draw:
             draw(1_500_000, 3_000_000)
-        assert terminal.getvalue() == f"{ERASE}OVMF.fd: 1.5 of 3.0 MB, 50 %{ERASE}"
+        assert _lines(terminal) == ["OVMF.fd  1.5 of 3.0 MB, 50 %"]
+    with _terminal() as terminal:
         with show_progress("https://host/") as draw, show_progress("/boot/init?rd") as other:
             draw(1_500_000, None)
             other(0, 0)
-        shown = f"{ERASE}https://host/: 1.5 MB{ERASE}https://host/: 1.5 MB; init?rd: 0.0 MB{ERASE}"
-        assert terminal.getvalue().endswith(shown)
+        assert {line.strip() for line in _lines(terminal)} == {"https://host/  1.5 MB", "init?rd  0.0 MB"}
+    with _terminal() as terminal:
         with show_progress("bundle", unit="targets") as draw:
             draw(3, 960)
-        assert terminal.getvalue().endswith(f"{ERASE}bundle: 3 of 960 targets{ERASE}")
+        assert _lines(terminal) == ["bundle  3 of 960 targets"]
 
 
-def test_names_do_not_act_on_a_terminal_and_the_line_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((20, 10)))
+@pytest.mark.parametrize("name", ["a\x1b[2Jb" * 9, "[bold]{task.id}[red]", "\u865a\u62df\u673a" * 9])
+def test_names_do_not_act_on_a_terminal_and_the_line_fits(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    from rich.cells import cell_len
+
+    monkeypatch.setenv("COLUMNS", "20")
     with _terminal() as terminal:
-        monkeypatch.setattr(terminal, "fileno", lambda: 2)
-        with show_progress("a\x1b[2Jb" * 9) as draw:
+        with show_progress(name) as draw:
             draw(1, 1)
-        (shown,) = re.findall(r"\r\x1b\[K([^\r]+)", terminal.getvalue())
-    assert len(shown) == 19
-    assert shown.isprintable()
+        lines = _lines(terminal)
+    assert max(map(cell_len, lines)) <= 20
+    assert all(map(str.isprintable, lines))
+    monkeypatch.setenv("COLUMNS", "100")
+    with _terminal() as terminal:
+        with show_progress(name) as draw:
+            draw(1, 1)
+        assert _lines(terminal)[0].startswith(visible(name)[-40:])
 
 
 def test_short_work_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,21 +114,39 @@ def test_a_message_stands_on_a_line_of_its_own() -> None:
     with _terminal() as terminal:
         with show_progress("kernel") as draw:
             draw(1_000_000, None)
+            assert "1.0 MB" in left_on_screen(terminal.getvalue())
             report.print_message("waiting for somebody")
+            assert left_on_screen(terminal.getvalue()) == "waiting for somebody"
             draw(2_000_000, None)
-            clear_line()
-            clear_line()
-        shown = f"{ERASE}kernel: 1.0 MB{ERASE}waiting for somebody\n{ERASE}kernel: 2.0 MB{ERASE}"
-        assert terminal.getvalue() == shown
+            first, second = left_on_screen(terminal.getvalue()).splitlines()
+            assert (first, "2.0 MB" in second) == ("waiting for somebody", True)
+            clear_lines()
+            clear_lines()
+        assert left_on_screen(terminal.getvalue()) == "waiting for somebody"
 
 
 def test_what_is_no_longer_waited_for_is_silent() -> None:
     with _terminal() as terminal:
         with show_progress("kernel") as draw:
             draw(1_000_000, None)
-            end_line()
+            end_lines()
             draw(2_000_000, None)
-        assert terminal.getvalue() == f"{ERASE}kernel: 1.0 MB{ERASE}"
+        assert "1.0 MB" in terminal.getvalue()
+        assert "2.0 MB" not in terminal.getvalue()
+        assert left_on_screen(terminal.getvalue()) == ""
+
+
+def test_the_cursor_stays_and_colours_are_as_wanted() -> None:
+    with _terminal() as terminal:
+        for when in ("auto", "always"):
+            report.set_color(when)
+            shown = report.shown_progress()
+            assert shown is not None
+            with shown("kernel") as draw:
+                draw(1_000_000, 2_000_000)
+            assert (re.search(r"\x1b\[[0-9;]*m", terminal.getvalue()) is not None) == (when == "always")
+        report.set_color("auto")
+    assert "\x1b[?25l" not in terminal.getvalue()
 
 
 def test_threads_share_the_line() -> None:
@@ -125,8 +161,8 @@ def test_threads_share_the_line() -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert terminal.getvalue().endswith(ERASE)
-    assert not progress._line._tasks
+        assert left_on_screen(terminal.getvalue()) == ""
+    assert not progress._lines._tasks
 
 
 def test_pieces_are_counted(tmp_path: Path) -> None:
@@ -202,24 +238,25 @@ def test_every_verb_that_hashes_says_how_far_it_is(
     monkeypatch.chdir(tmp_path)
     shown = _shown(*verb.split(), str(manifest), *SEEN[verb])
     # An initrd of two files has the name of the first.
-    assert re.search(r"ucode: \d\.\d of 3\.0 MB, \d+ %", shown), shown
-    assert ("bundle: 2 of 2 targets" in shown) == verb.startswith("build")
-    assert re.split(r"\r\x1b\[K", shown)[-1] == {"lock": "wrote guest.lock\n"}.get(verb, "").replace(
-        "guest.lock", str(tmp_path / "guest.lock")
-    )
+    assert re.search(r"ucode +\S* +\d\.\d of 3\.0 MB, \d+ %", shown), shown
+    assert ("2 of 2 targets" in shown) == verb.startswith("build")
+    assert left_on_screen(shown) == {"lock": f"wrote {tmp_path / 'guest.lock'}"}.get(verb, "")
 
 
 def test_check_says_it_before_it_says_what_is_wrong(tmp_path: Path) -> None:
     shown = _shown("check", "-q", str(manifest_of(tmp_path)), status=2)
-    assert re.search(r"ucode: \d\.\d of 0\.1 MB, \d+ %\r\x1b\[Kerror: ", shown), shown
+    seen = re.search(r"ucode +\S* +\d\.\d of 0\.1 MB, \d+ %", shown)
+    assert seen is not None
+    assert seen.end() < shown.index("error: ")
+    assert left_on_screen(shown).startswith("error: ")
 
 
 def test_a_bundle_and_a_file_of_somebody_say_it_too(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path)
     build(manifest, tmp_path / "dist")
-    assert "initrd: 0.1 of 0.1 MB" in _shown("verify", str(tmp_path / "dist"))
+    assert re.search(r"initrd +\S* +0\.1 of 0\.1 MB", _shown("verify", str(tmp_path / "dist")))
     (tmp_path / "cpio").write_bytes(b"070701" + bytes(200_000))
-    assert "cpio: 0.2 of 0.2 MB" in _shown("inspect", str(tmp_path / "cpio"))
+    assert re.search(r"cpio +\S* +0\.2 of 0\.2 MB", _shown("inspect", str(tmp_path / "cpio")))
 
 
 def _shown(*arguments: str, status: int = 0) -> str:
@@ -240,13 +277,11 @@ def test_hashing_a_large_initrd_is_seen(tmp_path: Path, verb: str) -> None:
     words = {"measure": ["-q", "--expect", "0" * 96, "--target", "vcpus1"], "lock": []}[verb]
     shown, out, status = _on_a_terminal(verb, str(manifest), *words)
     assert (status, out) == ((1, "") if verb == "measure" else (0, "")), shown
-    assert re.search(r"ucode: \d+\.\d of 1610\.6 MB, \d+ %", shown), shown
-    # What is left to be seen begins where the line was taken away for the last time.
-    left = re.split(r"\r\x1b\[K", shown)[-1]
-    assert left.startswith({"measure": "error: ", "lock": "wrote "}[verb])
+    assert re.search(r"ucode +\S* +\d+\.\d of 1610\.6 MB, \d+ %", shown), shown
+    assert left_on_screen(shown).startswith({"measure": "error: ", "lock": "wrote "}[verb])
 
 
 def test_an_igvm_file_says_how_many_of_its_pages_are_hashed(tmp_path: Path) -> None:
     write_large(str(tmp_path / "one.igvm"), 1, os.urandom)
     shown = _shown("measure", "-q", str(tmp_path / "one.igvm"), "--loader", "igvm-reference")
-    assert re.search(r"one\.igvm: \d+\.\d of \d+\.\d MB, \d+ %", shown), shown
+    assert re.search(r"one\.igvm +\S* +\d+\.\d of \d+\.\d MB, \d+ %", shown), shown

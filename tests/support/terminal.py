@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import termios
 
 from tests.support.shared import ROOT
 
-__all__ = ["on_terminal"]
+__all__ = ["left_on_screen", "on_terminal"]
 
 
 def on_terminal(
@@ -40,3 +41,25 @@ def on_terminal(
         shown += part
     os.close(master)
     return process.wait(), shown.decode().replace("\r\n", "\n")
+
+
+def left_on_screen(shown: str) -> str:
+    """Return what stands on a terminal after it was sent this: lines, and what erases them."""
+    lines, row, column = [""], 0, 0
+    for count, control, text in re.findall(r"\x1b\[([0-9;?]*)([A-Za-z])|([^\x1b])", shown):
+        if text == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif text == "\r":
+            column = 0
+        elif text:
+            lines[row] = lines[row][:column].ljust(column) + text + lines[row][column + 1 :]
+            column += 1
+        elif control == "A":
+            row -= int(count or 1)
+            assert row >= 0, "above what was written"
+        elif control == "K":
+            lines[row] = "" if count == "2" else lines[row][:column]
+        else:
+            assert control == "m", control
+    return "\n".join(line.rstrip() for line in lines).rstrip("\n")
