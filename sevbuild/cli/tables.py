@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sevbuild.text import visible
 
 if TYPE_CHECKING:
+    from rich.segment import Segment
+
     from sevbuild.reference.model import Value
 
 __all__ = ["markdown_table", "text_table", "values_table"]
 
 _GAP = 2
-_LEAST = 8
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, indent: int = 0) -> str:
@@ -24,15 +25,8 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, indent: 
     cells, a line a row.
     """
     lines = [list(header), *([visible(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    if sys.stdout.isatty():
-        import shutil
-
-        columns = shutil.get_terminal_size().columns - indent
-        if sum(widths) + _GAP * (len(widths) - 1) > columns:
-            fitted = _fitted(lines, widths, columns)
-            return "".join(f"{' ' * indent}{line}".rstrip() + "\n" for line in fitted.splitlines())
-    return "".join(f"{' ' * indent}{_joined(line, widths)}".rstrip() + "\n" for line in lines)
+    shown = _fitted(lines, indent) if sys.stdout.isatty() else _aligned(lines)
+    return "".join(f"{' ' * indent}{line}".rstrip() + "\n" for line in shown)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -68,66 +62,49 @@ def values_table(fmt: str, values: Iterable[Value]) -> str:
     return markdown_table(header, [(*row[:-1], f"`{row[-1]}`") for row in rows])
 
 
-def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell.ljust(width) for cell, width in zip(cells[:-1], widths, strict=False)]
-    return (" " * _GAP).join([*padded, cells[-1]]).rstrip()
+def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for *cells, last in lines:
+        yield (" " * _GAP).join(
+            [*(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)), last]
+        )
 
 
-def _fitted(lines: list[list[str]], widths: list[int], columns: int) -> str:
-    """Return a table of at most so many columns.
+def _fitted(lines: Sequence[Sequence[str]], indent: int) -> Iterator[str]:
+    """Yield the lines of a table as rich lays it out on the terminal, wide characters two columns each.
 
-    Text is wrapped within its column. A last column with a word as long as half a line, a digest above all,
-    stands below its row instead, whole where a line holds it: so it can be copied.
+    Text is wrapped within its column. Where that is needed, a last column with a word as long as half a line,
+    a digest above all, stands below its row instead, whole where a line holds it: so it can be copied.
     """
-    word = max((len(part) for line in lines for part in line[-1].split()), default=0)
-    if 2 * word <= columns or len(widths) == 1:
-        return _wrapped(lines, _narrowed(lines, widths, columns))
-    narrow = _narrowed([line[:-1] for line in lines], widths[:-1], columns)
-    text = ""
-    for line in lines:
-        text += _wrapped([line[:-1]], narrow)
-        text += "".join(f"    {part}\n" for part in _folded(line[-1], columns - 4))
-    return text
+    from shutil import get_terminal_size
+
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.style import Style
+    from rich.table import Table
+    from rich.text import Text
+
+    columns, height = get_terminal_size()
+    console = Console(color_system=None, width=max(columns - indent, 1), height=height)
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    word = max(cell_len(part) for line in lines for part in (line[-1].split() or [""]))
+    below = sum(widths) + _GAP * (len(widths) - 1) > console.width < 2 * word and len(widths) > 1
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for number, line in enumerate(lines):
+        # Each line that is laid out knows its row.
+        cells = [Text(cell, overflow="fold") for cell in (line[:-1] if below else line)]
+        table.add_row(*cells, style=Style(meta={"row": number}))
+    row = 0
+    for laid_out in [*console.render_lines(table, pad=False), None]:
+        here = len(lines) if laid_out is None else _row(laid_out)
+        if below and here != row:
+            for part in Text(lines[row][-1], overflow="fold").wrap(console, console.width - 4):
+                yield f"    {part.plain}"
+        row = here
+        if laid_out is not None:
+            yield "".join(segment.text for segment in laid_out)
 
 
-def _narrowed(lines: list[list[str]], widths: list[int], columns: int) -> list[int]:
-    """Return widths that fit: the widest columns give way, to their longest word first, then within it."""
-    words = [
-        max((len(part) for line in lines for part in line[column].split()), default=0)
-        for column in range(len(widths))
-    ]
-    narrow = list(widths)
-    for least in (words, [_LEAST] * len(widths)):
-        while sum(narrow) + _GAP * (len(narrow) - 1) > columns:
-            able = [(width, column) for column, width in enumerate(narrow) if width > least[column]]
-            if not able:
-                break
-            width, column = max(able)
-            narrow[column] = width - 1
-    return narrow
-
-
-def _wrapped(lines: list[list[str]], widths: Sequence[int]) -> str:
-    text = ""
-    for line in lines:
-        cells = [_folded(cell, width) for cell, width in zip(line, widths, strict=True)]
-        for index in range(max(map(len, cells))):
-            text += _joined([cell[index] if index < len(cell) else "" for cell in cells], widths) + "\n"
-    return text
-
-
-def _folded(text: str, width: int) -> list[str]:
-    """Return text in lines of at most so many characters; only a word that is longer is broken."""
-    lines: list[str] = []
-    line = ""
-    for whole in text.split(" "):
-        word = whole
-        if line and len(line) + 1 + len(word) <= width:
-            line += f" {word}"
-            continue
-        lines += [line] if line else []
-        while len(word) > width:
-            lines.append(word[:width])
-            word = word[width:]
-        line = word
-    return [*lines, line]
+def _row(segments: Sequence[Segment]) -> int:
+    row: int = next(part.style.meta["row"] for part in segments if part.style and part.style.meta)
+    return row

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from sevbuild.cli import VERBS
 from sevbuild.cli.help import GROUPS
+from sevbuild.cli.tables import text_table
 from tests.support.cli import run
 from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
@@ -77,7 +80,7 @@ def test_a_pipe_loads_nothing_for_a_terminal() -> None:
     script = (
         "import sys; from sevbuild.cli import main\n"
         "try: main(['measure', '-q', '-f', 'table', sys.argv[1]])\n"
-        "except SystemExit: print('shutil' in sys.modules, 'sevbuild.cli.help' in sys.modules)"
+        "except SystemExit: print('shutil' in sys.modules, 'sevbuild.cli.help' in sys.modules, 'rich' in sys.modules)"
     )
     base = "import sys, typer; print('shutil' in sys.modules)"
     typers, ours = (
@@ -86,7 +89,7 @@ def test_a_pipe_loads_nothing_for_a_terminal() -> None:
         ).stdout.splitlines()[-1]
         for text in (base, script)
     )
-    assert ours == f"{typers} False"
+    assert ours == f"{typers} False False"
 
 
 @pytest.mark.parametrize(
@@ -115,6 +118,33 @@ def test_tables_fit_the_terminal(words: list[object], columns: int) -> None:
 
 def test_a_table_that_fits_is_what_a_pipe_has() -> None:
     assert on_terminal("cpus")[1] == run("cpus").out
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_text_of_others_in_a_table_is_text_as_wide_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, columns: int, term: str
+) -> None:
+    for name, value in {"COLUMNS": str(columns), "TERM": term, "FORCE_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", _Terminal())
+    rows = [("\u865a\u62df\u673a", "[bold]{x}[/bold]", "ab" * 48), ("virtual", "\x1b[2J:wave:", "cd" * 48)]
+    lines = text_table(("label", "other", "digest"), rows, indent=2).splitlines()
+    assert max(map(cell_len, lines)) <= columns
+    # The second column begins in one place, however wide the characters before it are.
+    assert {
+        cell_len(line[: line.index(word)])
+        for line in lines
+        for word in ("other", "[bold]{x}[/bold]", r"\x1b[2J:wave:")
+        if word in line
+    } == {2 + len("virtual") + 2}
+    assert "\x1b" not in "".join(lines)
+    assert "".join("".join(lines).split()).count("ab" * 48) == 1
 
 
 def test_digests_stand_whole_where_a_line_holds_them() -> None:
