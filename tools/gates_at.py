@@ -3,8 +3,8 @@
     python tools/gates_at.py e3e929f
 
 A test that passes there shows nothing; one that fails for want of a module, a fixture or an option shows the
-wrong thing. The commit is checked out beside, gets the tests and what they import from tests/support that it
-has itself, and runs them with this Python. Exit code 1 where a test passes there or fails otherwise.
+wrong thing. The commit is checked out beside, gets the tests and the firmware they make, imports from
+tests/support what it has itself, and runs them with this Python. Exit code 1 where a test passes there or fails otherwise.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Runs beside the tests: writes down how each of them ended, and with what.
 CONFTEST = """
-import json, pytest
+import importlib, importlib.util, json, sys
+import pytest
+
+# Rooms that had another name then.
+for now, then in {"sevbuild.documents": "sevbuild.manifest"}.items():
+    if importlib.util.find_spec(now) is None:
+        sys.modules[now] = importlib.import_module(then)
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: as pyproject.toml says today")
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
@@ -43,6 +52,8 @@ def outcomes(commit: str) -> tuple[list[tuple[str, str, str, str]], str]:
         try:
             shutil.rmtree(tree / "tests" / "gates", ignore_errors=True)
             shutil.copytree(ROOT / "tests" / "gates", tree / "tests" / "gates")
+            # It knows nothing of the program, and the tests ask it for what it did not have then.
+            shutil.copy(ROOT / "tests" / "support" / "firmware.py", tree / "tests" / "support")
             (tree / "tests" / "gates" / "conftest.py").write_text(CONFTEST)
             shared = ROOT.parent / "shared"
             if shared.exists():

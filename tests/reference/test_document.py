@@ -245,6 +245,7 @@ def test_an_unknown_key_is_refused_everywhere(values: ReferenceValues) -> None:
         assert not schema.is_valid(changed)
 
 
+@pytest.mark.slow
 def test_every_key_counts(values: ReferenceValues) -> None:
     """Take one key away at a time: reader and schema agree on whether it may be absent."""
     document = reference_document(values)
