@@ -4,7 +4,8 @@
 
 A test that passes there shows nothing; one that fails for want of a module, a fixture or an option shows the
 wrong thing. The commit is checked out beside, gets the tests and the firmware they make, imports from
-tests/support what it has itself, and runs them with this Python. Exit code 1 where a test passes there or fails otherwise.
+tests/support what it has itself, and runs them with this Python. Exit code 1 where a test passes there or
+fails otherwise.
 """
 
 from __future__ import annotations
