@@ -35,7 +35,7 @@ MANIFEST_TAIL = """
 Wherever a list is allowed, every combination is a target: mode x profile x CPU x vCPU count x command
 line, in that order, vCPU counts ascending. A target's label is `mode/profile/CPU/vcpusN`, with the name
 of the command line variant as a fifth part where there are several. A combination that its profile cannot
-launch is an error. What is no plain product goes into `[[matrix]]` tables, each laid over the tables above.
+launch is an error. Whatever is not a plain product goes into `[[matrix]]` tables, each laid over the tables above.
 
 ## Values that the manifest does not give
 

@@ -34,9 +34,9 @@ def own_files(guest: Guest, target: Target) -> dict[str, str]:
     hint = "`sevbuild build` writes it, with the command that launches it"
     for declared in files:
         if declared.part:
-            message = f"the parts of {declared.name} are no files of their own"
+            message = f"the parts of {declared.name} are not separate files"
         elif len(declared.sources) > 1:
-            message = f"the initrd of {len(declared.sources)} files is no file of its own"
+            message = f"the initrd of {len(declared.sources)} files is not a single file"
         else:
             continue
         raise SevbuildError(f"{target.label}: {message}", hint=hint)

@@ -46,7 +46,7 @@ def vary(target: Target, variation: Variation) -> Target:
     if mode not in profile.rules.modes:
         raise SevbuildError(f"profile {profile.name} cannot launch {mode}")
     if target.variant.loads_igvm and profile.rules.loader is None:
-        raise SevbuildError(f"profile {profile.name} loads no IGVM file")
+        raise SevbuildError(f"profile {profile.name} does not load IGVM files")
     vcpus = target.vcpus if variation.vcpus is None else variation.vcpus
     if not 1 <= vcpus <= MAX_VCPUS:
         raise SevbuildError(f"{vcpus} vCPUs: a guest has 1 to {MAX_VCPUS}")

@@ -113,7 +113,7 @@ def _again(measured: Measured[Loaded], value: Value) -> Value:
 def _hashes(values: ReferenceValues, value: Value) -> KernelHashes:
     digests = {entry.role: entry.digest for entry in values.inputs}
     if "kernel" not in digests or value.cmdline is None:
-        lacks = "kernel" if "kernel" not in digests else "command line, which is no UTF-8"
+        lacks = "kernel" if "kernel" not in digests else "command line, which is not UTF-8"
         raise SevbuildError(f"the document does not have the {lacks}")
     initrd = digests.get("initrd", EMPTY_INITRD_DIGEST)
     return KernelHashes(digests["kernel"], initrd, cmdline_digest(value.cmdline.encode()))

@@ -251,7 +251,7 @@ def _once_a_release(document: JsonDocument, found: ReferenceValues) -> None:
         spans.sort()
         for (_, last, _), (first, _, index) in pairwise(spans):
             if first <= last:
-                message = f"{label!r} stands twice in release {found.releases[first]}"
+                message = f"{label!r} appears twice in release {found.releases[first]}"
                 document.fault(f"values[{index}].releases", message)
 
 

@@ -139,12 +139,12 @@ def _drop_firmware(of: dict[str, Any]) -> None:
     [
         (lambda of: of["values"][3].update(order="canonical"), "canonical order"),
         (lambda of: of["values"][3].update(profile="qemu-es-init2"), "VMSAs of profile qemu, not of qemu-es-init2"),
-        (lambda of: of["values"][3].update(guest_features="0x20"), "no guest features"),
+        (lambda of: of["values"][3].update(guest_features="0x20"), "does not support guest features"),
         (lambda of: _forget(of, role="firmware"), "which of its inputs"),
-        (lambda of: of["inputs"][2].update(name="a+b"), "the initrd is no single file"),
-        (lambda of: of["inputs"][1].update(name=".linux"), "the kernel is no single file"),
-        (lambda of: _forget(of, role="svsm"), "the kernel is no file"),
-        (_drop_firmware, "the firmware is no file"),
+        (lambda of: of["inputs"][2].update(name="a+b"), "the initrd is not a single file"),
+        (lambda of: of["inputs"][1].update(name=".linux"), "the kernel is not a single file"),
+        (lambda of: _forget(of, role="svsm"), "the kernel is not a file"),
+        (_drop_firmware, "the firmware is not a file"),
     ],
 )  # fmt: skip
 def test_what_libvirts_tool_cannot_measure_is_not_exported(change: Any, reason: str) -> None:

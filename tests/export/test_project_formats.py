@@ -120,7 +120,7 @@ def test_dstack_refuses_what_a_warning_names() -> None:
     ):
         of = document("hardware")
         of["values"][0]["cpu"] = model
-        assert _warnings("dstack", of) == ([] if known else [f"dstack knows no CPU model {model}"])
+        assert _warnings("dstack", of) == ([] if known else [f"dstack does not know CPU model {model}"])
     of = document("hardware")
     of["values"][0]["guest_features"] = "0x0"
     assert _warnings("dstack", of) == ["dstack refuses guest features 0x0"]

@@ -180,7 +180,7 @@ def test_a_guest_from_an_igvm_file_is_varied_through_its_file(tmp_path: Path, fo
     assert first != more.digest.hex()
     launch = {"profile": "qemu-igvm", "guest-features": 0x21}
     assert more.digest.hex() == digest_of(tmp_path, **{**tables, "launch": launch})
-    with pytest.raises(SevbuildError, match="profile qemu loads no IGVM file"):
+    with pytest.raises(SevbuildError, match="profile qemu does not load IGVM files"):
         guest.varied(guest.targets[0], Variation(profile=load_profile("qemu")))
 
 

@@ -137,7 +137,7 @@ def test_a_command_line_that_is_not_utf_8_cannot_be_checked(tmp_path: Path) -> N
     assert values.values[0].cmdline is None
     with pytest.raises(SevbuildError) as caught:
         verify_against_file("x", values, file, Selection())
-    assert "the document does not have the command line, which is no UTF-8" in str(caught.value.details)
+    assert "the document does not have the command line, which is not UTF-8" in str(caught.value.details)
     values = values._replace(inputs=values.inputs[:1])
     with pytest.raises(SevbuildError) as caught:
         verify_against_file("x", values, file, Selection())

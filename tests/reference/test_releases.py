@@ -212,7 +212,7 @@ def test_a_label_stands_once_in_a_release(tmp_path: Path) -> None:
     for words in (["verify", path], ["diff", path, path], ["export", path, "-f", "hex"]):
         result = run(*words)
         assert result.status == 2
-        assert "$.values[0].releases: 'snp/qemu/EPYC-v4/vcpus1' stands twice in release 1.1" in result.err
+        assert "$.values[0].releases: 'snp/qemu/EPYC-v4/vcpus1' appears twice in release 1.1" in result.err
     document["values"][1]["releases"] = [{"first": "1.0", "last": "1.0"}]
     path.write_text(json.dumps(document))
     assert run("verify", path).status == 0

@@ -67,7 +67,7 @@ def _refused_by_dstack(launch: QemuKernel) -> list[str]:
     if not hashes or not re.fullmatch("[0-9a-fA-F]{64}", hashes[0][len(_ROOTFS_HASH) :]):
         found.append(f"dstack refuses a command line without {_ROOTFS_HASH} and 64 hexadecimal digits")
     if launch.value.cpu.lower() not in _DSTACK_MODELS:
-        found.append(f"dstack knows no CPU model {launch.value.cpu}")
+        found.append(f"dstack does not know CPU model {launch.value.cpu}")
     if launch.guest_features == 0:
         found.append("dstack refuses guest features 0x0")
     return found

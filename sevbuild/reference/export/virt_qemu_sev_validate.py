@@ -64,7 +64,7 @@ def _unlike_the_tool(value: Value) -> str | None:
         if value.profile != _QEMU:
             return f"the tool builds the VMSAs of profile {_QEMU}, not of {value.profile}"
         if value.guest_features:
-            return f"the tool knows no guest features, and here they are {value.guest_features:#x}"
+            return f"the tool does not support guest features, and here they are {value.guest_features:#x}"
     return None
 
 
@@ -78,10 +78,10 @@ def _no_files(values: ReferenceValues, value: Value) -> str | None:
             name = inputs[role].name
             # What is taken out of a unified kernel image, or put together of several files.
             if name.startswith(".") or "+" in name or inputs[role].size is None:
-                return f"the {role} is no single file, which the tool needs"
+                return f"the {role} is not a single file, which the tool needs"
     if value.kernel_hashes and not {"kernel", "uki"} & set(inputs):
-        return "the kernel is no file"
-    return None if "firmware" in inputs else "the firmware is no file"
+        return "the kernel is not a file"
+    return None if "firmware" in inputs else "the firmware is not a file"
 
 
 def _arguments(values: ReferenceValues, value: Value) -> list[str]:
