@@ -94,7 +94,7 @@ def run_program(arguments: list[str]) -> int:
     finally:
         # Threads may still read what is no longer wanted; their progress is over.
         if (progress := sys.modules.get("sevbuild.cli.progress")) is not None:
-            progress.end_lines()
+            progress.clear_lines(forget=True)
     return 0
 
 

@@ -17,7 +17,7 @@ from sevbuild.text import visible
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["clear_lines", "end_lines", "show_progress"]
+__all__ = ["clear_lines", "show_progress"]
 
 _FIRST = 0.5
 _EVERY = 0.1
@@ -67,7 +67,7 @@ class _Lines:
                 self.clear()
 
     def clear(self, *, forget: bool = False) -> None:
-        """Take the lines away until a task has more to say, or forget all tasks."""
+        """Make room for a message; the lines come back below it, unless all tasks are to be forgotten."""
         with self._lock:
             self._tasks = {} if forget else dict.fromkeys(self._tasks)
             if self._drawn is not None:
@@ -100,6 +100,7 @@ def _drawing(*, color: bool) -> Progress:
 
 
 _lines = _Lines()
+clear_lines = _lines.clear
 
 
 @contextmanager
@@ -123,16 +124,6 @@ def show_progress(name: str, *, unit: str = "bytes", color: bool = False) -> Ite
         yield draw
     finally:
         _lines.finish(task)
-
-
-def clear_lines() -> None:
-    """Make room for a message; the lines come back below it."""
-    _lines.clear()
-
-
-def end_lines() -> None:
-    """Take the lines away for good: nobody waits any longer for what is still under way."""
-    _lines.clear(forget=True)
 
 
 def _short(name: str) -> str:

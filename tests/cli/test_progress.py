@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from sevbuild.cli import main, progress, report
-from sevbuild.cli.progress import clear_lines, end_lines, show_progress
+from sevbuild.cli.progress import clear_lines, show_progress
 from sevbuild.progress import counting, metering
 from sevbuild.text import visible
 from tests.bundle.support import build, manifest_of
@@ -42,7 +42,7 @@ def _terminal() -> Iterator[io.StringIO]:
         patch.setenv("TERM", "xterm")
         patch.setenv("NO_COLOR", "1")
         yield stream
-        end_lines()
+        clear_lines(forget=True)
 
 
 def _lines(terminal: io.StringIO) -> list[str]:
@@ -129,7 +129,7 @@ def test_what_is_no_longer_waited_for_is_silent() -> None:
     with _terminal() as terminal:
         with show_progress("kernel") as draw:
             draw(1_000_000, None)
-            end_lines()
+            clear_lines(forget=True)
             draw(2_000_000, None)
         assert "1.0 MB" in terminal.getvalue()
         assert "2.0 MB" not in terminal.getvalue()
