@@ -50,6 +50,7 @@ def test_a_firmware_without_them_has_none() -> None:
         (b"", words(4), "0x4 bytes before the end"),
         (b"", b"\1\0", "0x1 bytes before the end"),
         (b"TDVF", words(0x1000), "no IGVM metadata of version 1 at offset 0x1000"),
+        (b"", words(0x2001), "0x2001 bytes before the end"),
         (_table(*AREAS), words(0x01001000), "0x1001000 bytes before the end"),
         (_table(*AREAS), b"\0\x10\0", "0x1000 bytes before the end"),
         (_table(*AREAS, version=2), words(0x1000), "no IGVM metadata of version 1"),

@@ -332,3 +332,25 @@ def test_metadata_ends_within_the_image() -> None:
     assert len(parse_firmware(_with_metadata(header, 28)).metadata.sections or ()) == 1
     with pytest.raises(SevbuildError, match="says it has 1 sections in 65535 bytes"):
         parse_firmware(_with_metadata(header, 27))
+
+
+def test_a_hint_says_what_an_image_of_another_kind_is() -> None:
+    for data, hint in ((b"\x7fELF" + bytes(100), "it is "), (bytes(100), "in pages of 4096 bytes")):
+        with pytest.raises(SevbuildError) as caught:
+            parse_firmware(data)
+        assert hint in (caught.value.hint or "")
+
+
+def test_a_lone_reset_block_lies_where_its_entry_says() -> None:
+    image = _with_table(table_entry(RESET, words(0x80B004)))
+    (entry,) = parse_firmware(image).entries
+    assert (entry.guid, entry.data) == (RESET, words(0x80B004))
+    assert image[entry.offset : entry.offset + 4] == entry.data
+
+
+def test_a_table_or_metadata_that_begins_a_byte_before_the_image() -> None:
+    for size in (0x2000 - TABLE_END + 1, 0x2000):
+        with pytest.raises(SevbuildError, match=f"says it has {size} bytes"):
+            parse_firmware(_with_table(_footer(size)))
+    with pytest.raises(SevbuildError, match="outside of the image"):
+        parse_firmware(_with_table(footer_table([(METADATA, words(0x2001))])))

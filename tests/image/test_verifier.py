@@ -175,3 +175,38 @@ def test_no_more_is_decompressed_than_is_left() -> None:
     for budget in (0, 1, 1000, 99_999):
         assert _search(stream, {b"?" * 16}, budget) == (budget, False)
     assert _search(stream, {b"?" * 16}, 100_001) == (100_000, True)
+
+
+def test_a_marker_too_near_the_start_has_no_section_before_it() -> None:
+    """Three bytes before the marker are no head: read from the end of the image they would be one."""
+    stream = _compressed(GUIDS)
+    section = _section(stream)
+    image = bytearray(section[1:] + bytes(100))
+    image[-1] = section[0]
+    assert kernel_hash_verifier(bytes(image)) is None
+
+
+def test_a_stream_that_breaks_off_is_not_read_to_its_end() -> None:
+    """What was decompressed before the damage holds no GUID; what comes after could."""
+    stream = bytearray(_compressed(bytes(2 << 20) + shake_256(b"noise").digest(50_000)))
+    stream[3000:3100] = b"\xff" * 100
+    assert _search(memoryview(bytes(stream)), {b"?" * 16}, 40 << 20)[1] is False
+    assert kernel_hash_verifier(_image(_section(bytes(stream)))) is None
+
+
+def test_a_volume_that_is_cut_off_or_fed_in_part_is_searched_as_far_as_it_goes() -> None:
+    noise = shake_256(b"noise").digest(200_000)
+    whole = _compressed(noise + GUIDS + noise)
+    assert _search(memoryview(whole)[:1000], {b"?" * 16}, 40 << 20)[1] is False
+    assert (
+        _search(memoryview(whole)[:300_000], {parse_guid(next(iter(ENTRY_GUIDS.values())))}, 40 << 20)[1]
+        is True
+    )
+
+
+def test_a_guid_across_two_chunks_of_many_is_found() -> None:
+    volume = bytes((3 << 20) - 20) + b"x" * 12 + GUIDS
+    assert kernel_hash_verifier(_image(_section(_compressed(volume)))) is True
+    for chunk in (1, 2, 3, 5):
+        volume = shake_256(b"noise").digest((chunk << 20) - 8) + GUIDS
+        assert kernel_hash_verifier(_image(_section(_compressed(volume)))) is True
