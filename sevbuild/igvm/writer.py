@@ -113,7 +113,7 @@ def _encode(header: Header, data: _FileData, place: Place, *, page: bool) -> byt
             room = PAGE_SIZE
         if size > room:
             raise IgvmError(name, place, f"{size} bytes of data; it holds {room}")
-        if room > _U32:
+        if room >= _U32:
             raise IgvmError(name, place, f"{room} bytes are more than a file has")
         offset = data.add(chunk.ljust(room, b"\0"))
     if isinstance(header, VpContext | UnknownHeader):

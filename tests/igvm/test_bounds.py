@@ -29,9 +29,9 @@ from sevbuild.igvm.headers import (
 )
 from sevbuild.igvm.reader import read_igvm
 from sevbuild.igvm.scan import IgvmError, Item, Place
-from sevbuild.igvm.source import MemorySource
+from sevbuild.igvm.source import MemorySource, data_bytes
 from sevbuild.igvm.writer import write_igvm
-from tests.support.igvm import reseal
+from tests.support.igvm import plain, reseal
 
 SNP = SupportedPlatform(1, 2, PlatformType.SEV_SNP)
 NATIVE = SupportedPlatform(2, 0, PlatformType.NATIVE)
@@ -223,7 +223,9 @@ def test_the_first_page_of_a_run_whose_data_is_missing_is_named(cut: int) -> Non
     pages = [PageData(0x1000 * number, 1, bytes([number]) * 4096) for number in range(1, 6)]
     data = write_igvm(IgvmFile(1, [SNP, *pages]))
     missing = 1 + 5 - -(-cut // 4096)
-    with pytest.raises(IgvmError, match=rf"header {missing} at {0x30 + 32 * (missing - 1):#x} "):
+    data_offset = 0x30 + 32 * 5 + 4096 * (missing - 1)
+    place = f"header {missing} at {0x30 + 32 * (missing - 1):#x}"
+    with pytest.raises(IgvmError, match=rf"{place} .*4096 bytes at {data_offset:#x}, "):
         read_igvm(MemorySource(reseal(data[:-cut])))
 
 
@@ -285,3 +287,67 @@ def test_a_file_that_is_being_built_has_an_item_for_each_header() -> None:
         Item(Place(index, 0), header, 1, 0) for index, header in enumerate(headers)
     ]
     assert IgvmFile(1, headers).platforms == [SNP, NATIVE]
+
+
+class _Strict(MemorySource):
+    """Bytes of which none but those that are there may be asked for, as of a file."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        assert offset >= 0
+        assert offset + size <= self.size
+        return super().read(offset, size)
+
+
+@pytest.mark.parametrize("headers", VALID)
+def test_what_is_read_is_what_was_written_and_nothing_beyond_the_file(headers: list[Header]) -> None:
+    data = write_igvm(IgvmFile(1, headers))
+    file = read_igvm(_Strict(data))
+    whole = [
+        header._replace(data=data_bytes(header.data or b"").ljust(4096, b"\0"))
+        if isinstance(header, VpContext)
+        else header
+        for header in headers
+    ]
+    assert [plain(header) for header in file.headers] == whole
+    for item in file.items():
+        assert (item.data_offset == 0) is (getattr(item.header, "data", None) is None)
+
+
+def test_a_list_of_registers_that_breaks_off_is_refused_where_it_stands() -> None:
+    vsm = SupportedPlatform(2, 0, PlatformType.VSM_ISOLATION)
+    whole = write_igvm(
+        IgvmFile(1, [SNP, vsm, PAGE, VpContext(0, 2, (1).to_bytes(4, "little") + bytes(32), 0)])
+    )
+    read_igvm(_Strict(whole))
+    for cut in (1, 32, 33, 35):
+        with pytest.raises(IgvmError, match=r"header 3 .*VP_CONTEXT\): its data"):
+            read_igvm(_Strict(reseal(whole[:-cut])))
+
+
+def test_a_page_for_a_platform_that_is_not_there_is_said() -> None:
+    (line,) = _read(NATIVE, PAGE).warnings
+    assert "compatibility mask 0x1 names no platform" in line
+    (line,) = _read(SNP, VMSA._replace(reserved=1), VMSA._replace(reserved=1), PAGE).warnings
+    assert line.endswith("(2 headers)")
+
+
+def test_each_platform_has_a_document_of_its_own() -> None:
+    third = SupportedPlatform(4, 0, PlatformType.SEV_ES)
+    documents = [DOCUMENT._replace(compatibility_mask=mask) for mask in (1, 2, 4)]
+    assert len(_read(SNP, NATIVE, third, *documents, PAGE).headers) == 7
+
+
+def test_what_cannot_be_written_is_named_with_its_place() -> None:
+    with pytest.raises(IgvmError, match=r"header 2 at 0x50 \(PAGE_DATA\): 4097 bytes of data; it holds 4096"):
+        _read(SNP, PAGE, PAGE._replace(gpa=0x2000, data=bytes(4097)))
+    with pytest.raises(IgvmError, match="4294967296 bytes are more than a file has"):
+        _read(SNP, AREA._replace(number_of_bytes=1 << 32, data=b"1"), PAGE)
+
+
+def test_a_hint_says_what_a_file_of_another_kind_is() -> None:
+    with pytest.raises(IgvmError, match="not with IGVM") as caught:
+        read_igvm(_Strict(b"\x7fELF" + bytes(100)))
+    assert (caught.value.hint or "").startswith("it is ")
+    with pytest.raises(IgvmError, match="not with IGVM") as caught:
+        read_igvm(_Strict(b"\1\2\3\4" * 25))
+    assert caught.value.hint is None

@@ -179,3 +179,21 @@ def test_what_is_for_another_platform_is_not_launched() -> None:
     for name in LOADERS:
         loaded = _loaded(name, SNP, SEV_ES, POLICY, PAGE, *other, BSP)
         assert [update.gpa for update in loaded.plan.updates] == [0x20000, TOP]
+
+
+def test_qemu_holds_back_the_last_run_of_pages_alone() -> None:
+    area: list[Header] = [ParameterArea(0x1000, 0), ParameterInsert(0x100000, 1, 0)]
+    run = [PAGE, PAGE._replace(gpa=0x21000, data=b"\xbb" * 4096)]
+    # Its data stands in the file already: for the reader the run ends, for QEMU it goes on.
+    follows = PAGE._replace(gpa=0x22000)
+
+    def order(*headers: Header) -> list[tuple[int, int]]:
+        updates = _loaded("qemu", SNP, POLICY, *headers, BSP).plan.regions
+        return [(update.gpa, update.length // 4096) for update in updates]
+
+    assert order(*run, *area) == [(0x100000, 1), (0x20000, 2)]
+    assert order(*run, follows, *area) == [(0x100000, 1), (0x20000, 3)]
+    apart = PAGE._replace(gpa=0x30000)
+    assert order(*run, apart, *area) == [(0x20000, 2), (0x100000, 1), (0x30000, 1)]
+    other = PAGE._replace(gpa=0x22000, flags=PageFlags.UNMEASURED)
+    assert order(*run, other, *area) == [(0x20000, 2), (0x100000, 1), (0x22000, 1)]

@@ -38,6 +38,7 @@ def test_pages_read_as_they_were_added(added: list[tuple[int, int]], cuts: list[
             expected += FILE[_offset(page) : _offset(page + held)]
     assert len(pages) == len(expected)
     assert pages.read(0, len(pages)) == expected
+    assert pages.read(4096, 4096) == b""
     for start, end in pairwise(sorted(min(cut, len(expected)) for cut in cuts)):
         if start < end:
             assert pages.read(start, end) == expected[start:end]
@@ -55,6 +56,8 @@ def test_what_follows_is_one_run() -> None:
     assert starts((_offset(0), 2), (_offset(3), 1)) == [0, 2]
     assert starts((_offset(0), 2), (_offset(1), 1)) == [0, 2]
     assert starts((_offset(0), 2), (0, 1), (_offset(2), 1)) == [0, 2, 3]
+    assert starts((0, 1), (_offset(0), 1), (0, 1)) == [0, 1, 2]
+    assert starts((0, 1), (_offset(0), 1), (_offset(1), 1)) == [0, 1]
 
 
 def test_equal_pages_have_one_key_and_others_another() -> None:
@@ -109,3 +112,11 @@ def test_a_file_makes_a_bounded_number_of_pages() -> None:
         assert sum(pages for _, pages in _made(*pieces)) == most
         with pytest.raises(SevbuildError, match="more than 4194304 pages"):
             _made(*pieces, _piece(1 << 50))
+
+
+def test_written_pages_are_told_apart_by_their_bytes() -> None:
+    maker = UpdateMaker(SOURCE)
+    one, other = (Piece(0x1000, PageType.NORMAL, 1, 0, bytes([number]) * 4096, "hashes") for number in (1, 2))
+    made = [maker.make([piece])[0] for piece in (one, other, one)]
+    assert [update.data for update in made] == [one.page, other.page, one.page]
+    assert made[0] is made[2]

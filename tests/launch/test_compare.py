@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations, permutations
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -208,3 +210,22 @@ def test_equal_steps_give_equal_digests() -> None:
     first, second = _plan(vcpus=2), _plan(vcpus=2)
     assert all(step.is_equal for step in compare_plans(first, second))
     assert LaunchTree().digest(first) == LaunchTree().digest(second)
+
+
+def test_as_many_updates_as_keep_their_order_are_paired() -> None:
+    regions = [LaunchUpdate(index * 4096, PageType.ZERO, 4096, None, f"at {index}") for index in range(5)]
+    first = LaunchPlan("snp", 0, None, tuple(regions), ())
+    for order in permutations(range(5)):
+        most = max(
+            size for size in range(6) for some in combinations(order, size) if list(some) == sorted(some)
+        )
+        second = first._replace(regions=tuple(regions[index] for index in order))
+        assert sum(step.is_equal for step in compare_plans(first, second)) == most
+
+
+def test_updates_that_are_the_same_are_paired_one_by_one() -> None:
+    update = LaunchUpdate(0x1000, PageType.VMSA, 4096, bytes(4096), "vmsa")
+    first, second = (LaunchPlan("snp", 0, None, (), (update,) * count) for count in (12, 11))
+    steps = compare_plans(first, second)
+    assert [step.is_equal for step in steps].count(True) == 11
+    assert len(steps) == 12

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from sevbuild.launch.mode import Mode
-from sevbuild.launch.policy import DEFAULT_POLICIES, SEV_POLICY_BITS, SNP_POLICY_BITS, SevPolicy, SnpPolicy
+from sevbuild.launch.policy import (
+    DEFAULT_POLICIES,
+    SEV_POLICY_BITS,
+    SNP_POLICY_BITS,
+    SevPolicy,
+    SnpPolicy,
+    policy_of,
+)
 
 
 def test_defaults_can_be_launched() -> None:
@@ -103,3 +110,9 @@ def test_a_firmware_takes_policies_up_to_its_own() -> None:
     assert SnpPolicy(1 << 20 | 0x20000).refusal(highest_bit=20) is None
     assert SnpPolicy(1 << 25 | 0x20000).refusal() is None
     assert SnpPolicy(1 << 26 | 0x20000).refusal() == "bits above 25 are reserved"
+
+
+def test_a_policy_is_of_the_family_of_its_mode() -> None:
+    assert isinstance(policy_of("snp", 0x30000), SnpPolicy)
+    for mode in ("sev", "sev-es"):
+        assert isinstance(policy_of(mode, 0x5), SevPolicy)
