@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sevbuild.errors import SevbuildError
 from sevbuild.image.kernel_hashes import KernelHashes
 from sevbuild.image.ovmf import parse_firmware
-from sevbuild.launch.compare import RegisterChange, Step, compare_plans, register_changes
+from sevbuild.launch.compare import RegisterChange, Step, _anchors, compare_plans, register_changes
 from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
@@ -221,6 +221,10 @@ def test_as_many_updates_as_keep_their_order_are_paired() -> None:
         )
         second = first._replace(regions=tuple(regions[index] for index in order))
         assert sum(step.is_equal for step in compare_plans(first, second)) == most
+        pairs = _anchors(range(5), order)
+        assert len(pairs) == most
+        assert pairs == sorted(pairs)
+        assert all(index == order[other] for index, other in pairs)
 
 
 def test_updates_that_are_the_same_are_paired_one_by_one() -> None:
