@@ -210,3 +210,14 @@ def test_a_guid_across_two_chunks_of_many_is_found() -> None:
     for chunk in (1, 2, 3, 5):
         volume = shake_256(b"noise").digest((chunk << 20) - 8) + GUIDS
         assert kernel_hash_verifier(_image(_section(_compressed(volume)))) is True
+
+
+def test_no_more_is_decompressed_than_is_left_whatever_is_left_of_the_input() -> None:
+    zeros = memoryview(_compressed(bytes(3 << 20)))
+    noise = memoryview(_compressed(shake_256(b"noise").digest(300_000)))
+    for stream, budget in ((zeros, (1 << 20) + 1000), (zeros, 2 << 20), (noise, 1000), (noise, 200_000)):
+        assert _search(stream, {b"?" * 16}, budget) == (budget, False)
+
+
+def test_a_stream_of_a_head_alone_ends_the_search() -> None:
+    assert _search(memoryview(_compressed(b"x" * 1000))[:13], {b"?" * 16}, 1000) == (0, False)
