@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.house import FLOOR, MODULES, ORDER, PACKAGE, ROOMS, imports_of, room_of, violations
+from tests.support.house import (
+    FLOOR,
+    MODULES,
+    ORDER,
+    PACKAGE,
+    ROOMS,
+    imports_of,
+    named_profiles,
+    room_of,
+    violations,
+)
 from tests.support.shared import ROOT
 
 HEAVY = ["lief", "platformdirs", "ssl", "cryptography", "cbor2", "rich", "pydantic", "jinja2"]
@@ -21,17 +31,9 @@ IMPERATIVES = re.compile(
     r"Know|Lay|Look|Make|Mark|Model|Move|Name|Number|Parse|Put|Raise|Read|Render|Report|Return|Say|Show|Shut|Stand|"
     r"Store|Take|Tell|Turn|Walk|Write|Yield)\b"
 )
-AWAITED = {"manifest/targets.py"}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=[pytest.mark.xfail] if str(path.relative_to(PACKAGE)) in AWAITED else [])
-        for path in MODULES
-    ],
-    ids=lambda path: str(path.relative_to(PACKAGE)),
-)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_each_module_keeps_to_its_room(path: Path) -> None:
     room = room_of(path)
     assert room in (*ORDER, "__init__", "__main__")
@@ -74,6 +76,25 @@ def test_the_architecture_has_the_same_table() -> None:
     assert {rooms: words for rooms, words in said.items() if rooms != FLOOR} == {
         (name,): room.may_not for name, room in ROOMS.items()
     }
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_profiles_are_named_in_data_alone(path: Path) -> None:
+    assert named_profiles(ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('def load():\n    return load_profile("gce")\n', ["gce"]),
+        ("def load():\n    hint = f'{name}: \"svsm-qemu\" does'\n", ["svsm-qemu"]),
+        ('class Reader:\n    profile = "ec2"\n', ["ec2"]),
+        ('DEFAULT = "qemu"\nNAMES: Names = {"ec2": "ec2"}\n', []),
+        ('def load():\n    """Return "gcee", as on ec2."""\n    return load_profile("qemu-kvm")\n', []),
+    ],
+)
+def test_a_profile_named_in_code_is_seen(text: str, names: list[str]) -> None:
+    assert named_profiles(ast.parse(text)) == names
 
 
 def test_every_exception_is_needed() -> None:

@@ -15,6 +15,7 @@ from sevbuild.cli.options import (
 from sevbuild.cli.report import print_digests, print_notices, print_warning
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.fs import read_file
+from sevbuild.manifest.profiles import DEFAULT_PROFILE
 from sevbuild.text import encode_text
 
 __all__ = ["register"]
@@ -51,7 +52,7 @@ def register(app: typer.Typer) -> None:
             None,
             "--profile",
             metavar="NAME",
-            help="The hypervisor, if the document names none. Default: qemu.",
+            help=f"The hypervisor, if the document names none. Default: {DEFAULT_PROFILE}.",
             show_default=False,
         ),
         expected: ExpectOptions,

@@ -36,7 +36,7 @@ def launch_files(
     Empty for a profile without a launch command. A command line that no XML document can hold is launched
     by the script alone.
     """
-    if target.profile.prose.command.launcher == "none":
+    if not target.profile.prose.command.starts:
         return {}
     placed = describe_launch(guest, target, files)
     launch = _from_folder(placed, folder)

@@ -52,12 +52,12 @@ def describe_launch(guest: Guest, target: Target, files: Mapping[str, str]) -> L
     Raises SevbuildError where the target's profile has no launch command, and for a file that is missing.
     """
     command, variant = target.profile.prose.command, target.variant
-    if command.launcher == "none":
+    if not command.starts:
         message = f"{target.label}: profile {target.profile.name} has no launch command"
         raise SevbuildError(message, hint=command.reason)
-    igvm = command.launcher == "qemu-igvm"
+    igvm = command.starts == "igvm"
     kernel = variant.kernel
-    wanted = ["igvm" if igvm else "firmware"]
+    wanted = [command.starts]
     if kernel is not None:
         wanted.append("kernel")
         if guest.kernels.launched(variant, INITRD) is not None:

@@ -138,8 +138,9 @@ class ForeignFile:
                 # Where all are asked, those that write no hashes launch the file as it is.
                 hashes = None
             request = LoadRequest(launch.mode, launch.vcpus, None, hashes)
-            if signature is not None:
-                request = request._replace(reset_state=_ResetState(signature))
+            if signature is not None and loader.reset_profile is not None:
+                reset_state = partial(_reset_state, loader.reset_profile, signature)
+                request = request._replace(reset_state=reset_state)
             try:
                 loaded.append(load(self.file, loader, self._maker, request))
             except SevbuildError as error:
@@ -203,24 +204,19 @@ class ForeignFile:
                 yield Doubt("cannot-boot", f"the file's ID block is for launch digest {wanted.hex()[:16]}...")
 
 
-class _ResetState:
-    """The VMSA of a vCPU that no file describes: QEMU's reset state, at the reset vector.
+def _reset_state(profile: str, signature: int, features: int) -> bytes:
+    """Return the VMSA of a vCPU that no file describes: a profile's first vCPU, with these SEV_FEATURES.
 
-    With IGVM, QEMU parses no firmware and knows of no other entry (QEMU 10.2 target/i386/igvm.c).
+    With IGVM, QEMU parses no firmware and knows of no entry but the reset vector (QEMU 10.2
+    target/i386/igvm.c).
     """
+    from sevbuild.manifest.profiles import load_profile
+    from sevbuild.vcpu.reset import initial_vmsa
 
-    def __init__(self, signature: int) -> None:
-        self._signature = signature
-
-    def __call__(self, features: int) -> bytes:
-        from sevbuild.manifest.profiles import load_profile
-        from sevbuild.vcpu.reset import initial_vmsa
-
-        launch = load_profile("qemu").rules.launch
-        # SNP_ACTIVE, bit 0, is set in SNP guests and in no other.
-        state = launch.vcpu_state("snp" if features & 1 else "sev-es", "bsp")
-        entry = int(launch.entry["bsp"])
-        return initial_vmsa(state, entry=entry, signature=self._signature, guest_features=features)
+    launch = load_profile(profile).rules.launch
+    # SNP_ACTIVE, bit 0, is set in SNP guests and in no other.
+    state = launch.vcpu_state("snp" if features & 1 else "sev-es", "bsp")
+    return initial_vmsa(state, entry=int(launch.entry["bsp"]), signature=signature, guest_features=features)
 
 
 def given_kernel(

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from sevbuild.errors import Notice
 from sevbuild.guest.order import ORDER_HINT, is_launched
 from sevbuild.image.ovmf import Firmware, section_kind_name
+from sevbuild.launch.mode import Mode
 from sevbuild.launch.policy import policy_of
+from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.inputs import FIRMWARE
 from sevbuild.manifest.model import Variant
+from sevbuild.manifest.profiles import profiles_that
 from sevbuild.manifest.targets import Target
 from sevbuild.vcpu.describe import feature_names
-from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
 if TYPE_CHECKING:
     from sevbuild.igvm.doubt import Doubt
@@ -159,8 +161,8 @@ def _features_notices(target: Target, features: int) -> list[Notice]:
     if foreign:
         names = ", ".join(feature_names(foreign))
         message = f"hosts of profile {profile.name} never set {names}; the digest includes it as given"
-        debug_swap = foreign == 1 << SEV_FEATURE_BITS["debug-swap"] and mode == "snp"
-        hint = '"qemu-snp-debugswap" is the profile of hosts that set debug-swap' if debug_swap else None
+        others = profiles_that(lambda other: _can_set(other, mode, foreign))
+        hint = f"hosts of profile {' or '.join(others)} can set {names}" if others else None
         found.append(("warning", message, hint))
     if newer:
         verb = "are" if newer & (newer - 1) else "is"
@@ -173,6 +175,12 @@ def _features_notices(target: Target, features: int) -> list[Notice]:
     # The line is looked up only where there is something to say: it takes a scan of the manifest.
     where = target.variant.document.where("launch.guest-features") if found else ""
     return [Notice(level, where, message, hint) for level, message, hint in found]
+
+
+def _can_set(profile: LaunchProfile, mode: Mode, features: int) -> bool:
+    """Tell whether hosts of a profile can set all of these features in a mode."""
+    hosts = profile.prose.host_features.get(mode)
+    return hosts is not None and not features & ~hosts.known
 
 
 def _cpu_notices(target: Target) -> list[Notice]:

@@ -292,7 +292,7 @@ class _Load:
                 raise SevbuildError(f"the file describes vCPU {context.vp_index} twice")
             by_index[context.vp_index] = context
         vcpus = self._default_vcpus(max(by_index, default=-1) + 1) if wanted is None else wanted
-        if max(by_index, default=-1) >= vcpus and loader.reset_state:
+        if max(by_index, default=-1) >= vcpus and loader.reset_profile:
             reason = f"the file describes vCPU {max(by_index)}, the launch has {vcpus}"
             raise SevbuildError(reason, hint=f"--vcpus {max(by_index) + 1}")
         return vcpus, [] if self._mode == "sev" else list(self._vmsas(vcpus, by_index))
@@ -312,7 +312,7 @@ class _Load:
                 page, features = measured_context(context, self._loader, self._mode, features)
                 origin = _origin(context)
                 gpa = context.gpa
-            elif not self._loader.reset_state:
+            elif not self._loader.reset_profile:
                 raise SevbuildError(f"the file does not describe vCPU {index}: how it starts is not known")
             elif self._request.reset_state is None:
                 raise SevbuildError(

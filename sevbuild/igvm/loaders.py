@@ -24,27 +24,35 @@ ORDERS = ("file", "gpa", "buffered")
 class Loader(NamedTuple):
     """One loader, and how it reads a file.
 
-    `modes`: what it launches or measures, strongest first. `launches`: it starts guests; else it only
-    measures files. `filtered`: its reader leaves out the headers of other platforms; else it meets them all.
+    `modes`: what it launches or measures, strongest first.
+    `launches`: it starts guests; else it only measures files.
+    `filtered`: its reader leaves out the headers of other platforms; else it meets them all.
     `first_platform`: a debug build stops where the file's first platform is another than the one it takes.
-    `needs_policy`: it refuses a platform without GUEST_POLICY. `policy`: which GUEST_POLICY of its platform
-    it takes: the `first`, the first `nonzero` or the `last`. `zero_page`: the type of a normal page without
-    data. `shared_launched`: it takes a shared page for a private one; else it leaves it out. `insert_pages`:
-    how many pages of an inserted parameter area are launched, None for all. `huge_pages`: how many 4 KiB
-    pages an empty page with the 2 MiB flag is, None where that is not known. `huge_data`: it takes such a
-    page with data for one of 4 KiB; else it stops, or `huge_pages` is None too. `order`: `file`, `gpa`
-    (stable, VMSAs included) or `buffered` (pages wait until their run ends, other directives act at once).
+    `needs_policy`: it refuses a platform without GUEST_POLICY.
+    `policy`: which GUEST_POLICY of its platform it takes: the `first`, the first `nonzero` or the `last`.
+    `zero_page`: the type of a normal page without data.
+    `shared_launched`: it takes a shared page for a private one; else it leaves it out.
+    `insert_pages`: how many pages of an inserted parameter area are launched, None for all.
+    `huge_pages`: how many 4 KiB pages an empty page with the 2 MiB flag is, None where that is not known.
+    `huge_data`: it takes such a page with data for one of 4 KiB; else it stops, or `huge_pages` is None too.
+    `order`: `file`, `gpa` (stable, VMSAs included) or `buffered` (pages wait until their run ends, other
+    directives act at once).
     `vmsas_last`: one VMSA a vCPU after everything else, in the order of vCPUs; else in their places.
     `other_vmsas`: it takes the VMSAs of every platform that has them, SNP and SEV-ES, in every mode. A
-    context that is no VMSA (NATIVE, SEV) no loader takes. `vmsa_gpa`: where VMSAs are measured, None for
-    where the file says. `vmsa_gpa_checked`: it refuses a context at any other place. `vmsa_fields`: the
-    registers it takes from a context, and it refuses one with others set; None for all. `reset_state`: a vCPU
-    that the file does not describe starts in the reset state; else that is unknown. `handled`: the variable
-    headers it knows, None for all. `unhandled_refused`: others are refused here as well; else the digest is
-    given with the doubt. `several_contexts`: it is known what it makes of more than one. `cpuid_needs_data`:
-    it reads a table out of the data of a CPUID page. `hash_page`: the GPA of the page into which it writes
-    kernel hashes of its own, None for none. `hash_offset`: where in that page. `sev_zero_pages`,
-    `sev_unmeasured`: in SEV and SEV-ES, whether a page without data and an unmeasured page enter the digest.
+    context that is no VMSA (NATIVE, SEV) no loader takes.
+    `vmsa_gpa`: where VMSAs are measured, None for where the file says.
+    `vmsa_gpa_checked`: it refuses a context at any other place.
+    `vmsa_fields`: the registers it takes from a context, and it refuses one with others set; None for all.
+    `reset_profile`: a vCPU that the file does not describe starts at the reset vector with the registers of
+    this profile's first vCPU; None where that is unknown.
+    `handled`: the variable headers it knows, None for all.
+    `unhandled_refused`: others are refused here as well; else the digest is given with the doubt.
+    `several_contexts`: it is known what it makes of more than one.
+    `cpuid_needs_data`: it reads a table out of the data of a CPUID page.
+    `hash_page`: the GPA of the page into which it writes kernel hashes of its own, None for none.
+    `hash_offset`: where in that page.
+    `sev_zero_pages`, `sev_unmeasured`: in SEV and SEV-ES, whether a page without data and an unmeasured
+    page enter the digest.
     """
 
     name: str
@@ -67,7 +75,7 @@ class Loader(NamedTuple):
     vmsa_gpa: int | None = None
     vmsa_gpa_checked: bool = False
     vmsa_fields: frozenset[str] | None = None
-    reset_state: bool = False
+    reset_profile: str | None = None
     handled: frozenset[HeaderType] | None = None
     unhandled_refused: bool = False
     several_contexts: bool = True
@@ -158,7 +166,7 @@ _QEMU = Loader(
     vmsa_gpa=KVM_VMSA_GPA,
     vmsa_gpa_checked=True,
     vmsa_fields=_QEMU_FIELDS,
-    reset_state=True,
+    reset_profile="qemu",
     handled=frozenset(
         {
             HeaderType.GUEST_POLICY,

@@ -34,6 +34,7 @@ _RANKS: dict[int, int] = {
     HeaderType.PAGE_DATA: 2,
     HeaderType.VP_CONTEXT: 3,
 }
+_CHOOSY = [loader for loader in LOADERS.values() if loader.vmsa_fields is not None]
 _HANDLED = frozenset.intersection(
     *(loader.handled for loader in LOADERS.values() if loader.handled is not None)
 )
@@ -118,13 +119,14 @@ class _Check:
             )
             self.breach("gpa", "VP contexts", reason, number)
             return
-        try:
-            page, self.features = measured_context(header, LOADERS["qemu"], self.mode, self.features)
-        except SevbuildError as error:
-            self.breach("context", "VP contexts", f"{error.message}: QEMU refuses it", number)
-        else:
+        for loader in _CHOOSY:
+            try:
+                page, self.features = measured_context(header, loader, self.mode, self.features)
+            except SevbuildError as error:
+                self.breach("context", "VP contexts", f"{error.message}: {loader.summary} refuses it", number)
+                continue
             if header.data is not None and page != data_bytes(header.data):
-                reason = f"QEMU measures other registers than VP context {header.vp_index} has"
+                reason = f"{loader.summary} measures other registers than VP context {header.vp_index} has"
                 self.breach("registers", "VP contexts", reason, number)
 
     def finish(self) -> None:

@@ -97,7 +97,9 @@ class Planner:
         if inputs.svsm is None and "svsm" in regions:
             raise SevbuildError("the profile requires an SVSM", hint="name it under [svsm]")
         if inputs.svsm is not None and "svsm" not in regions:
-            raise SevbuildError("the profile does not launch an SVSM", hint='profile "svsm-qemu" does')
+            raise SevbuildError(
+                "the profile does not launch an SVSM", hint="`sevbuild profiles` lists others"
+            )
         updates: list[LaunchUpdate] = []
         for region in regions:
             updates += self._region(region, inputs, launch)

@@ -45,8 +45,8 @@ MEASURED_VCPUS = ("all", "bsp")
 LAYERS = ("bsp", "ap", *MODES[1:])
 """The roles and modes that have registers of their own; they lie over those of every vCPU."""
 
-LAUNCHERS = ("qemu", "qemu-igvm", "none")
-"""What a launch command can be written for: QEMU with a firmware, QEMU with an IGVM file, nothing."""
+LAUNCHERS = {"qemu": "firmware", "qemu-igvm": "igvm", "none": ""}
+"""What a launch command can be written for, with the role of the file that it starts: QEMU, or nothing."""
 
 
 class LaunchValues(NamedTuple):
@@ -143,6 +143,11 @@ class LaunchCommand(NamedTuple):
     launcher: str
     reason: str | None
     properties: Mapping[str, str]
+
+    @property
+    def starts(self) -> str:
+        """Return the role of the file that a launch starts from; empty where no command is written."""
+        return LAUNCHERS[self.launcher]
 
 
 class ProfileProse(NamedTuple):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from sevbuild.documents.document import (
@@ -40,9 +40,18 @@ from sevbuild.manifest.path_keys import check_path, is_profile_path
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
-__all__ = ["load_profile", "profile_files", "profile_names"]
+__all__ = [
+    "DEFAULT_PROFILE",
+    "load_profile",
+    "profile_files",
+    "profile_names",
+    "profiles_that",
+]
 
 PROFILE_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "profiles")
+
+DEFAULT_PROFILE = "qemu"
+"""The profile that is taken where a document or a command of others names none."""
 
 _REGISTERS = {field.name.replace("_", "-"): field for field in FIELDS}
 _U64 = (1 << 64) - 1
@@ -55,6 +64,16 @@ _HEADINGS = ("name", "summary", "as-of")
 def profile_names() -> list[str]:
     """Return the names of the shipped profiles, sorted."""
     return sorted(entry[:-5] for entry in os.listdir(PROFILE_DIRECTORY) if entry.endswith(".toml"))
+
+
+def profiles_that(launch: Callable[[LaunchProfile], bool]) -> list[str]:
+    """Return the names of the shipped profiles of which that holds, as hints name them."""
+    return [profile.name for profile in _shipped() if launch(profile)]
+
+
+@cache
+def _shipped() -> tuple[LaunchProfile, ...]:
+    return tuple(load_profile(name) for name in profile_names())
 
 
 def load_profile(name: str, directory: str = ".") -> LaunchProfile:

@@ -11,7 +11,7 @@ from sevbuild.launch.policy import DEFAULT_POLICIES
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.inputs import IGVM
 from sevbuild.manifest.model import Cmdline, Cpu, Manifest, Variant
-from sevbuild.manifest.profiles import load_profile
+from sevbuild.manifest.profiles import load_profile, profiles_that
 from sevbuild.manifest.unused import note_unused
 
 __all__ = ["MAX_TARGETS", "Target", "expand", "variant_targets"]
@@ -71,7 +71,8 @@ def expand(manifest: Manifest) -> list[Target]:
             for profile in profiles:
                 if variant.loads_igvm and profile.rules.loader is None:
                     message = f"profile {profile.name} does not load IGVM files"
-                    document.fault("igvm", message, '"qemu-igvm" does; `sevbuild profiles` lists others')
+                    loading = ", ".join(profiles_that(lambda other: other.rules.loader is not None))
+                    document.fault("igvm", message, f"these do: {loading}")
                 elif mode in profile.rules.modes:
                     targets += variant_targets(variant, mode, profile)
                 else:
@@ -110,8 +111,11 @@ def _doubled(first: Target, target: Target) -> None:
 
 def _cannot(document: Document, mode: Mode, profile: LaunchProfile) -> None:
     hint = f"it launches {', '.join(profile.rules.modes)}; unequal combinations go into [[matrix]] tables"
-    if mode == "sev-es" and profile.prose.lineage[0] == "qemu" and len(profile.prose.lineage) > 1:
-        hint += '; for SEV-ES under QEMU there are "qemu" and "qemu-es-init2"'
+    others = profiles_that(
+        lambda other: mode in other.rules.modes and other.rules.loader == profile.rules.loader
+    )
+    if others:
+        hint += f"; {mode} is launched by {', '.join(others)}"
     document.fault("launch.profile", f"profile {profile.name} cannot launch {mode}", hint)
 
 

@@ -15,7 +15,7 @@ __all__ = ["note_unused", "takes_host_data", "takes_machine"]
 
 def takes_machine(target: Target) -> bool:
     """Tell whether a launch command is written for a target: `[machine]` is for those alone."""
-    return target.profile.prose.command.launcher != "none"
+    return bool(target.profile.prose.command.starts)
 
 
 def takes_host_data(target: Target) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sevbuild.documents.document import suggest
 from sevbuild.documents.json_input import parse_json
 from sevbuild.errors import SevbuildError, within
-from sevbuild.manifest.profiles import load_profile
+from sevbuild.manifest.profiles import DEFAULT_PROFILE, load_profile
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS, cpu_named
 from sevbuild.reference.document import value_texts
 from sevbuild.reference.expected import Run
@@ -44,7 +44,7 @@ def recompute_document(
 ) -> ForeignResult:
     """Return the digests that the document in `data` gives for this request.
 
-    `profile` is that of a document which names none, `qemu` unless given; ours name their own.
+    `profile` is for a document which names none, DEFAULT_PROFILE unless given; ours name their own.
     """
     raw = parse_json(source, data)
     selection = read_selection(select)
@@ -56,9 +56,8 @@ def recompute_document(
         selected = select_values(source, values, selection)
         return ForeignResult(recompute_values(values, selected, request), [], (), values)
     if is_foreign(raw):
-        return recompute_foreign(
-            source, raw, request, selection, load_profile("qemu" if profile is None else profile)
-        )
+        named = load_profile(DEFAULT_PROFILE if profile is None else profile)
+        return recompute_foreign(source, raw, request, selection, named)
     hint = "it reads reference-values.json, and what dstack, SecretVM and Contrast publish"
     raise SevbuildError(f"{source}: unknown kind of ingredients", hint=hint)
 

@@ -388,7 +388,7 @@ def test_registers_that_qemu_refuses(registers: dict[str, Any], message: str) ->
         _loaded(data, "qemu")
     assert _loaded(data, "igvmmeasure").plan.regions[-1].data == page
     (breach,) = portable_breaches(read_igvm(MemorySource(data)))
-    assert breach.reason.endswith("QEMU refuses it")
+    assert breach.reason.endswith("QEMU with KVM refuses it")
 
 
 def test_reserved_bytes_that_qemu_refuses() -> None:

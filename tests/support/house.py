@@ -9,7 +9,18 @@ from typing import NamedTuple
 
 from tests.support.shared import ROOT
 
-__all__ = ["FLOOR", "MODULES", "ORDER", "PACKAGE", "ROOMS", "Room", "imports_of", "room_of", "violations"]
+__all__ = [
+    "FLOOR",
+    "MODULES",
+    "ORDER",
+    "PACKAGE",
+    "ROOMS",
+    "Room",
+    "imports_of",
+    "named_profiles",
+    "room_of",
+    "violations",
+]
 
 PACKAGE = ROOT / "sevbuild"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -156,6 +167,18 @@ def violations(room: str, tree: ast.AST, name: str = "") -> list[str]:
         elif isinstance(node, ast.Compare) and rule.profiles:
             words = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
             found += [f"asks for profile {word}" for word in PROFILES if word in words]
+    return found
+
+
+def named_profiles(tree: ast.Module) -> list[str]:
+    """Return the shipped profiles that a module's code names; a table of data at its top level may."""
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+        words = {text for text in texts if isinstance(text, str)}
+        found += [name for name in PROFILES if name in words or any(f'"{name}"' in text for text in words)]
     return found
 
 

@@ -12,6 +12,7 @@ from sevbuild.documents.toml_text import toml_line
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.incomplete import incomplete_line
 from sevbuild.manifest.model import HEX_KEYS
+from sevbuild.manifest.profiles import DEFAULT_PROFILE
 from sevbuild.text import visible
 
 __all__ = ["Draft", "manifest_text", "number", "placeholder_free"]
@@ -26,7 +27,7 @@ _STAND_INS: dict[str, Any] = {
     "initrd.path": "unknown",
     "kernel.path": "unknown",
     "launch.mode": "snp",
-    "launch.profile": "qemu",
+    "launch.profile": DEFAULT_PROFILE,
     "svsm.path": "unknown",
     "svsm.vars-path": "unknown",
     "svsm.vars-size": 4096,

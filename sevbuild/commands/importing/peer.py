@@ -23,7 +23,22 @@ _MODES: Mapping[str, Mode] = {
     "snp:ovmf-hash": "snp",
     "snp:svsm": "snp",
 }
-_PROFILES = {"QEMU": "qemu", "ec2": "ec2", "gce": "gce"}
+_QEMU = "QEMU"
+_PROFILES: Mapping[str, Mapping[str, str]] = {
+    "sev": {_QEMU: "qemu"},
+    "seves": {_QEMU: "qemu-es-init2"},
+    "snp": {_QEMU: "qemu", "ec2": "ec2", "gce": "gce"},
+    "snp:ovmf-hash": {_QEMU: "qemu", "ec2": "ec2", "gce": "gce"},
+    "snp:svsm": {_QEMU: "svsm-qemu"},
+}
+"""The profile that launches as that tool measures, by its mode and --vmm-type."""
+
+_NOTES = {
+    "seves": "that tool has the FPU state of legacy-vm-type=off; QEMU's default is profile qemu",
+    "snp:svsm": (
+        "that tool's digests of an SVSM lack the FPU control word since 0.0.9; hardware's are computed"
+    ),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,7 +73,7 @@ def _parser() -> _Parser:
     parser.add_argument("--vcpu-sig", type=_number)
     for name in ("family", "model", "stepping"):
         parser.add_argument(f"--vcpu-{name}", type=_decimal)
-    parser.add_argument("--vmm-type", choices=_Known(_PROFILES), default="QEMU")
+    parser.add_argument("--vmm-type", choices=_Known(_PROFILES["snp"]), default=_QEMU)
     parser.add_argument("--ovmf", required=True)
     for name in ("kernel", "initrd", "append", "snp-ovmf-hash", "svsm", "vars-file"):
         parser.add_argument(f"--{name}")
@@ -86,7 +101,7 @@ def read_measure_command(arguments: Sequence[str]) -> Draft:
     draft.note("a measuring command does not name the guest", "guest.name")
     draft.set("guest.version", "0", "a measuring command has no version")
     draft.set("launch.mode", mode)
-    _profile(parsed, mode, draft)
+    _profile(parsed, draft)
     draft.note("a measuring command does not say; the mode's default is used", "launch.policy")
     features = 1 if parsed.guest_features is None else parsed.guest_features
     if parsed.mode == "snp":
@@ -103,17 +118,14 @@ def read_measure_command(arguments: Sequence[str]) -> Draft:
     return draft
 
 
-def _profile(parsed: argparse.Namespace, mode: Mode, draft: Draft) -> None:
-    profile, note = _PROFILES.get(parsed.vmm_type, parsed.vmm_type), None
-    if parsed.mode == "snp:svsm":
-        profile = "svsm-qemu"
-        note = "that tool's digests of an SVSM lack the FPU control word since 0.0.9; hardware's are computed"
-    elif mode == "sev-es" and profile == "qemu":
-        profile = "qemu-es-init2"
-        note = "that tool has the FPU state of legacy-vm-type=off; QEMU's default is profile qemu"
-    elif mode != "snp" and profile != "qemu" and is_known(profile):
-        raise SevbuildError(f"sev-snp-measure: --vmm-type {parsed.vmm_type} does not launch {mode} guests")
-    draft.set("launch.profile", profile, note)
+def _profile(parsed: argparse.Namespace, draft: Draft) -> None:
+    # Which hypervisor launches an SVSM that tool does not ask.
+    vmm = _QEMU if parsed.mode == "snp:svsm" else parsed.vmm_type
+    profile = _PROFILES[parsed.mode].get(vmm)
+    if profile is None and is_known(vmm):
+        mode = _MODES[parsed.mode]
+        raise SevbuildError(f"sev-snp-measure: --vmm-type {vmm} does not launch {mode} guests")
+    draft.set("launch.profile", profile or vmm, None if profile is None else _NOTES.get(parsed.mode))
 
 
 def _firmware(parsed: argparse.Namespace, draft: Draft) -> None:
@@ -190,7 +202,7 @@ def _vcpu(parsed: argparse.Namespace, mode: Mode, draft: Draft) -> None:
         draft.set("vcpu.signature", parsed.vcpu_sig)
     elif parsed.vcpu_type:
         draft.set("vcpu.model", parsed.vcpu_type)
-    elif needed and parsed.vmm_type == "QEMU":
+    elif needed and parsed.vmm_type == _QEMU:
         raise SevbuildError(
             f"sev-snp-measure: missing --vcpu-type or --vcpu-sig or --vcpu-family in mode {parsed.mode!r}"
         )

@@ -60,11 +60,11 @@ def read_qemu(arguments: Sequence[str]) -> Draft:
 def _launch(line: CommandLine, draft: Draft) -> Mode | None:
     """Say mode, profile and policy; return the mode where it is known."""
     guest = line.object(*GUEST_OBJECTS)
-    igvm = line.object("igvm-cfg") is not None
+    starts = "firmware" if line.object("igvm-cfg") is None else "igvm"
     why = _why_no_guest(line, guest)
     if guest is None:
         draft.leave("launch.mode", why or "")
-        draft.set("launch.profile", "qemu-igvm" if igvm else "qemu")
+        draft.set("launch.profile", _fitting(starts, None, {})[0])
         return None
     mode, policy = _mode(guest)
     why = why or ("the policy says whether it is sev or sev-es" if mode is None else None)
@@ -73,7 +73,7 @@ def _launch(line: CommandLine, draft: Draft) -> Mode | None:
     else:
         draft.leave("launch.mode", why)
         draft.stand_ins["launch.mode"] = mode or "sev"
-    _profile(draft, mode, guest, igvm=igvm)
+    _profile(draft, mode, guest, starts)
     if policy is None:
         draft.leave("launch.policy", f"policy={spelled(guest['policy'])}: {reasons(guest['policy'])}")
     else:
@@ -130,31 +130,37 @@ def _why_no_launch(line: CommandLine, kind: str) -> str | None:
     return None
 
 
-def _profile(draft: Draft, mode: Mode | None, guest: dict[str, str], *, igvm: bool) -> None:
+def _profile(draft: Draft, mode: Mode | None, guest: dict[str, str], starts: str) -> None:
     """Choose the shipped profile whose launch command has the properties of this one."""
     legacy = guest.get("legacy-vm-type", "")
     if not is_known(legacy):
         draft.leave("launch.profile", f"legacy-vm-type={spelled(legacy)}: {reasons(legacy)}")
         return
-    launcher = "qemu-igvm" if igvm else "qemu"
     given = {"legacy-vm-type": "off"} if legacy in _OFF else {}
-    fitting = []
-    for name in profile_names():
-        profile = load_profile(name)
-        if (
-            profile.prose.command.launcher == launcher
-            and (mode or "sev-es") in profile.rules.modes
-            and dict(profile.prose.command.properties) == given
-        ):
-            fitting.append(name)
+    fitting = _fitting(starts, mode, given)
     if not fitting:
         raise SevbuildError(
-            f"no profile launches {mode} with {launcher} and {given or 'no further properties'}"
+            f"no profile launches {mode} from its {starts} with {given or 'no further properties'}"
         )
-    best = min(fitting, key=lambda name: (len(load_profile(name).prose.lineage), name))
-    others = [name for name in fitting if name != best]
+    best, *others = fitting
     note = "which kernel the host runs is not known"
     draft.set("launch.profile", best, f"{note}; older ones: {', '.join(others)}" if others else note)
+
+
+def _fitting(starts: str, mode: Mode | None, given: dict[str, str]) -> list[str]:
+    """Return the shipped profiles with such a launch command, those that others extend first.
+
+    Where the mode is not known it is SEV or SEV-ES, and whoever launches the one launches the other.
+    """
+    profiles = [load_profile(name) for name in profile_names()]
+    fitting = [
+        profile
+        for profile in profiles
+        if profile.prose.command.starts == starts
+        and (mode or "sev-es") in profile.rules.modes
+        and dict(profile.prose.command.properties) == given
+    ]
+    return [profile.name for profile in sorted(fitting, key=lambda profile: len(profile.prose.lineage))]
 
 
 def _host_data(draft: Draft, guest: dict[str, str]) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.policy import SNP_POLICY_BITS
-from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
+from sevbuild.reference.export.interface import (
+    RECOMPUTED_PROFILE,
+    Exporter,
+    ExportOptions,
+    values_of,
+)
 from sevbuild.reference.export.text import ordered_json
 from sevbuild.reference.model import ReferenceValues, Value
 from sevbuild.vcpu.models import CPU_MODELS
@@ -104,7 +109,11 @@ class Contrast(Exporter):
 
 def _single(values: ReferenceValues) -> list[tuple[Value, int | None]]:
     """Return the targets of one vCPU that Contrast could extend, each with its AP reset address."""
-    single = [value for value in values_of(values, ("snp",)) if (value.vcpus, value.profile) == (1, "qemu")]
+    single = [
+        value
+        for value in values_of(values, ("snp",))
+        if (value.vcpus, value.profile) == (1, RECOMPUTED_PROFILE)
+    ]
     entries = [(value, values.ingredients_of(value)) for value in single]
     return [(value, None if entry is None else entry.metadata.reset) for value, entry in entries]
 

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from sevbuild.reference.export.signing import SigningKey
     from sevbuild.reference.model import ReferenceValues, Value
 
-__all__ = ["ALL_MODES", "ExportOptions", "Exporter", "values_of"]
+__all__ = ["ALL_MODES", "RECOMPUTED_PROFILE", "ExportOptions", "Exporter", "values_of"]
 
 ALL_MODES = MODES
+
+RECOMPUTED_PROFILE = "qemu"
+"""The profile whose launches verifiers of others recompute: they know the register state of no other host."""
 
 
 class ExportOptions(NamedTuple):

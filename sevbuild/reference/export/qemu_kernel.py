@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sevbuild.image.ovmf import Section
-from sevbuild.reference.export.interface import values_of
+from sevbuild.reference.export.interface import RECOMPUTED_PROFILE, values_of
 from sevbuild.reference.model import KernelIngredients, ReferenceValues, Value
 
 __all__ = ["QemuKernel", "qemu_kernel_refusal", "qemu_kernels"]
@@ -48,8 +48,8 @@ def _qemu_kernel(values: ReferenceValues, value: Value) -> QemuKernel | str:
     """Return the launch of a target, or why it cannot be recomputed."""
     if not value.kernel_hashes:
         return "no kernel is measured"
-    if value.profile != "qemu":
-        return f"verifiers recompute launches of profile qemu, not of {value.profile}"
+    if value.profile != RECOMPUTED_PROFILE:
+        return f"verifiers recompute launches of profile {RECOMPUTED_PROFILE}, not of {value.profile}"
     if value.order != "profile":
         return f"verifiers recompute in QEMU's order, not in {value.order} order"
     entry = values.ingredients_of(value)

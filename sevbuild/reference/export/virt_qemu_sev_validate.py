@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
+from sevbuild.reference.export.interface import RECOMPUTED_PROFILE, Exporter, ExportOptions, values_of
 from sevbuild.reference.export.owner import owner_script, unfit_labels
 from sevbuild.reference.export.text import shell_word
 from sevbuild.reference.model import ReferenceValues, Value
@@ -21,7 +21,6 @@ _COMMAND = (
     '    --tik "$TIK" --tek "$TEK" --measurement "$MEASUREMENT" "$@"'
 )
 _ROLES = ("firmware", "kernel", "uki", "initrd")
-_QEMU = "qemu"
 
 
 class VirtQemuSevValidate(Exporter):
@@ -61,8 +60,8 @@ def _unlike_the_tool(value: Value) -> str | None:
     if value.order != "profile":
         return f"the tool measures in QEMU's order, not in {value.order} order"
     if value.mode == "sev-es":
-        if value.profile != _QEMU:
-            return f"the tool builds the VMSAs of profile {_QEMU}, not of {value.profile}"
+        if value.profile != RECOMPUTED_PROFILE:
+            return f"the tool builds the VMSAs of profile {RECOMPUTED_PROFILE}, not of {value.profile}"
         if value.guest_features:
             return f"the tool does not support guest features, and here they are {value.guest_features:#x}"
     return None
