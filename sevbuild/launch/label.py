@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from sevbuild.errors import SevbuildError
+from sevbuild.launch.mode import Mode
 
 __all__ = [
     "LABEL_KEYS",
@@ -28,7 +29,7 @@ _VCPUS = "vcpus"
 _RUN = rf"(.*/{_VCPUS})([0-9]{{1,5}})(?:-([0-9]{{1,5}}))?(/.*)?"
 
 
-def target_label(mode: str, profile: str, cpu: str, vcpus: int, cmdline: str | None = None) -> str:
+def target_label(mode: Mode, profile: str, cpu: str, vcpus: int, cmdline: str | None = None) -> str:
     """Return the label of a target; `cmdline` names its command line where there are several."""
     label = f"{mode}/{profile}/{cpu}/{_VCPUS}{vcpus}"
     return f"{label}/{cmdline}" if cmdline else label

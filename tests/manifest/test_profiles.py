@@ -13,25 +13,9 @@ from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.launch.page_type import PageType
 from sevbuild.manifest.catalog import cpus_document, profile_document, profiles_document
 from sevbuild.manifest.profiles import PROFILE_DIRECTORY, load_profile, profile_names
+from tests.manifest.test_profile_pins import PINS
 
-NAMES = [
-    "cloud-hypervisor-kvm",
-    "cloud-hypervisor-mshv",
-    "ec2",
-    "ec2-rdx0",
-    "gce",
-    "gce-genoa",
-    "igvm-reference",
-    "igvmmeasure",
-    "igvmmeasure-native-zero",
-    "qemu",
-    "qemu-es-debugswap",
-    "qemu-es-init2",
-    "qemu-igvm",
-    "qemu-snp-debugswap",
-    "qemu-snp-legacy-fpu",
-    "svsm-qemu",
-]
+NAMES = sorted(PINS["shipped"])
 HEADINGS = {"schema", "name", "summary", "as-of", "extends", "sources"}
 
 
