@@ -23,7 +23,7 @@ def decode_pin(table: Table) -> bytes | None:
 
 def decode_source(table: Table, role: Role, path: str | None, pin: bytes | None) -> Source | None:
     """Return what one input is read from: its `url` if it has one, else `path`, None for neither."""
-    if not table.has("url"):
+    if "url" not in role.keys or not table.has("url"):
         return None if path is None else PathSource(path)
     url = _url(table.document, table.at("url"), table.any("url"))
     for key in ("path", "uki"):
