@@ -215,6 +215,12 @@ def test_what_no_host_can_launch(inputs: GuestInputs, more: dict[str, Any], mess
 def test_an_svsm_profile_needs_an_svsm() -> None:
     with pytest.raises(SevbuildError, match="requires an SVSM"):
         _plan("svsm-qemu", GuestInputs(_firmware(), None, None))
+    launch = load_profile("svsm-qemu").rules.launch
+    with pytest.raises(SevbuildError, match="starts vCPUs in one"):
+        _plan(
+            launch=launch._replace(regions={"snp": ("firmware",)}),
+            inputs=GuestInputs(_firmware(), None, None),
+        )
     plan = _plan("svsm-qemu", GuestInputs(_firmware(), SVSM._replace(data=bytes(0x1000)), None), vcpus=2)
     assert _layout(plan) == [
         ("firmware", PageType.NORMAL),

@@ -208,6 +208,19 @@ def test_contrast_digests_of_one_vcpu_are_extended(tmp_path: Path) -> None:
     assert "$.APEIP: missing" in run("recompute", _file(tmp_path, absent)).err
 
 
+@pytest.mark.parametrize("modes", ['["sev-es"]', '["sev"]'])
+def test_a_profile_that_does_not_launch_snp_recomputes_nothing(tmp_path: Path, modes: str) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(
+        f'schema = 1\nname = "own"\nextends = "qemu"\nsummary = "s"\nas-of = "now"\nlaunch.modes = {modes}\n'
+    )
+    milan = {"ProductName": "Milan", "TrustedMeasurement": "00" * 48, "APEIP": "0080b004", "CPUs": 2}
+    for record in (RECORD, milan):
+        result = run("recompute", _file(tmp_path, record), "--profile", own)
+        assert (result.status, result.out) == (2, "")
+        assert "profile own cannot launch snp" in result.err
+
+
 @pytest.mark.parametrize("profile", ["qemu", "ec2", "gce"])
 def test_our_ingredients_extend_to_any_target(tmp_path: Path, profile: str) -> None:
     launch = {"mode": "snp", "profile": profile}
