@@ -18,10 +18,14 @@ __all__ = ["Placed", "VariantFiles", "resolved_manifest", "resolved_profile"]
 
 
 class Placed(NamedTuple):
-    """Where an input is in the bundle and its SHA-256; `path` is None where it is left out."""
+    """Where an input is in the bundle, its SHA-256 and its size.
+
+    `path` is None where it is left out, `size` where nothing but the digest is known.
+    """
 
     path: str | None
     sha256: bytes
+    size: int | None
 
 
 class VariantFiles(NamedTuple):

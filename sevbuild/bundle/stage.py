@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sevbuild.bundle.document import InputEntry
@@ -11,7 +11,6 @@ from sevbuild.bundle.resolve import Placed, VariantFiles, resolved_manifest, res
 from sevbuild.bundle.store import Store
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
-from sevbuild.guest.inputs import Extent, HashedInput
 from sevbuild.guest.measured import Measured
 from sevbuild.guest.record import InputRecord
 from sevbuild.guest.records import input_records
@@ -43,8 +42,10 @@ def stage_inputs(guest: Guest, targets: Sequence[Target], store: Store, *, firmw
     """
     variants = list(dict.fromkeys(target.variant for target in targets))
     for variant in variants:
-        for declared, extent in _streamed(guest, variant):
-            store.expect(guest, declared, extent)
+        for declared in variant.inputs:
+            extent = guest.kernels.extent(declared) if _is_streamed(declared) else None
+            if extent is not None:
+                store.expect(guest, declared, extent)
     measured = guest.measure(targets)
     stage = _Stage(guest, store, firmware=firmware)
     resolved = [(variant, stage.variant(variant, guest.targets_of(variant)[0])) for variant in variants]
@@ -53,13 +54,9 @@ def stage_inputs(guest: Guest, targets: Sequence[Target], store: Store, *, firmw
     return Staged(measured, text, stage.inputs(targets))
 
 
-def _streamed(guest: Guest, variant: Variant) -> Iterator[tuple[DeclaredInput, Extent]]:
-    """Yield the inputs of a variant that are launched and not held in memory, with their bytes."""
-    for declared in variant.inputs:
-        launched = declared.launched and declared.sources and not declared.role.held
-        extent = guest.kernels.extent(declared) if launched else None
-        if extent is not None:
-            yield declared, extent
+def _is_streamed(declared: DeclaredInput) -> bool:
+    """Tell whether an input is launched from files that are hashed without being held in memory."""
+    return declared.launched and bool(declared.sources) and not declared.role.held
 
 
 class _Stage:
@@ -73,29 +70,26 @@ class _Stage:
 
     def variant(self, variant: Variant, target: Target) -> VariantFiles:
         """Place the inputs of a variant; `target` is any one of its targets."""
-        reader, store = self._guest.reader, self._store
-        seed, placed = self._firmware(variant, target)
+        seed: FirmwareSeed | None = None
+        placed: list[tuple[DeclaredInput, Placed]] = []
         vars_size = self._vars_size(variant)
         for declared in variant.inputs:
-            role = declared.role.launched_as
-            if not declared.sources and declared.role is not FIRMWARE:
-                placed[declared] = store.place_digest(role, declared.pin or b"")
-            elif declared.role is SVSM:
-                (source,) = declared.sources
-                data = reader.read(source, SVSM.limit)
-                placed[declared] = store.place_bytes(role, reader.fetched_path(source), data)
-        for declared, extent in _streamed(self._guest, variant):
-            placed[declared] = store.place(self._guest, declared, extent)
-            hashed = reader.hashed(extent)
-            if declared.role.sized and hashed.size != vars_size:
-                raise SevbuildError(f"{declared.name}: changed while it was read")
-            if not declared.measured:
-                self._note_unmeasured(declared.role.launched_as, extent, hashed)
+            kept: FirmwareSeed | Placed | None = (
+                self._firmware(declared, variant, target)
+                if declared.role is FIRMWARE
+                else self._place(declared)
+            )
+            if isinstance(kept, FirmwareSeed):
+                seed = kept
+            elif kept is not None:
+                placed.append((declared, kept))
+                if declared.role.sized and kept.size != vars_size:
+                    raise SevbuildError(f"{declared.name}: changed while it was read")
         templates = self._templates(variant, target)
         targets = self._guest.targets_of(variant)
         return VariantFiles(
             seed=seed,
-            placed=[(declared, placed[declared]) for declared in variant.inputs if declared in placed],
+            placed=placed,
             vars_size=vars_size,
             profiles=self._profile_names(variant),
             cmdlines=templates,
@@ -118,22 +112,34 @@ class _Stage:
         seed = self._seeds.get(record.digest) if record.role == "firmware" else None
         return InputEntry(record.role, record.name, record.size, record.digest, seed, path, measured=True)
 
-    def _note_unmeasured(self, role: str, extent: Extent, hashed: HashedInput) -> None:
-        name = "+".join(source.basename for source in extent.sources)
-        file = self._store.path_of(role, hashed.sha256)
-        entry = InputEntry(role, name, hashed.size, hashed.sha256, None, file, measured=False)
-        self._unmeasured.append(entry)
+    def _place(self, declared: DeclaredInput) -> Placed | None:
+        """Keep an input, and note one that enters no digest; None for what is not launched as a file."""
+        role, reader = declared.role.launched_as, self._guest.reader
+        if not declared.launched or declared.role is CMDLINE:
+            return None
+        if not declared.sources:
+            return self._store.place_digest(role, declared.pin or b"")
+        if declared.role.held:
+            (source,) = declared.sources
+            data = reader.read(source, declared.role.limit)
+            kept = self._store.place_bytes(role, reader.fetched_path(source), data)
+        else:
+            extent = self._guest.kernels.extent(declared)
+            if extent is None:
+                return None
+            kept = self._store.place(self._guest, declared, extent)
+        if not declared.measured:
+            name = "+".join(source.basename for source in declared.sources)
+            file = self._store.path_of(role, kept.sha256)
+            entry = InputEntry(role, name, kept.size, kept.sha256, None, file, measured=False)
+            self._unmeasured.append(entry)
+        return kept
 
-    def _firmware(
-        self, variant: Variant, target: Target
-    ) -> tuple[FirmwareSeed | None, dict[DeclaredInput, Placed]]:
+    def _firmware(self, declared: DeclaredInput, variant: Variant, target: Target) -> Placed | FirmwareSeed:
         """Keep the firmware of a variant, or return the seed in its place."""
-        declared = variant.declared(FIRMWARE)
-        if declared is None:
-            return None, {}
         firmware = self._guest.firmware(variant)
         if isinstance(firmware, FirmwareSeed):
-            return firmware, {}
+            return firmware
         # A seed is an SNP digest, of a launch that begins with the firmware's pages alone.
         targets = self._guest.targets_of(variant)
         replaceable = variant.declared(SVSM) is None and all(
@@ -143,9 +149,9 @@ class _Stage:
         path = self._guest.reader.fetched_path(declared.sources[0])
         placed = self._store.place_bytes("firmware", path, firmware.data, keep=keep)
         if keep:
-            return None, {declared: placed}
+            return placed
         self._seeds[placed.sha256] = seed = self._guest.seed(target)
-        return FirmwareSeed(seed, firmware.metadata), {}
+        return FirmwareSeed(seed, firmware.metadata)
 
     def _vars_size(self, variant: Variant) -> int:
         """Return the bytes between the SVSM of a variant and its firmware, 0 without one."""

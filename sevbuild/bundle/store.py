@@ -46,7 +46,7 @@ class Store:
         hashed = guest.reader.hashed(extent)
         path = self._name(role, hashed.sha256)
         if self._mode == "none" and not declared.role.needed:
-            return Placed(None, hashed.sha256)
+            return Placed(None, hashed.sha256, hashed.size)
         temporary = os.path.join(self._folder, self._parts[self._key(guest, extent)])
         if path not in self.files:
             if os.path.lexists(temporary):
@@ -58,24 +58,24 @@ class Store:
                 self._paths[role, hashed.sha256] = path
         elif os.path.lexists(temporary):
             self._disk.unlink(temporary)
-        return Placed(path, hashed.sha256)
+        return Placed(path, hashed.sha256, hashed.size)
 
     def place_bytes(self, role: str, source: str, data: bytes, *, keep: bool = True) -> Placed:
         """Keep an input that was read whole, unless `keep` is False."""
         digest = sha256(data).digest()
         path = self._name(role, digest)
         if not keep:
-            return Placed(None, digest)
+            return Placed(None, digest, len(data))
         if path not in self.files:
             self._make_folder(INPUT_FOLDER)
             self._keeper.keep_bytes(source, path, data)
             self.files[path] = FileEntry(path, role, len(data), digest)
-        return Placed(path, digest)
+        return Placed(path, digest, len(data))
 
     def place_digest(self, role: str, digest: bytes) -> Placed:
         """Name an input that is known by its digest alone."""
         self._name(role, digest)
-        return Placed(None, digest)
+        return Placed(None, digest, None)
 
     def write(self, path: str, role: str, data: bytes) -> None:
         """Write a made file, once."""

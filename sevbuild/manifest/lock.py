@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from sevbuild.documents.document import Document, Table, check_hex, check_integer, check_type, parse_toml
@@ -22,6 +23,7 @@ LOCK_SCHEMA = 1
 _HEAD = "# Written by `sevbuild lock`, which also brings it up to date. Keep it beside the manifest.\n"
 _U32 = 0xFFFFFFFF
 _LARGEST = (1 << 63) - 1
+_key, _string = partial(toml_key, numbered=True), partial(toml_string, numbered=True)
 
 
 class LockedInput(NamedTuple):
@@ -171,11 +173,3 @@ def _cmdline(cmdline: bytes) -> str:
         return f"text = {_string(cmdline.decode('utf-8'))}"
     except UnicodeDecodeError:
         return f'hex = "{cmdline.hex()}"'
-
-
-def _key(name: str) -> str:
-    return toml_key(name, numbered=True)
-
-
-def _string(text: str) -> str:
-    return toml_string(text, numbered=True)

@@ -212,9 +212,12 @@ def test_locks_records_and_bundles_have_each_input(tables: dict[str, Any]) -> No
             assert (entry.role.launched_as, _digest(entry), entry.measured) in bundled
 
 
-def test_a_made_up_kind_is_read_locked_and_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("held", [False, True])
+def test_a_made_up_kind_is_read_locked_and_bundled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, held: bool
+) -> None:
     # CONTRIBUTING.md says what a new kind of input takes: its row.
-    monkeypatch.setitem(ROLES, "dtb", Role("dtb", "dtb", ("path", "sha256"), needed=True))
+    monkeypatch.setitem(ROLES, "dtb", Role("dtb", "dtb", ("path", "sha256"), held=held, needed=True))
     monkeypatch.setattr(decode, "TABLES", (*TABLES, "dtb"))
     tree = b"device tree"
     (tmp_path / "board.dtb").write_bytes(tree)
