@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -313,3 +314,18 @@ def test_only_who_publishes_reference_values_knows_their_json() -> None:
         if room_of(path) == "reference" and name != "reference/expected.py":
             assert not re.search(r"fromhex|\bint\(.*, 16\)", text), name
     assert found == writers
+
+
+def test_every_name_that_the_architecture_gives_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    section = page.partition("## Where is it?\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 30
+    for row in rows:
+        names = re.findall(r"`([\w/]+)\.py:([\w.]+)`", row)
+        assert names, row
+        for module, name in names:
+            found: object = import_module("sevbuild." + module.replace("/", "."))
+            for part in name.split("."):
+                assert hasattr(found, part), f"{module}.py:{name}"
+                found = getattr(found, part)
