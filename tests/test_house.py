@@ -290,14 +290,21 @@ ONE_HOME = {
     },
     r"surrogateescape": {"text.py"},
     r"os\.fsdecode": {"fs.py"},
+    r"""\+ b(['"])\\0\1|\+ b(['"])\\x00\2""": {"image/kernel_hashes.py"},
 }
-"""What is done in these modules alone: reading standard input, writing to people, taking bytes for text."""
+"""What is done in these modules alone: reading standard input, writing to people, taking bytes for text, and ending
+a command line with the NUL under which it is measured."""
 
 
 @pytest.mark.parametrize("pattern", ONE_HOME)
 def test_each_edge_has_one_home(pattern: str) -> None:
     homes = {str(path.relative_to(PACKAGE)) for path in MODULES if re.search(pattern, path.read_text())}
     assert homes == ONE_HOME[pattern]
+
+
+def test_a_second_digest_of_a_command_line_is_seen() -> None:
+    (pattern,) = (pattern for pattern, homes in ONE_HOME.items() if homes == {"image/kernel_hashes.py"})
+    assert re.search(pattern, 'return sha256(value["cmdline"].encode() + b"\\0").hexdigest()')
 
 
 def test_only_who_publishes_reference_values_knows_their_json() -> None:
