@@ -292,8 +292,8 @@ ONE_HOME = {
     r"os\.fsdecode": {"fs.py"},
     r"""\+ b(['"])\\0\1|\+ b(['"])\\x00\2""": {"image/kernel_hashes.py"},
 }
-"""What is done in these modules alone: reading standard input, writing to people, taking bytes for text, and ending
-a command line with the NUL under which it is measured."""
+"""What is done in these modules alone: reading standard input, writing to people, taking bytes for text,
+ending a command line with the NUL under which it is measured."""
 
 
 @pytest.mark.parametrize("pattern", ONE_HOME)
