@@ -60,6 +60,10 @@ def test_each_module_keeps_to_its_room(path: Path) -> None:
         ("fs", "from sevbuild.output.file import write_file\n"),
         ("documents", "from sevbuild.fs import read_text\n"),
         ("network", "from sevbuild.manifest.model import Manifest\n"),
+        ("attest", "from sevbuild.reference.model import Value\n"),
+        ("attest", "from datetime import datetime\n\nnow = datetime.now()\n"),
+        ("identity", "from sevbuild.manifest.model import Manifest\n"),
+        ("identity", "from os import urandom\n"),
         ("commands", "from sevbuild.bundle.layout import DOCUMENT\n"),
     ],
 )

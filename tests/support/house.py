@@ -96,6 +96,16 @@ ROOMS = {
         calls=_EDGES,
         profiles=True,
     ),
+    "attest": Room(
+        "know manifests, files, the network",
+        imports=(*_FILES, *_CLOCKS_AND_PEOPLE, "sevbuild.network"),
+        calls=_EDGES,
+    ),
+    "identity": Room(
+        "know manifests, files",
+        imports=(*_FILES, *_CLOCKS_AND_PEOPLE, "secrets", "random"),
+        calls=(*_EDGES, "urandom"),
+    ),
     "igvm": Room(
         "read files, digest",
         imports=(*_FILES, *_CLOCKS_AND_PEOPLE, *_DIGESTS, *_MODEL),

@@ -1,0 +1,68 @@
+"""ECDSA P-384 as the secure processor stores it: little-endian numbers in fields of 72 bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sevbuild.errors import SevbuildError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+__all__ = ["COORDINATE_SIZE", "CURVE_P384", "NUMBER_SIZE", "ORDER_P384", "EcdsaSignature"]
+
+NUMBER_SIZE = 72
+"""The bytes of a number's field (SNP ABI 10, SEV API C.2): r, s, and the coordinates of a key."""
+COORDINATE_SIZE = 48
+"""The bytes of a number of P-384."""
+CURVE_P384 = 2
+"""The curve's number in a key (SNP ABI table 141, SEV API table 112)."""
+ORDER_P384 = (
+    0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
+)
+"""The order of the curve's base point (SEC 2, 2.5.1)."""
+
+
+class EcdsaSignature(NamedTuple):
+    """The two numbers of a signature."""
+
+    r: int
+    s: int
+
+    @classmethod
+    def decode(cls, field: bytes, name: str) -> EcdsaSignature:
+        """Return the signature at the start of `field`, r and s as 72 bytes each, little-endian.
+
+        Raises SevbuildError for a field whose padding is set: bytes that no signature covers, and that would
+        tell two fields of one signature apart.
+        """
+        parts = (field[:NUMBER_SIZE], field[NUMBER_SIZE : 2 * NUMBER_SIZE])
+        if any(part[COORDINATE_SIZE:].strip(b"\0") for part in parts) or field[2 * NUMBER_SIZE :].strip(
+            b"\0"
+        ):
+            raise SevbuildError(f"{name}: bytes beside the two 48-byte numbers are set")
+        return cls(*(int.from_bytes(part, "little") for part in parts))
+
+    def encode(self, size: int) -> bytes:
+        """Return the signature as a field of `size` bytes (512 in certificates, ID blocks and reports)."""
+        numbers = b"".join(number.to_bytes(NUMBER_SIZE, "little") for number in self)
+        return numbers.ljust(size, b"\0")
+
+    @property
+    def der(self) -> bytes:
+        """Return the signature as X9.62 and OpenSSL write it."""
+        from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+        return encode_dss_signature(self.r, self.s)
+
+    def verifies(self, data: bytes, key: EllipticCurvePublicKey) -> bool:
+        """Tell whether this is a signature of `data` (SHA-384) by the owner of a P-384 key."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+        from cryptography.hazmat.primitives.hashes import SHA384
+
+        try:
+            key.verify(self.der, data, ECDSA(SHA384()))
+        except InvalidSignature:
+            return False
+        return True
