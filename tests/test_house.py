@@ -60,6 +60,7 @@ def test_each_module_keeps_to_its_room(path: Path) -> None:
         ("fs", "from sevbuild.output.file import write_file\n"),
         ("documents", "from sevbuild.fs import read_text\n"),
         ("network", "from sevbuild.manifest.model import Manifest\n"),
+        ("appraise", "from sevbuild.measure.tree import LaunchTree\n"),
         ("attest", "from sevbuild.reference.model import Value\n"),
         ("attest", "from datetime import datetime\n\nnow = datetime.now()\n"),
         ("identity", "from sevbuild.manifest.model import Manifest\n"),

@@ -71,6 +71,11 @@ ROOMS = {
         excepted=(("cli/github.py", "hashlib"),),
     ),
     "api": Room("compute anything on its own", imports=(*_DIGESTS, *_MODEL, *_FILES)),
+    "appraise": Room(
+        "know a terminal; measure on its own",
+        imports=(*_MODEL, "typer", "rich", "click"),
+        calls=("print", "input", "isatty"),
+    ),
     "bundle": Room("measure on its own", imports=_MODEL),
     "reference": Room(
         "read files",
