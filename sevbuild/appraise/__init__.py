@@ -1,1 +1,1 @@
-"""Is this guest my release? Evidence and certificates from files, what was published, and the verdict on both."""
+"""Is this guest my release? Evidence and certificates from files, what was published, and a verdict."""
