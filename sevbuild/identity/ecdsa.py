@@ -8,8 +8,17 @@ from sevbuild.errors import SevbuildError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
-__all__ = ["COORDINATE_SIZE", "CURVE_P384", "NUMBER_SIZE", "ORDER_P384", "EcdsaSignature"]
+__all__ = [
+    "COORDINATE_SIZE",
+    "CURVE_P384",
+    "KEY_SIZE",
+    "NUMBER_SIZE",
+    "ORDER_P384",
+    "EcdsaSignature",
+    "P384PublicKey",
+]
 
 NUMBER_SIZE = 72
 """The bytes of a number's field (SNP ABI 10, SEV API C.2): r, s, and the coordinates of a key."""
@@ -17,6 +26,8 @@ COORDINATE_SIZE = 48
 """The bytes of a number of P-384."""
 CURVE_P384 = 2
 """The curve's number in a key (SNP ABI table 141, SEV API table 112)."""
+KEY_SIZE = 0x404
+"""The bytes of a public key (SNP ABI table 141, SEV API table 112)."""
 ORDER_P384 = (
     0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
 )
@@ -55,14 +66,58 @@ class EcdsaSignature(NamedTuple):
 
         return encode_dss_signature(self.r, self.s)
 
-    def verifies(self, data: bytes, key: EllipticCurvePublicKey) -> bool:
-        """Tell whether this is a signature of `data` (SHA-384) by the owner of a P-384 key."""
+    def verifies(self, data: bytes, key: EllipticCurvePublicKey, digest: HashAlgorithm | None = None) -> bool:
+        """Tell whether this is a signature of `data` by the owner of a P-384 key; None stands for SHA-384."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
         from cryptography.hazmat.primitives.hashes import SHA384
 
         try:
-            key.verify(self.der, data, ECDSA(SHA384()))
+            key.verify(self.der, data, ECDSA(digest or SHA384()))
         except InvalidSignature:
             return False
         return True
+
+
+class P384PublicKey(NamedTuple):
+    """The two coordinates of a public key; nothing says yet that they are a point of the curve."""
+
+    x: int
+    y: int
+
+    @classmethod
+    def decode(cls, field: bytes, name: str) -> P384PublicKey:
+        """Return the key in a field of KEY_SIZE bytes: curve (u32), x and y of 72 bytes each, little-endian.
+
+        Raises SevbuildError for another length or curve, and for bytes set beside the numbers.
+        """
+        if len(field) != KEY_SIZE:
+            raise SevbuildError(f"{name}: a public key is {KEY_SIZE} bytes, not {len(field)}")
+        curve = int.from_bytes(field[:4], "little")
+        if curve != CURVE_P384:
+            raise SevbuildError(f"{name}: curve {curve} is not P-384, which is {CURVE_P384}")
+        numbers = EcdsaSignature.decode(field[4:], name)
+        return cls(*numbers)
+
+    @classmethod
+    def of(cls, key: EllipticCurvePublicKey) -> P384PublicKey:
+        """Return the coordinates of a key; raises SevbuildError for one of another curve."""
+        if key.curve.name != "secp384r1":
+            raise SevbuildError(f"a key of curve {key.curve.name}, where P-384 (secp384r1) is needed")
+        numbers = key.public_numbers()
+        return cls(numbers.x, numbers.y)
+
+    def encode(self) -> bytes:
+        """Return the field of KEY_SIZE bytes."""
+        return (CURVE_P384.to_bytes(4, "little") + EcdsaSignature(*self).encode(2 * NUMBER_SIZE)).ljust(
+            KEY_SIZE, b"\0"
+        )
+
+    def public_key(self, name: str) -> EllipticCurvePublicKey:
+        """Return the key that signatures are checked with; raises SevbuildError for no point of the curve."""
+        from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicNumbers
+
+        try:
+            return EllipticCurvePublicNumbers(self.x, self.y, SECP384R1()).public_key()
+        except ValueError:
+            raise SevbuildError(f"{name}: its public key is no point of P-384") from None
