@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from sevbuild.documents.document import Document, Table, check_integer
 from sevbuild.launch.mode import Mode
 
 __all__ = [
     "DEFAULT_POLICIES",
     "SEV_POLICY_BITS",
     "SNP_HIGHEST_BIT",
+    "SNP_PERMISSIONS",
     "SNP_POLICY_BITS",
     "SevPolicy",
     "SnpPolicy",
+    "decode_policy",
     "policy_of",
 ]
 
@@ -31,6 +35,9 @@ SNP_POLICY_BITS = {
     "page-swap-disable": 25,
 }
 """Bits of the SNP policy, u64 (SNP ABI 4.3); bit 17 must be one, 7:0 and 15:8 are the minimum ABI."""
+
+SNP_PERMISSIONS = ("smt", "migrate-ma", "debug", "cxl-allow")
+"""Bits of the SNP policy that permit something when they are set; the others demand something."""
 
 SNP_MUST_BE_ONE = 1 << 17
 SNP_HIGHEST_BIT = 25
@@ -138,3 +145,36 @@ class SnpPolicy(int):
 def policy_of(mode: Mode, policy: int) -> SnpPolicy | SevPolicy:
     """Return the policy of a guest as the secure processor reads it in a mode."""
     return SnpPolicy(policy) if mode == "snp" else SevPolicy(policy)
+
+
+def decode_policy(document: Document, path: str, value: Any, mode: Mode) -> int | None:
+    """Return the policy that a document gives as a number or as a table of named bits, None with a fault.
+
+    Whether such a guest can be launched is not looked at.
+    """
+    if not isinstance(value, Mapping):
+        return check_integer(document, path, value, 0, (1 << 64) - 1)
+    if not value:
+        document.fault(path, "must not be empty")
+        return None
+    table = Table(document, value, path)
+    snp = mode == "snp"
+    policy = SNP_MUST_BE_ONE if snp else 0
+    for name, bit in (SNP_POLICY_BITS if snp else SEV_POLICY_BITS).items():
+        policy |= (table.boolean(name) or False) << bit
+    if mode == "sev-es" and not table.has("es"):
+        policy |= 1 << SEV_POLICY_BITS["es"]
+    key = "abi" if snp else "api"
+    version = table.string(key)
+    if version is not None:
+        major, dot, minor = version.partition(".")
+        numbers = [
+            int(part) if part.isascii() and part.isdigit() and len(part) <= 3 else 256
+            for part in (major, minor)
+        ]
+        if not dot or max(numbers) > 255:
+            table.fault(key, f'must look like "1.55", got {version!r}')
+        else:
+            policy |= numbers[0] << 8 | numbers[1] if snp else numbers[0] << 16 | numbers[1] << 24
+    table.finish()
+    return policy

@@ -7,7 +7,7 @@ from typing import Any
 
 from sevbuild.documents.document import Document, Table, check_integer, check_word
 from sevbuild.launch.mode import MODES, Mode
-from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_MUST_BE_ONE, SNP_POLICY_BITS, policy_of
+from sevbuild.launch.policy import decode_policy, policy_of
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
 __all__ = ["check_mode", "decode_features", "decode_policies"]
@@ -22,7 +22,7 @@ def decode_policies(launch: Table, modes: tuple[Mode, ...]) -> dict[Mode, int]:
         return {}
     found = {}
     for mode, path, entry in _by_mode(launch, "policy", value, modes):
-        policy = _policy(launch.document, path, entry, mode)
+        policy = decode_policy(launch.document, path, entry, mode)
         if policy is not None:
             found[mode] = policy
             reason = policy_of(mode, policy).fault(mode)
@@ -82,35 +82,6 @@ def check_mode(document: Document, path: str, value: Any) -> Mode | None:
         document.fault(path, f"unknown value {value!r}", mode_hint(value))
         return None
     return check_word(document, path, value, MODES)
-
-
-def _policy(document: Document, path: str, value: Any, mode: Mode) -> int | None:
-    if not isinstance(value, Mapping):
-        return check_integer(document, path, value, 0, _U64)
-    if not value:
-        document.fault(path, "must not be empty")
-        return None
-    table = Table(document, value, path)
-    snp = mode == "snp"
-    policy = SNP_MUST_BE_ONE if snp else 0
-    for name, bit in (SNP_POLICY_BITS if snp else SEV_POLICY_BITS).items():
-        policy |= (table.boolean(name) or False) << bit
-    if mode == "sev-es" and not table.has("es"):
-        policy |= 1 << SEV_POLICY_BITS["es"]
-    key = "abi" if snp else "api"
-    version = table.string(key)
-    if version is not None:
-        major, dot, minor = version.partition(".")
-        numbers = [
-            int(part) if part.isascii() and part.isdigit() and len(part) <= 3 else 256
-            for part in (major, minor)
-        ]
-        if not dot or max(numbers) > 255:
-            table.fault(key, f'must look like "1.55", got {version!r}')
-        else:
-            policy |= numbers[0] << 8 | numbers[1] if snp else numbers[0] << 16 | numbers[1] << 24
-    table.finish()
-    return policy
 
 
 def _features(document: Document, path: str, value: Any) -> int | None:

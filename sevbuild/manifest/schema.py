@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from sevbuild.documents.schema_shapes import one_or_list, table
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_POLICY_BITS
 from sevbuild.manifest.schema_output import machine_schema, publish_schema
-from sevbuild.manifest.schema_shapes import one_or_list, table
 from sevbuild.manifest.url_keys import URL_PATTERN
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.vcpu.models import CPU_MODELS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sevbuild.documents.schema_shapes import one_or_list, table
 from sevbuild.manifest.formats import FORMATS, FormatKey
 from sevbuild.manifest.machine_keys import MEMORY
-from sevbuild.manifest.schema_shapes import one_or_list, table
 
 __all__ = ["machine_schema", "publish_schema"]
 

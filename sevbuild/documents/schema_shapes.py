@@ -1,4 +1,4 @@
-"""Shapes that recur in the JSON Schema of manifests."""
+"""Shapes that recur in JSON Schemas of documents that people write."""
 
 from __future__ import annotations
 
