@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha384
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.errors import SevbuildError
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 __all__ = [
@@ -16,8 +18,10 @@ __all__ = [
     "KEY_SIZE",
     "NUMBER_SIZE",
     "ORDER_P384",
+    "SIGNATURE_SIZE",
     "EcdsaSignature",
     "P384PublicKey",
+    "sign_deterministically",
 ]
 
 NUMBER_SIZE = 72
@@ -28,6 +32,8 @@ CURVE_P384 = 2
 """The curve's number in a key (SNP ABI table 141, SEV API table 112)."""
 KEY_SIZE = 0x404
 """The bytes of a public key (SNP ABI table 141, SEV API table 112)."""
+SIGNATURE_SIZE = 512
+"""The bytes of a signature (SNP ABI table 139): r, s, zeros."""
 ORDER_P384 = (
     0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
 )
@@ -47,11 +53,15 @@ class EcdsaSignature(NamedTuple):
         Raises SevbuildError for a field whose padding is set: bytes that no signature covers, and that would
         tell two fields of one signature apart.
         """
-        parts = (field[:NUMBER_SIZE], field[NUMBER_SIZE : 2 * NUMBER_SIZE])
-        if any(part[COORDINATE_SIZE:].strip(b"\0") for part in parts) or field[2 * NUMBER_SIZE :].strip(
-            b"\0"
-        ):
+        found = cls.of_numbers(field)
+        if any(number >> 8 * COORDINATE_SIZE for number in found) or any(field[2 * NUMBER_SIZE :]):
             raise SevbuildError(f"{name}: bytes beside the two 48-byte numbers are set")
+        return found
+
+    @classmethod
+    def of_numbers(cls, field: bytes) -> EcdsaSignature:
+        """Return the two numbers at the start of `field` as they are; what stands behind them is not read."""
+        parts = (field[:NUMBER_SIZE], field[NUMBER_SIZE : 2 * NUMBER_SIZE])
         return cls(*(int.from_bytes(part, "little") for part in parts))
 
     def encode(self, size: int) -> bytes:
@@ -66,7 +76,9 @@ class EcdsaSignature(NamedTuple):
 
         return encode_dss_signature(self.r, self.s)
 
-    def verifies(self, data: bytes, key: EllipticCurvePublicKey, digest: HashAlgorithm | None = None) -> bool:
+    def verifies(
+        self, data: bytes, key: EllipticCurvePublicKey, digest: HashAlgorithm | Prehashed | None = None
+    ) -> bool:
         """Tell whether this is a signature of `data` by the owner of a P-384 key; None stands for SHA-384."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
@@ -113,6 +125,11 @@ class P384PublicKey(NamedTuple):
             KEY_SIZE, b"\0"
         )
 
+    @property
+    def digest(self) -> bytes:
+        """Return what a report has of an ID or author key: the SHA-384 of its field (SNP ABI table 22)."""
+        return sha384(self.encode()).digest()
+
     def public_key(self, name: str) -> EllipticCurvePublicKey:
         """Return the key that signatures are checked with; raises SevbuildError for no point of the curve."""
         from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicNumbers
@@ -121,3 +138,15 @@ class P384PublicKey(NamedTuple):
             return EllipticCurvePublicNumbers(self.x, self.y, SECP384R1()).public_key()
         except ValueError:
             raise SevbuildError(f"{name}: its public key is no point of P-384") from None
+
+
+def sign_deterministically(key: EllipticCurvePrivateKey, data: bytes, digest: HashAlgorithm) -> bytes:
+    """Return the DER signature of `data` by RFC 6979: the same key and bytes give the same signature."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+
+    try:
+        return key.sign(data, ECDSA(digest, deterministic_signing=True))
+    except UnsupportedAlgorithm:
+        hint = "its cryptography package is built on OpenSSL 3.2 or later in the published wheels"
+        raise SevbuildError("this machine cannot sign deterministically (RFC 6979)", hint=hint) from None

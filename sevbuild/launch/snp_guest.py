@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sevbuild.launch.page_digest import INITIAL_DIGEST, PageHasher, extend
 from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
@@ -12,7 +12,7 @@ from sevbuild.launch.policy import SNP_HIGHEST_BIT, SnpPolicy
 from sevbuild.launch.status import LaunchError, Status
 from sevbuild.launch.update import LaunchUpdate
 
-__all__ = ["SnpGuest", "SnpGuestState", "SnpPlatform"]
+__all__ = ["Identity", "SnpGuest", "SnpGuestState", "SnpPlatform"]
 
 
 class SnpGuestState(IntEnum):
@@ -35,6 +35,21 @@ class SnpPlatform(NamedTuple):
     abi: tuple[int, int] | None = None
     smt: bool = False
     highest_policy_bit: int = SNP_HIGHEST_BIT
+
+
+class Identity(Protocol):
+    """An ID block and its authentication, as SNP_LAUNCH_FINISH is given both (`identity/firmware.py`)."""
+
+    @property
+    def launch_digest(self) -> bytes:
+        """Return the launch digest that the block is for, 48 bytes."""
+
+    @property
+    def policy(self) -> int:
+        """Return the policy that the block is for."""
+
+    def refusal(self) -> tuple[Status, str] | None:
+        """Return the status and the reason with which algorithms, keys or signatures are refused."""
 
 
 class _Snapshot(NamedTuple):
@@ -125,21 +140,24 @@ class SnpGuest:
         self._digest = extend(self._digest, update, self._hasher)
         self._take(at, update)
 
-    def launch_finish(self, *, id_block: tuple[bytes, int] | None = None) -> bytes:
+    def launch_finish(self, *, identity: Identity | None = None) -> bytes:
         """Finish the launch and return the 48-byte launch digest.
 
-        `id_block` is the launch digest and policy of an ID block, compared as the firmware does before it
-        looks at the signatures.
+        An ID block is held to digest, policy and signatures, in the firmware's order.
         """
         command = "SNP_LAUNCH_FINISH"
         if self._state != SnpGuestState.LAUNCH:
             raise LaunchError(command, Status.INVALID_GUEST_STATE, f"the guest is in {self._state.name}")
-        if id_block is not None and id_block[0] != self._digest:
-            reason = "the ID block is for another launch digest"
-            raise LaunchError(command, Status.BAD_MEASUREMENT, reason)
-        if id_block is not None and id_block[1] != self._policy:
-            reason = f"the ID block's policy is {id_block[1]:#x}, the guest's {self._policy:#x}"
-            raise LaunchError(command, Status.POLICY_FAILURE, reason)
+        if identity is not None:
+            if identity.launch_digest != self._digest:
+                reason = "the ID block is for another launch digest"
+                raise LaunchError(command, Status.BAD_MEASUREMENT, reason)
+            if identity.policy != self._policy:
+                reason = f"the ID block's policy is {identity.policy:#x}, the guest's {self._policy:#x}"
+                raise LaunchError(command, Status.POLICY_FAILURE, reason)
+            refusal = identity.refusal()
+            if refusal is not None:
+                raise LaunchError(command, *refusal)
         self._state = SnpGuestState.RUNNING
         return self._digest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha384
-from typing import cast
+from typing import NamedTuple, cast
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +16,17 @@ from sevbuild.launch.update import LaunchUpdate
 
 PAGE = bytes(range(256)) * 16
 NORMAL = LaunchUpdate(0x1000, PageType.NORMAL, 4096, PAGE, "page")
+
+
+class Block(NamedTuple):
+    """An ID block, and the status with which its signatures are refused; tests/identity has real ones."""
+
+    launch_digest: bytes
+    policy: int
+    status: Status | None = None
+
+    def refusal(self) -> tuple[Status, str] | None:
+        return None if self.status is None else (self.status, "as the test has it")
 
 
 def started(policy: int = 0x30000) -> SnpGuest:
@@ -87,7 +98,7 @@ def test_a_launch_from_start_to_finish() -> None:
     guest.launch_start(0x30000)
     guest.launch_update(NORMAL)
     digest = guest.launch_digest
-    assert guest.launch_finish(id_block=(digest, 0x30000)) == digest
+    assert guest.launch_finish(identity=Block(digest, 0x30000)) == digest
     assert guest.state == SnpGuestState.RUNNING
     for call in (
         lambda: guest.launch_start(0x30000),
@@ -175,19 +186,23 @@ def test_updates_need_a_platform_and_a_started_guest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("id_block", "status"),
+    ("digest", "policy", "refused", "status"),
     [
-        ((bytes(48), 0x30000), Status.BAD_MEASUREMENT),
-        ((b"", 0), Status.BAD_MEASUREMENT),
-        ((None, 0x20000), Status.POLICY_FAILURE),
+        (bytes(48), 0x20000, Status.BAD_SIGNATURE, Status.BAD_MEASUREMENT),
+        (b"", 0, None, Status.BAD_MEASUREMENT),
+        (None, 0x20000, Status.BAD_SIGNATURE, Status.POLICY_FAILURE),
+        (None, 0x30000, Status.BAD_SIGNATURE, Status.BAD_SIGNATURE),
+        (None, 0x30000, Status.INVALID_PARAM, Status.INVALID_PARAM),
     ],
 )
-def test_an_id_block_for_another_guest(id_block: tuple[bytes | None, int], status: Status) -> None:
+def test_an_id_block_for_another_guest(
+    digest: bytes | None, policy: int, refused: Status | None, status: Status
+) -> None:
     guest = started()
     guest.launch_update(NORMAL)
-    digest, policy = id_block
+    block = Block(guest.launch_digest if digest is None else digest, policy, refused)
     with pytest.raises(LaunchError) as caught:
-        guest.launch_finish(id_block=(guest.launch_digest if digest is None else digest, policy))
+        guest.launch_finish(identity=block)
     assert caught.value.status == status
     assert guest.state == SnpGuestState.LAUNCH
 
@@ -200,8 +215,8 @@ def test_a_fork_goes_its_own_way() -> None:
     assert guest.launch_digest != twin.launch_digest
     guest.launch_update(NORMAL._replace(gpa=0x9000))
     assert guest.launch_digest == twin.launch_digest
-    assert guest.launch_finish(id_block=(guest.launch_digest, 0x30000))
-    assert twin.launch_finish(id_block=(twin.launch_digest, 0x20000))
+    assert guest.launch_finish(identity=Block(guest.launch_digest, 0x30000))
+    assert twin.launch_finish(identity=Block(twin.launch_digest, 0x20000))
 
 
 @settings(max_examples=200, deadline=None)

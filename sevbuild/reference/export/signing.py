@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.errors import SevbuildError
+from sevbuild.identity.ecdsa import sign_deterministically
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -58,16 +59,11 @@ class SigningKey(NamedTuple):
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
     def _sign(self, data: bytes, digest: HashAlgorithm) -> bytes:
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+        from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
         if not isinstance(self.key, EllipticCurvePrivateKey):
             return self.key.sign(data)
-        try:
-            return self.key.sign(data, ECDSA(digest, deterministic_signing=True))
-        except UnsupportedAlgorithm:
-            hint = "its cryptography package is built on OpenSSL 3.2 or later in the published wheels"
-            raise SevbuildError("this machine cannot sign deterministically (RFC 6979)", hint=hint) from None
+        return sign_deterministically(self.key, data, digest)
 
 
 class SigningKeys(NamedTuple):

@@ -1,0 +1,87 @@
+"""The ID block inside an IGVM file: SNP_ID_BLOCK says all of it but the policy, which is GUEST_POLICY's."""
+
+from __future__ import annotations
+
+from sevbuild.identity.ecdsa import CURVE_P384, KEY_SIZE, NUMBER_SIZE, SIGNATURE_SIZE
+from sevbuild.identity.firmware import GivenIdBlock
+from sevbuild.identity.id_auth import (
+    ALGORITHM,
+    AUTH_SIZE,
+    AUTHOR_ALGORITHM_AT,
+    AUTHOR_KEY_AT,
+    ID_BLOCK_SIGNATURE_AT,
+    ID_KEY_AT,
+    ID_KEY_SIGNATURE_AT,
+)
+from sevbuild.identity.id_block import IdBlock
+from sevbuild.identity.signed_block import SignedBlock
+from sevbuild.igvm.headers import SnpIdBlock
+
+__all__ = ["given_block", "id_block_header"]
+
+_NO_NUMBER = bytes(NUMBER_SIZE)
+
+
+def id_block_header(signed: SignedBlock, mask: int) -> SnpIdBlock:
+    """Return the header that a loader makes the same ID block and authentication of."""
+    block, auth = signed
+    author = auth.author
+    author_numbers = (
+        [_NO_NUMBER] * 4 if author is None else [*_fields(author.signature), *_fields(author.key)]
+    )
+    r, s, x, y = author_numbers
+    signature_r, signature_s = _fields(auth.signature)
+    id_x, id_y = _fields(auth.key)
+    return SnpIdBlock(
+        compatibility_mask=mask,
+        author_key_enabled=int(author is not None),
+        reserved=bytes(3),
+        ld=block.launch_digest,
+        family_id=block.family_id,
+        image_id=block.image_id,
+        version=block.version,
+        guest_svn=block.guest_svn,
+        id_key_algorithm=ALGORITHM,
+        author_key_algorithm=0 if author is None else ALGORITHM,
+        id_signature_r=signature_r,
+        id_signature_s=signature_s,
+        id_key_curve=CURVE_P384,
+        id_key_reserved=0,
+        id_key_qx=id_x,
+        id_key_qy=id_y,
+        author_signature_r=r,
+        author_signature_s=s,
+        author_key_curve=0 if author is None else CURVE_P384,
+        author_key_reserved=0,
+        author_key_qx=x,
+        author_key_qy=y,
+    )
+
+
+def given_block(header: SnpIdBlock, policy: int) -> GivenIdBlock:
+    """Return what a loader gives SNP_LAUNCH_FINISH of a header; `policy` is the file's GUEST_POLICY.
+
+    QEMU 10.2 backends/igvm.c puts the page together so: it leaves out what the header has reserved.
+    """
+    block = IdBlock(
+        header.ld, policy, header.family_id, header.image_id, header.guest_svn, header.version
+    ).encode()
+    auth = bytearray(AUTH_SIZE)
+
+    def put(at: int, size: int, *parts: bytes) -> None:
+        auth[at : at + size] = b"".join(parts).ljust(size, b"\0")
+
+    def word(number: int) -> bytes:
+        return number.to_bytes(4, "little")
+
+    put(0, 4, word(header.id_key_algorithm))
+    put(AUTHOR_ALGORITHM_AT, 4, word(header.author_key_algorithm))
+    put(ID_BLOCK_SIGNATURE_AT, SIGNATURE_SIZE, header.id_signature_r, header.id_signature_s)
+    put(ID_KEY_AT, KEY_SIZE, word(header.id_key_curve), header.id_key_qx, header.id_key_qy)
+    put(ID_KEY_SIGNATURE_AT, SIGNATURE_SIZE, header.author_signature_r, header.author_signature_s)
+    put(AUTHOR_KEY_AT, KEY_SIZE, word(header.author_key_curve), header.author_key_qx, header.author_key_qy)
+    return GivenIdBlock(block, bytes(auth), bool(header.author_key_enabled))
+
+
+def _fields(numbers: tuple[int, int]) -> list[bytes]:
+    return [number.to_bytes(NUMBER_SIZE, "little") for number in numbers]
