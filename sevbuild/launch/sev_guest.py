@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from enum import IntEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,9 +17,13 @@ from sevbuild.launch.update import LaunchUpdate
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH
 
-__all__ = ["SevGuest", "SevGuestState", "SevPlatform"]
+__all__ = ["FIRST_BOUND_API", "SevGuest", "SevGuestState", "SevPlatform", "launch_measurement"]
 
 _MEASURE_CONTEXT = b"\x04"
+FIRST_BOUND_API = (0, 17)
+"""From this API on a measurement says which firmware made it, and a secret is for one measurement alone
+(AMDESE/sev-tool src/commands.cpp).
+"""
 
 
 class SevGuestState(IntEnum):
@@ -38,6 +43,19 @@ class SevPlatform(NamedTuple):
     api_major: int = 1
     api_minor: int = 55
     build_id: int = 0
+
+
+def launch_measurement(tik: bytes, platform: SevPlatform, policy: int, digest: bytes, mnonce: bytes) -> bytes:
+    """Return the 32 bytes by which a platform vouches for a launch digest (SEV API 6.5.1).
+
+    It is HMAC-SHA256 under the guest owner's TIK (16 bytes), over what firmware this is, the policy (u32),
+    the launch digest (32 bytes) and the nonce (16 bytes).
+    """
+    api = (platform.api_major, platform.api_minor)
+    message = policy.to_bytes(4, "little") + digest + mnonce
+    if api >= FIRST_BOUND_API:
+        message = _MEASURE_CONTEXT + bytes((*api, platform.build_id)) + message
+    return hmac.digest(tik, message, "sha256")
 
 
 class SevGuest:
@@ -74,18 +92,20 @@ class SevGuest:
         kept = self._policy if policy is None else policy
         return SevGuest(self._platform, snapshot=(self._state, kept, self._hash.copy()))
 
-    def launch_start(self, policy: int, *, owner_session: bool = False) -> None:
+    def launch_start(self, policy: int, *, open_session: Callable[[], object] | None = None) -> None:
         """Start a launch under `policy` (u32).
 
-        The firmware compares policy and API version only for a guest owner's session
-        (`owner_session`); without one the launch is measured under a key of zeros and proves nothing.
+        `open_session` opens a guest owner's session, and raises LaunchError for one that is not for this
+        platform and policy. The firmware compares policy and API version for a session alone; without one
+        the launch is measured under a key of zeros and proves nothing.
         """
         command = "LAUNCH_START"
         if not self._platform.initialized:
             raise LaunchError(command, Status.INVALID_PLATFORM_STATE, "the platform is not initialised")
         if self._state != SevGuestState.UNINIT:
             raise LaunchError(command, Status.INVALID_GUEST_STATE, f"the guest is in {self._state.name}")
-        if owner_session:
+        if open_session is not None:
+            open_session()
             api = (self._platform.api_major, self._platform.api_minor)
             reason = SevPolicy(policy).refusal(api=api)
             if reason is not None:
@@ -125,9 +145,7 @@ class SevGuest:
         """
         self._ready("LAUNCH_MEASURE")
         self._state = SevGuestState.LSECRET
-        api = bytes((self._platform.api_major, self._platform.api_minor, self._platform.build_id))
-        message = _MEASURE_CONTEXT + api + self._policy.to_bytes(4, "little") + self._hash.digest() + mnonce
-        return hmac.digest(tik, message, "sha256")
+        return launch_measurement(tik, self._platform, self._policy, self._hash.digest(), mnonce)
 
     def launch_finish(self) -> bytes:
         """Finish the launch and return the 32-byte launch digest; LAUNCH_MEASURE must have come first."""

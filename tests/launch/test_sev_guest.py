@@ -74,14 +74,14 @@ def test_a_launch_from_start_to_finish() -> None:
 def test_starts_that_are_refused(platform: SevPlatform, policy: int, session: bool, status: Status) -> None:
     guest = SevGuest(platform)
     with pytest.raises(LaunchError) as caught:
-        guest.launch_start(policy, owner_session=session)
+        guest.launch_start(policy, open_session=(lambda: None) if session else None)
     assert caught.value.status == status
     assert guest.state == SevGuestState.UNINIT
 
 
 def test_without_a_session_the_firmware_checks_no_policy() -> None:
     SevGuest(SevPlatform(api_minor=30)).launch_start(0x1F010041)
-    SevGuest().launch_start(0x37010001, owner_session=True)
+    SevGuest().launch_start(0x37010001, open_session=lambda: None)
 
 
 @pytest.mark.parametrize(
