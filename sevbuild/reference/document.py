@@ -7,10 +7,10 @@ from typing import Any
 
 from sevbuild.documents.json_text import hex_text, json_text, json_word
 from sevbuild.image.ovmf import Section, section_kind_name
+from sevbuild.launch.id_block import IdBlock
 from sevbuild.launch.page_type import page_type_word
 from sevbuild.reference.model import (
     DOCUMENT_SCHEMA,
-    IdBlock,
     Ingredients,
     Input,
     PublishedProfile,

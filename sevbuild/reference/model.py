@@ -8,13 +8,13 @@ from typing import NamedTuple
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.image.ovmf import Metadata
 from sevbuild.image.svsm import Svsm
+from sevbuild.launch.id_block import IdBlock
 from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.profile import LaunchValues
 
 __all__ = [
     "DOCUMENT_SCHEMA",
     "MOST_DESCRIBED",
-    "IdBlock",
     "Ingredients",
     "Input",
     "KernelIngredients",
@@ -97,16 +97,6 @@ class Ingredients(NamedTuple):
     svsm: Svsm | None
     kernel: KernelIngredients | None
     inputs: Mapping[str, bytes]
-
-
-class IdBlock(NamedTuple):
-    """What an attestation report shows of an ID block: 48-byte key digests, 16-byte ids, SVN (u32)."""
-
-    id_key_digest: bytes
-    author_key_digest: bytes | None
-    family_id: bytes
-    image_id: bytes
-    guest_svn: int
 
 
 class Value(NamedTuple):

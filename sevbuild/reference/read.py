@@ -11,6 +11,7 @@ from sevbuild.documents.json_reader import Reader, as_objects
 from sevbuild.errors import SevbuildError
 from sevbuild.igvm.doubt import KINDS, Doubt
 from sevbuild.igvm.loaders import ORDERS as LOADER_ORDERS
+from sevbuild.launch.id_block import IdBlock
 from sevbuild.launch.label import NO_CPU
 from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.manifest.inputs import RECORDED_ROLES, launched_as
@@ -18,7 +19,6 @@ from sevbuild.manifest.vcpu_keys import MAX_VCPUS
 from sevbuild.reference.model import (
     DOCUMENT_SCHEMA,
     MOST_DESCRIBED,
-    IdBlock,
     Input,
     ReferenceValues,
     Span,

@@ -15,9 +15,10 @@ from jsonschema import Draft7Validator
 
 from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.guest.guest import load_guest
+from sevbuild.launch.id_block import IdBlock
 from sevbuild.reference.collect import collect_values
 from sevbuild.reference.document import document_text, reference_document
-from sevbuild.reference.model import IdBlock, ReferenceValues
+from sevbuild.reference.model import ReferenceValues
 from sevbuild.reference.orders import check_orders
 from sevbuild.reference.read import is_reference_document, read_reference_values
 from sevbuild.reference.schema import reference_values_schema
