@@ -23,6 +23,7 @@ VERBS = {
     "publish": "publish",
     "export": "export",
     "verify": "verify",
+    "appraisal": "appraisal",
     "inspect": "inspect",
     "qemu-args": "qemu_args",
     "recompute": "recompute",

@@ -25,7 +25,8 @@ GROUPS = {
     "Reference values": {
         "publish": "Write a release: reference values in every format.",
         "export": "Write reference values in one format.",
-        "verify": "Check a bundle, or what was published.",
+        "verify": "Check attestation reports, a bundle, or what was published.",
+        "appraisal": "Start the policy that reports are held to.",
         "recompute": "Compute launch digests from published ingredients.",
         "merge": "Merge several releases into one document.",
         "diff": "Show what changed between two documents.",

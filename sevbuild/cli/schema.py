@@ -1,4 +1,4 @@
-"""`sevbuild schema`: the JSON Schemas of manifests and of reference values."""
+"""`sevbuild schema`: the JSON Schemas of manifests, reference values and appraisal policies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ __all__ = ["register"]
 DOCUMENTS = {
     "manifest": ("sevbuild.manifest.schema", "manifest_schema"),
     "reference-values": ("sevbuild.reference.schema", "reference_values_schema"),
+    "appraisal": ("sevbuild.attest.appraisal_schema", "appraisal_schema"),
 }
 """Kinds of documents, and the module and function that hold the schema of each."""
 
