@@ -19,87 +19,83 @@ from sevbuild.cli.report import print_data, print_notices, print_text
 from sevbuild.cli.signing import SIGN, key_paths, read_signing_keys
 from sevbuild.errors import Notice, SevbuildError
 
-__all__ = ["register"]
+__all__ = ["export"]
 
 EXTRA: Any = typer.Option(
     [], "--extra", metavar="KEY=VALUE", help="A value the guest does not determine; @FILE reads it."
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
+def export(
+    file: str = VALUES_SOURCE,
+    *,
+    fmt: str = typer.Option("", "--format", "-f", metavar="NAME", help="The format.", show_default=False),
+    listed: bool = typer.Option(False, "--list", help="List every format and what it needs."),
+    output: str = typer.Option(
+        "",
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Where to write: a folder that exists or ends in /, else a file.",
+        show_default=False,
+    ),
+    one: str = typer.Option(
+        "", "--file", metavar="NAME", help="Only this file of the format.", show_default=False
+    ),
+    force: bool = FORCE,
+    extra: list[str] = EXTRA,
+    sign: list[str] = SIGN,
+    target: list[str] = TARGETS,
+    settings: list[str] = SETTINGS,
+    expected: ExpectOptions,
+    lock: LockOptions,
+    quiet: bool = QUIET,
+) -> None:
+    """Write reference values in a format that a verifier reads.
 
-    @app.command()
-    def export(
-        file: str = VALUES_SOURCE,
-        *,
-        fmt: str = typer.Option("", "--format", "-f", metavar="NAME", help="The format.", show_default=False),
-        listed: bool = typer.Option(False, "--list", help="List every format and what it needs."),
-        output: str = typer.Option(
-            "",
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="Where to write: a folder that exists or ends in /, else a file.",
-            show_default=False,
-        ),
-        one: str = typer.Option(
-            "", "--file", metavar="NAME", help="Only this file of the format.", show_default=False
-        ),
-        force: bool = FORCE,
-        extra: list[str] = EXTRA,
-        sign: list[str] = SIGN,
-        target: list[str] = TARGETS,
-        settings: list[str] = SETTINGS,
-        expected: ExpectOptions,
-        lock: LockOptions,
-        quiet: bool = QUIET,
-    ) -> None:
-        """Write reference values in a format that a verifier reads.
+    The first file of a format goes to standard output; -o FOLDER/ writes all of them.
+    """
+    if listed:
+        print_text(_list())
+        return
+    if not fmt:
+        raise SevbuildError(
+            "export requires --format NAME", hint="`sevbuild export --list` lists the formats"
+        )
+    if force:
+        refuse_force(output)
+    from sevbuild.cli.extra import read_extra
+    from sevbuild.cli.source import load_values
+    from sevbuild.reference.export.interface import ExportOptions
+    from sevbuild.reference.export.registry import exporter, render
 
-        The first file of a format goes to standard output; -o FOLDER/ writes all of them.
-        """
-        if listed:
-            print_text(_list())
-            return
-        if not fmt:
-            raise SevbuildError(
-                "export requires --format NAME", hint="`sevbuild export --list` lists the formats"
-            )
-        if force:
-            refuse_force(output)
-        from sevbuild.cli.extra import read_extra
-        from sevbuild.cli.source import load_values
-        from sevbuild.reference.export.interface import ExportOptions
-        from sevbuild.reference.export.registry import exporter, render
+    found = exporter(fmt)
+    keys = read_signing_keys(sign)
+    expected.check()
+    source = load_values(file, settings=settings, targets=target, lock=lock)
+    expected.hold(lambda: source.run, quiet=quiet)
+    given = {**source.extra.get(fmt, {}), **read_extra(fmt, extra)}
+    options = ExportOptions(given, keys.of(fmt))
+    files = render(fmt, source.values, options)
+    keys.refuse_unused({fmt}, {})
+    print_notices([*source.notices, *found.notices(source.values, options)], quiet=quiet)
+    if one and one not in files:
+        raise SevbuildError(f"format {fmt} does not write {one}", hint=f"it writes {', '.join(files)}")
+    files = {one: files[one]} if one else files
+    if not output:
+        _print_first(fmt, files, quiet=quiet)
+        return
+    protected = protect(given=[*extra, *settings])
+    protected.add("a signing key", key_paths(sign))
+    if source.guest is None:
+        from sevbuild.bundle.published import document_path
 
-        found = exporter(fmt)
-        keys = read_signing_keys(sign)
-        expected.check()
-        source = load_values(file, settings=settings, targets=target, lock=lock)
-        expected.hold(lambda: source.run, quiet=quiet)
-        given = {**source.extra.get(fmt, {}), **read_extra(fmt, extra)}
-        options = ExportOptions(given, keys.of(fmt))
-        files = render(fmt, source.values, options)
-        keys.refuse_unused({fmt}, {})
-        print_notices([*source.notices, *found.notices(source.values, options)], quiet=quiet)
-        if one and one not in files:
-            raise SevbuildError(f"format {fmt} does not write {one}", hint=f"it writes {', '.join(files)}")
-        files = {one: files[one]} if one else files
-        if not output:
-            _print_first(fmt, files, quiet=quiet)
-            return
-        protected = protect(given=[*extra, *settings])
-        protected.add("a signing key", key_paths(sign))
-        if source.guest is None:
-            from sevbuild.bundle.published import document_path
-
-            protected.add("an input of this command", [document_path(file)])
-        else:
-            protected.add_guest(file, source.guest)
-            protected.add_lock(file, lock.lock_file)
-        placed = _placed(fmt, files, output)
-        write_outputs(placed, protected, force=force, folders=output not in placed, quiet=quiet)
+        protected.add("an input of this command", [document_path(file)])
+    else:
+        protected.add_guest(file, source.guest)
+        protected.add_lock(file, lock.lock_file)
+    placed = _placed(fmt, files, output)
+    write_outputs(placed, protected, force=force, folders=output not in placed, quiet=quiet)
 
 
 def _print_first(fmt: str, files: dict[str, bytes], *, quiet: bool) -> None:

@@ -20,51 +20,47 @@ from sevbuild.text import visible
 if TYPE_CHECKING:
     from sevbuild.reference.model import ReferenceValues, Span
 
-__all__ = ["register"]
+__all__ = ["inspect"]
 
 _KEYS = {"kernel": "kernel.path", "uki": "kernel.uki", "initrd": "initrd.path"}
 """Which key of a manifest names a file of each role."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
+def inspect(
+    file: str = typer.Argument(
+        ...,
+        metavar="FILE",
+        help="A firmware, a kernel, an image, an initrd, a VMSA, an IGVM file, a bundle or reference values, "
+        "recognized by content.",
+    ),
+    fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
+    mode: str | None = MODE,
+    everything: bool = typer.Option(False, "--all", help="Also show fields that are zero."),
+) -> None:
+    """Show what a file is that a guest is made of, launched from or published in, and what it holds.
 
-    @app.command()
-    def inspect(
-        file: str = typer.Argument(
-            ...,
-            metavar="FILE",
-            help="A firmware, a kernel, an image, an initrd, a VMSA, an IGVM file, a bundle or reference values, "
-            "recognized by content.",
-        ),
-        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
-        mode: str | None = MODE,
-        everything: bool = typer.Option(False, "--all", help="Also show fields that are zero."),
-    ) -> None:
-        """Show what a file is that a guest is made of, launched from or published in, and what it holds.
+    A firmware is looked into, an IGVM file shown to every loader, an image taken apart. A folder means
+    the bundle or the release that it is.
+    """
+    description, values = _describe(file, given_mode(mode))
+    if everything and (description["kind"], fmt) != ("vmsa", "table"):
+        raise SevbuildError("--all is for the table of a VMSA")
+    if check_format(fmt, ("table", "json")) == "json":
+        print_data(json_text(description))
+    elif description["kind"] == "igvm":
+        from sevbuild.cli.inspect_igvm import igvm_text
 
-        A firmware is looked into, an IGVM file shown to every loader, an image taken apart. A folder means
-        the bundle or the release that it is.
-        """
-        description, values = _describe(file, given_mode(mode))
-        if everything and (description["kind"], fmt) != ("vmsa", "table"):
-            raise SevbuildError("--all is for the table of a VMSA")
-        if check_format(fmt, ("table", "json")) == "json":
-            print_data(json_text(description))
-        elif description["kind"] == "igvm":
-            from sevbuild.cli.inspect_igvm import igvm_text
-
-            print_text(igvm_text(description))
-        elif values is not None:
-            print_text(_values(description["name"], values))
-        elif "targets" in description:
-            print_text(_bundle(description))
-        elif description["kind"] == "vmsa":
-            print_text(_vmsa(description, everything=everything))
-        elif "roles" in description:
-            print_text(_input(description))
-        else:
-            print_text(_firmware(description))
+        print_text(igvm_text(description))
+    elif values is not None:
+        print_text(_values(description["name"], values))
+    elif "targets" in description:
+        print_text(_bundle(description))
+    elif description["kind"] == "vmsa":
+        print_text(_vmsa(description, everything=everything))
+    elif "roles" in description:
+        print_text(_input(description))
+    else:
+        print_text(_firmware(description))
 
 
 def _describe(path: str, mode: Mode | None) -> tuple[dict[str, Any], ReferenceValues | None]:

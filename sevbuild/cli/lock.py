@@ -25,63 +25,57 @@ if TYPE_CHECKING:
     from sevbuild.guest.guest import Guest
     from sevbuild.manifest.lock import Lock, LockedInput
 
-__all__ = ["register"]
+__all__ = ["lock"]
 
 _SHA256 = 32
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
+def lock(
+    manifest: list[str] | None = MANIFESTS,
+    output: str = typer.Option(
+        "",
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write it instead of beside the manifest; - prints it.",
+        show_default=False,
+    ),
+    check: bool = typer.Option(False, "--check", help="Write nothing; exit 1 if a lock is stale."),
+    force: bool = FORCE,
+    settings: list[str] = SETTINGS,
+    offline: bool = OFFLINE,
+    fmt: str = RESULT_FORMAT,
+) -> None:
+    """Write size and SHA-256 of every input, command lines, CPU signatures and profiles to guest.lock.
 
-    @app.command()
-    def lock(
-        manifest: list[str] | None = MANIFESTS,
-        output: str = typer.Option(
-            "",
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Where to write it instead of beside the manifest; - prints it.",
-            show_default=False,
-        ),
-        check: bool = typer.Option(False, "--check", help="Write nothing; exit 1 if a lock is stale."),
-        force: bool = FORCE,
-        settings: list[str] = SETTINGS,
-        offline: bool = OFFLINE,
-        fmt: str = RESULT_FORMAT,
-    ) -> None:
-        """Write size and SHA-256 of every input, command lines, CPU signatures and profiles to guest.lock.
+    Whatever measures a manifest is held to it by --locked. Each manifest has a lock of its
+    own, and each is tried; the highest exit code counts.
+    """
+    from sevbuild.guest.locking import lock_path
 
-        Whatever measures a manifest is held to it by --locked. Each manifest has a lock of its
-        own, and each is tried; the highest exit code counts.
-        """
-        from sevbuild.guest.locking import lock_path
-
-        as_json = wants_json(fmt)
-        if as_json and output == "-":
-            raise SevbuildError("-o - prints the lock itself", hint="--format json requires a lock in a file")
-        if force:
-            refuse_force("-" if check else output or DEFAULT_MANIFEST)
-        manifests = manifest or [DEFAULT_MANIFEST]
-        if len(manifests) > 1 and output:
-            raise SevbuildError(
-                "--output names the lock of a single manifest",
-                hint="each manifest has its own lock beside it",
-            )
-        paths: dict[str, str] = {}
-        for name in manifests if len(manifests) > 1 else ():
-            path = lock_path(name)
-            if path in paths:
-                raise SevbuildError(f"{paths[path]} and {name} share one lock, {path}")
-            paths[path] = name
-        done = [
-            _attempt(name, output, settings, check=check, force=force, offline=offline) for name in manifests
-        ]
-        if as_json:
-            _print(done)
-        status = max(item.exit_code for item in done)
-        if status:
-            raise typer.Exit(status)
+    as_json = wants_json(fmt)
+    if as_json and output == "-":
+        raise SevbuildError("-o - prints the lock itself", hint="--format json requires a lock in a file")
+    if force:
+        refuse_force("-" if check else output or DEFAULT_MANIFEST)
+    manifests = manifest or [DEFAULT_MANIFEST]
+    if len(manifests) > 1 and output:
+        raise SevbuildError(
+            "--output names the lock of a single manifest",
+            hint="each manifest has its own lock beside it",
+        )
+    paths: dict[str, str] = {}
+    for name in manifests if len(manifests) > 1 else ():
+        path = lock_path(name)
+        if path in paths:
+            raise SevbuildError(f"{paths[path]} and {name} share one lock, {path}")
+        paths[path] = name
+    done = [_attempt(name, output, settings, check=check, force=force, offline=offline) for name in manifests]
+    if as_json:
+        _print(done)
+    status = max(item.exit_code for item in done)
+    if status:
+        raise typer.Exit(status)
 
 
 class _Locked(NamedTuple):

@@ -24,71 +24,67 @@ if TYPE_CHECKING:
     from sevbuild.reference.model import ReferenceValues
 from sevbuild.text import counted
 
-__all__ = ["register"]
+__all__ = ["verify"]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
+def verify(
+    file: str = typer.Argument(
+        ...,
+        metavar="BUNDLE|FILE",
+        help="A bundle, or reference-values.json, or the folder of a release.",
+        show_default=False,
+    ),
+    *,
+    against: str = typer.Option(
+        "",
+        "--against",
+        metavar="PATH",
+        help="What was published, or another bundle. For values, also the manifest to measure, or their IGVM file.",
+        show_default=False,
+    ),
+    expect: str = typer.Option(
+        "",
+        "--expect",
+        metavar="HEX|PATH",
+        help="Exit 1 unless what is verified, or what --against measures, matches this.",
+        show_default=False,
+    ),
+    target: list[str] = TARGETS,
+    release: str = typer.Option(
+        "",
+        "--release",
+        metavar="VERSION",
+        help="The release to use, in a document of several. Default: the guest's version.",
+        show_default=False,
+    ),
+    settings: list[str] = SETTINGS,
+    lock: LockOptions,
+    fmt: str = typer.Option(
+        "table", "--format", "-f", metavar="table|json", help="The output format of compared values."
+    ),
+    quiet: bool = QUIET,
+) -> None:
+    """Measure a bundle again from its files, or hold reference values to what they say.
 
-    @app.command()
-    def verify(
-        file: str = typer.Argument(
-            ...,
-            metavar="BUNDLE|FILE",
-            help="A bundle, or reference-values.json, or the folder of a release.",
-            show_default=False,
-        ),
-        *,
-        against: str = typer.Option(
-            "",
-            "--against",
-            metavar="PATH",
-            help="What was published, or another bundle. For values, also the manifest to measure, or their IGVM file.",
-            show_default=False,
-        ),
-        expect: str = typer.Option(
-            "",
-            "--expect",
-            metavar="HEX|PATH",
-            help="Exit 1 unless what is verified, or what --against measures, matches this.",
-            show_default=False,
-        ),
-        target: list[str] = TARGETS,
-        release: str = typer.Option(
-            "",
-            "--release",
-            metavar="VERSION",
-            help="The release to use, in a document of several. Default: the guest's version.",
-            show_default=False,
-        ),
-        settings: list[str] = SETTINGS,
-        lock: LockOptions,
-        fmt: str = typer.Option(
-            "table", "--format", "-f", metavar="table|json", help="The output format of compared values."
-        ),
-        quiet: bool = QUIET,
-    ) -> None:
-        """Measure a bundle again from its files, or hold reference values to what they say.
+    A bundle that agrees with itself is consistent; whether it is the right one, only --against or
+    --expect can tell. Reference values without --against are held to their own ingredients; with it,
+    each target is equal or different, and the input that differs is named. Exit 1 where anything is
+    launched differently, or stands on one side alone.
+    """
+    from sevbuild.bundle.published import bundle_at
 
-        A bundle that agrees with itself is consistent; whether it is the right one, only --against or
-        --expect can tell. Reference values without --against are held to their own ingredients; with it,
-        each target is equal or different, and the input that differs is named. Exit 1 where anything is
-        launched differently, or stands on one side alone.
-        """
-        from sevbuild.bundle.published import bundle_at
-
-        check_format(fmt, ("table", "json"))
-        bundle = bundle_at(file)
-        if bundle is None:
-            _verify_values(file, against, expect, target, release, settings, lock, fmt=fmt, quiet=quiet)
-            return
-        if settings or fmt != "table":
-            raise SevbuildError("--set and --format are for reference values, not for a bundle")
-        lock.refuse()
-        if (target or release) and not (against or expect):
-            message = "--target and --release require something to compare a bundle with"
-            raise SevbuildError(message, hint="--against PATH, --expect PATH")
-        _verify_bundle(file, against, expect, target, release, quiet=quiet)
+    check_format(fmt, ("table", "json"))
+    bundle = bundle_at(file)
+    if bundle is None:
+        _verify_values(file, against, expect, target, release, settings, lock, fmt=fmt, quiet=quiet)
+        return
+    if settings or fmt != "table":
+        raise SevbuildError("--set and --format are for reference values, not for a bundle")
+    lock.refuse()
+    if (target or release) and not (against or expect):
+        message = "--target and --release require something to compare a bundle with"
+        raise SevbuildError(message, hint="--against PATH, --expect PATH")
+    _verify_bundle(file, against, expect, target, release, quiet=quiet)
 
 
 def _verify_bundle(
