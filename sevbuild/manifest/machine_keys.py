@@ -57,10 +57,7 @@ def _extra(table: Table) -> tuple[str, ...]:
         if check_type(document, at, value, str) is None:
             continue
         if "\0" in value:
-            document.fault(
-                at,
-                "must not contain a NUL: no argument can contain one contain one contain one contain one contain one contain one",
-            )
+            document.fault(at, "must not contain a NUL: no argument can contain one")
         found.append(value)
     if not found or len(found) < len(values):
         return ()
