@@ -25,7 +25,7 @@ def inspect_igvm(path: str, mode: Mode | None = None, progress: Progress | None 
     """
     file = ForeignFile(path, progress)
     loaded, refused = file.load(ForeignLaunch(mode=mode))
-    measured, stopped = file.measure(loaded) if loaded else ([], [])
+    measured, stopped = file.measure(loaded)
     entries: dict[str, dict[str, Any]] = {}
     for item in measured:
         entries[item.target.loader.name] = {
