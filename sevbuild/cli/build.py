@@ -6,16 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from sevbuild.cli.options import (
-    MANIFEST,
-    QUIET,
-    RESULT_FORMAT,
-    SETTINGS,
-    TARGETS,
-    ExpectOptions,
-    LockOptions,
-    wants_json,
-)
+from sevbuild.cli import options
 from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_digests, print_notices
 from sevbuild.guest.measured import Measured
@@ -25,19 +16,19 @@ __all__ = ["build"]
 
 
 def build(
-    manifest: str = MANIFEST,
+    manifest: str = options.MANIFEST,
     *,
     output: str = typer.Option(
         ..., "--output", "-o", metavar="DIR", help="The folder to write.", show_default=False
     ),
-    target: list[str] = TARGETS,
-    settings: list[str] = SETTINGS,
+    target: list[str] = options.TARGETS,
+    settings: list[str] = options.SETTINGS,
     link: bool = typer.Option(False, "--link", help="Reflink or hard-link inputs where that works."),
-    expected: ExpectOptions,
-    lock: LockOptions,
-    fmt: str = RESULT_FORMAT,
+    expected: options.ExpectOptions,
+    lock: options.LockOptions,
+    fmt: str = options.RESULT_FORMAT,
     no_copy: bool = typer.Option(False, "--no-copy", help="Copy no inputs; record their digests only."),
-    quiet: bool = QUIET,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Write the bundle of a guest: what is launched, what was measured, and how to check it.
 
@@ -49,7 +40,7 @@ def build(
     from sevbuild.errors import SevbuildError
     from sevbuild.guest.lint import lint_guest
 
-    as_json = wants_json(fmt)
+    as_json = options.wants_json(fmt)
     if link and no_copy:
         raise SevbuildError("--link cannot be combined with --no-copy")
     inputs = "link" if link else "none" if no_copy else "copy"

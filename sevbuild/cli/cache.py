@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import check_format
+from sevbuild.cli import options
 from sevbuild.cli.parser import Application
 from sevbuild.cli.report import print_data, print_line, print_text
 from sevbuild.text import counted
@@ -28,16 +28,16 @@ def path() -> None:
 
 @cache.command(name="list")
 def list_entries(
-    fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
+    fmt: str = options.TABLE_FORMAT,
 ) -> None:
     """List the files in the cache, and the downloads that have not ended."""
     from sevbuild.cli.tables import text_table
     from sevbuild.documents.json_text import json_text
     from sevbuild.network.cache import Cache, cache_directory
 
-    check_format(fmt, ("table", "json"))
+    as_json = options.wants_json(fmt, "table")
     entries = Cache(cache_directory()).entries()
-    if fmt == "json":
+    if as_json:
         print_data(json_text([entry._asdict() for entry in entries]))
         return
     header = ("sha256", "size", "state")

@@ -6,15 +6,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from sevbuild.cli.options import (
-    DEFAULT_MANIFEST,
-    MANIFESTS,
-    QUIET,
-    SETTINGS,
-    LockOptions,
-    check_format,
-    read_settings,
-)
+from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_error, print_notices, print_text
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.guest.guest import Guest
@@ -39,26 +31,26 @@ class _Checked(NamedTuple):
 
 
 def check(
-    manifest: list[str] | None = MANIFESTS,
+    manifest: list[str] | None = options.MANIFESTS,
     *,
-    settings: list[str] = SETTINGS,
-    lock: LockOptions,
+    settings: list[str] = options.SETTINGS,
+    lock: options.LockOptions,
     changed: bool = typer.Option(
         False,
         "--changed",
         help="Treat arguments as changed files: check the manifests among them, and those that name one.",
     ),
     strict: bool = typer.Option(False, "--strict", help="Treat warnings as errors (exit 2)."),
-    fmt: str = typer.Option("text", "--format", "-f", metavar="|".join(FORMATS), help="The output format."),
-    quiet: bool = QUIET,
+    fmt: str = options.format_option(*FORMATS),
+    quiet: bool = options.QUIET,
 ) -> None:
     """Check manifests and their inputs: that they are there, and what they are taken for.
 
     Each is tried; the highest exit code counts. JSON and SARIF have errors, warnings and notes with
     their places.
     """
-    check_format(fmt, FORMATS)
-    manifests = manifest or [DEFAULT_MANIFEST]
+    options.check_format(fmt, FORMATS)
+    manifests = manifest or [options.DEFAULT_MANIFEST]
     if lock.lock_file and (changed or len(manifests) > 1):
         raise SevbuildError(
             "--lock names the lock of a single manifest", hint="--locked uses the lock of each"
@@ -66,7 +58,7 @@ def check(
     if changed:
         from sevbuild.cli.changed import concerned_manifests
 
-        values = read_settings(settings)
+        values = options.read_settings(settings)
         manifests = concerned_manifests(manifest or [], values, locked=lock.locked, quiet=quiet)
     checked = [_check(path, settings, lock) for path in manifests]
     status = 0
@@ -83,7 +75,7 @@ def check(
         raise typer.Exit(status)
 
 
-def _check(manifest: str, settings: list[str], lock: LockOptions) -> _Checked:
+def _check(manifest: str, settings: list[str], lock: options.LockOptions) -> _Checked:
     from sevbuild.guest.lint import check_guest
 
     guest: Guest | None = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from sevbuild.cli.options import check_format
+from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_text
 from sevbuild.cli.tables import text_table
 from sevbuild.documents.json_text import json_text
@@ -14,14 +12,14 @@ __all__ = ["cpus"]
 
 
 def cpus(
-    fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
+    fmt: str = options.TABLE_FORMAT,
 ) -> None:
     """List the CPU models, with the signature that enters a VMSA.
 
     The model is that of the guest (QEMU's -cpu), not of the host.
     """
     models = cpus_document()
-    if check_format(fmt, ("table", "json")) == "json":
+    if options.wants_json(fmt, "table"):
         print_data(json_text(models))
         return
     header = ("model", "signature", "family", "model number", "stepping")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sevbuild.cli.options import check_format
+from sevbuild.cli import options
 from sevbuild.cli.report import print_line
 from sevbuild.errors import SevbuildError, within
 
@@ -22,7 +22,7 @@ def diff(
     release: str = typer.Option(
         "", "--release", metavar="OLD[..NEW]", help="The releases to compare, in a document of several."
     ),
-    fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
+    fmt: str = options.TABLE_FORMAT,
 ) -> None:
     """Show what changed, target by target: digests, inputs, settings, names. Exit 1 where anything did.
 
@@ -33,7 +33,7 @@ def diff(
     from sevbuild.reference.compare import compare_values
     from sevbuild.reference.releases import at_release
 
-    check_format(fmt, ("table", "json"))
+    as_json = options.wants_json(fmt, "table")
     before, dots, after = release.partition("..")
     if not new and not (before and after):
         hint = "`--release OLD..NEW` names two releases of one document"
@@ -49,6 +49,6 @@ def diff(
     comparison = compare_values(*sides)
     print_comparison(comparison, words={"alike": "same launch"}, fmt=fmt)
     if not comparison.equal:
-        if comparison.same_launch and fmt != "json":
+        if comparison.same_launch and not as_json:
             print_line("same launch values")
         raise typer.Exit(1)

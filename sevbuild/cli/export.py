@@ -6,14 +6,7 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import (
-    QUIET,
-    SETTINGS,
-    TARGETS,
-    VALUES_SOURCE,
-    ExpectOptions,
-    LockOptions,
-)
+from sevbuild.cli import options
 from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
 from sevbuild.cli.report import print_data, print_notices, print_text
 from sevbuild.cli.signing import SIGN, key_paths, read_signing_keys
@@ -27,7 +20,7 @@ EXTRA: Any = typer.Option(
 
 
 def export(
-    file: str = VALUES_SOURCE,
+    file: str = options.VALUES_SOURCE,
     *,
     fmt: str = typer.Option("", "--format", "-f", metavar="NAME", help="The format.", show_default=False),
     listed: bool = typer.Option(False, "--list", help="List every format and what it needs."),
@@ -45,11 +38,11 @@ def export(
     force: bool = FORCE,
     extra: list[str] = EXTRA,
     sign: list[str] = SIGN,
-    target: list[str] = TARGETS,
-    settings: list[str] = SETTINGS,
-    expected: ExpectOptions,
-    lock: LockOptions,
-    quiet: bool = QUIET,
+    target: list[str] = options.TARGETS,
+    settings: list[str] = options.SETTINGS,
+    expected: options.ExpectOptions,
+    lock: options.LockOptions,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Write reference values in a format that a verifier reads.
 
@@ -75,10 +68,10 @@ def export(
     source = load_values(file, settings=settings, targets=target, lock=lock)
     expected.hold(lambda: source.run, quiet=quiet)
     given = {**source.extra.get(fmt, {}), **read_extra(fmt, extra)}
-    options = ExportOptions(given, keys.of(fmt))
-    files = render(fmt, source.values, options)
+    export_options = ExportOptions(given, keys.of(fmt))
+    files = render(fmt, source.values, export_options)
     keys.refuse_unused({fmt}, {})
-    print_notices([*source.notices, *found.notices(source.values, options)], quiet=quiet)
+    print_notices([*source.notices, *found.notices(source.values, export_options)], quiet=quiet)
     if one and one not in files:
         raise SevbuildError(f"format {fmt} does not write {one}", hint=f"it writes {', '.join(files)}")
     files = {one: files[one]} if one else files

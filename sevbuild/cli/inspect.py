@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sevbuild.cli.options import FOREIGN_MAGIC, MODE, check_format, given_mode
+from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_text, shown_progress
 from sevbuild.cli.tables import text_table, values_table
 from sevbuild.documents.json_text import json_text
@@ -33,8 +33,8 @@ def inspect(
         help="A firmware, a kernel, an image, an initrd, a VMSA, an IGVM file, a bundle or reference values, "
         "recognized by content.",
     ),
-    fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
-    mode: str | None = MODE,
+    fmt: str = options.TABLE_FORMAT,
+    mode: str | None = options.MODE,
     everything: bool = typer.Option(False, "--all", help="Also show fields that are zero."),
 ) -> None:
     """Show what a file is that a guest is made of, launched from or published in, and what it holds.
@@ -42,10 +42,10 @@ def inspect(
     A firmware is looked into, an IGVM file shown to every loader, an image taken apart. A folder means
     the bundle or the release that it is.
     """
-    description, values = _describe(file, given_mode(mode))
+    description, values = _describe(file, options.given_mode(mode))
     if everything and (description["kind"], fmt) != ("vmsa", "table"):
         raise SevbuildError("--all is for the table of a VMSA")
-    if check_format(fmt, ("table", "json")) == "json":
+    if options.wants_json(fmt, "table"):
         print_data(json_text(description))
     elif description["kind"] == "igvm":
         from sevbuild.cli.inspect_igvm import igvm_text
@@ -65,7 +65,7 @@ def inspect(
 
 def _describe(path: str, mode: Mode | None) -> tuple[dict[str, Any], ReferenceValues | None]:
     """Return what a file is as JSON has it, and the reference values that it holds."""
-    if mode is not None and not file_starts_with(path, FOREIGN_MAGIC):
+    if mode is not None and not file_starts_with(path, options.FOREIGN_MAGIC):
         raise SevbuildError("--mode is for IGVM files")
     from sevbuild.bundle.published import bundle_at, is_document, read_values
 

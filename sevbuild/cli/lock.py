@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from sevbuild.cli.options import (
-    DEFAULT_MANIFEST,
-    MANIFESTS,
-    OFFLINE,
-    RESULT_FORMAT,
-    SETTINGS,
-    network,
-    read_settings,
-    wants_json,
-)
+from sevbuild.cli import options
 from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
 from sevbuild.cli.report import print_data, print_error, print_notices
 from sevbuild.errors import SevbuildError
@@ -31,7 +22,7 @@ _SHA256 = 32
 
 
 def lock(
-    manifest: list[str] | None = MANIFESTS,
+    manifest: list[str] | None = options.MANIFESTS,
     output: str = typer.Option(
         "",
         "--output",
@@ -42,9 +33,9 @@ def lock(
     ),
     check: bool = typer.Option(False, "--check", help="Write nothing; exit 1 if a lock is stale."),
     force: bool = FORCE,
-    settings: list[str] = SETTINGS,
-    offline: bool = OFFLINE,
-    fmt: str = RESULT_FORMAT,
+    settings: list[str] = options.SETTINGS,
+    offline: bool = options.OFFLINE,
+    fmt: str = options.RESULT_FORMAT,
 ) -> None:
     """Write size and SHA-256 of every input, command lines, CPU signatures and profiles to guest.lock.
 
@@ -53,12 +44,12 @@ def lock(
     """
     from sevbuild.guest.locking import lock_path
 
-    as_json = wants_json(fmt)
+    as_json = options.wants_json(fmt)
     if as_json and output == "-":
         raise SevbuildError("-o - prints the lock itself", hint="--format json requires a lock in a file")
     if force:
-        refuse_force("-" if check else output or DEFAULT_MANIFEST)
-    manifests = manifest or [DEFAULT_MANIFEST]
+        refuse_force("-" if check else output or options.DEFAULT_MANIFEST)
+    manifests = manifest or [options.DEFAULT_MANIFEST]
     if len(manifests) > 1 and output:
         raise SevbuildError(
             "--output names the lock of a single manifest",
@@ -141,7 +132,7 @@ def _lock(
 
     held = LockCheck(manifest, path=output, settings=settings) if check else None
     path = output or lock_path(manifest)
-    guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
+    guest = load_guest(manifest, settings=options.read_settings(settings), network=options.network(offline))
     guest.check_inputs()
     if held is not None:
         held(guest, guest.targets, everything=True)

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from sevbuild.cli.options import (
-    MANIFEST_OR_IGVM,
-    QUIET,
-    SETTINGS,
-    TARGETS,
-    ExpectOptions,
-    IgvmOptions,
-    LockOptions,
-    check_format,
-)
+from sevbuild.cli import options
 from sevbuild.cli.report import (
     on_github,
     print_data,
@@ -54,12 +45,12 @@ class _Found(NamedTuple):
 
 
 def measure(
-    manifest: str = MANIFEST_OR_IGVM,
+    manifest: str = options.MANIFEST_OR_IGVM,
     *,
-    fmt: str = typer.Option("hex", "--format", "-f", metavar="|".join(FORMATS), help="The output format."),
-    target: list[str] = TARGETS,
-    settings: list[str] = SETTINGS,
-    expected: ExpectOptions,
+    fmt: str = options.format_option(*FORMATS),
+    target: list[str] = options.TARGETS,
+    settings: list[str] = options.SETTINGS,
+    expected: options.ExpectOptions,
     dump_vmsa: str = typer.Option(
         "",
         "--dump-vmsa",
@@ -68,9 +59,9 @@ def measure(
         show_default=False,
     ),
     lint: bool = typer.Option(False, "--lint", help="Check the firmware as `check` does."),
-    igvm: IgvmOptions,
-    lock: LockOptions,
-    quiet: bool = QUIET,
+    igvm: options.IgvmOptions,
+    lock: options.LockOptions,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Print the launch digest of each target of a guest.
 
@@ -78,7 +69,7 @@ def measure(
     digest and do not stand in the manifest are noted on standard error. An IGVM file in place of a
     manifest is measured as each loader would launch it.
     """
-    check_format(fmt, FORMATS)
+    options.check_format(fmt, FORMATS)
     expected.check()
     if igvm.are_for(manifest, lock, {"--set": settings, "--lint": lint}):
         found = _measure_file(manifest, igvm, target)
@@ -104,7 +95,7 @@ def measure(
 
 
 def _measure_guest(
-    manifest: str, lock: LockOptions, settings: list[str], patterns: Sequence[str], *, lint: bool
+    manifest: str, lock: options.LockOptions, settings: list[str], patterns: Sequence[str], *, lint: bool
 ) -> _Found:
     guest, held = lock.load(manifest, settings)
     targets = guest.select(patterns)
@@ -137,7 +128,7 @@ def _measure_guest(
     return _Found(measured, guest.notices, values, run, protected, title)
 
 
-def _measure_file(path: str, igvm: IgvmOptions, patterns: Sequence[str]) -> _Found:
+def _measure_file(path: str, igvm: options.IgvmOptions, patterns: Sequence[str]) -> _Found:
     from sevbuild.guest.foreign import ForeignFile
 
     file = ForeignFile(path, shown_progress())

@@ -29,12 +29,14 @@ __all__ = [
     "QUIET",
     "RESULT_FORMAT",
     "SETTINGS",
+    "TABLE_FORMAT",
     "TARGETS",
     "VALUES_SOURCE",
     "ExpectOptions",
     "IgvmOptions",
     "LockOptions",
     "check_format",
+    "format_option",
     "given_mode",
     "network",
     "read_settings",
@@ -97,7 +99,15 @@ QUIET: Any = typer.Option(
     help="Print no notes or warnings, and not what was written.",
     rich_help_panel=COMMON,
 )
-RESULT_FORMAT: Any = typer.Option("text", "--format", "-f", metavar="text|json", help="The output format.")
+
+
+def format_option(*words: str) -> Any:
+    """Return the option of an output format, which is one of these words; the first is the default."""
+    return typer.Option(words[0], "--format", "-f", metavar="|".join(words), help="The output format.")
+
+
+RESULT_FORMAT = format_option("text", "json")
+TABLE_FORMAT = format_option("table", "json")
 
 
 FOREIGN_MAGIC = b"IGVM"
@@ -306,9 +316,9 @@ def check_format(value: str, known: tuple[str, ...], *, flag: str = "--format") 
     return value
 
 
-def wants_json(fmt: str) -> bool:
-    """Return whether a `--format text|json` is `json`; raises SevbuildError for any other word."""
-    return check_format(fmt, ("text", "json")) == "json"
+def wants_json(fmt: str, other: str = "text") -> bool:
+    """Return whether a `--format` is `json`; raises SevbuildError for any word but that and the other one."""
+    return check_format(fmt, (other, "json")) == "json"
 
 
 def given_mode(text: str | None) -> "Mode | None":

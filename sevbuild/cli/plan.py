@@ -6,15 +6,7 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import (
-    MANIFEST_OR_IGVM,
-    QUIET,
-    SETTINGS,
-    TARGETS,
-    IgvmOptions,
-    LockOptions,
-    check_format,
-)
+from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_digests, print_notices, print_text, shown_progress
 from sevbuild.cli.tables import text_table
 from sevbuild.documents.json_text import json_text
@@ -27,18 +19,18 @@ FORMATS = ("table", "json")
 
 
 def plan(
-    manifest: str = MANIFEST_OR_IGVM,
+    manifest: str = options.MANIFEST_OR_IGVM,
     *,
-    target: list[str] = TARGETS,
-    fmt: str = typer.Option("table", "--format", "-f", metavar="|".join(FORMATS), help="The output format."),
+    target: list[str] = options.TARGETS,
+    fmt: str = options.format_option(*FORMATS),
     seed: bool = typer.Option(False, "--seed", help="Print only the digest after the firmware."),
-    settings: list[str] = SETTINGS,
-    igvm: IgvmOptions,
-    lock: LockOptions,
-    quiet: bool = QUIET,
+    settings: list[str] = options.SETTINGS,
+    igvm: options.IgvmOptions,
+    lock: options.LockOptions,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Print each launch update of a target, and the launch digest as it stands after it."""
-    check_format(fmt, FORMATS)
+    options.check_format(fmt, FORMATS)
     if igvm.are_for(manifest, lock, {"--set": settings, "--seed": seed}):
         from sevbuild.guest.foreign import ForeignFile
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import check_format
+from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_text
 from sevbuild.cli.tables import text_table
 from sevbuild.documents.json_text import json_text
@@ -17,11 +17,11 @@ __all__ = ["profiles"]
 
 def profiles(
     name: str = typer.Argument("", metavar="[NAME|PATH]", help="Show this profile.", show_default=False),
-    fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
+    fmt: str = options.TABLE_FORMAT,
 ) -> None:
     """List the profiles, or show every value of one with its source and what differs from its parent."""
     document: Any = profile_document(name) if name else profiles_document()
-    if check_format(fmt, ("table", "json")) == "json":
+    if options.wants_json(fmt, "table"):
         print_data(json_text(document))
     else:
         print_text(_one(document) if name else _all(document))

@@ -7,16 +7,7 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import (
-    QUIET,
-    RESULT_FORMAT,
-    SETTINGS,
-    TARGETS,
-    VALUES_SOURCE,
-    ExpectOptions,
-    LockOptions,
-    wants_json,
-)
+from sevbuild.cli import options
 from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_notices, print_text
 from sevbuild.cli.signing import SIGN, read_signing_keys
@@ -37,7 +28,7 @@ EXTRA: Any = typer.Option(
 
 
 def publish(
-    file: str = VALUES_SOURCE,
+    file: str = options.VALUES_SOURCE,
     *,
     output: str = typer.Option(
         ..., "--output", "-o", metavar="DIR", help="The folder of the release.", show_default=False
@@ -45,12 +36,12 @@ def publish(
     formats: list[str] = FORMATS,
     extra: list[str] = EXTRA,
     sign: list[str] = SIGN,
-    target: list[str] = TARGETS,
-    settings: list[str] = SETTINGS,
-    expected: ExpectOptions,
-    lock: LockOptions,
-    fmt: str = RESULT_FORMAT,
-    quiet: bool = QUIET,
+    target: list[str] = options.TARGETS,
+    settings: list[str] = options.SETTINGS,
+    expected: options.ExpectOptions,
+    lock: options.LockOptions,
+    fmt: str = options.RESULT_FORMAT,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Write a release: reference values, every format that applies, release notes, SHA256SUMS.
 
@@ -66,7 +57,7 @@ def publish(
 
     if fmt in KEYS:
         raise SevbuildError(f"--format {fmt}: unknown value", hint=f"formats of a release: --formats {fmt}")
-    as_json = wants_json(fmt)
+    as_json = options.wants_json(fmt)
     named = tuple(dict.fromkeys(name.strip() for words in formats for name in words.split(",")))
     everything = "all" in named
     for name in named:

@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from sevbuild.cli.options import MANIFEST, QUIET, SETTINGS, check_format, read_settings
+from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_notices, print_warning
 from sevbuild.errors import SevbuildError
 
@@ -16,11 +16,11 @@ FORMATS = ("shell", "json", "libvirt")
 
 
 def qemu_args(
-    manifest: str = MANIFEST,
+    manifest: str = options.MANIFEST,
     target: str = typer.Option(
         "", "--target", metavar="LABEL", help="The target, if there are several.", show_default=False
     ),
-    fmt: str = typer.Option("shell", "--format", "-f", metavar="|".join(FORMATS), help="The output format."),
+    fmt: str = options.format_option(*FORMATS),
     folder: str | None = typer.Option(
         None,
         "--folder",
@@ -28,11 +28,11 @@ def qemu_args(
         help="Where relative paths start for libvirt. Default: /bundle.",
         show_default=False,
     ),
-    settings: list[str] = SETTINGS,
-    quiet: bool = QUIET,
+    settings: list[str] = options.SETTINGS,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Print the command that launches a target: a shell script, QEMU's arguments, a libvirt domain."""
-    check_format(fmt, FORMATS)
+    options.check_format(fmt, FORMATS)
     if folder is not None and fmt != "libvirt":
         raise SevbuildError("--folder requires --format libvirt; other formats keep paths as they are")
     from sevbuild.bundle.own_files import own_files, single_target
@@ -41,7 +41,7 @@ def qemu_args(
     from sevbuild.commands.libvirt import LIBVIRT_FOLDER
     from sevbuild.guest.guest import load_guest
 
-    guest = load_guest(manifest, settings=read_settings(settings))
+    guest = load_guest(manifest, settings=options.read_settings(settings))
     chosen = single_target(guest, target)
     launch = describe_launch(guest, chosen, own_files(guest, chosen))
     if fmt == "json":

@@ -6,12 +6,7 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import (
-    QUIET,
-    RESULT_FORMAT,
-    ExpectOptions,
-    wants_json,
-)
+from sevbuild.cli import options
 from sevbuild.cli.report import print_digests, print_notices, print_warning
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.fs import read_file
@@ -51,9 +46,9 @@ def recompute(
         help=f"The hypervisor, if the document names none. Default: {DEFAULT_PROFILE}.",
         show_default=False,
     ),
-    expected: ExpectOptions,
-    fmt: str = RESULT_FORMAT,
-    quiet: bool = QUIET,
+    expected: options.ExpectOptions,
+    fmt: str = options.RESULT_FORMAT,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Compute launch digests from ingredients alone, without any file they stand for.
 
@@ -64,7 +59,7 @@ def recompute(
     from sevbuild.manifest.inputs import CMDLINE
     from sevbuild.reference.recompute_request import read_request, recompute_document, recomputed_run
 
-    as_json = wants_json(fmt)
+    as_json = options.wants_json(fmt)
     if cmdline is not None and cmdline_file:
         raise SevbuildError("--cmdline cannot be combined with --cmdline-file")
     line = None if cmdline is None else encode_text(cmdline)
