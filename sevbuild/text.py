@@ -7,6 +7,7 @@ __all__ = [
     "counted",
     "decode_text",
     "encode_text",
+    "utf8_text",
     "visible",
     "visible_json",
     "visible_lines",
@@ -39,6 +40,14 @@ def decode_text(data: bytes) -> str:
 def encode_text(text: str) -> bytes:
     """Return the bytes of text, those of `decode_text` unchanged, whatever the locale."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def utf8_text(data: bytes) -> str | None:
+    """Return the text of bytes that are UTF-8, None of others."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def as_utf8(text: str) -> str:

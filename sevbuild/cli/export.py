@@ -11,6 +11,7 @@ from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
 from sevbuild.cli.report import print_data, print_notices, print_text
 from sevbuild.cli.signing import SIGN, key_paths, read_signing_keys
 from sevbuild.errors import Notice, SevbuildError
+from sevbuild.text import utf8_text
 
 __all__ = ["export"]
 
@@ -100,7 +101,7 @@ def _print_first(fmt: str, files: dict[str, bytes], *, quiet: bool) -> None:
         others = ", ".join(list(files)[1:])
         text = f"prints {first}; it also has {others}: --file NAME prints one, -o FOLDER/ writes all"
         print_notices([Notice("note", fmt, text)], quiet=quiet)
-    if _is_binary(files[first]) and sys.stdout.isatty():
+    if utf8_text(files[first]) is None and sys.stdout.isatty():
         hint = "-o FILE writes it; a pipe works too"
         raise SevbuildError(f"{first} is binary, and standard output is a terminal", hint=hint)
     print_data(files[first])
@@ -116,14 +117,6 @@ def _placed(fmt: str, files: dict[str, bytes], output: str) -> dict[str, bytes]:
         hint = f"-o {output}/ writes all, --file NAME one of them"
         raise SevbuildError(f"format {fmt} has {len(files)} files, {', '.join(files)}", hint=hint)
     return dict.fromkeys([output], next(iter(files.values())))
-
-
-def _is_binary(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
 
 
 def _list() -> str:
