@@ -61,7 +61,13 @@ def lock(
         if path in paths:
             raise SevbuildError(f"{paths[path]} and {name} share one lock, {path}")
         paths[path] = name
-    done = [_attempt(name, output, settings, check=check, force=force, offline=offline) for name in manifests]
+    done = []
+    for name in manifests:
+        try:
+            done.append(_lock(name, output, settings, check=check, force=force, offline=offline))
+        except SevbuildError as error:
+            print_error(error)
+            done.append(_Locked(name, error.exit_code, str(error)))
     if as_json:
         _print(done)
     status = max(item.exit_code for item in done)
@@ -113,19 +119,10 @@ def _input(record: LockedInput) -> dict[str, Any]:
     return entry
 
 
-def _attempt(
-    manifest: str, output: str, settings: list[str], *, check: bool, force: bool, offline: bool
-) -> _Locked:
-    try:
-        return _lock(manifest, output, settings, check=check, force=force, offline=offline)
-    except SevbuildError as error:
-        print_error(error)
-        return _Locked(manifest, error.exit_code, str(error))
-
-
 def _lock(
     manifest: str, output: str, settings: list[str], *, check: bool, force: bool, offline: bool
 ) -> _Locked:
+    """Write the lock of one manifest, or check it."""
     from sevbuild.guest.guest import load_guest
     from sevbuild.guest.locking import LockCheck, lock_path, resolve_lock
     from sevbuild.manifest.lock import encode_lock
