@@ -18,8 +18,8 @@ __all__ = ["build"]
 def build(
     manifest: str = options.MANIFEST,
     *,
-    output: str = typer.Option(
-        ..., "--output", "-o", metavar="DIR", help="The folder to write.", show_default=False
+    output: str = options.value_option(
+        "--output", "-o", metavar="DIR", text="The folder to write.", default=...
     ),
     target: list[str] = options.TARGETS,
     settings: list[str] = options.SETTINGS,

@@ -15,27 +15,23 @@ from sevbuild.text import utf8_text
 
 __all__ = ["export"]
 
-EXTRA: Any = typer.Option(
-    [], "--extra", metavar="KEY=VALUE", help="A value the guest does not determine; @FILE reads it."
+EXTRA: Any = options.value_option(
+    "--extra", metavar="KEY=VALUE", text="A value the guest does not determine; @FILE reads it.", default=[]
 )
 
 
 def export(
     file: str = options.VALUES_SOURCE,
     *,
-    fmt: str = typer.Option("", "--format", "-f", metavar="NAME", help="The format.", show_default=False),
+    fmt: str = options.value_option("--format", "-f", metavar="NAME", text="The format."),
     listed: bool = typer.Option(False, "--list", help="List every format and what it needs."),
-    output: str = typer.Option(
-        "",
+    output: str = options.value_option(
         "--output",
         "-o",
         metavar="PATH",
-        help="Where to write: a folder that exists or ends in /, else a file.",
-        show_default=False,
+        text="Where to write: a folder that exists or ends in /, else a file.",
     ),
-    one: str = typer.Option(
-        "", "--file", metavar="NAME", help="Only this file of the format.", show_default=False
-    ),
+    one: str = options.value_option("--file", metavar="NAME", text="Only this file of the format."),
     force: bool = FORCE,
     extra: list[str] = EXTRA,
     sign: list[str] = SIGN,

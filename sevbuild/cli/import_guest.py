@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import QUIET
+from sevbuild.cli import options
 from sevbuild.cli.output import print_wrote, refuse_force
 from sevbuild.cli.report import print_data, print_notices
 from sevbuild.errors import Notice, SevbuildError
@@ -24,11 +24,9 @@ SOURCE: Any = typer.Argument(
 
 def import_guest(
     source: list[str] = SOURCE,
-    output: str = typer.Option(
-        "", "--output", "-o", metavar="PATH", help="Where to write it.", show_default=False
-    ),
+    output: str = options.value_option("--output", "-o", metavar="PATH", text="Where to write it."),
     force: bool = typer.Option(False, "--force", help="Replace the file if it exists."),
-    quiet: bool = QUIET,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Write a guest's manifest from a QEMU command line, a libvirt domain or a sev-snp-measure command.
 

@@ -23,13 +23,11 @@ _SHA256 = 32
 
 def lock(
     manifest: list[str] | None = options.MANIFESTS,
-    output: str = typer.Option(
-        "",
+    output: str = options.value_option(
         "--output",
         "-o",
         metavar="FILE",
-        help="Where to write it instead of beside the manifest; - prints it.",
-        show_default=False,
+        text="Where to write it instead of beside the manifest; - prints it.",
     ),
     check: bool = typer.Option(False, "--check", help="Write nothing; exit 1 if a lock is stale."),
     force: bool = FORCE,

@@ -51,12 +51,8 @@ def measure(
     target: list[str] = options.TARGETS,
     settings: list[str] = options.SETTINGS,
     expected: options.ExpectOptions,
-    dump_vmsa: str = typer.Option(
-        "",
-        "--dump-vmsa",
-        metavar="DIR",
-        help="Write vmsa0.bin and vmsa1.bin to this folder.",
-        show_default=False,
+    dump_vmsa: str = options.value_option(
+        "--dump-vmsa", metavar="DIR", text="Write vmsa0.bin and vmsa1.bin to this folder."
     ),
     lint: bool = typer.Option(False, "--lint", help="Check the firmware as `check` does."),
     igvm: options.IgvmOptions,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import typer
-
 from sevbuild.cli import options
 from sevbuild.cli.output import patience, print_wrote_folder
 from sevbuild.cli.report import on_github, print_notices, print_text
@@ -16,22 +14,25 @@ from sevbuild.text import visible
 
 __all__ = ["publish"]
 
-FORMATS: Any = typer.Option(
-    [],
+FORMATS: Any = options.value_option(
     "--formats",
     metavar="NAME,NAME...",
-    help="The formats, or `all` that apply; may be repeated. Default: those of [publish], else all.",
+    text="The formats, or `all` that apply; may be repeated. Default: those of [publish], else all.",
+    default=[],
 )
-EXTRA: Any = typer.Option(
-    [], "--extra", metavar="FORMAT.KEY=VALUE", help="A value the guest does not determine; @FILE reads it."
+EXTRA: Any = options.value_option(
+    "--extra",
+    metavar="FORMAT.KEY=VALUE",
+    text="A value the guest does not determine; @FILE reads it.",
+    default=[],
 )
 
 
 def publish(
     file: str = options.VALUES_SOURCE,
     *,
-    output: str = typer.Option(
-        ..., "--output", "-o", metavar="DIR", help="The folder of the release.", show_default=False
+    output: str = options.value_option(
+        "--output", "-o", metavar="DIR", text="The folder of the release.", default=...
     ),
     formats: list[str] = FORMATS,
     extra: list[str] = EXTRA,

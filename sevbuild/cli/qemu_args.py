@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-import typer
-
 from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_notices, print_warning
 from sevbuild.errors import SevbuildError
@@ -17,16 +15,13 @@ FORMATS = ("shell", "json", "libvirt")
 
 def qemu_args(
     manifest: str = options.MANIFEST,
-    target: str = typer.Option(
-        "", "--target", metavar="LABEL", help="The target, if there are several.", show_default=False
-    ),
+    target: str = options.value_option("--target", metavar="LABEL", text="The target, if there are several."),
     fmt: str = options.format_option(*FORMATS),
-    folder: str | None = typer.Option(
-        None,
+    folder: str | None = options.value_option(
         "--folder",
         metavar="DIR",
-        help="Where relative paths start for libvirt. Default: /bundle.",
-        show_default=False,
+        text="Where relative paths start for libvirt. Default: /bundle.",
+        default=None,
     ),
     settings: list[str] = options.SETTINGS,
     quiet: bool = options.QUIET,

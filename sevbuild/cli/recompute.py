@@ -15,17 +15,17 @@ from sevbuild.text import encode_text
 
 __all__ = ["recompute"]
 
-_VCPUS: Any = typer.Option(
-    [], "--vcpus", metavar="N|RANGE", help="vCPU counts to use instead of its own; may be repeated."
+_VCPUS: Any = options.value_option(
+    "--vcpus", metavar="N|RANGE", text="vCPU counts to use instead of its own; may be repeated.", default=[]
 )
-_CPUS: Any = typer.Option(
-    [], "--cpu", metavar="MODEL", help="CPU models to use instead of its own; may be repeated."
+_CPUS: Any = options.value_option(
+    "--cpu", metavar="MODEL", text="CPU models to use instead of its own; may be repeated.", default=[]
 )
-_SELECT: Any = typer.Option(
-    [], "--select", metavar="KEY=VALUE", help="Only entries that have this; may be repeated."
+_SELECT: Any = options.value_option(
+    "--select", metavar="KEY=VALUE", text="Only entries that have this; may be repeated.", default=[]
 )
-_CMDLINE: Any = typer.Option(
-    None, "--cmdline", metavar="TEXT", help="The command line to use instead of its own."
+_CMDLINE: Any = options.value_option(
+    "--cmdline", metavar="TEXT", text="The command line to use instead of its own.", default=None
 )
 
 
@@ -39,12 +39,11 @@ def recompute(
     cmdline: str | None = _CMDLINE,
     cmdline_file: str = typer.Option("", "--cmdline-file", metavar="FILE", help="The same, from a file."),
     select: list[str] = _SELECT,
-    profile: str | None = typer.Option(
-        None,
+    profile: str | None = options.value_option(
         "--profile",
         metavar="NAME",
-        help=f"The hypervisor, if the document names none. Default: {DEFAULT_PROFILE}.",
-        show_default=False,
+        text=f"The hypervisor, if the document names none. Default: {DEFAULT_PROFILE}.",
+        default=None,
     ),
     expected: options.ExpectOptions,
     fmt: str = options.RESULT_FORMAT,

@@ -23,27 +23,21 @@ __all__ = ["verify"]
 class _Asked(NamedTuple):
     """What is to be held to what: the other side, which part of both, and what is set for measuring it."""
 
-    against: str = typer.Option(
-        "",
+    against: str = options.value_option(
         "--against",
         metavar="PATH",
-        help="What was published, or another bundle. For values, also the manifest to measure, or their IGVM file.",
-        show_default=False,
+        text="What was published, or another bundle. For values, also the manifest to measure, or their IGVM file.",
     )
-    expect: str = typer.Option(
-        "",
+    expect: str = options.value_option(
         "--expect",
         metavar="HEX|PATH",
-        help="Exit 1 unless what is verified, or what --against measures, matches this.",
-        show_default=False,
+        text="Exit 1 unless what is verified, or what --against measures, matches this.",
     )
     target: list[str] = options.TARGETS
-    release: str = typer.Option(
-        "",
+    release: str = options.value_option(
         "--release",
         metavar="VERSION",
-        help="The release to use, in a document of several. Default: the guest's version.",
-        show_default=False,
+        text="The release to use, in a document of several. Default: the guest's version.",
     )
     settings: list[str] = options.SETTINGS
 
