@@ -10,7 +10,7 @@ import typer
 
 from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_text, shown_progress
-from sevbuild.cli.tables import text_table, values_table
+from sevbuild.cli.tables import facts_text, text_table, values_table
 from sevbuild.documents.json_text import json_text
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import file_starts_with
@@ -95,8 +95,7 @@ def _input(file: dict[str, Any]) -> str:
         facts.append(("command line", file["cmdline"]))
     if "unusable" in file:
         facts.append(("parts", f"cannot be used: {file['unusable']}"))
-    text = f"{visible(file['name'])}: {file['description']}\n"
-    return text + "".join(f"  {name:<14}{visible(value)}\n" for name, value in facts)
+    return facts_text(f"{file['name']}: {file['description']}", facts, 14)
 
 
 def _values(name: str, values: ReferenceValues) -> str:
@@ -159,9 +158,7 @@ def _firmware(firmware: dict[str, Any]) -> str:
     ]
     if firmware["svsm_entry"]:
         facts.append(("SVSM entry point", firmware["svsm_entry"]))
-    text = f"{visible(firmware['name'])}: firmware\n" + "".join(
-        f"  {name:<20}{visible(value)}\n" for name, value in facts
-    )
+    text = facts_text(f"{firmware['name']}: firmware", facts, 20)
     sections, entries = firmware["sections"], firmware["entries"]
     if sections:
         rows = [(str(entry["index"]), entry["kind"], entry["gpa"], entry["size"]) for entry in sections]
@@ -185,10 +182,9 @@ def _area(area: dict[str, str] | None) -> str:
 
 
 def _vmsa(vmsa: dict[str, Any], *, everything: bool) -> str:
-    text = f"{visible(vmsa['name'])}: VMSA\n"
     facts = [("sha384", vmsa["sha384"]), ("features", ", ".join(vmsa["sev_features"]) or "none")]
     facts.append(("RDX is the vCPU signature of", ", ".join(vmsa["cpu_models"]) or "no known model"))
-    text += "".join(f"  {name:<30}{value}\n" for name, value in facts)
+    text = facts_text(f"{vmsa['name']}: VMSA", facts, 30)
     for run in vmsa["reserved"]:
         text += f"  warning: {run['length']} reserved bytes are set at {run['offset']}\n"
     rows = [

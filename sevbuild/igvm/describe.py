@@ -155,14 +155,7 @@ def _rarer(header: Header) -> tuple[str, dict[str, Any]]:
         entry["size"] = len(header.content)
     elif isinstance(header, headers.CorimData):
         entry["size"] = 0 if header.data is None else data_size(header.data)
-    elif isinstance(
-        header,
-        headers.CcaPolicy
-        | headers.ErrorRange
-        | headers.PageTableRelocation
-        | headers.RelocatableRegion
-        | headers.VbsMeasurement,
-    ):
+    else:
         values = header._asdict().items()
         entry |= {
             name: value.hex() if isinstance(value, bytes) else hex(value)
