@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Fault", "FaultsError", "MismatchError", "Notice", "SevbuildError", "file_error", "within"]
+__all__ = [
+    "Fault",
+    "FaultsError",
+    "MismatchError",
+    "Notice",
+    "SevbuildError",
+    "file_error",
+    "file_errors",
+    "within",
+]
 
 
 class SevbuildError(Exception):
@@ -51,6 +60,15 @@ def file_error(doing: str, path: str, error: OSError) -> SevbuildError:
     """Return what to raise where the system would not let us `read`, `write` or `make` a file or folder."""
     hint = "the $ in it is taken literally: variables are not expanded" if "$" in path else None
     return SevbuildError(f"cannot {doing} {path}: {error.strerror or error}", hint=hint)
+
+
+@contextmanager
+def file_errors(doing: str, path: str) -> Iterator[None]:
+    """Have what the system refuses in this block raised as that error of a file or folder."""
+    try:
+        yield
+    except OSError as error:
+        raise file_error(doing, path, error) from None
 
 
 class MismatchError(SevbuildError):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from sevbuild.errors import SevbuildError, file_error
+from sevbuild.errors import SevbuildError, file_error, file_errors
 from sevbuild.text import encode_text
 
 if TYPE_CHECKING:
@@ -54,29 +54,24 @@ def path_from(directory: str, path: str) -> str:
 
 def file_size(path: str) -> int:
     """Return the size of a file in bytes."""
-    try:
+    with file_errors("read", path):
         return os.stat(path).st_size
-    except OSError as error:
-        raise file_error("read", path, error) from None
 
 
 def read_file(path: str, limit: int) -> bytes:
     """Return the bytes of a file of at most `limit` bytes; a pipe is read to its end."""
-    try:
-        with open(path, "rb", buffering=0) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size > limit:
-                raise SevbuildError(f"{path}: {size} bytes; the limit is {limit} bytes")
-            # A pipe has no size, and a file may grow; whatever is there counts up to the limit.
-            pieces, have = [], 0
-            while piece := stream.read(max(size - have, _BUFFER)):
-                pieces.append(piece)
-                have += len(piece)
-                if have > limit:
-                    raise SevbuildError(f"{path}: larger than the limit of {limit} bytes")
-            return b"".join(pieces)
-    except OSError as error:
-        raise file_error("read", path, error) from None
+    with file_errors("read", path), open(path, "rb", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise SevbuildError(f"{path}: {size} bytes; the limit is {limit} bytes")
+        # A pipe has no size, and a file may grow; whatever is there counts up to the limit.
+        pieces, have = [], 0
+        while piece := stream.read(max(size - have, _BUFFER)):
+            pieces.append(piece)
+            have += len(piece)
+            if have > limit:
+                raise SevbuildError(f"{path}: larger than the limit of {limit} bytes")
+        return b"".join(pieces)
 
 
 def read_standard_input(limit: int) -> bytes:
@@ -84,10 +79,8 @@ def read_standard_input(limit: int) -> bytes:
     name = "standard input"
     if sys.stdin is None:
         raise SevbuildError(f"cannot read {name}: it is closed")
-    try:
+    with file_errors("read", name):
         data = sys.stdin.buffer.read(limit + 1)
-    except OSError as error:
-        raise file_error("read", name, error) from None
     if len(data) > limit:
         raise SevbuildError(f"{name}: larger than the limit of {limit} bytes")
     return data
@@ -177,12 +170,9 @@ def hash_files(
 
 def read_range(path: str, offset: int, size: int) -> bytes:
     """Return `size` bytes at `offset` of a file, fewer where it ends before."""
-    try:
-        with open(path, "rb") as stream:
-            stream.seek(offset)
-            return stream.read(size)
-    except OSError as error:
-        raise file_error("read", path, error) from None
+    with file_errors("read", path), open(path, "rb") as stream:
+        stream.seek(offset)
+        return stream.read(size)
 
 
 class FileSource:
@@ -193,23 +183,19 @@ class FileSource:
     def __init__(self, path: str) -> None:
         self._path = path
         self._descriptor = -1
-        try:
+        with file_errors("read", path):
             self._descriptor = os.open(path, os.O_RDONLY)
             self.size = os.fstat(self._descriptor).st_size
-        except OSError as error:
-            raise file_error("read", path, error) from None
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes at `offset`; raises SevbuildError where the file ends before."""
-        try:
+        with file_errors("read", self._path):
             data = os.pread(self._descriptor, size, offset)
             while len(data) < size:
                 more = os.pread(self._descriptor, size - len(data), offset + len(data))
                 if not more:
                     raise SevbuildError(f"{self._path}: the file ends {size - len(data)} bytes too early")
                 data += more
-        except OSError as error:
-            raise file_error("read", self._path, error) from None
         return data
 
     def __del__(self) -> None:
@@ -241,19 +227,15 @@ def _pieces(path: str, buffer: memoryview, offset: int = 0, size: int | None = N
 
     What is done with a piece fails as itself: only reading is a fault of this file.
     """
-    try:
+    with file_errors("read", path):
         stream = open(path, "rb", buffering=0)  # noqa: SIM115 - a with block would hold the yield as well
-    except OSError as error:
-        raise file_error("read", path, error) from None
     with stream:
         left = size
         while left is None or left:
-            try:
+            with file_errors("read", path):
                 if offset and left == size:
                     stream.seek(offset)
                 count = stream.readinto(buffer if left is None else buffer[:left])
-            except OSError as error:
-                raise file_error("read", path, error) from None
             if not count:
                 return
             left = None if left is None else left - count

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 __all__ = [
+    "ancestors",
     "as_utf8",
     "counted",
     "decode_text",
     "encode_text",
+    "utf8_text",
     "visible",
     "visible_json",
     "visible_lines",
@@ -39,6 +43,14 @@ def decode_text(data: bytes) -> str:
 def encode_text(text: str) -> bytes:
     """Return the bytes of text, those of `decode_text` unchanged, whatever the locale."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def utf8_text(data: bytes) -> str | None:
+    """Return the text of bytes that are UTF-8, None of others."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def as_utf8(text: str) -> str:
@@ -77,23 +89,29 @@ def visible_json(text: str) -> str:
 
     Its own escape stands for those that JSON has as they are (`\u009b`, `\u202e`), and for surrogates.
     """
+    return _escaped_strings(text, _escape_json)
+
+
+def visible_toml(text: str) -> str:
+    r"""Return the text of a TOML string that says the same, with TOML's escapes where JSON has escapes."""
+    return _escaped_strings(text, _escape_toml)
+
+
+def ancestors(path: str) -> Iterator[str]:
+    """Yield a path of keys such as `vcpu.count[2]`, then what it is below, the nearest first."""
+    while path:
+        yield path
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+
+
+def _escaped_strings(text: str, escape: Callable[[object], str]) -> str:
     # Only within a string can this stand, so that it may be written otherwise.
     text = text.replace(_RUNNER, r"#\u0023[")
     if text.isascii() and "\x7f" not in text:
         return text
     import re
 
-    return re.sub(f"(?!\n)[{_HIDDEN}]", _escape_json, text)
-
-
-def visible_toml(text: str) -> str:
-    r"""Return the text of a TOML string that says the same, with TOML's escapes where JSON has escapes."""
-    text = text.replace(_RUNNER, r"#\u0023[")
-    if text.isascii() and "\x7f" not in text:
-        return text
-    import re
-
-    return re.sub(f"(?!\n)[{_HIDDEN}]", _escape_toml, text)
+    return re.sub(f"(?!\n)[{_HIDDEN}]", escape, text)
 
 
 def _escape_toml(match: object) -> str:

@@ -41,6 +41,14 @@ def test_each_module_keeps_to_its_room(path: Path) -> None:
     assert violations(room, ast.parse(path.read_text()), str(path.relative_to(PACKAGE))) == []
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_text_says_the_same_words_twice_in_a_row(path: Path) -> None:
+    """What a replacement made over and over leaves behind reads so."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not re.search(r"\b(\w+(?: \w+)+) \1\b", node.value), node.value
+
+
 @pytest.mark.parametrize(
     ("room", "text"),
     [

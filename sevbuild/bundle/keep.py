@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-from sevbuild.errors import SevbuildError, file_error
+from sevbuild.errors import SevbuildError, file_errors
 from sevbuild.guest.inputs import HashedInput, InputWork, Range, read_hashed
 from sevbuild.output.disk import Disk
 from sevbuild.progress import Progress
@@ -45,13 +45,11 @@ class Keeper:
 
         def keep(paths: Sequence[str], part: Range | None, each: list[bytes] | None) -> HashedInput:
             path = os.path.join(self._folder, name)
-            try:
+            with self._writing(name):
                 if self._mode == "link" and len(paths) == 1 and part is None and self._linked(paths[0], path):
                     return self._hash_linked(paths[0], path, each)
                 left_out = self._mode == "none" and not always
                 return self._copy(paths, part, None if left_out else name, each)
-            except OSError as error:
-                raise self._cannot_write(name, error) from None
 
         return keep
 
@@ -66,17 +64,15 @@ class Keeper:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file of the folder."""
-        try:
+        with self._writing(name):
             descriptor = self._disk.create(os.path.join(self._folder, name))
             try:
                 self._disk.append(descriptor, data)
             finally:
                 self._disk.close(descriptor)
-        except OSError as error:
-            raise self._cannot_write(name, error) from None
 
-    def _cannot_write(self, name: str, error: OSError) -> SevbuildError:
-        return file_error("write", os.path.join(self._shown, name), error)
+    def _writing(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return file_errors("write", os.path.join(self._shown, name))
 
     def _copy(
         self,

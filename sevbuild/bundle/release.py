@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from sevbuild.bundle.keep import Keeper
 from sevbuild.documents.json_input import DOCUMENT_LIMIT
-from sevbuild.errors import SevbuildError, file_error, within
+from sevbuild.errors import SevbuildError, file_errors, within
 from sevbuild.fs import hash_files, read_file, read_text
 from sevbuild.output.disk import Disk
 from sevbuild.output.exchange import staging
@@ -91,11 +91,8 @@ class _Replaceable:
 
 def _plain_files(folder: str, shown: str) -> list[str]:
     """Return the names in a folder; raises SevbuildError for what is no regular file."""
-    try:
-        with os.scandir(folder) as entries:
-            found = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
-    except OSError as error:
-        raise file_error("read", shown, error) from None
+    with file_errors("read", shown), os.scandir(folder) as entries:
+        found = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
     for name in sorted(found):
         if not stat.S_ISREG(found[name]):
             kind = "a folder" if stat.S_ISDIR(found[name]) else "not a regular file"

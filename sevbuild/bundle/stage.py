@@ -22,7 +22,7 @@ from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import Template, escape, parse_template
 from sevbuild.manifest.unused import takes_host_data, takes_machine
-from sevbuild.text import decode_text, encode_text
+from sevbuild.text import decode_text, encode_text, utf8_text
 
 __all__ = ["Staged", "stage_inputs"]
 
@@ -177,13 +177,9 @@ class _Stage:
 
     def _cmdline_file(self, templates: dict[str | None, Template]) -> str | None:
         """Keep a command line that is no text in a file, and return its path."""
-        raw = {name: encode_text(template.text) for name, template in templates.items()}
-        for data in raw.values():
-            try:
-                data.decode("utf-8")
-            except UnicodeDecodeError:
-                return self._store.place_bytes("cmdline", "", data).path
-        return None
+        lines = [encode_text(template.text) for template in templates.values()]
+        odd = next((line for line in lines if utf8_text(line) is None), None)
+        return None if odd is None else self._store.place_bytes("cmdline", "", odd).path
 
     def _profile_names(self, variant: Variant) -> tuple[str, ...]:
         """Return the names of the variant's profiles, those given by path written into the bundle."""

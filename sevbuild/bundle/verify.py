@@ -61,8 +61,7 @@ def verify_bundle(path: str, *, progress: Progress | None = None) -> Verified:
     listing = list_folder(folder)
     bundle, data = read_document(folder)
     hashed = _check_files(folder, listing, bundle, data, progress)
-    _check_manifest(folder, bundle)
-    guest = primed_guest(read_text(os.path.join(folder, MANIFEST)), folder, hashed)
+    guest = primed_guest(_read_manifest(folder, bundle), hashed)
     targets = _select(guest, bundle)
     measured = guest.measure(targets)
     _check_inputs(guest, targets, bundle)
@@ -124,8 +123,8 @@ def _differs(bundle: BundleDocument, path: str, how: str) -> MismatchError:
     return MismatchError(f"{path}: {how}" + (f" (first target that needs it: {target})" if target else ""))
 
 
-def _check_manifest(folder: str, bundle: BundleDocument) -> None:
-    """Raise SevbuildError where guest.toml or a profile names a file that is not the bundle's own."""
+def _read_manifest(folder: str, bundle: BundleDocument) -> Manifest:
+    """Return what guest.toml says; raises SevbuildError where it or a profile names a file of others."""
     files = bundle.by_path
     if MANIFEST not in files:
         raise SevbuildError(f"{folder}: the bundle has no {MANIFEST}")
@@ -142,6 +141,7 @@ def _check_manifest(folder: str, bundle: BundleDocument) -> None:
                 text = read_text(os.path.join(folder, name))
                 if "extends" in parse_toml(text, name):
                     raise SevbuildError(f"{folder}/{name}: a profile in a bundle must not extend another")
+    return manifest
 
 
 def _named_files(manifest: Manifest) -> Iterator[str]:

@@ -27,6 +27,7 @@ from sevbuild.guest.measured import Measured
 from sevbuild.guest.order import refuse_order
 from sevbuild.manifest.decode import decode_manifest
 from sevbuild.manifest.inputs import PathSource
+from sevbuild.manifest.model import Manifest
 from sevbuild.manifest.targets import Target
 from sevbuild.output.disk import Disk
 from sevbuild.output.exchange import staging
@@ -82,9 +83,8 @@ def build_bundle(
     return bundle
 
 
-def primed_guest(text: str, folder: str, hashed: dict[str, HashedInput]) -> Guest:
-    """Return the guest that a bundle's guest.toml declares; files hashed before are not read again."""
-    manifest = decode_manifest(text, os.path.join(folder, MANIFEST), directory=folder)
+def primed_guest(manifest: Manifest, hashed: dict[str, HashedInput]) -> Guest:
+    """Return the guest that a bundle's manifest declares; files hashed before are not read again."""
     guest = Guest(manifest)
     for path, known in hashed.items():
         guest.reader.hash_with(Extent((PathSource(path),)), _known(known))
@@ -97,7 +97,8 @@ def _known(hashed: HashedInput) -> InputWork:
 
 def _describe(staged: Staged, store: Store, folder: str, progress: Progress | None) -> BundleDocument:
     """Write what is made for the targets, from the bundle's own manifest, and return bundle.json."""
-    guest = primed_guest(staged.manifest, folder, store.hashed())
+    source = os.path.join(folder, MANIFEST)
+    guest = primed_guest(decode_manifest(staged.manifest, source, directory=folder), store.hashed())
     labels = [item.label for item in staged.measured]
     measured = guest.measure(guest.select(labels))
     for before, after in zip(staged.measured, measured, strict=True):

@@ -33,7 +33,7 @@ VERBS = {
     "cpus": "cpus",
     "cache": "cache",
 }
-"""Every verb and the module of this package that holds it, in the order of the help."""
+"""Every verb and the module of this package that has it under its own name, in the order of the help."""
 
 INTERNAL_ERROR = 70
 INTERRUPTED = 130

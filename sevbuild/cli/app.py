@@ -98,13 +98,16 @@ def run_program(arguments: list[str]) -> int:
     return 0
 
 
-def _load(verb: str) -> Any:
+def _load(name: str) -> Any:
     from importlib import import_module
 
-    application = Application(add_completion=False)
-    import_module(f"sevbuild.cli.{VERBS[verb]}").register(application)
-    command = typer.main.get_command(application)
-    return getattr(command, "commands", {}).get(verb, command)
+    # A module has the verb under its own name: a function, or an application of several.
+    module = VERBS[name]
+    verb = getattr(import_module(f"sevbuild.cli.{module}"), module)
+    if not isinstance(verb, Application):
+        function, verb = verb, Application()
+        verb.command(name)(function)
+    return typer.main.get_command(verb)
 
 
 def _completion(name: str, text: str) -> TyperOption:

@@ -6,21 +6,13 @@ from typing import Any, NamedTuple
 
 import typer
 
-from sevbuild.cli.options import (
-    DEFAULT_MANIFEST,
-    MANIFESTS,
-    QUIET,
-    SETTINGS,
-    LockOptions,
-    check_format,
-    read_settings,
-)
+from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_error, print_notices, print_text
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.guest.guest import Guest
 from sevbuild.text import counted, visible
 
-__all__ = ["register"]
+__all__ = ["check"]
 
 FORMATS = ("text", "json", "sarif")
 
@@ -38,60 +30,52 @@ class _Checked(NamedTuple):
         return sum(notice.level == "warning" for notice in self.notices)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
+def check(
+    manifest: list[str] | None = options.MANIFESTS,
+    *,
+    settings: list[str] = options.SETTINGS,
+    lock: options.LockOptions,
+    changed: bool = typer.Option(
+        False,
+        "--changed",
+        help="Treat arguments as changed files: check the manifests among them, and those that name one.",
+    ),
+    strict: bool = typer.Option(False, "--strict", help="Treat warnings as errors (exit 2)."),
+    fmt: str = options.format_option(*FORMATS),
+    quiet: bool = options.QUIET,
+) -> None:
+    """Check manifests and their inputs: that they are there, and what they are taken for.
 
-    @app.command()
-    def check(
-        manifest: list[str] | None = MANIFESTS,
-        *,
-        settings: list[str] = SETTINGS,
-        lock: LockOptions,
-        changed: bool = typer.Option(
-            False,
-            "--changed",
-            help="Treat arguments as changed files: check the manifests among them, and those that name one.",
-        ),
-        strict: bool = typer.Option(False, "--strict", help="Treat warnings as errors (exit 2)."),
-        fmt: str = typer.Option(
-            "text", "--format", "-f", metavar="|".join(FORMATS), help="The output format."
-        ),
-        quiet: bool = QUIET,
-    ) -> None:
-        """Check manifests and their inputs: that they are there, and what they are taken for.
+    Each is tried; the highest exit code counts. JSON and SARIF have errors, warnings and notes with
+    their places.
+    """
+    options.check_format(fmt, FORMATS)
+    manifests = manifest or [options.DEFAULT_MANIFEST]
+    if lock.lock_file and (changed or len(manifests) > 1):
+        raise SevbuildError(
+            "--lock names the lock of a single manifest", hint="--locked uses the lock of each"
+        )
+    if changed:
+        from sevbuild.cli.changed import concerned_manifests
 
-        Each is tried; the highest exit code counts. JSON and SARIF have errors, warnings and notes with
-        their places.
-        """
-        check_format(fmt, FORMATS)
-        manifests = manifest or [DEFAULT_MANIFEST]
-        if lock.lock_file and (changed or len(manifests) > 1):
-            raise SevbuildError(
-                "--lock names the lock of a single manifest", hint="--locked uses the lock of each"
-            )
-        if changed:
-            from sevbuild.cli.changed import concerned_manifests
-
-            values = read_settings(settings)
-            manifests = concerned_manifests(manifest or [], values, locked=lock.locked, quiet=quiet)
-        checked = [_check(path, settings, lock) for path in manifests]
-        status = 0
-        for item in checked:
-            print_notices(item.notices, quiet=quiet)
-            if item.error is not None:
-                print_error(item.error)
-                status = max(status, item.error.exit_code)
-            elif strict and item.warnings:
-                print_error(
-                    SevbuildError(f"{item.manifest}: {counted(item.warnings, 'warning')} under --strict")
-                )
-                status = max(status, SevbuildError.exit_code)
-        _print(fmt, checked)
-        if status:
-            raise typer.Exit(status)
+        values = options.read_settings(settings)
+        manifests = concerned_manifests(manifest or [], values, locked=lock.locked, quiet=quiet)
+    checked = [_check(path, settings, lock) for path in manifests]
+    status = 0
+    for item in checked:
+        print_notices(item.notices, quiet=quiet)
+        if item.error is not None:
+            print_error(item.error)
+            status = max(status, item.error.exit_code)
+        elif strict and item.warnings:
+            print_error(SevbuildError(f"{item.manifest}: {counted(item.warnings, 'warning')} under --strict"))
+            status = max(status, SevbuildError.exit_code)
+    _print(fmt, checked)
+    if status:
+        raise typer.Exit(status)
 
 
-def _check(manifest: str, settings: list[str], lock: LockOptions) -> _Checked:
+def _check(manifest: str, settings: list[str], lock: options.LockOptions) -> _Checked:
     from sevbuild.guest.lint import check_guest
 
     guest: Guest | None = None

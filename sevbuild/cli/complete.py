@@ -102,34 +102,23 @@ def _teach(verb: str, parameter: Any) -> None:
     parameter._custom_shell_complete = completed  # noqa: SLF001 - typer's own way takes time at every start
 
 
-def _formats(_: Any) -> Iterable[str]:
-    from sevbuild.manifest.formats import FORMATS
+def _words_of(home: str) -> Callable[[Any], Iterable[str]]:
+    """Return what completes by the words of a table, which is imported when it is asked for."""
 
-    return FORMATS
+    def words(_: Any) -> Iterable[str]:
+        from importlib import import_module
 
+        module, _, name = home.rpartition(".")
+        found: Iterable[str] = getattr(import_module(f"sevbuild.{module}"), name)
+        return found
 
-def _templates(_: Any) -> Iterable[str]:
-    from sevbuild.guest.starter import TEMPLATES
-
-    return TEMPLATES
-
-
-def _cpus(_: Any) -> Iterable[str]:
-    from sevbuild.vcpu.models import CPU_MODELS
-
-    return CPU_MODELS
+    return words
 
 
 def _profiles(_: Any) -> Iterable[str]:
     from sevbuild.manifest.profiles import profile_names
 
     return profile_names()
-
-
-def _loaders(_: Any) -> Iterable[str]:
-    from sevbuild.igvm.loaders import LOADERS
-
-    return ["all", *LOADERS]
 
 
 def _extra(context: Any) -> Iterable[str]:
@@ -159,16 +148,16 @@ def _labels(context: Any) -> Iterable[str]:
 
 
 _VALUES: dict[str, Callable[[Any], Iterable[str]]] = {
-    "--cpu": _cpus,
+    "--cpu": _words_of("vcpu.models.CPU_MODELS"),
     "--extra": _extra,
-    "--formats": _formats,
+    "--formats": _words_of("manifest.formats.FORMATS"),
     "--install-completion": lambda _: SHELLS,
-    "--loader": _loaders,
+    "--loader": lambda context: ["all", *_words_of("igvm.loaders.LOADERS")(context)],
     "--profile": _profiles,
     "--show-completion": lambda _: SHELLS,
     "--target": _labels,
-    "--template": _templates,
-    "export --format": _formats,
+    "--template": _words_of("guest.starter.TEMPLATES"),
+    "export --format": _words_of("manifest.formats.FORMATS"),
     "profiles name": _profiles,
 }
 """What completes the value of an option, or of an argument by its name, in every verb or in one."""

@@ -6,100 +6,86 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import (
-    QUIET,
-    SETTINGS,
-    TARGETS,
-    VALUES_SOURCE,
-    ExpectOptions,
-    LockOptions,
-)
+from sevbuild.cli import options
 from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
 from sevbuild.cli.report import print_data, print_notices, print_text
 from sevbuild.cli.signing import SIGN, key_paths, read_signing_keys
 from sevbuild.errors import Notice, SevbuildError
+from sevbuild.text import utf8_text
 
-__all__ = ["register"]
+__all__ = ["export"]
 
-EXTRA: Any = typer.Option(
-    [], "--extra", metavar="KEY=VALUE", help="A value the guest does not determine; @FILE reads it."
+EXTRA: Any = options.value_option(
+    "--extra", metavar="KEY=VALUE", text="A value the guest does not determine; @FILE reads it.", default=[]
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
+def export(
+    file: str = options.VALUES_SOURCE,
+    *,
+    fmt: str = options.value_option("--format", "-f", metavar="NAME", text="The format."),
+    listed: bool = typer.Option(False, "--list", help="List every format and what it needs."),
+    output: str = options.value_option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        text="Where to write: a folder that exists or ends in /, else a file.",
+    ),
+    one: str = options.value_option("--file", metavar="NAME", text="Only this file of the format."),
+    force: bool = FORCE,
+    extra: list[str] = EXTRA,
+    sign: list[str] = SIGN,
+    target: list[str] = options.TARGETS,
+    settings: list[str] = options.SETTINGS,
+    expected: options.ExpectOptions,
+    lock: options.LockOptions,
+    quiet: bool = options.QUIET,
+) -> None:
+    """Write reference values in a format that a verifier reads.
 
-    @app.command()
-    def export(
-        file: str = VALUES_SOURCE,
-        *,
-        fmt: str = typer.Option("", "--format", "-f", metavar="NAME", help="The format.", show_default=False),
-        listed: bool = typer.Option(False, "--list", help="List every format and what it needs."),
-        output: str = typer.Option(
-            "",
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="Where to write: a folder that exists or ends in /, else a file.",
-            show_default=False,
-        ),
-        one: str = typer.Option(
-            "", "--file", metavar="NAME", help="Only this file of the format.", show_default=False
-        ),
-        force: bool = FORCE,
-        extra: list[str] = EXTRA,
-        sign: list[str] = SIGN,
-        target: list[str] = TARGETS,
-        settings: list[str] = SETTINGS,
-        expected: ExpectOptions,
-        lock: LockOptions,
-        quiet: bool = QUIET,
-    ) -> None:
-        """Write reference values in a format that a verifier reads.
+    The first file of a format goes to standard output; -o FOLDER/ writes all of them.
+    """
+    if listed:
+        print_text(_list())
+        return
+    if not fmt:
+        raise SevbuildError(
+            "export requires --format NAME", hint="`sevbuild export --list` lists the formats"
+        )
+    if force:
+        refuse_force(output)
+    from sevbuild.cli.extra import read_extra
+    from sevbuild.cli.source import load_values
+    from sevbuild.reference.export.interface import ExportOptions
+    from sevbuild.reference.export.registry import exporter, render
 
-        The first file of a format goes to standard output; -o FOLDER/ writes all of them.
-        """
-        if listed:
-            print_text(_list())
-            return
-        if not fmt:
-            raise SevbuildError(
-                "export requires --format NAME", hint="`sevbuild export --list` lists the formats"
-            )
-        if force:
-            refuse_force(output)
-        from sevbuild.cli.extra import read_extra
-        from sevbuild.cli.source import load_values
-        from sevbuild.reference.export.interface import ExportOptions
-        from sevbuild.reference.export.registry import exporter, render
+    found = exporter(fmt)
+    keys = read_signing_keys(sign)
+    expected.check()
+    source = load_values(file, settings=settings, targets=target, lock=lock)
+    expected.hold(lambda: source.run, quiet=quiet)
+    given = {**source.extra.get(fmt, {}), **read_extra(fmt, extra)}
+    export_options = ExportOptions(given, keys.of(fmt))
+    files = render(fmt, source.values, export_options)
+    keys.refuse_unused({fmt}, {})
+    print_notices([*source.notices, *found.notices(source.values, export_options)], quiet=quiet)
+    if one and one not in files:
+        raise SevbuildError(f"format {fmt} does not write {one}", hint=f"it writes {', '.join(files)}")
+    files = {one: files[one]} if one else files
+    if not output:
+        _print_first(fmt, files, quiet=quiet)
+        return
+    protected = protect(given=[*extra, *settings])
+    protected.add("a signing key", key_paths(sign))
+    if source.guest is None:
+        from sevbuild.bundle.published import document_path
 
-        found = exporter(fmt)
-        keys = read_signing_keys(sign)
-        expected.check()
-        source = load_values(file, settings=settings, targets=target, lock=lock)
-        expected.hold(lambda: source.run, quiet=quiet)
-        given = {**source.extra.get(fmt, {}), **read_extra(fmt, extra)}
-        options = ExportOptions(given, keys.of(fmt))
-        files = render(fmt, source.values, options)
-        keys.refuse_unused({fmt}, {})
-        print_notices([*source.notices, *found.notices(source.values, options)], quiet=quiet)
-        if one and one not in files:
-            raise SevbuildError(f"format {fmt} does not write {one}", hint=f"it writes {', '.join(files)}")
-        files = {one: files[one]} if one else files
-        if not output:
-            _print_first(fmt, files, quiet=quiet)
-            return
-        protected = protect(given=[*extra, *settings])
-        protected.add("a signing key", key_paths(sign))
-        if source.guest is None:
-            from sevbuild.bundle.published import document_path
-
-            protected.add("an input of this command", [document_path(file)])
-        else:
-            protected.add_guest(file, source.guest)
-            protected.add_lock(file, lock.lock_file)
-        placed = _placed(fmt, files, output)
-        write_outputs(placed, protected, force=force, folders=output not in placed, quiet=quiet)
+        protected.add("an input of this command", [document_path(file)])
+    else:
+        protected.add_guest(file, source.guest)
+        protected.add_lock(file, lock.lock_file)
+    placed = _placed(fmt, files, output)
+    write_outputs(placed, protected, force=force, folders=output not in placed, quiet=quiet)
 
 
 def _print_first(fmt: str, files: dict[str, bytes], *, quiet: bool) -> None:
@@ -111,7 +97,7 @@ def _print_first(fmt: str, files: dict[str, bytes], *, quiet: bool) -> None:
         others = ", ".join(list(files)[1:])
         text = f"prints {first}; it also has {others}: --file NAME prints one, -o FOLDER/ writes all"
         print_notices([Notice("note", fmt, text)], quiet=quiet)
-    if _is_binary(files[first]) and sys.stdout.isatty():
+    if utf8_text(files[first]) is None and sys.stdout.isatty():
         hint = "-o FILE writes it; a pipe works too"
         raise SevbuildError(f"{first} is binary, and standard output is a terminal", hint=hint)
     print_data(files[first])
@@ -127,14 +113,6 @@ def _placed(fmt: str, files: dict[str, bytes], output: str) -> dict[str, bytes]:
         hint = f"-o {output}/ writes all, --file NAME one of them"
         raise SevbuildError(f"format {fmt} has {len(files)} files, {', '.join(files)}", hint=hint)
     return dict.fromkeys([output], next(iter(files.values())))
-
-
-def _is_binary(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
 
 
 def _list() -> str:

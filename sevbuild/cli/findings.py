@@ -30,6 +30,12 @@ class Finding(NamedTuple):
     hint: str | None = None
     details: tuple[str, ...] = ()
 
+    def lines(self, indent: str = "") -> list[str]:
+        """Return what it says, its details so far indented, its hint last."""
+        first = f"{self.key}: {self.message}" if self.key else self.message
+        hint = [f"hint: {self.hint}"] if self.hint else []
+        return [first, *(f"{indent}{detail}" for detail in self.details), *hint]
+
     def document(self) -> dict[str, Any]:
         """Return the finding as JSON has it."""
         return {**self._asdict(), "details": list(self.details)}
@@ -92,13 +98,11 @@ def sarif_document(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def _result(finding: Finding) -> dict[str, Any]:
-    lines = [f"{finding.key}: {finding.message}" if finding.key else finding.message, *finding.details]
-    lines += [f"hint: {finding.hint}"] if finding.hint else []
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": list(_RULES).index(finding.rule),
         "level": finding.level,
-        "message": {"text": "\n".join(lines)},
+        "message": {"text": "\n".join(finding.lines())},
     }
     if finding.file is not None:
         place: dict[str, Any] = {"artifactLocation": {"uri": _uri(finding.file)}}

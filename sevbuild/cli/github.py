@@ -91,10 +91,7 @@ def report_values(
 
 
 def _annotate(finding: Finding) -> None:
-    message = f"{finding.key}: {finding.message}" if finding.key else finding.message
-    lines = [message, *(f"  {detail}" for detail in finding.details)]
-    lines += [f"hint: {finding.hint}"] if finding.hint else []
-    text = "\n".join(visible(part) for part in lines)
+    text = "\n".join(map(visible, finding.lines("  ")))
     file = _in_workspace(finding.file) if finding.file else ""
     sys.stderr.write(annotation(finding.level, text, file=file, line=finding.line))
 

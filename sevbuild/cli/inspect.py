@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sevbuild.cli.options import FOREIGN_MAGIC, MODE, check_format, given_mode
+from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_text, shown_progress
-from sevbuild.cli.tables import text_table, values_table
+from sevbuild.cli.tables import facts_text, text_table, values_table
 from sevbuild.documents.json_text import json_text
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import file_starts_with
@@ -20,56 +20,52 @@ from sevbuild.text import visible
 if TYPE_CHECKING:
     from sevbuild.reference.model import ReferenceValues, Span
 
-__all__ = ["register"]
+__all__ = ["inspect"]
 
 _KEYS = {"kernel": "kernel.path", "uki": "kernel.uki", "initrd": "initrd.path"}
 """Which key of a manifest names a file of each role."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
+def inspect(
+    file: str = typer.Argument(
+        ...,
+        metavar="FILE",
+        help="A firmware, a kernel, an image, an initrd, a VMSA, an IGVM file, a bundle or reference values, "
+        "recognized by content.",
+    ),
+    fmt: str = options.TABLE_FORMAT,
+    mode: str | None = options.MODE,
+    everything: bool = typer.Option(False, "--all", help="Also show fields that are zero."),
+) -> None:
+    """Show what a file is that a guest is made of, launched from or published in, and what it holds.
 
-    @app.command()
-    def inspect(
-        file: str = typer.Argument(
-            ...,
-            metavar="FILE",
-            help="A firmware, a kernel, an image, an initrd, a VMSA, an IGVM file, a bundle or reference values, "
-            "recognized by content.",
-        ),
-        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
-        mode: str | None = MODE,
-        everything: bool = typer.Option(False, "--all", help="Also show fields that are zero."),
-    ) -> None:
-        """Show what a file is that a guest is made of, launched from or published in, and what it holds.
+    A firmware is looked into, an IGVM file shown to every loader, an image taken apart. A folder means
+    the bundle or the release that it is.
+    """
+    description, values = _describe(file, options.given_mode(mode))
+    if everything and (description["kind"], fmt) != ("vmsa", "table"):
+        raise SevbuildError("--all is for the table of a VMSA")
+    if options.wants_json(fmt, "table"):
+        print_data(json_text(description))
+    elif description["kind"] == "igvm":
+        from sevbuild.cli.inspect_igvm import igvm_text
 
-        A firmware is looked into, an IGVM file shown to every loader, an image taken apart. A folder means
-        the bundle or the release that it is.
-        """
-        description, values = _describe(file, given_mode(mode))
-        if everything and (description["kind"], fmt) != ("vmsa", "table"):
-            raise SevbuildError("--all is for the table of a VMSA")
-        if check_format(fmt, ("table", "json")) == "json":
-            print_data(json_text(description))
-        elif description["kind"] == "igvm":
-            from sevbuild.cli.inspect_igvm import igvm_text
-
-            print_text(igvm_text(description))
-        elif values is not None:
-            print_text(_values(description["name"], values))
-        elif "targets" in description:
-            print_text(_bundle(description))
-        elif description["kind"] == "vmsa":
-            print_text(_vmsa(description, everything=everything))
-        elif "roles" in description:
-            print_text(_input(description))
-        else:
-            print_text(_firmware(description))
+        print_text(igvm_text(description))
+    elif values is not None:
+        print_text(_values(description["name"], values))
+    elif "targets" in description:
+        print_text(_bundle(description))
+    elif description["kind"] == "vmsa":
+        print_text(_vmsa(description, everything=everything))
+    elif "roles" in description:
+        print_text(_input(description))
+    else:
+        print_text(_firmware(description))
 
 
 def _describe(path: str, mode: Mode | None) -> tuple[dict[str, Any], ReferenceValues | None]:
     """Return what a file is as JSON has it, and the reference values that it holds."""
-    if mode is not None and not file_starts_with(path, FOREIGN_MAGIC):
+    if mode is not None and not file_starts_with(path, options.FOREIGN_MAGIC):
         raise SevbuildError("--mode is for IGVM files")
     from sevbuild.bundle.published import bundle_at, is_document, read_values
 
@@ -99,8 +95,7 @@ def _input(file: dict[str, Any]) -> str:
         facts.append(("command line", file["cmdline"]))
     if "unusable" in file:
         facts.append(("parts", f"cannot be used: {file['unusable']}"))
-    text = f"{visible(file['name'])}: {file['description']}\n"
-    return text + "".join(f"  {name:<14}{visible(value)}\n" for name, value in facts)
+    return facts_text(f"{file['name']}: {file['description']}", facts, 14)
 
 
 def _values(name: str, values: ReferenceValues) -> str:
@@ -163,9 +158,7 @@ def _firmware(firmware: dict[str, Any]) -> str:
     ]
     if firmware["svsm_entry"]:
         facts.append(("SVSM entry point", firmware["svsm_entry"]))
-    text = f"{visible(firmware['name'])}: firmware\n" + "".join(
-        f"  {name:<20}{visible(value)}\n" for name, value in facts
-    )
+    text = facts_text(f"{firmware['name']}: firmware", facts, 20)
     sections, entries = firmware["sections"], firmware["entries"]
     if sections:
         rows = [(str(entry["index"]), entry["kind"], entry["gpa"], entry["size"]) for entry in sections]
@@ -189,10 +182,9 @@ def _area(area: dict[str, str] | None) -> str:
 
 
 def _vmsa(vmsa: dict[str, Any], *, everything: bool) -> str:
-    text = f"{visible(vmsa['name'])}: VMSA\n"
     facts = [("sha384", vmsa["sha384"]), ("features", ", ".join(vmsa["sev_features"]) or "none")]
     facts.append(("RDX is the vCPU signature of", ", ".join(vmsa["cpu_models"]) or "no known model"))
-    text += "".join(f"  {name:<30}{value}\n" for name, value in facts)
+    text = facts_text(f"{vmsa['name']}: VMSA", facts, 30)
     for run in vmsa["reserved"]:
         text += f"  warning: {run['length']} reserved bytes are set at {run['offset']}\n"
     rows = [

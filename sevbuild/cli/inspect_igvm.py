@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sevbuild.cli.tables import text_table
+from sevbuild.cli.tables import facts_text, text_table
 from sevbuild.text import visible
 
 __all__ = ["igvm_text"]
@@ -17,9 +17,7 @@ def igvm_text(file: dict[str, Any]) -> str:
         ("sha256", file["sha256"]),
         ("format", f"version {file['version']}, {file['architecture']}, {file['headers']} headers"),
     ]
-    text = f"{visible(file['name'])}: IGVM file\n" + "".join(
-        f"  {name:<8}{visible(value)}\n" for name, value in facts
-    )
+    text = facts_text(f"{file['name']}: IGVM file", facts, 8)
     text += "".join(f"  warning: {visible(line)}\n" for line in file["warnings"])
     text += _section(
         "platforms", file["platforms"], ("mask", "platform", "highest_vtl", "shared_gpa_boundary")

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from sevbuild.cli.options import (
-    DEFAULT_MANIFEST,
-    MANIFESTS,
-    OFFLINE,
-    RESULT_FORMAT,
-    SETTINGS,
-    network,
-    read_settings,
-    wants_json,
-)
+from sevbuild.cli import options
 from sevbuild.cli.output import FORCE, protect, refuse_force, write_outputs
 from sevbuild.cli.report import print_data, print_error, print_notices
 from sevbuild.errors import SevbuildError
@@ -25,63 +16,61 @@ if TYPE_CHECKING:
     from sevbuild.guest.guest import Guest
     from sevbuild.manifest.lock import Lock, LockedInput
 
-__all__ = ["register"]
+__all__ = ["lock"]
 
 _SHA256 = 32
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
+def lock(
+    manifest: list[str] | None = options.MANIFESTS,
+    output: str = options.value_option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        text="Where to write it instead of beside the manifest; - prints it.",
+    ),
+    check: bool = typer.Option(False, "--check", help="Write nothing; exit 1 if a lock is stale."),
+    force: bool = FORCE,
+    settings: list[str] = options.SETTINGS,
+    offline: bool = options.OFFLINE,
+    fmt: str = options.RESULT_FORMAT,
+) -> None:
+    """Write size and SHA-256 of every input, command lines, CPU signatures and profiles to guest.lock.
 
-    @app.command()
-    def lock(
-        manifest: list[str] | None = MANIFESTS,
-        output: str = typer.Option(
-            "",
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Where to write it instead of beside the manifest; - prints it.",
-            show_default=False,
-        ),
-        check: bool = typer.Option(False, "--check", help="Write nothing; exit 1 if a lock is stale."),
-        force: bool = FORCE,
-        settings: list[str] = SETTINGS,
-        offline: bool = OFFLINE,
-        fmt: str = RESULT_FORMAT,
-    ) -> None:
-        """Write size and SHA-256 of every input, command lines, CPU signatures and profiles to guest.lock.
+    Whatever measures a manifest is held to it by --locked. Each manifest has a lock of its
+    own, and each is tried; the highest exit code counts.
+    """
+    from sevbuild.guest.locking import lock_path
 
-        Whatever measures a manifest is held to it by --locked. Each manifest has a lock of its
-        own, and each is tried; the highest exit code counts.
-        """
-        from sevbuild.guest.locking import lock_path
-
-        as_json = wants_json(fmt)
-        if as_json and output == "-":
-            raise SevbuildError("-o - prints the lock itself", hint="--format json requires a lock in a file")
-        if force:
-            refuse_force("-" if check else output or DEFAULT_MANIFEST)
-        manifests = manifest or [DEFAULT_MANIFEST]
-        if len(manifests) > 1 and output:
-            raise SevbuildError(
-                "--output names the lock of a single manifest",
-                hint="each manifest has its own lock beside it",
-            )
-        paths: dict[str, str] = {}
-        for name in manifests if len(manifests) > 1 else ():
-            path = lock_path(name)
-            if path in paths:
-                raise SevbuildError(f"{paths[path]} and {name} share one lock, {path}")
-            paths[path] = name
-        done = [
-            _attempt(name, output, settings, check=check, force=force, offline=offline) for name in manifests
-        ]
-        if as_json:
-            _print(done)
-        status = max(item.exit_code for item in done)
-        if status:
-            raise typer.Exit(status)
+    as_json = options.wants_json(fmt)
+    if as_json and output == "-":
+        raise SevbuildError("-o - prints the lock itself", hint="--format json requires a lock in a file")
+    if force:
+        refuse_force("-" if check else output or options.DEFAULT_MANIFEST)
+    manifests = manifest or [options.DEFAULT_MANIFEST]
+    if len(manifests) > 1 and output:
+        raise SevbuildError(
+            "--output names the lock of a single manifest",
+            hint="each manifest has its own lock beside it",
+        )
+    paths: dict[str, str] = {}
+    for name in manifests if len(manifests) > 1 else ():
+        path = lock_path(name)
+        if path in paths:
+            raise SevbuildError(f"{paths[path]} and {name} share one lock, {path}")
+        paths[path] = name
+    done = []
+    for name in manifests:
+        try:
+            done.append(_lock(name, output, settings, check=check, force=force, offline=offline))
+        except SevbuildError as error:
+            print_error(error)
+            done.append(_Locked(name, error.exit_code, str(error)))
+    if as_json:
+        _print(done)
+    status = max(item.exit_code for item in done)
+    if status:
+        raise typer.Exit(status)
 
 
 class _Locked(NamedTuple):
@@ -128,26 +117,17 @@ def _input(record: LockedInput) -> dict[str, Any]:
     return entry
 
 
-def _attempt(
-    manifest: str, output: str, settings: list[str], *, check: bool, force: bool, offline: bool
-) -> _Locked:
-    try:
-        return _lock(manifest, output, settings, check=check, force=force, offline=offline)
-    except SevbuildError as error:
-        print_error(error)
-        return _Locked(manifest, error.exit_code, str(error))
-
-
 def _lock(
     manifest: str, output: str, settings: list[str], *, check: bool, force: bool, offline: bool
 ) -> _Locked:
+    """Write the lock of one manifest, or check it."""
     from sevbuild.guest.guest import load_guest
     from sevbuild.guest.locking import LockCheck, lock_path, resolve_lock
     from sevbuild.manifest.lock import encode_lock
 
     held = LockCheck(manifest, path=output, settings=settings) if check else None
     path = output or lock_path(manifest)
-    guest = load_guest(manifest, settings=read_settings(settings), network=network(offline))
+    guest = load_guest(manifest, settings=options.read_settings(settings), network=options.network(offline))
     guest.check_inputs()
     if held is not None:
         held(guest, guest.targets, everything=True)

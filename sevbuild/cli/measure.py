@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from sevbuild.cli.options import (
-    MANIFEST_OR_IGVM,
-    QUIET,
-    SETTINGS,
-    TARGETS,
-    ExpectOptions,
-    IgvmOptions,
-    LockOptions,
-    check_format,
-)
+from sevbuild.cli import options
 from sevbuild.cli.report import (
     on_github,
     print_data,
@@ -33,7 +24,7 @@ if TYPE_CHECKING:
     from sevbuild.reference.expected import Run
     from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["register"]
+__all__ = ["measure"]
 
 FORMATS = ("hex", "base64", "json", "table", "markdown")
 
@@ -53,64 +44,54 @@ class _Found(NamedTuple):
     title: str | None = None
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
+def measure(
+    manifest: str = options.MANIFEST_OR_IGVM,
+    *,
+    fmt: str = options.format_option(*FORMATS),
+    target: list[str] = options.TARGETS,
+    settings: list[str] = options.SETTINGS,
+    expected: options.ExpectOptions,
+    dump_vmsa: str = options.value_option(
+        "--dump-vmsa", metavar="DIR", text="Write vmsa0.bin and vmsa1.bin to this folder."
+    ),
+    lint: bool = typer.Option(False, "--lint", help="Check the firmware as `check` does."),
+    igvm: options.IgvmOptions,
+    lock: options.LockOptions,
+    quiet: bool = options.QUIET,
+) -> None:
+    """Print the launch digest of each target of a guest.
 
-    @app.command()
-    def measure(
-        manifest: str = MANIFEST_OR_IGVM,
-        *,
-        fmt: str = typer.Option(
-            "hex", "--format", "-f", metavar="|".join(FORMATS), help="The output format."
-        ),
-        target: list[str] = TARGETS,
-        settings: list[str] = SETTINGS,
-        expected: ExpectOptions,
-        dump_vmsa: str = typer.Option(
-            "",
-            "--dump-vmsa",
-            metavar="DIR",
-            help="Write vmsa0.bin and vmsa1.bin to this folder.",
-            show_default=False,
-        ),
-        lint: bool = typer.Option(False, "--lint", help="Check the firmware as `check` does."),
-        igvm: IgvmOptions,
-        lock: LockOptions,
-        quiet: bool = QUIET,
-    ) -> None:
-        """Print the launch digest of each target of a guest.
+    One target prints its bare digest; several print `DIGEST  LABEL` a line. Values that enter a
+    digest and do not stand in the manifest are noted on standard error. An IGVM file in place of a
+    manifest is measured as each loader would launch it.
+    """
+    options.check_format(fmt, FORMATS)
+    expected.check()
+    if igvm.are_for(manifest, lock, {"--set": settings, "--lint": lint}):
+        found = _measure_file(manifest, igvm, target)
+    else:
+        found = _measure_guest(manifest, lock, settings, target, lint=lint)
+    print_notices(found.notices, quiet=quiet)
+    if dump_vmsa:
+        from sevbuild.cli.output import write_outputs
+        from sevbuild.guest.dump import vmsa_files
 
-        One target prints its bare digest; several print `DIGEST  LABEL` a line. Values that enter a
-        digest and do not stand in the manifest are noted on standard error. An IGVM file in place of a
-        manifest is measured as each loader would launch it.
-        """
-        check_format(fmt, FORMATS)
-        expected.check()
-        if igvm.are_for(manifest, lock, {"--set": settings, "--lint": lint}):
-            found = _measure_file(manifest, igvm, target)
-        else:
-            found = _measure_guest(manifest, lock, settings, target, lint=lint)
-        print_notices(found.notices, quiet=quiet)
-        if dump_vmsa:
-            from sevbuild.cli.output import write_outputs
-            from sevbuild.guest.dump import vmsa_files
+        files = vmsa_files(dump_vmsa, found.measured)
+        hint = "--dump-vmsa takes another folder"
+        write_outputs(files, found.protected(), hint=hint, folders=True, quiet=quiet)
+    expected.hold(found.run, quiet=quiet)
+    if fmt in ("hex", "base64"):
+        print_digests([(item.label, item.digest) for item in found.measured], fmt)
+    else:
+        _print_values(fmt, found)
+    if found.title is not None and on_github():
+        from sevbuild.cli.github import report_values
 
-            files = vmsa_files(dump_vmsa, found.measured)
-            hint = "--dump-vmsa takes another folder"
-            write_outputs(files, found.protected(), hint=hint, folders=True, quiet=quiet)
-        expected.hold(found.run, quiet=quiet)
-        if fmt in ("hex", "base64"):
-            print_digests([(item.label, item.digest) for item in found.measured], fmt)
-        else:
-            _print_values(fmt, found)
-        if found.title is not None and on_github():
-            from sevbuild.cli.github import report_values
-
-            report_values(found.title, [(item.label, item.digest) for item in found.measured])
+        report_values(found.title, [(item.label, item.digest) for item in found.measured])
 
 
 def _measure_guest(
-    manifest: str, lock: LockOptions, settings: list[str], patterns: Sequence[str], *, lint: bool
+    manifest: str, lock: options.LockOptions, settings: list[str], patterns: Sequence[str], *, lint: bool
 ) -> _Found:
     guest, held = lock.load(manifest, settings)
     targets = guest.select(patterns)
@@ -143,7 +124,7 @@ def _measure_guest(
     return _Found(measured, guest.notices, values, run, protected, title)
 
 
-def _measure_file(path: str, igvm: IgvmOptions, patterns: Sequence[str]) -> _Found:
+def _measure_file(path: str, igvm: options.IgvmOptions, patterns: Sequence[str]) -> _Found:
     from sevbuild.guest.foreign import ForeignFile
 
     file = ForeignFile(path, shown_progress())

@@ -1,6 +1,7 @@
 """Options that several verbs share, and how their values are read."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -29,15 +30,18 @@ __all__ = [
     "QUIET",
     "RESULT_FORMAT",
     "SETTINGS",
+    "TABLE_FORMAT",
     "TARGETS",
     "VALUES_SOURCE",
     "ExpectOptions",
     "IgvmOptions",
     "LockOptions",
     "check_format",
+    "format_option",
     "given_mode",
     "network",
     "read_settings",
+    "value_option",
     "wants_json",
 ]
 
@@ -47,6 +51,22 @@ __all__ = [
 FOR_IGVM = "For an IGVM file"
 LOCKS = "Lock and network"
 """Groups of options in the help."""
+
+
+def value_option(*names: str, metavar: str, text: str, default: Any = "", panel: str | None = None) -> Any:
+    """Return an option that takes a value; what stands for none given is not shown in the help."""
+    return typer.Option(
+        default, *names, metavar=metavar, help=text, show_default=False, rich_help_panel=panel
+    )
+
+
+_for_igvm = partial(value_option, default=None, panel=FOR_IGVM)
+
+
+def format_option(*words: str) -> Any:
+    """Return the option of an output format, which is one of these words; the first is the default."""
+    return typer.Option(words[0], "--format", "-f", metavar="|".join(words), help="The output format.")
+
 
 DEFAULT_MANIFEST = "guest.toml"
 MANIFEST: Any = typer.Argument(
@@ -68,21 +88,20 @@ VALUES_SOURCE: Any = typer.Argument(
     metavar="[FILE]",
     help="A manifest (measured now), a reference-values.json, or the folder of a release or bundle.",
 )
-SETTINGS: Any = typer.Option(
-    [], "--set", metavar="PATH=VALUE", help="Override a manifest key by its TOML path; @FILE reads the value."
+SETTINGS: Any = value_option(
+    "--set",
+    metavar="PATH=VALUE",
+    text="Override a manifest key by its TOML path; @FILE reads the value.",
+    default=[],
 )
-TARGETS: Any = typer.Option(
-    [],
+TARGETS: Any = value_option(
     "--target",
     metavar="LABEL",
-    help="Only these targets: a label, whole parts of one (vcpus2), or a glob; may be repeated.",
+    text="Only these targets: a label, whole parts of one (vcpus2), or a glob; may be repeated.",
+    default=[],
 )
-MODE: Any = typer.Option(
-    None,
-    "--mode",
-    metavar="snp|sev-es|sev",
-    help="The platform to launch it as, if it has several.",
-    rich_help_panel=FOR_IGVM,
+MODE: Any = _for_igvm(
+    "--mode", metavar="snp|sev-es|sev", text="The platform to launch it as, if it has several."
 )
 OFFLINE: Any = typer.Option(
     False,
@@ -97,7 +116,8 @@ QUIET: Any = typer.Option(
     help="Print no notes or warnings, and not what was written.",
     rich_help_panel=COMMON,
 )
-RESULT_FORMAT: Any = typer.Option("text", "--format", "-f", metavar="text|json", help="The output format.")
+RESULT_FORMAT = format_option("text", "json")
+TABLE_FORMAT = format_option("table", "json")
 
 
 FOREIGN_MAGIC = b"IGVM"
@@ -113,13 +133,8 @@ class LockOptions(NamedTuple):
     frozen: bool = typer.Option(
         False, "--frozen", help="As --locked, and exit 2 without a guest.lock.", rich_help_panel=LOCKS
     )
-    lock_file: str = typer.Option(
-        "",
-        "--lock",
-        metavar="FILE",
-        help="As --locked, with this lock instead of guest.lock.",
-        show_default=False,
-        rich_help_panel=LOCKS,
+    lock_file: str = value_option(
+        "--lock", metavar="FILE", text="As --locked, with this lock instead of guest.lock.", panel=LOCKS
     )
     offline: bool = OFFLINE
 
@@ -147,19 +162,15 @@ class LockOptions(NamedTuple):
 class ExpectOptions(NamedTuple):
     """What a run is held to, of what was published."""
 
-    expect: str = typer.Option(
-        "",
+    expect: str = value_option(
         "--expect",
         metavar="HEX|PATH",
-        help="Exit 1 unless this matches: a digest, a document, a release, a bundle, or DIGEST  LABEL lines.",
-        show_default=False,
+        text="Exit 1 unless this matches: a digest, a document, a release, a bundle, or DIGEST  LABEL lines.",
     )
-    release: str = typer.Option(
-        "",
+    release: str = value_option(
         "--release",
         metavar="VERSION",
-        help="The release to expect, in a document of several. Default: the guest's version.",
-        show_default=False,
+        text="The release to expect, in a document of several. Default: the guest's version.",
     )
 
     def check(self) -> None:
@@ -178,44 +189,20 @@ class ExpectOptions(NamedTuple):
 class IgvmOptions(NamedTuple):
     """What a launch adds to an IGVM file, and who launches it."""
 
-    loader: list[str] = typer.Option(
-        [],
-        "--loader",
-        metavar="NAME|all",
-        help="Load it as this program does; may be repeated.",
-        rich_help_panel=FOR_IGVM,
+    loader: list[str] = _for_igvm(
+        "--loader", metavar="NAME|all", text="Load it as this program does; may be repeated.", default=[]
     )
     mode: str | None = MODE
-    vcpus: int | None = typer.Option(
-        None,
-        "--vcpus",
-        metavar="N",
-        help="Start N vCPUs instead of as many as it describes.",
-        rich_help_panel=FOR_IGVM,
+    vcpus: int | None = _for_igvm(
+        "--vcpus", metavar="N", text="Start N vCPUs instead of as many as it describes."
     )
-    cpu: str | None = typer.Option(
-        None,
-        "--cpu",
-        metavar="MODEL",
-        help="The CPU of vCPUs it does not describe.",
-        rich_help_panel=FOR_IGVM,
+    cpu: str | None = _for_igvm("--cpu", metavar="MODEL", text="The CPU of vCPUs it does not describe.")
+    with_kernel: str | None = _for_igvm(
+        "--with-kernel", metavar="FILE", text="The kernel given to Cloud Hypervisor."
     )
-    with_kernel: str | None = typer.Option(
-        None,
-        "--with-kernel",
-        metavar="FILE",
-        help="The kernel given to Cloud Hypervisor.",
-        rich_help_panel=FOR_IGVM,
-    )
-    with_initrd: str | None = typer.Option(
-        None, "--with-initrd", metavar="FILE", help="The initrd for that kernel.", rich_help_panel=FOR_IGVM
-    )
-    with_cmdline: str | None = typer.Option(
-        None,
-        "--with-cmdline",
-        metavar="TEXT",
-        help="The command line for that kernel.",
-        rich_help_panel=FOR_IGVM,
+    with_initrd: str | None = _for_igvm("--with-initrd", metavar="FILE", text="The initrd for that kernel.")
+    with_cmdline: str | None = _for_igvm(
+        "--with-cmdline", metavar="TEXT", text="The command line for that kernel."
     )
 
     def are_for(self, path: str, lock: LockOptions, others: Mapping[str, object]) -> bool:
@@ -306,9 +293,9 @@ def check_format(value: str, known: tuple[str, ...], *, flag: str = "--format") 
     return value
 
 
-def wants_json(fmt: str) -> bool:
-    """Return whether a `--format text|json` is `json`; raises SevbuildError for any other word."""
-    return check_format(fmt, ("text", "json")) == "json"
+def wants_json(fmt: str, other: str = "text") -> bool:
+    """Return whether a `--format` is `json`; raises SevbuildError for any word but that and the other one."""
+    return check_format(fmt, (other, "json")) == "json"
 
 
 def given_mode(text: str | None) -> "Mode | None":

@@ -129,7 +129,7 @@ class Application(typer.Typer):
     """A collection of verbs, as typer makes it."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(cls=Verbs, rich_markup_mode=None, **settings)
+        super().__init__(cls=Verbs, rich_markup_mode=None, add_completion=False, **settings)
 
     def command(  # type: ignore[override]
         self, name: str | None = None, **settings: Any

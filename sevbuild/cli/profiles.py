@@ -6,29 +6,25 @@ from typing import Any
 
 import typer
 
-from sevbuild.cli.options import check_format
+from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_text
 from sevbuild.cli.tables import text_table
 from sevbuild.documents.json_text import json_text
 from sevbuild.manifest.catalog import profile_document, profiles_document
 
-__all__ = ["register"]
+__all__ = ["profiles"]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
-
-    @app.command()
-    def profiles(
-        name: str = typer.Argument("", metavar="[NAME|PATH]", help="Show this profile.", show_default=False),
-        fmt: str = typer.Option("table", "--format", "-f", metavar="table|json", help="The output format."),
-    ) -> None:
-        """List the profiles, or show every value of one with its source and what differs from its parent."""
-        document: Any = profile_document(name) if name else profiles_document()
-        if check_format(fmt, ("table", "json")) == "json":
-            print_data(json_text(document))
-        else:
-            print_text(_one(document) if name else _all(document))
+def profiles(
+    name: str = typer.Argument("", metavar="[NAME|PATH]", help="Show this profile.", show_default=False),
+    fmt: str = options.TABLE_FORMAT,
+) -> None:
+    """List the profiles, or show every value of one with its source and what differs from its parent."""
+    document: Any = profile_document(name) if name else profiles_document()
+    if options.wants_json(fmt, "table"):
+        print_data(json_text(document))
+    else:
+        print_text(_one(document) if name else _all(document))
 
 
 def _all(profiles: list[dict[str, Any]]) -> str:

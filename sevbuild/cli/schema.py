@@ -7,7 +7,7 @@ import typer
 from sevbuild.cli.options import check_format
 from sevbuild.cli.report import print_data
 
-__all__ = ["register"]
+__all__ = ["schema"]
 
 DOCUMENTS = {
     "manifest": ("sevbuild.manifest.schema", "manifest_schema"),
@@ -17,18 +17,14 @@ DOCUMENTS = {
 """Kinds of documents, and the module and function that hold the schema of each."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
+def schema(
+    of: str = typer.Option("manifest", "--of", metavar="|".join(DOCUMENTS), help="The kind of document."),
+) -> None:
+    """Print the JSON Schema of a kind of document, for editors and checkers."""
+    import json
+    from importlib import import_module
 
-    @app.command()
-    def schema(
-        of: str = typer.Option("manifest", "--of", metavar="|".join(DOCUMENTS), help="The kind of document."),
-    ) -> None:
-        """Print the JSON Schema of a kind of document, for editors and checkers."""
-        import json
-        from importlib import import_module
-
-        check_format(of, tuple(DOCUMENTS), flag="--of")
-        module, function = DOCUMENTS[of]
-        document = getattr(import_module(module), function)()
-        print_data(json.dumps(document, indent=2) + "\n")
+    check_format(of, tuple(DOCUMENTS), flag="--of")
+    module, function = DOCUMENTS[of]
+    document = getattr(import_module(module), function)()
+    print_data(json.dumps(document, indent=2) + "\n")

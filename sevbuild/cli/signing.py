@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-import typer
+from sevbuild.cli import options
 
 if TYPE_CHECKING:
     from sevbuild.reference.export.signing import SigningKey, SigningKeys
 
 __all__ = ["SIGN", "key_paths", "read_signing_keys"]
 
-SIGN: Any = typer.Option(
-    [],
+SIGN: Any = options.value_option(
     "--sign",
     metavar="KEY|FORMAT=KEY",
-    help="Sign with this private key (PEM): every format that can be signed, or only FORMAT; may be repeated. "
+    text="Sign with this private key (PEM): every format that can be signed, or only FORMAT; may be repeated. "
     "Every reader knows P-256.",
-    show_default=False,
+    default=[],
 )
 
 _KEY_LIMIT = 64 << 10

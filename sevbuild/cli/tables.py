@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sevbuild.reference.model import Value
 
-__all__ = ["markdown_table", "text_table", "values_table"]
+__all__ = ["facts_text", "markdown_table", "text_table", "values_table"]
 
 _GAP = 2
 
@@ -60,6 +60,11 @@ def values_table(fmt: str, values: Iterable[Value]) -> str:
     if fmt == "table":
         return text_table(header, rows)
     return markdown_table(header, [(*row[:-1], f"`{row[-1]}`") for row in rows])
+
+
+def facts_text(title: str, facts: Iterable[tuple[str, str]], width: int) -> str:
+    """Return a title and below it a line a fact, whose name is padded to `width`."""
+    return f"{visible(title)}\n" + "".join(f"  {name:<{width}}{visible(value)}\n" for name, value in facts)
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -2,98 +2,98 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from sevbuild.cli.options import (
-    FOREIGN_MAGIC,
-    QUIET,
-    SETTINGS,
-    TARGETS,
-    LockOptions,
-    check_format,
-)
+from sevbuild.cli import options
 from sevbuild.cli.report import print_line, print_notices, shown_progress
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.fs import file_starts_with
+from sevbuild.text import counted
 
 if TYPE_CHECKING:
     from sevbuild.reference.changes import Comparison
     from sevbuild.reference.expected import Run
     from sevbuild.reference.model import ReferenceValues
-from sevbuild.text import counted
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
-
-    @app.command()
-    def verify(
-        file: str = typer.Argument(
-            ...,
-            metavar="BUNDLE|FILE",
-            help="A bundle, or reference-values.json, or the folder of a release.",
-            show_default=False,
-        ),
-        *,
-        against: str = typer.Option(
-            "",
-            "--against",
-            metavar="PATH",
-            help="What was published, or another bundle. For values, also the manifest to measure, or their IGVM file.",
-            show_default=False,
-        ),
-        expect: str = typer.Option(
-            "",
-            "--expect",
-            metavar="HEX|PATH",
-            help="Exit 1 unless what is verified, or what --against measures, matches this.",
-            show_default=False,
-        ),
-        target: list[str] = TARGETS,
-        release: str = typer.Option(
-            "",
-            "--release",
-            metavar="VERSION",
-            help="The release to use, in a document of several. Default: the guest's version.",
-            show_default=False,
-        ),
-        settings: list[str] = SETTINGS,
-        lock: LockOptions,
-        fmt: str = typer.Option(
-            "table", "--format", "-f", metavar="table|json", help="The output format of compared values."
-        ),
-        quiet: bool = QUIET,
-    ) -> None:
-        """Measure a bundle again from its files, or hold reference values to what they say.
-
-        A bundle that agrees with itself is consistent; whether it is the right one, only --against or
-        --expect can tell. Reference values without --against are held to their own ingredients; with it,
-        each target is equal or different, and the input that differs is named. Exit 1 where anything is
-        launched differently, or stands on one side alone.
-        """
-        from sevbuild.bundle.published import bundle_at
-
-        check_format(fmt, ("table", "json"))
-        bundle = bundle_at(file)
-        if bundle is None:
-            _verify_values(file, against, expect, target, release, settings, lock, fmt=fmt, quiet=quiet)
-            return
-        if settings or fmt != "table":
-            raise SevbuildError("--set and --format are for reference values, not for a bundle")
-        lock.refuse()
-        if (target or release) and not (against or expect):
-            message = "--target and --release require something to compare a bundle with"
-            raise SevbuildError(message, hint="--against PATH, --expect PATH")
-        _verify_bundle(file, against, expect, target, release, quiet=quiet)
+__all__ = ["verify"]
 
 
-def _verify_bundle(
-    bundle: str, against: str, expect: str, patterns: list[str], release: str, *, quiet: bool
+class _Asked(NamedTuple):
+    """What is to be held to what: the other side, which part of both, and what is set for measuring it."""
+
+    against: str = options.value_option(
+        "--against",
+        metavar="PATH",
+        text="What was published, or another bundle. For values, also the manifest to measure, or their IGVM file.",
+    )
+    expect: str = options.value_option(
+        "--expect",
+        metavar="HEX|PATH",
+        text="Exit 1 unless what is verified, or what --against measures, matches this.",
+    )
+    target: list[str] = options.TARGETS
+    release: str = options.value_option(
+        "--release",
+        metavar="VERSION",
+        text="The release to use, in a document of several. Default: the guest's version.",
+    )
+    settings: list[str] = options.SETTINGS
+
+    def hold(self, name: str, values: ReferenceValues, *, quiet: bool, told: bool = True) -> None:
+        """Hold values to what `--against` and `--expect` name, and say that they are the same if `told`."""
+        from sevbuild.cli.expectation import hold_to_expected, values_run
+
+        for flag, other in (("--against", self.against), ("--expect", self.expect)):
+            if other:
+                run = values_run(values, self.target)
+                hold_to_expected(other, run, release=self.release, quiet=quiet, flag=flag)
+                taken, every = len(run.digests), len(values.values)
+                if told:
+                    part = f" ({taken} of {every} targets)" if taken < every else ""
+                    print_line(f"{name}: matches {other}{part}")
+
+
+def verify(
+    file: str = typer.Argument(
+        ...,
+        metavar="BUNDLE|FILE",
+        help="A bundle, or reference-values.json, or the folder of a release.",
+        show_default=False,
+    ),
+    *,
+    asked: _Asked,
+    lock: options.LockOptions,
+    fmt: str = typer.Option(
+        "table", "--format", "-f", metavar="table|json", help="The output format of compared values."
+    ),
+    quiet: bool = options.QUIET,
 ) -> None:
+    """Measure a bundle again from its files, or hold reference values to what they say.
+
+    A bundle that agrees with itself is consistent; whether it is the right one, only --against or
+    --expect can tell. Reference values without --against are held to their own ingredients; with it,
+    each target is equal or different, and the input that differs is named. Exit 1 where anything is
+    launched differently, or stands on one side alone.
+    """
+    from sevbuild.bundle.published import bundle_at
+
+    as_json = options.wants_json(fmt, "table")
+    bundle = bundle_at(file)
+    if bundle is None:
+        _verify_values(file, asked, lock, fmt=fmt, quiet=quiet)
+        return
+    if asked.settings or as_json:
+        raise SevbuildError("--set and --format are for reference values, not for a bundle")
+    lock.refuse()
+    if (asked.target or asked.release) and not (asked.against or asked.expect):
+        message = "--target and --release require something to compare a bundle with"
+        raise SevbuildError(message, hint="--against PATH, --expect PATH")
+    _verify_bundle(file, asked, quiet=quiet)
+
+
+def _verify_bundle(bundle: str, asked: _Asked, *, quiet: bool) -> None:
     from sevbuild.bundle.verify import verify_bundle
 
     verified = verify_bundle(bundle, progress=shown_progress())
@@ -109,101 +109,61 @@ def _verify_bundle(
     counts += [(len(verified.absent), "absent input")] if verified.absent else []
     text = ", ".join(counted(count, noun) for count, noun in counts)
     print_line(f"{bundle}: consistent ({text})")
-    _hold(bundle, verified.values, (against, expect), patterns, release, fmt="table", quiet=quiet)
+    asked.hold(bundle, verified.values, quiet=quiet)
 
 
-def _hold(
-    name: str,
-    values: ReferenceValues,
-    others: tuple[str, str],
-    patterns: list[str],
-    release: str,
-    *,
-    fmt: str,
-    quiet: bool,
-) -> None:
-    """Hold values to what `--against` and `--expect` name, and say that they are the same."""
-    from sevbuild.cli.expectation import hold_to_expected, values_run
-
-    for flag, other in zip(("--against", "--expect"), others, strict=True):
-        if other:
-            run = values_run(values, patterns)
-            hold_to_expected(other, run, release=release, quiet=quiet, flag=flag)
-            taken, every = len(run.digests), len(values.values)
-            if fmt != "json":
-                part = f" ({taken} of {every} targets)" if taken < every else ""
-                print_line(f"{name}: matches {other}{part}")
-
-
-def _verify_values(
-    file: str,
-    against: str,
-    expect: str,
-    patterns: list[str],
-    release: str,
-    settings: list[str],
-    lock: LockOptions,
-    *,
-    fmt: str,
-    quiet: bool,
-) -> None:
+def _verify_values(file: str, asked: _Asked, lock: options.LockOptions, *, fmt: str, quiet: bool) -> None:
     """Print how the values of a document compare; raises typer.Exit(1) where any is not right."""
     from sevbuild.bundle.published import is_document, read_values
     from sevbuild.reference.releases import at_release
 
     source, values = read_values(file)
-    if not against or is_document(against):
-        if settings:
+    if not asked.against or is_document(asked.against):
+        if asked.settings:
             raise SevbuildError("--set is for the manifest of --against")
         lock.refuse()
-        if values.releases and release:
-            values, release = at_release(values, release), ""
-        elif release and not (against or expect):
-            at_release(values, release)
-        alone = not (against or expect)
-        _verify_alone(source, values, patterns, alone=alone, fmt=fmt, quiet=quiet)
-        _hold(source, values, (against, expect), patterns, release, fmt=fmt, quiet=quiet)
+        alone = not (asked.against or asked.expect)
+        if values.releases and asked.release:
+            values, asked = at_release(values, asked.release), asked._replace(release="")
+        elif asked.release and alone:
+            at_release(values, asked.release)
+        _verify_alone(source, values, asked.target, alone=alone, fmt=fmt, quiet=quiet)
+        asked.hold(source, values, quiet=quiet, told=fmt != "json")
         return
     from sevbuild.cli.comparison import comparison_notices, print_comparison
     from sevbuild.cli.expectation import WORDS, hold_to_expected
 
-    comparison, run, notices = _compared(source, values, against, patterns, release, settings, lock)
+    comparison, run, notices = _compared(source, values, asked, lock)
     print_notices([*notices, *comparison_notices(comparison, source)], quiet=quiet)
     print_comparison(comparison, words=WORDS, fmt=fmt, notes=False)
-    if expect:
-        hold_to_expected(expect, run, quiet=quiet)
+    if asked.expect:
+        hold_to_expected(asked.expect, run, quiet=quiet)
     if not comparison.same_launch:
         raise typer.Exit(1)
 
 
 def _compared(
-    source: str,
-    values: ReferenceValues,
-    against: str,
-    patterns: list[str],
-    release: str,
-    settings: list[str],
-    lock: LockOptions,
+    source: str, values: ReferenceValues, asked: _Asked, lock: options.LockOptions
 ) -> tuple[Comparison, Run, list[Notice]]:
     """Return how values compare with a manifest, or with the IGVM file that they are of, and the notices."""
     from sevbuild.cli.expectation import guest_run, target_selection
     from sevbuild.reference.verify import verify_against, verify_against_file
 
-    if file_starts_with(against, FOREIGN_MAGIC):
+    if file_starts_with(asked.against, options.FOREIGN_MAGIC):
         from sevbuild.guest.foreign import ForeignFile
 
-        if settings:
+        if asked.settings:
             raise SevbuildError("--set is for manifests")
         lock.refuse()
-        file = ForeignFile(against)
-        selection = target_selection(patterns)
-        return *verify_against_file(source, values, file, selection, release), file.notices
-    guest, held = lock.load(against, settings)
-    targets = guest.select(patterns)
+        file = ForeignFile(asked.against)
+        selection = target_selection(asked.target)
+        return *verify_against_file(source, values, file, selection, asked.release), file.notices
+    guest, held = lock.load(asked.against, asked.settings)
+    targets = guest.select(asked.target)
     measured = guest.measure(targets)
     held(guest, targets)
-    run = guest_run(guest, measured, patterns)
-    return verify_against(source, values, run, release), run, guest.notices
+    run = guest_run(guest, measured, asked.target)
+    return verify_against(source, values, run, asked.release), run, guest.notices
 
 
 def _verify_alone(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sevbuild.errors import Fault, FaultsError, SevbuildError
+from sevbuild.text import ancestors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -134,12 +135,9 @@ class Document:
             raise FaultsError(self.faults)
 
     def _unalias(self, path: str) -> str:
-        head = path
-        while head:
+        for head in ancestors(path):
             if head in self._aliases:
                 return self._aliases[head] + path[len(head) :]
-            cut = max(head.rfind("."), head.rfind("["))
-            head = head[:cut] if cut > 0 else ""
         return path
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
+from sevbuild.text import ancestors
+
 __all__ = ["comments", "locate", "nearest"]
 
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
@@ -33,12 +35,7 @@ def comments(text: str) -> list[tuple[str, int, str]]:
 
 def nearest(lines: Mapping[str, int], path: str) -> int | None:
     """Return the line of `path`, or of its longest known ancestor; None if there is none."""
-    while path:
-        if path in lines:
-            return lines[path]
-        cut = max(path.rfind("."), path.rfind("["))
-        path = path[:cut] if cut > 0 else ""
-    return None
+    return next((lines[at] for at in ancestors(path) if at in lines), None)
 
 
 class _Lost(Exception):  # noqa: N818 - a way out, never seen outside

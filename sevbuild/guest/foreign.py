@@ -111,7 +111,7 @@ class ForeignFile:
         SevbuildError where nobody takes the file, and for a CPU that no vCPU starts as.
         """
         loaded, refused = self.load(launch)
-        measured, stopped = self.measure(select(patterns, loaded) if patterns else loaded)
+        measured, stopped = self.measure(select(patterns, loaded) if patterns and loaded else loaded)
         if not measured:
             reasons = [f"{item.loader}: {item.reason}" for item in (*refused, *stopped)]
             raise SevbuildError(f"{self.path}: no loader can load this file:", details=reasons)

@@ -32,13 +32,16 @@ __all__ = ["Guest", "load_guest"]
 
 
 class Guest:
-    """One declared guest for one run: inputs are read when they are first needed, and once."""
+    """One declared guest for one run: inputs are read when they are first needed, and once.
+
+    `reader` reads them, `kernels` knows what kernels, initrds and command lines were read as.
+    """
 
     def __init__(self, manifest: Manifest, network: Network | None = None) -> None:
         self.manifest = manifest
         self.targets = expand(manifest)
-        self._reader = InputReader(manifest.directory, network)
-        self._kernels = KernelReader(self._reader)
+        self.reader = InputReader(manifest.directory, network)
+        self.kernels = KernelReader(self.reader)
         self._igvm: IgvmGuest | None = None
         if any(variant.loads_igvm for variant in manifest.variants):
             self.targets = self.igvm.resolved(self.targets)
@@ -51,23 +54,13 @@ class Guest:
         self._seen_notices: set[Notice] = set()
 
     @property
-    def reader(self) -> InputReader:
-        """Return the reader of this guest's inputs."""
-        return self._reader
-
-    @property
-    def kernels(self) -> KernelReader:
-        """Return what this guest's kernels, initrds and command lines were read as."""
-        return self._kernels
-
-    @property
     def igvm(self) -> IgvmGuest:
         """Return what plans and builds this guest's IGVM files."""
         if self._igvm is None:
             # Only guests that load such a file need to know the format.
             from sevbuild.guest.igvm import IgvmGuest
 
-            self._igvm = IgvmGuest(self._reader, self._kernels)
+            self._igvm = IgvmGuest(self.reader, self.kernels)
         return self._igvm
 
     def select(self, patterns: Sequence[str]) -> list[Target]:
@@ -105,7 +98,7 @@ class Guest:
             if declared is None:
                 raise SevbuildError("the manifest names no firmware")
             if found is None:
-                found = self._reader.firmware(declared)
+                found = self.reader.firmware(declared)
                 self._notice(firmware_notices(variant, found, self.targets_of(variant)))
             self._firmware[variant] = found
         return found
@@ -115,7 +108,7 @@ class Guest:
 
         It is read if it was not. Raises MismatchError where it is not the pinned one.
         """
-        return self._kernels.found(declared)
+        return self.kernels.found(declared)
 
     def svsm(self, variant: Variant) -> Svsm | None:
         """Return the SVSM of a variant in its place below the firmware, or None."""
@@ -137,7 +130,7 @@ class Guest:
         An IGVM file is built from it; what its loader then launches may have parameters in addition.
         """
         variant = target.variant
-        inputs = GuestInputs(self.firmware(variant), self.svsm(variant), self._kernels.hashes(target))
+        inputs = GuestInputs(self.firmware(variant), self.svsm(variant), self.kernels.hashes(target))
         shape = LaunchShape(
             mode=target.mode,
             launch=target.profile.rules.launch,
@@ -160,7 +153,7 @@ class Guest:
             Measured(target, plan, self._digest(target, plan), target_doubts(target))
             for target, plan in planned
         ]
-        self._notice(self._kernels.notices)
+        self._notice(self.kernels.notices)
         if self._igvm is not None:
             self._notice(self._igvm.notices())
         return measured
@@ -168,16 +161,16 @@ class Guest:
     def check_inputs(self) -> None:
         """Read every input and lay out every target, without computing a launch digest."""
         self._start(self.manifest.variants)
-        self._kernels.check_names(self.manifest.variants)
+        self.kernels.check_names(self.manifest.variants)
         for target in self.targets:
             self.plan(target)
-        self._notice(self._kernels.notices)
+        self._notice(self.kernels.notices)
 
     def trace(self, target: Target) -> Iterator[tuple[LaunchUpdate, bytes]]:
         """Yield each launch update of a target with the launch digest after it."""
         self._begin([target])
         plan = self.plan(target)
-        self._notice(self._kernels.notices)
+        self._notice(self.kernels.notices)
         return self._tree.trace(plan)
 
     def seed(self, target: Target) -> bytes:
@@ -202,13 +195,13 @@ class Guest:
             if isinstance(firmware, Firmware):
                 update = self._planner.firmware_update(firmware)
                 self._tree.prime(LaunchPlan(target.mode, target.policy, None, (update,), ()))
-        self._kernels.check_names(self.manifest.variants)
+        self.kernels.check_names(self.manifest.variants)
 
     def _start(self, variants: Sequence[Variant]) -> None:
         """Begin to hash what these variants name, once all of it is known to be there."""
-        refuse_missing(variants, self._reader)
+        refuse_missing(variants, self.reader)
         for variant in variants:
-            self._kernels.start(variant)
+            self.kernels.start(variant)
 
     def _digest(self, target: Target, plan: LaunchPlan) -> bytes:
         with within(target.label):
@@ -222,10 +215,10 @@ class Guest:
         if isinstance(firmware, FirmwareSeed):
             raise SevbuildError("an SVSM requires the firmware file: it is placed below it")
         (source,) = declared.sources
-        data = self._reader.read(source, SVSM.limit)
+        data = self.reader.read(source, SVSM.limit)
         if declared.pinned:
             self.found(declared)
-        size = variant.vars_size if store is None else self._reader.size(store.sources[0])
+        size = variant.vars_size if store is None else self.reader.size(store.sources[0])
         with within(declared.name):
             return place_svsm(data, firmware_gpa=firmware.gpa, vars_size=size or 0)
 

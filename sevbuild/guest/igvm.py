@@ -55,8 +55,8 @@ class IgvmGuest:
 
     def check_pin(self, variant: Variant) -> None:
         """Raise MismatchError where a ready file is not the pinned one."""
-        declared = variant.declared(IGVM)
-        if declared is not None and declared.pinned:
+        declared = _ready_file(variant)
+        if declared.pinned:
             self._reader.found(declared)
 
     def file(self, variant: Variant) -> ForeignFile:

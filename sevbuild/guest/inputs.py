@@ -94,7 +94,7 @@ class _Pending:
 
     def __init__(self, *, apart: bool) -> None:
         self.each: list[bytes] | None = [] if apart else None
-        self.thread: Thread | None = None
+        self.thread: Thread
         self.result: HashedInput | None = None
         self.error: BaseException | None = None
 
@@ -214,8 +214,7 @@ class InputReader:
     def settle(self) -> None:
         """Wait for every file that is still being hashed."""
         for pending in self._pending.values():
-            if pending.thread is not None:
-                pending.thread.join()
+            pending.thread.join()
 
     def start_hashing(self, extent: Extent) -> None:
         """Begin hashing files in the background; `hashed` waits for it.
@@ -235,8 +234,7 @@ class InputReader:
         """Return SHA-256 and size of files one after the other, or of one range of a file."""
         self.start_hashing(extent)
         pending = self._pending[self._job(extent)]
-        if pending.thread is not None:
-            pending.thread.join()
+        pending.thread.join()
         if pending.error is not None:
             raise pending.error
         if pending.result is None:

@@ -25,7 +25,7 @@ def inspect_igvm(path: str, mode: Mode | None = None, progress: Progress | None 
     """
     file = ForeignFile(path, progress)
     loaded, refused = file.load(ForeignLaunch(mode=mode))
-    measured, stopped = file.measure(loaded) if loaded else ([], [])
+    measured, stopped = file.measure(loaded)
     entries: dict[str, dict[str, Any]] = {}
     for item in measured:
         entries[item.target.loader.name] = {
@@ -37,14 +37,8 @@ def inspect_igvm(path: str, mode: Mode | None = None, progress: Progress | None 
             "doubts": [doubt._asdict() for doubt in item.doubts],
         }
     for other in (*refused, *stopped):
-        entries[other.loader] = {
-            "label": None,
-            "mode": None,
-            "vcpus": None,
-            "digest": None,
-            "refused": other.reason,
-            "doubts": [],
-        }
+        unknown = dict.fromkeys(("label", "mode", "vcpus", "digest"))
+        entries[other.loader] = {**unknown, "refused": other.reason, "doubts": []}
     digests = {entry["digest"] for entry in entries.values() if entry["digest"] is not None}
     return {
         "name": file.name,

@@ -196,38 +196,33 @@ class KernelReader:
         variant, kernel = target.variant, target.variant.kernel
         if kernel is None:
             return
-        where = variant.document.where
-        warn = self._warn
+
+        def warn(key: str, message: str, hint: str | None = None) -> None:
+            self.notices.append(Notice("warning", variant.document.where(key), message, hint))
+
         if kernel.uki_as == "parts":
             message = (
                 "what is hashed is the .linux, .initrd and .cmdline extracted from the image, not the image"
             )
-            warn(
-                where("kernel.uki-as"),
-                message,
-                "launch exactly these parts with -kernel, -initrd and -append",
-            )
+            warn("kernel.uki-as", message, "launch exactly these parts with -kernel, -initrd and -append")
         elif kernel.uki_as == "kernel":
             message = (
                 "what is hashed is the whole image as the kernel; its own .cmdline is not the measured one"
             )
-            warn(where("kernel.uki-as"), message, 'uki-as = "parts" measures what is inside')
+            warn("kernel.uki-as", message, 'uki-as = "parts" measures what is inside')
         for role, empty in ((KERNEL, "the kernel file is empty"), (INITRD, "the initrd is empty")):
             found = self.launched(variant, role)
             if found is not None and found.size == 0:
-                warn(where(f"{role.table}.path"), empty)
+                warn(f"{role.table}.path", empty)
         key = "kernel.uki" if kernel.uki_as == "parts" or target.cmdline is None else target.cmdline.key
         if cmdline.endswith((b"\n", b"\r")):
             hint = "a host that reads the line from a file without it launches something else"
-            warn(where(key), "the command line ends in a newline, which is measured", hint)
+            warn(key, "the command line ends in a newline, which is measured", hint)
         elif cmdline.endswith((b" ", b"\t")):
-            warn(where(key), "the command line ends in white space, which is measured")
+            warn(key, "the command line ends in white space, which is measured")
         if len(cmdline) > KERNEL_CMDLINE_LIMIT:
             message = f"the command line has {len(cmdline)} bytes; Linux keeps {KERNEL_CMDLINE_LIMIT} of them"
-            warn(where(key), message)
-
-    def _warn(self, where: str, message: str, hint: str | None = None) -> None:
-        self.notices.append(Notice("warning", where, message, hint))
+            warn(key, message)
 
 
 def _image_in_parts(variant: Variant) -> DeclaredInput | None:

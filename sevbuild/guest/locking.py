@@ -29,7 +29,7 @@ def lock_path(manifest: str) -> str:
     """Return where the lock of a manifest lies: beside it, `guest.lock` for `guest.toml`."""
     if manifest == "-":
         raise SevbuildError(
-            "a manifest on a manifest on a manifest on a manifest on a manifest on a manifest on standard input has no lock beside it",
+            "a manifest on standard input has no lock beside it",
             hint="--lock names one for --locked; `lock -o FILE` writes one, `lock -o -` prints it",
         )
     return os.path.splitext(manifest)[0] + ".lock"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from sevbuild.guest.guest import Guest
 from sevbuild.launch.mode import Mode
-from sevbuild.launch.page_type import MEASURED_CONTENTS
 from sevbuild.launch.region_data import Contents, chunks
 from sevbuild.launch.update import LaunchUpdate
 from sevbuild.manifest.targets import Target
@@ -74,7 +73,7 @@ def _update_entries(
     entries = []
     for index, (update, digest) in enumerate(steps):
         contents = None
-        if update.data is not None and update.page_type in MEASURED_CONTENTS:
+        if update.data is not None:
             key = (mode == "snp", update.data)
             contents = known.get(key)
             if contents is None:

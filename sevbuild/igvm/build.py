@@ -12,22 +12,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
+from sevbuild.igvm import headers
 from sevbuild.igvm.file import IgvmFile
-from sevbuild.igvm.headers import (
-    PAGE_SIZE,
-    GuestPolicy,
-    Header,
-    HeaderType,
-    PageData,
-    PageDataType,
-    PageFlags,
-    Parameter,
-    ParameterArea,
-    ParameterInsert,
-    RequiredMemory,
-    SupportedPlatform,
-    VpContext,
-)
+from sevbuild.igvm.headers import PAGE_SIZE, Header, HeaderType
 from sevbuild.igvm.platforms import PLATFORM_MODES
 from sevbuild.image.igvm_areas import IgvmArea
 from sevbuild.launch.page_type import PageType
@@ -44,8 +31,8 @@ _FOUR_GIB = 1 << 32
 _MOST_REQUIRED = _FOUR_GIB - PAGE_SIZE
 """REQUIRED_MEMORY counts bytes in 32 bits."""
 _EMPTY = {
-    PageType.SECRETS: PageDataType.SECRETS,
-    PageType.CPUID: PageDataType.CPUID_DATA,
+    PageType.SECRETS: headers.PageDataType.SECRETS,
+    PageType.CPUID: headers.PageDataType.CPUID_DATA,
 }
 
 
@@ -82,23 +69,23 @@ def igvm_of_plan(plan: LaunchPlan, *, parameters: ParameterPlaces | None = None)
     """
     if plan.seed is not None:
         raise SevbuildError("an IGVM file requires the firmware itself, not a seed")
-    headers: list[Header] = [
-        SupportedPlatform(_MASK, 0, _PLATFORMS[plan.mode]),
-        GuestPolicy(plan.policy, _MASK),
+    found: list[Header] = [
+        headers.SupportedPlatform(_MASK, 0, _PLATFORMS[plan.mode]),
+        headers.GuestPolicy(plan.policy, _MASK),
     ]
     # Elsewhere QEMU would turn memory private that cannot be.
     if plan.mode == "snp":
-        headers += _required_memory(plan)
+        found += _required_memory(plan)
     if parameters is not None:
-        headers += _parameters(parameters)
+        found += _parameters(parameters)
     for update in plan.regions:
-        headers += _pages(update, parameters)
+        found += _pages(update, parameters)
     for index, update in enumerate(plan.vmsas):
-        headers.append(VpContext(update.gpa, _MASK, _bytes(update.data, 0, PAGE_SIZE), index))
-    return IgvmFile(1, headers)
+        found.append(headers.VpContext(update.gpa, _MASK, _bytes(update.data, 0, PAGE_SIZE), index))
+    return IgvmFile(1, found)
 
 
-def _required_memory(plan: LaunchPlan) -> Iterator[RequiredMemory]:
+def _required_memory(plan: LaunchPlan) -> Iterator[headers.RequiredMemory]:
     """Yield the memory that must be there: what is launched, but for the flash that ends at 4 GiB."""
     regions = sorted((update.gpa, update.end) for update in plan.regions if update.end != _FOUR_GIB)
     start = end = -1
@@ -112,24 +99,24 @@ def _required_memory(plan: LaunchPlan) -> Iterator[RequiredMemory]:
         yield _required(start, end)
 
 
-def _required(start: int, end: int) -> RequiredMemory:
+def _required(start: int, end: int) -> headers.RequiredMemory:
     if end - start > _MOST_REQUIRED:
         raise SevbuildError(f"{end - start} bytes of memory in one piece: an IGVM file cannot name that many")
-    return RequiredMemory(start, _MASK, end - start)
+    return headers.RequiredMemory(start, _MASK, end - start)
 
 
 def _parameters(places: ParameterPlaces) -> Iterator[Header]:
-    yield ParameterArea(places.size, _AREA)
+    yield headers.ParameterArea(places.size, _AREA)
     if places.memory_map is not None:
-        yield Parameter(HeaderType.MEMORY_MAP, _AREA, places.memory_map)
+        yield headers.Parameter(HeaderType.MEMORY_MAP, _AREA, places.memory_map)
     if places.vp_count is not None:
-        yield Parameter(HeaderType.VP_COUNT_PARAMETER, _AREA, places.vp_count)
-    yield ParameterInsert(places.gpa, _MASK, _AREA)
+        yield headers.Parameter(HeaderType.VP_COUNT_PARAMETER, _AREA, places.vp_count)
+    yield headers.ParameterInsert(places.gpa, _MASK, _AREA)
 
 
-def _pages(update: LaunchUpdate, parameters: ParameterPlaces | None) -> Iterator[PageData]:
-    kind = _EMPTY.get(update.page_type, PageDataType.NORMAL)
-    flags = PageFlags.UNMEASURED if update.page_type == PageType.UNMEASURED else PageFlags(0)
+def _pages(update: LaunchUpdate, parameters: ParameterPlaces | None) -> Iterator[headers.PageData]:
+    kind = _EMPTY.get(update.page_type, headers.PageDataType.NORMAL)
+    flags = headers.PageFlags.UNMEASURED if update.page_type == PageType.UNMEASURED else headers.PageFlags(0)
     if update.page_type == PageType.ZERO:
         hint = "a profile that loads an IGVM file launches such sections as `normal`"
         raise SevbuildError(f"{update.origin}: loaders differ in what a page of type ZERO is", hint=hint)
@@ -137,7 +124,7 @@ def _pages(update: LaunchUpdate, parameters: ParameterPlaces | None) -> Iterator
     if parameters is not None:
         low, high = parameters.gpa, parameters.gpa + parameters.size
         overlap = update.gpa < high and low < update.end
-        if overlap and kind is PageDataType.NORMAL and not _is_zero(update, low, high):
+        if overlap and kind is headers.PageDataType.NORMAL and not _is_zero(update, low, high):
             raise SevbuildError(
                 f"the firmware's IGVM parameters lie over {update.origin}, which has contents"
             )
@@ -145,7 +132,7 @@ def _pages(update: LaunchUpdate, parameters: ParameterPlaces | None) -> Iterator
         if not low <= gpa < high:
             start = gpa - update.gpa
             data = None if update.data is None else _bytes(update.data, start, start + PAGE_SIZE)
-            yield PageData(gpa, _MASK, data, flags, kind)
+            yield headers.PageData(gpa, _MASK, data, flags, kind)
 
 
 def _is_zero(update: LaunchUpdate, low: int, high: int) -> bool:

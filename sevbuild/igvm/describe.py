@@ -5,29 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sevbuild.igvm import headers
 from sevbuild.igvm.file import AARCH64, IgvmFile
-from sevbuild.igvm.headers import (
-    PAGE_SIZE,
-    VMSA_PLATFORMS,
-    CcaPolicy,
-    CorimData,
-    ErrorRange,
-    GuestPolicy,
-    Header,
-    PageData,
-    PageTableRelocation,
-    Parameter,
-    ParameterArea,
-    ParameterInsert,
-    PlatformType,
-    RelocatableRegion,
-    RequiredMemory,
-    SnpIdBlock,
-    SupportedPlatform,
-    UnknownHeader,
-    VbsMeasurement,
-    VpContext,
-)
+from sevbuild.igvm.headers import PAGE_SIZE, VMSA_PLATFORMS, Header, PlatformType
 from sevbuild.igvm.layouts import header_name, header_type
 from sevbuild.igvm.native_context import native_registers
 from sevbuild.igvm.portable import portable_breaches
@@ -69,9 +49,9 @@ def describe_igvm(file: IgvmFile) -> dict[str, Any]:
     for item in _joined(file):
         header = item.header
         name, entry = _entry(header, item, platforms)
-        if isinstance(header, ParameterArea):
+        if isinstance(header, headers.ParameterArea):
             areas[header.parameter_area_index] = entry
-        elif isinstance(header, ParameterInsert):
+        elif isinstance(header, headers.ParameterInsert):
             areas[header.parameter_area_index]["inserted_at"] = hex(header.gpa)
             continue
         lists[name].append({"header": item.place.number, **entry})
@@ -94,7 +74,11 @@ def _joined(file: IgvmFile) -> Iterator[Item]:
     """Yield items with runs of pages joined whatever the place of their data."""
     held: Item | None = None
     for item in file.items():
-        if held is not None and isinstance(held.header, PageData) and isinstance(item.header, PageData):
+        if (
+            held is not None
+            and isinstance(held.header, headers.PageData)
+            and isinstance(item.header, headers.PageData)
+        ):
             before, after = held.header, item.header
             like = before._replace(gpa=0, data=None) == after._replace(gpa=0, data=None)
             data = (before.data is None) == (after.data is None)
@@ -110,16 +94,16 @@ def _joined(file: IgvmFile) -> Iterator[Item]:
 
 def _entry(header: Header, item: Item, platforms: dict[int, Any]) -> tuple[str, dict[str, Any]]:
     """Return the list that a header belongs to, and its entry there."""
-    if isinstance(header, SupportedPlatform):
+    if isinstance(header, headers.SupportedPlatform):
         return "platforms", {
             "mask": hex(header.compatibility_mask),
             "platform": header.platform_type.name.lower(),
             "highest_vtl": header.highest_vtl,
             "shared_gpa_boundary": hex(header.shared_gpa_boundary),
         }
-    if isinstance(header, GuestPolicy):
+    if isinstance(header, headers.GuestPolicy):
         return "policies", {"mask": hex(header.compatibility_mask), "policy": hex(header.policy)}
-    if isinstance(header, PageData):
+    if isinstance(header, headers.PageData):
         return "regions", {
             "mask": hex(header.compatibility_mask),
             "gpa": hex(header.gpa),
@@ -128,19 +112,19 @@ def _entry(header: Header, item: Item, platforms: dict[int, Any]) -> tuple[str, 
             "flags": [flag.name.lower() for flag in type(header.flags) if flag & header.flags and flag.name],
             "data": header.data is not None,
         }
-    if isinstance(header, VpContext):
+    if isinstance(header, headers.VpContext):
         return "vp_contexts", _vp_context(header, platforms)
     return _unmeasured(header)
 
 
 def _unmeasured(header: Header) -> tuple[str, dict[str, Any]]:
-    if isinstance(header, ParameterArea):
+    if isinstance(header, headers.ParameterArea):
         return "parameter_areas", {
             "index": header.parameter_area_index,
             "size": hex(header.number_of_bytes),
             "initial_data": header.data is not None,
         }
-    if isinstance(header, Parameter):
+    if isinstance(header, headers.Parameter):
         return "parameters", {
             "kind": header.kind.name.lower(),
             "area": header.parameter_area_index,
@@ -150,13 +134,13 @@ def _unmeasured(header: Header) -> tuple[str, dict[str, Any]]:
 
 
 def _rarer(header: Header) -> tuple[str, dict[str, Any]]:
-    if isinstance(header, RequiredMemory):
+    if isinstance(header, headers.RequiredMemory):
         return "required_memory", {
             "mask": hex(header.compatibility_mask),
             "gpa": hex(header.gpa),
             "size": hex(header.number_of_bytes),
         }
-    if isinstance(header, SnpIdBlock):
+    if isinstance(header, headers.SnpIdBlock):
         return "id_blocks", {
             "mask": hex(header.compatibility_mask),
             "launch_digest": header.ld.hex(),
@@ -167,13 +151,11 @@ def _rarer(header: Header) -> tuple[str, dict[str, Any]]:
             "author_key": bool(header.author_key_enabled),
         }
     entry: dict[str, Any] = {"type": header_name(header_type(header)).lower()}
-    if isinstance(header, UnknownHeader):
+    if isinstance(header, headers.UnknownHeader):
         entry["size"] = len(header.content)
-    elif isinstance(header, CorimData):
+    elif isinstance(header, headers.CorimData):
         entry["size"] = 0 if header.data is None else data_size(header.data)
-    elif isinstance(
-        header, CcaPolicy | ErrorRange | PageTableRelocation | RelocatableRegion | VbsMeasurement
-    ):
+    else:
         values = header._asdict().items()
         entry |= {
             name: value.hex() if isinstance(value, bytes) else hex(value)
@@ -183,7 +165,7 @@ def _rarer(header: Header) -> tuple[str, dict[str, Any]]:
     return "other", entry
 
 
-def _vp_context(header: VpContext, platforms: dict[int, Any]) -> dict[str, Any]:
+def _vp_context(header: headers.VpContext, platforms: dict[int, Any]) -> dict[str, Any]:
     kind: PlatformType = platforms[header.compatibility_mask]
     entry: dict[str, Any] = {
         "mask": hex(header.compatibility_mask),

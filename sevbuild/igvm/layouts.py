@@ -10,31 +10,8 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any, NamedTuple, cast
 
-from sevbuild.igvm.headers import (
-    PAGE_SIZE,
-    PARAMETER_TYPES,
-    CcaPolicy,
-    CorimData,
-    ErrorRange,
-    GuestPolicy,
-    Header,
-    HeaderType,
-    PageData,
-    PageDataType,
-    PageFlags,
-    PageTableRelocation,
-    Parameter,
-    ParameterArea,
-    ParameterInsert,
-    PlatformType,
-    RelocatableRegion,
-    RequiredMemory,
-    SnpIdBlock,
-    SupportedPlatform,
-    UnknownHeader,
-    VbsMeasurement,
-    VpContext,
-)
+from sevbuild.igvm import headers
+from sevbuild.igvm.headers import PAGE_SIZE, PARAMETER_TYPES, Header, HeaderType
 from sevbuild.igvm.source import Data
 
 __all__ = ["content_size", "decode_content", "encode_content", "header_name", "header_type"]
@@ -45,55 +22,64 @@ _CORIM = "I compatibility_mask, I @offset, I @size, I reserved"
 _PARAMETER = "I parameter_area_index, I byte_offset"
 _TABLE: dict[HeaderType, tuple[type[Any], str]] = {
     HeaderType.SUPPORTED_PLATFORM: (
-        SupportedPlatform,
+        headers.SupportedPlatform,
         "I compatibility_mask, B highest_vtl, B platform_type, H platform_version, Q shared_gpa_boundary",
     ),
-    HeaderType.GUEST_POLICY: (GuestPolicy, "Q policy, I compatibility_mask, I reserved"),
+    HeaderType.GUEST_POLICY: (headers.GuestPolicy, "Q policy, I compatibility_mask, I reserved"),
     HeaderType.RELOCATABLE_REGION: (
-        RelocatableRegion,
+        headers.RelocatableRegion,
         """I compatibility_mask, H vp_index, B vtl, B flags, Q relocation_alignment, Q relocation_region_gpa,
         Q relocation_region_size, Q minimum_relocation_gpa, Q maximum_relocation_gpa""",
     ),
     HeaderType.PAGE_TABLE_RELOCATION_REGION: (
-        PageTableRelocation,
+        headers.PageTableRelocation,
         "I compatibility_mask, H vp_index, B vtl, B reserved, Q gpa, Q size, Q used_size",
     ),
-    HeaderType.CORIM_DOCUMENT: (CorimData, _CORIM),
-    HeaderType.CORIM_SIGNATURE: (CorimData, _CORIM),
+    HeaderType.CORIM_DOCUMENT: (headers.CorimData, _CORIM),
+    HeaderType.CORIM_SIGNATURE: (headers.CorimData, _CORIM),
     HeaderType.CCA_POLICY: (
-        CcaPolicy,
+        headers.CcaPolicy,
         "I compatibility_mask, I reserved, Q req_zeroes, Q req_ones, B hash_alg, B lfa, 6s reserved2",
     ),
-    HeaderType.PARAMETER_AREA: (ParameterArea, "Q number_of_bytes, I parameter_area_index, I @offset"),
+    HeaderType.PARAMETER_AREA: (
+        headers.ParameterArea,
+        "Q number_of_bytes, I parameter_area_index, I @offset",
+    ),
     HeaderType.PAGE_DATA: (
-        PageData,
+        headers.PageData,
         "Q gpa, I compatibility_mask, I @offset, I flags, H data_type, H reserved",
     ),
-    HeaderType.PARAMETER_INSERT: (ParameterInsert, "Q gpa, I compatibility_mask, I parameter_area_index"),
-    HeaderType.VP_CONTEXT: (VpContext, "Q gpa, I compatibility_mask, I @offset, H vp_index, H reserved"),
+    HeaderType.PARAMETER_INSERT: (
+        headers.ParameterInsert,
+        "Q gpa, I compatibility_mask, I parameter_area_index",
+    ),
+    HeaderType.VP_CONTEXT: (
+        headers.VpContext,
+        "Q gpa, I compatibility_mask, I @offset, H vp_index, H reserved",
+    ),
     HeaderType.REQUIRED_MEMORY: (
-        RequiredMemory,
+        headers.RequiredMemory,
         "Q gpa, I compatibility_mask, I number_of_bytes, I flags, I reserved",
     ),
     HeaderType.SNP_ID_BLOCK: (
-        SnpIdBlock,
+        headers.SnpIdBlock,
         """I compatibility_mask, B author_key_enabled, 3s reserved, 48s ld, 16s family_id, 16s image_id, I version,
         I guest_svn, I id_key_algorithm, I author_key_algorithm, 72s id_signature_r, 72s id_signature_s,
         I id_key_curve, I id_key_reserved, 72s id_key_qx, 72s id_key_qy, 72s author_signature_r,
         72s author_signature_s, I author_key_curve, I author_key_reserved, 72s author_key_qx, 72s author_key_qy""",
     ),
-    HeaderType.ERROR_RANGE: (ErrorRange, "Q gpa, I compatibility_mask, I size_bytes"),
+    HeaderType.ERROR_RANGE: (headers.ErrorRange, "Q gpa, I compatibility_mask, I size_bytes"),
     HeaderType.VBS_MEASUREMENT: (
-        VbsMeasurement,
+        headers.VbsMeasurement,
         """I compatibility_mask, I version, I product_id, I module_id, I security_version, I policy_flags,
         I boot_digest_algo, I signing_algo, 64s boot_digest, 256s signature, 512s public_key""",
     ),
-    **dict.fromkeys(PARAMETER_TYPES, (Parameter, _PARAMETER)),
+    **dict.fromkeys(PARAMETER_TYPES, (headers.Parameter, _PARAMETER)),
 }
 _ENUMS: dict[tuple[type[Any], str], Callable[[int], int]] = {
-    (SupportedPlatform, "platform_type"): PlatformType,
-    (PageData, "flags"): PageFlags,
-    (PageData, "data_type"): PageDataType,
+    (headers.SupportedPlatform, "platform_type"): headers.PlatformType,
+    (headers.PageData, "flags"): headers.PageFlags,
+    (headers.PageData, "data_type"): headers.PageDataType,
 }
 
 
@@ -117,15 +103,15 @@ def _layout(value: type[Any], text: str) -> _Layout:
 
 _LAYOUTS: dict[int, _Layout] = {kind: _layout(*row) for kind, row in _TABLE.items()}
 _KINDS: dict[type[Any], HeaderType] = {
-    value: kind for kind, (value, _) in _TABLE.items() if value not in (CorimData, Parameter)
+    value: kind for kind, (value, _) in _TABLE.items() if value not in (headers.CorimData, headers.Parameter)
 }
 
 
 def header_type(header: Header) -> int:
     """Return the type number of a header, optional bit included."""
-    if isinstance(header, UnknownHeader):
+    if isinstance(header, headers.UnknownHeader):
         return header.type_number
-    if isinstance(header, CorimData | Parameter):
+    if isinstance(header, headers.CorimData | headers.Parameter):
         return header.kind
     return _KINDS[type(header)]
 
@@ -157,9 +143,9 @@ def decode_content(
         offset = values.pop("@offset")
         size = values.pop("@size", values.get("number_of_bytes", PAGE_SIZE))
         values["data"] = locate(offset, size)
-    if layout.value is VpContext:
+    if layout.value is headers.VpContext:
         values["padding"] = padding
-    elif layout.value in (CorimData, Parameter):
+    elif layout.value in (headers.CorimData, headers.Parameter):
         values["kind"] = HeaderType(type_number)
     return cast("Header", layout.value(**values))
 
@@ -169,7 +155,7 @@ def encode_content(header: Header, offset: int, size: int) -> bytes:
 
     Raises struct.error for a value that its field cannot hold.
     """
-    if isinstance(header, UnknownHeader):
+    if isinstance(header, headers.UnknownHeader):
         return header.content
     layout = _LAYOUTS[header_type(header)]
     values = {**header._asdict(), "@offset": offset, "@size": size}

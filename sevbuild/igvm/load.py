@@ -5,24 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sevbuild.errors import SevbuildError
+from sevbuild.igvm import headers
 from sevbuild.igvm.context import measured_context
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.igvm.file import X64, IgvmFile, ReadHeaders
-from sevbuild.igvm.headers import (
-    PAGE_SIZE,
-    VMSA_PLATFORMS,
-    GuestPolicy,
-    Header,
-    HeaderType,
-    PageData,
-    PageDataType,
-    PageFlags,
-    ParameterArea,
-    ParameterInsert,
-    SnpIdBlock,
-    UnknownHeader,
-    VpContext,
-)
+from sevbuild.igvm.headers import PAGE_SIZE, Header, HeaderType
 from sevbuild.igvm.layouts import header_name, header_type
 from sevbuild.igvm.loaded import Loaded, LoadRequest
 from sevbuild.igvm.loaders import Loader
@@ -40,9 +27,9 @@ __all__ = ["load"]
 
 _U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
 _TYPES = {
-    PageDataType.SECRETS: PageType.SECRETS,
-    PageDataType.CPUID_DATA: PageType.CPUID,
-    PageDataType.CPUID_XF: PageType.CPUID,
+    headers.PageDataType.SECRETS: PageType.SECRETS,
+    headers.PageDataType.CPUID_DATA: PageType.CPUID,
+    headers.PageDataType.CPUID_XF: PageType.CPUID,
 }
 
 
@@ -70,7 +57,7 @@ class _Load:
         self._mask = self._platform.compatibility_mask
         self._policy: int | None = None
         self._kinds = {item.compatibility_mask: item.platform_type for item in file.platforms}
-        self._contexts: list[VpContext] = []
+        self._contexts: list[headers.VpContext] = []
         self._id_blocks: list[bytes] = []
         self._areas: dict[int, int] = {}
         self._hashes_placed = request.kernel_hashes is None
@@ -122,17 +109,17 @@ class _Load:
         for item in self._file.items():
             header = item.header
             self._check_handled(item)
-            if isinstance(header, GuestPolicy):
+            if isinstance(header, headers.GuestPolicy):
                 self._note_policy(header)
-            elif isinstance(header, ParameterArea):
+            elif isinstance(header, headers.ParameterArea):
                 self._areas[header.parameter_area_index] = header.number_of_bytes // PAGE_SIZE
-            elif isinstance(header, VpContext):
+            elif isinstance(header, headers.VpContext):
                 yield from self._vp_context(header)
-            elif isinstance(header, PageData):
+            elif isinstance(header, headers.PageData):
                 yield from self._pages(header, item)
-            elif isinstance(header, ParameterInsert):
+            elif isinstance(header, headers.ParameterInsert):
                 yield from self._insert(header)
-            elif isinstance(header, SnpIdBlock) and self._ours(header):
+            elif isinstance(header, headers.SnpIdBlock) and self._ours(header):
                 self._id_blocks.append(header.ld)
         if not self._hashes_placed:
             gpa = self._loader.hash_page or 0
@@ -146,7 +133,7 @@ class _Load:
         kind, handled = header_type(item.header), self._loader.handled
         if self._loader.filtered and not self._ours(item.header):
             return
-        if isinstance(item.header, UnknownHeader):
+        if isinstance(item.header, headers.UnknownHeader):
             self._doubt(
                 "cannot-boot", "the igvm crate, by which it reads files, refuses unknown optional headers"
             )
@@ -158,7 +145,7 @@ class _Load:
             )
         self._doubt("cannot-boot", f"header {header_name(kind)} stops it")
 
-    def _note_policy(self, header: GuestPolicy) -> None:
+    def _note_policy(self, header: headers.GuestPolicy) -> None:
         if not self._ours(header):
             return
         choice, held = self._loader.policy, self._policy
@@ -166,13 +153,13 @@ class _Load:
             # A policy of SEV and SEV-ES has 32 bits, the header's field 64.
             self._policy = header.policy & (_U64 if self._mode == "snp" else _U32)
 
-    def _vp_context(self, header: VpContext) -> Iterator[Piece]:
+    def _vp_context(self, header: headers.VpContext) -> Iterator[Piece]:
         """Yield the page of a context at its place, if it is launched there; note those of the platform."""
         loader, ours = self._loader, self._ours(header)
         kind = self._kinds[header.compatibility_mask]
         if ours and self._mode == "sev" and loader.launches:
             raise SevbuildError("a guest of platform SEV has no VP context")
-        if header.data is None or kind not in VMSA_PLATFORMS or not (ours or loader.other_vmsas):
+        if header.data is None or kind not in headers.VMSA_PLATFORMS or not (ours or loader.other_vmsas):
             return
         if ours:
             self._contexts.append(header)
@@ -183,7 +170,7 @@ class _Load:
             origin = _origin(header) if ours else f"{PLATFORM_MODES[kind]} {_origin(header)}"
             yield Piece(gpa, page_type, 1, 0, data_bytes(header.data), origin)
 
-    def _insert(self, header: ParameterInsert) -> Iterator[Piece]:
+    def _insert(self, header: headers.ParameterInsert) -> Iterator[Piece]:
         if not self._ours(header):
             return
         loader, index = self._loader, header.parameter_area_index
@@ -197,13 +184,13 @@ class _Load:
         if self._mode == "snp":
             yield Piece(header.gpa, PageType.UNMEASURED, pages, 0, None, f"parameter area {index}")
 
-    def _pages(self, header: PageData, item: Item) -> Iterator[Piece]:
+    def _pages(self, header: headers.PageData, item: Item) -> Iterator[Piece]:
         loader = self._loader
         page_type = self._page_type(header) if self._ours(header) else None
         if page_type is None:
             return
         pages = item.run
-        if header.flags & PageFlags.IS_2MB_PAGE:
+        if header.flags & headers.PageFlags.IS_2MB_PAGE:
             per_page = loader.huge_pages if not item.data_offset else 1 if loader.huge_data else None
             if per_page is None:
                 # Who knows the empty ones and not these stops at them: igvmmeasure asserts 2 MiB of data.
@@ -227,7 +214,7 @@ class _Load:
         else:
             yield from self._with_hashes(piece, header, area)
 
-    def _with_hashes(self, piece: Piece, header: PageData, area: int) -> Iterator[Piece]:
+    def _with_hashes(self, piece: Piece, header: headers.PageData, area: int) -> Iterator[Piece]:
         """Yield a run of pages with the kernel hashes written into one, which then is of type normal."""
         before = (area - piece.gpa) // PAGE_SIZE
         if piece.page_type == PageType.CPUID:
@@ -251,29 +238,33 @@ class _Load:
         table = b"" if hashes is None else hash_table(hashes)
         return page[:offset] + table.ljust(PAGE_SIZE - offset, b"\0")
 
-    def _page_type(self, header: PageData) -> PageType | None:
+    def _page_type(self, header: headers.PageData) -> PageType | None:
         """Return the type that pages are launched as, None for those that are left out."""
         loader, flags, kind = self._loader, header.flags, header.data_type
-        if flags & PageFlags.SHARED and not loader.shared_launched:
+        if flags & headers.PageFlags.SHARED and not loader.shared_launched:
             return None
         if self._mode != "snp":
             return self._sev_page(header)
         if kind in _TYPES:
-            if kind == PageDataType.CPUID_XF and loader.handled is not None and not loader.unhandled_refused:
+            if (
+                kind == headers.PageDataType.CPUID_XF
+                and loader.handled is not None
+                and not loader.unhandled_refused
+            ):
                 self._doubt("cannot-boot", "a page of type CPUID_XF stops it")
-            if kind == PageDataType.CPUID_DATA and loader.cpuid_needs_data and header.data is None:
+            if kind == headers.PageDataType.CPUID_DATA and loader.cpuid_needs_data and header.data is None:
                 self._doubt("cannot-boot", "it reads a table from the CPUID page, which has no data")
             return _TYPES[kind]
-        if flags & PageFlags.UNMEASURED:
+        if flags & headers.PageFlags.UNMEASURED:
             return PageType.UNMEASURED
         return PageType.NORMAL if header.data is not None else loader.zero_page
 
-    def _sev_page(self, header: PageData) -> PageType | None:
+    def _sev_page(self, header: headers.PageData) -> PageType | None:
         loader = self._loader
         if header.data_type in _TYPES and loader.launches:
             reason = f"a {header.data_type.name} page cannot be launched in mode {self._mode}"
             raise SevbuildError(reason)
-        unmeasured = header.flags & PageFlags.UNMEASURED and not loader.sev_unmeasured
+        unmeasured = header.flags & headers.PageFlags.UNMEASURED and not loader.sev_unmeasured
         missing = header.data is None and not loader.sev_zero_pages
         return None if unmeasured or missing else PageType.NORMAL
 
@@ -286,7 +277,7 @@ class _Load:
             if vcpus < described:
                 raise SevbuildError(f"the file describes {described} vCPUs, the launch has {vcpus}")
             return vcpus, []
-        by_index: dict[int, VpContext] = {}
+        by_index: dict[int, headers.VpContext] = {}
         for context in self._contexts:
             if context.vp_index in by_index:
                 raise SevbuildError(f"the file describes vCPU {context.vp_index} twice")
@@ -304,7 +295,7 @@ class _Load:
             self._doubt("cannot-boot", "the file describes no vCPU, and none was asked for")
         return described
 
-    def _vmsas(self, vcpus: int, contexts: dict[int, VpContext]) -> Iterator[Piece]:
+    def _vmsas(self, vcpus: int, contexts: dict[int, headers.VpContext]) -> Iterator[Piece]:
         features = 1 if self._mode == "snp" else 0
         for index in range(vcpus):
             context = contexts.get(index)
@@ -325,7 +316,7 @@ class _Load:
             yield Piece(gpa, PageType.VMSA, 1, 0, page, origin)
 
 
-def _origin(context: VpContext) -> str:
+def _origin(context: headers.VpContext) -> str:
     return f"vp context {context.vp_index}"
 
 

@@ -155,6 +155,21 @@ _QEMU_FIELDS = frozenset(
     ]
 )
 
+_HANDLED = frozenset(
+    {
+        HeaderType.GUEST_POLICY,
+        HeaderType.PARAMETER_AREA,
+        HeaderType.PAGE_DATA,
+        HeaderType.PARAMETER_INSERT,
+        HeaderType.VP_CONTEXT,
+        HeaderType.REQUIRED_MEMORY,
+        HeaderType.VP_COUNT_PARAMETER,
+        HeaderType.SNP_ID_BLOCK,
+        HeaderType.MEMORY_MAP,
+    }
+)
+"""The variable headers that every hypervisor knows."""
+
 _QEMU = Loader(
     "qemu",
     "QEMU with KVM",
@@ -167,38 +182,11 @@ _QEMU = Loader(
     vmsa_gpa_checked=True,
     vmsa_fields=_QEMU_FIELDS,
     reset_profile="qemu",
-    handled=frozenset(
-        {
-            HeaderType.GUEST_POLICY,
-            HeaderType.PARAMETER_AREA,
-            HeaderType.PAGE_DATA,
-            HeaderType.PARAMETER_INSERT,
-            HeaderType.VP_CONTEXT,
-            HeaderType.REQUIRED_MEMORY,
-            HeaderType.VP_COUNT_PARAMETER,
-            HeaderType.MADT,
-            HeaderType.SNP_ID_BLOCK,
-            HeaderType.MEMORY_MAP,
-            HeaderType.ENVIRONMENT_INFO_PARAMETER,
-        }
-    ),
+    handled=_HANDLED | {HeaderType.MADT, HeaderType.ENVIRONMENT_INFO_PARAMETER},
     unhandled_refused=True,
 )
 
-_CLOUD_HYPERVISOR_HANDLED = frozenset(
-    {
-        HeaderType.GUEST_POLICY,
-        HeaderType.PARAMETER_AREA,
-        HeaderType.PAGE_DATA,
-        HeaderType.PARAMETER_INSERT,
-        HeaderType.VP_CONTEXT,
-        HeaderType.REQUIRED_MEMORY,
-        HeaderType.VP_COUNT_PARAMETER,
-        HeaderType.SNP_ID_BLOCK,
-        HeaderType.MEMORY_MAP,
-        HeaderType.COMMAND_LINE,
-    }
-)
+_CLOUD_HYPERVISOR_HANDLED = _HANDLED | {HeaderType.COMMAND_LINE}
 _CLOUD_HYPERVISOR_SOURCE = (
     "cloud-hypervisor ae44c297 (2026-08-22) vmm/src/igvm/igvm_loader.rs, vmm/src/sev.rs"
 )

@@ -5,20 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
+from sevbuild.igvm import headers
 from sevbuild.igvm.context import measured_context
 from sevbuild.igvm.file import IgvmFile
-from sevbuild.igvm.headers import (
-    PAGE_SIZE,
-    VMSA_PLATFORMS,
-    HeaderType,
-    PageData,
-    PageDataType,
-    PageFlags,
-    ParameterArea,
-    ParameterInsert,
-    SupportedPlatform,
-    VpContext,
-)
+from sevbuild.igvm.headers import PAGE_SIZE, HeaderType
 from sevbuild.igvm.layouts import header_name, header_type
 from sevbuild.igvm.loaders import KVM_VMSA_GPA, LOADERS
 from sevbuild.igvm.platforms import PLATFORM_MODES
@@ -51,7 +41,7 @@ class Breach(NamedTuple):
 class _Check:
     """One measured platform under the rules; it sees the headers that are for it, in file order."""
 
-    def __init__(self, platform: SupportedPlatform) -> None:
+    def __init__(self, platform: headers.SupportedPlatform) -> None:
         self.breaches: dict[str, Breach] = {}
         self.platform = platform
         self.mode = PLATFORM_MODES[platform.platform_type]
@@ -74,17 +64,17 @@ class _Check:
             reason = f"{header_name(kind)} stands after headers that should follow it"
             self.breach(f"order {rank}", "order", reason, number)
         self.rank = max(rank, self.rank)
-        if isinstance(header, PageData):
+        if isinstance(header, headers.PageData):
             self.pages(header, item)
-        elif isinstance(header, ParameterArea):
+        elif isinstance(header, headers.ParameterArea):
             self.areas[header.parameter_area_index] = header.number_of_bytes
-        elif isinstance(header, ParameterInsert):
+        elif isinstance(header, headers.ParameterInsert):
             size = self.areas[header.parameter_area_index]
             self.inserts.append((number, header.gpa, size))
-        elif isinstance(header, VpContext):
+        elif isinstance(header, headers.VpContext):
             self.context(header, number)
 
-    def pages(self, header: PageData, item: Item) -> None:
+    def pages(self, header: headers.PageData, item: Item) -> None:
         number = item.place.number
         if header.gpa < self.next_gpa:
             self.breach("ascending", "order", "page data does not ascend by GPA", number)
@@ -92,20 +82,20 @@ class _Check:
         if self.first_page is None or header.gpa < self.first_page:
             self.first_page = header.gpa
         flags = header.flags
-        if flags & PageFlags.SHARED:
+        if flags & headers.PageFlags.SHARED:
             self.breach("shared", "page flags", "a page is shared: only some loaders leave it out", number)
-        if flags & PageFlags.IS_2MB_PAGE:
+        if flags & headers.PageFlags.IS_2MB_PAGE:
             self.breach("2mb", "page flags", "a page has the 2 MiB flag", number)
-        if header.data is None and header.data_type == PageDataType.NORMAL and not flags:
+        if header.data is None and header.data_type == headers.PageDataType.NORMAL and not flags:
             reason = "a page of zeros has no data: loaders differ in its page type"
             self.breach("zero", "zero pages", reason, number)
-        if header.data_type == PageDataType.CPUID_XF:
+        if header.data_type == headers.PageDataType.CPUID_XF:
             self.breach("xf", "directives", "a page of type CPUID_XF stops a loader", number)
-        if self.mode != "snp" and flags & PageFlags.UNMEASURED:
+        if self.mode != "snp" and flags & headers.PageFlags.UNMEASURED:
             reason = "an unmeasured page: in SEV and SEV-ES only igvmmeasure adds it"
             self.breach("unmeasured", "page flags", reason, number)
 
-    def context(self, header: VpContext, number: int) -> None:
+    def context(self, header: headers.VpContext, number: int) -> None:
         if header.vp_index != len(self.contexts):
             reason = f"VP context {header.vp_index} is number {len(self.contexts)} of its platform"
             self.breach("contexts", "VP contexts", reason, number)
@@ -159,7 +149,10 @@ def portable_breaches(file: IgvmFile) -> list[Breach]:
             ours = check.platform.compatibility_mask
             if mask is None or mask & ours:
                 check.header(item)
-                if isinstance(header, VpContext) and check.platform.platform_type in VMSA_PLATFORMS:
+                if (
+                    isinstance(header, headers.VpContext)
+                    and check.platform.platform_type in headers.VMSA_PLATFORMS
+                ):
                     vmsas.setdefault(ours, number)
     if len(vmsas) > 1:
         reason = "VMSAs of several platforms: igvmmeasure adds them all, in every mode"

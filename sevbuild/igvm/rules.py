@@ -9,32 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
-from sevbuild.igvm.headers import (
-    PAGE_SIZE,
-    VMSA_PLATFORMS,
-    CcaPolicy,
-    CorimData,
-    ErrorRange,
-    GuestPolicy,
-    Header,
-    HeaderType,
-    PageData,
-    PageFlags,
-    PageTableRelocation,
-    Parameter,
-    ParameterArea,
-    ParameterInsert,
-    PlatformType,
-    RelocatableRegion,
-    RequiredMemory,
-    Section,
-    SnpIdBlock,
-    SupportedPlatform,
-    UnknownHeader,
-    VbsMeasurement,
-    VpContext,
-    section_of,
-)
+from sevbuild.igvm import headers
+from sevbuild.igvm.headers import PAGE_SIZE, Header, HeaderType
 from sevbuild.igvm.layouts import (
     header_name,
     header_type,
@@ -50,7 +26,7 @@ _AREA_LIMIT = 1 << 32  # sizes and offsets of a file are u32: no more contents c
 _U64 = 1 << 64
 _HUGE_PAGE = 2 << 20
 _NO_REGISTERS = 4  # a count of zero, and nothing after it
-_NO_BOUNDARY = (PlatformType.NATIVE, PlatformType.VSM_ISOLATION)
+_NO_BOUNDARY = (headers.PlatformType.NATIVE, headers.PlatformType.VSM_ISOLATION)
 _PARAMETER_BYTES = {HeaderType.VP_COUNT_PARAMETER: 4, HeaderType.ENVIRONMENT_INFO_PARAMETER: 4}
 
 
@@ -87,46 +63,50 @@ class Rules:
     """The judge of one file's headers, in order; `finish` judges the whole."""
 
     def __init__(self, data_start: int, total: int, warnings: Warnings) -> None:
-        self.platforms: dict[int, SupportedPlatform] = {}
+        self.platforms: dict[int, headers.SupportedPlatform] = {}
         self._data_start, self._total = data_start, total
         self._warnings = warnings
-        self._section = Section.PLATFORM
+        self._section = headers.Section.PLATFORM
         self._mask = 0
         self._areas: dict[int, _Area] = {}
-        self._relocatable: list[tuple[Place, RelocatableRegion]] = []
-        self._page_tables: list[PageTableRelocation] = []
+        self._relocatable: list[tuple[Place, headers.RelocatableRegion]] = []
+        self._page_tables: list[headers.PageTableRelocation] = []
         self._vps: dict[int, int] = {}
         self._corim: dict[tuple[HeaderType, int], None] = {}
         self._judges: dict[type[Any], Callable[[Any, Item], None]] = {
-            SupportedPlatform: self._platform,
-            GuestPolicy: self._policy,
-            RelocatableRegion: self._relocatable_region,
-            PageTableRelocation: self._page_table,
-            CorimData: self._corim_data,
-            CcaPolicy: self._cca_policy,
-            ParameterArea: self._parameter_area,
-            PageData: self._page,
-            ParameterInsert: self._insert,
-            Parameter: self._parameter,
-            VpContext: self._vp_context,
-            RequiredMemory: self._required_memory,
-            ErrorRange: self._error_range,
-            SnpIdBlock: self._id_block,
-            VbsMeasurement: self._measurement,
-            UnknownHeader: self._unknown,
+            headers.SupportedPlatform: self._platform,
+            headers.GuestPolicy: self._policy,
+            headers.RelocatableRegion: self._relocatable_region,
+            headers.PageTableRelocation: self._page_table,
+            headers.CorimData: self._corim_data,
+            headers.CcaPolicy: self._cca_policy,
+            headers.ParameterArea: self._parameter_area,
+            headers.PageData: self._page,
+            headers.ParameterInsert: self._insert,
+            headers.Parameter: self._parameter,
+            headers.VpContext: self._vp_context,
+            headers.RequiredMemory: self._required_memory,
+            headers.ErrorRange: self._error_range,
+            headers.SnpIdBlock: self._id_block,
+            headers.VbsMeasurement: self._measurement,
+            headers.UnknownHeader: self._unknown,
         }
 
     def judge(self, item: Item) -> None:
         """Take in one header or run of pages; raises IgvmError."""
         header, place = item.header, item.place
-        if not isinstance(header, UnknownHeader):
-            section = section_of(header_type(header))
+        if not isinstance(header, headers.UnknownHeader):
+            section = headers.section_of(header_type(header))
             if section is not None and section < self._section:
                 reason = f"{section.name.lower()} header after the first {self._section.name.lower()} header"
                 self._refuse(header, place, reason)
             self._section = self._section if section is None else section
             mask = getattr(header, "compatibility_mask", None)
-            if mask is not None and not mask & self._mask and not isinstance(header, SupportedPlatform):
+            if (
+                mask is not None
+                and not mask & self._mask
+                and not isinstance(header, headers.SupportedPlatform)
+            ):
                 # The crate accepts it, and its own C test has a policy for a platform that is not there.
                 self._warnings.add(
                     f"compatibility mask {mask:#x} names no platform; no loader uses the header", place
@@ -166,7 +146,7 @@ class Rules:
         if gpa + size > _U64:
             self._refuse(header, place, f"{size:#x} bytes at {gpa:#x} end above 64 bits")
 
-    def _platform(self, header: SupportedPlatform, item: Item) -> None:
+    def _platform(self, header: headers.SupportedPlatform, item: Item) -> None:
         mask = header.compatibility_mask
         if mask.bit_count() != 1:
             self._refuse(header, item.place, f"compatibility mask {mask:#x} has not exactly one bit")
@@ -186,10 +166,10 @@ class Rules:
         self.platforms[mask] = header
         self._mask |= mask
 
-    def _policy(self, header: GuestPolicy, item: Item) -> None:
+    def _policy(self, header: headers.GuestPolicy, item: Item) -> None:
         self._zero(header, item.place)
 
-    def _relocatable_region(self, header: RelocatableRegion, item: Item) -> None:
+    def _relocatable_region(self, header: headers.RelocatableRegion, item: Item) -> None:
         place, alignment = item.place, header.relocation_alignment
         if not alignment or alignment % PAGE_SIZE:
             self._refuse(header, place, f"alignment {alignment:#x} is not a positive multiple of 0x1000")
@@ -207,7 +187,7 @@ class Rules:
             self._apart(header, place, tables, header)
         self._relocatable.append((place, header))
 
-    def _page_table(self, header: PageTableRelocation, item: Item) -> None:
+    def _page_table(self, header: headers.PageTableRelocation, item: Item) -> None:
         place = item.place
         self._aligned(header, place, PAGE_SIZE, "gpa", "size", "used_size")
         self._zero(header, place)
@@ -221,7 +201,11 @@ class Rules:
         self._page_tables.append(header)
 
     def _apart(
-        self, header: Header, place: Place, tables: PageTableRelocation, region: RelocatableRegion
+        self,
+        header: Header,
+        place: Place,
+        tables: headers.PageTableRelocation,
+        region: headers.RelocatableRegion,
     ) -> None:
         end = region.relocation_region_gpa + region.relocation_region_size
         if (
@@ -231,7 +215,7 @@ class Rules:
         ):
             self._refuse(header, place, "a relocatable region overlaps the page table region")
 
-    def _corim_data(self, header: CorimData, item: Item) -> None:
+    def _corim_data(self, header: headers.CorimData, item: Item) -> None:
         place = item.place
         self._zero(header, place)
         if header.data is None:
@@ -245,11 +229,11 @@ class Rules:
                 self._refuse(header, place, "a signature must follow its document")
             self._corim[header.kind, bit] = None
 
-    def _cca_policy(self, header: CcaPolicy, item: Item) -> None:
+    def _cca_policy(self, header: headers.CcaPolicy, item: Item) -> None:
         if header.reserved or any(header.reserved2):
             self._warnings.add("reserved bytes of CCA_POLICY are set", item.place)
 
-    def _parameter_area(self, header: ParameterArea, item: Item) -> None:
+    def _parameter_area(self, header: headers.ParameterArea, item: Item) -> None:
         place, index = item.place, header.parameter_area_index
         self._aligned(header, place, PAGE_SIZE, "number_of_bytes")
         if not 0 < header.number_of_bytes < _AREA_LIMIT:
@@ -259,10 +243,10 @@ class Rules:
             self._refuse(header, place, f"parameter area {index} is already declared")
         self._areas[index] = _Area(header.number_of_bytes, inserted=False)
 
-    def _page(self, header: PageData, item: Item) -> None:
+    def _page(self, header: headers.PageData, item: Item) -> None:
         place = item.place
         self._aligned(header, place, PAGE_SIZE, "gpa")
-        if header.flags & PageFlags.IS_2MB_PAGE:
+        if header.flags & headers.PageFlags.IS_2MB_PAGE:
             # The specification's rule; the crate takes any GPA, and its reader knows 4 KiB pages alone.
             self._aligned(header, place, _HUGE_PAGE, "gpa")
             self._warnings.add("loaders disagree on what a 2 MiB page is", place)
@@ -276,7 +260,7 @@ class Rules:
             place = Place(place.number + number, place.offset + 32 * number)
             self._within(header, place, item.data_offset + number * PAGE_SIZE, PAGE_SIZE)
 
-    def _area_of(self, header: ParameterInsert | Parameter, place: Place) -> _Area:
+    def _area_of(self, header: headers.ParameterInsert | headers.Parameter, place: Place) -> _Area:
         index = header.parameter_area_index
         area = self._areas.get(index)
         if area is None:
@@ -285,7 +269,7 @@ class Rules:
             self._refuse(header, place, f"parameter area {index} is already inserted")
         return area
 
-    def _insert(self, header: ParameterInsert, item: Item) -> None:
+    def _insert(self, header: headers.ParameterInsert, item: Item) -> None:
         place = item.place
         self._aligned(header, place, PAGE_SIZE, "gpa")
         area = self._area_of(header, place)
@@ -299,7 +283,7 @@ class Rules:
                 self._refuse(header, place, "it lies in the page table relocation region")
         self._areas[header.parameter_area_index] = area._replace(inserted=True)
 
-    def _parameter(self, header: Parameter, item: Item) -> None:
+    def _parameter(self, header: headers.Parameter, item: Item) -> None:
         area = self._area_of(header, item.place)
         needed = _PARAMETER_BYTES.get(header.kind, 1)
         # The crate does not compare them, and QEMU then writes outside of the area.
@@ -307,25 +291,25 @@ class Rules:
             reason = f"offset {header.byte_offset:#x} is outside of its area of {area.size:#x} bytes"
             self._refuse(header, item.place, reason)
 
-    def _vp_context(self, header: VpContext, item: Item) -> None:
+    def _vp_context(self, header: headers.VpContext, item: Item) -> None:
         place = item.place
         platform = self.platforms.get(header.compatibility_mask)
         if platform is None:
             reason = f"compatibility mask {header.compatibility_mask:#x} is not that of one platform"
             self._refuse(header, place, reason)
         kind = platform.platform_type
-        if kind == PlatformType.TDX:
+        if kind == headers.PlatformType.TDX:
             self._refuse(header, place, "TDX has no such context")
         if header.data is None:
             self._refuse(header, place, "it has no data")
         self._within(header, place, item.data_offset, data_size(header.data))
-        if kind == PlatformType.VSM_ISOLATION and data_size(header.data) == _NO_REGISTERS:
+        if kind == headers.PlatformType.VSM_ISOLATION and data_size(header.data) == _NO_REGISTERS:
             self._refuse(header, place, "it has no registers")
-        if kind in VMSA_PLATFORMS:
+        if kind in headers.VMSA_PLATFORMS:
             self._aligned(header, place, PAGE_SIZE, "gpa")
         elif header.gpa:
             self._refuse(header, place, f"a context of platform {kind.name} has no GPA")
-        if kind in (PlatformType.NATIVE, PlatformType.SEV) and any(
+        if kind in (headers.PlatformType.NATIVE, headers.PlatformType.SEV) and any(
             data_bytes(header.data)[NATIVE_CONTEXT_SIZE:]
         ):
             self._refuse(header, place, "bytes after the native context are set")
@@ -336,24 +320,24 @@ class Rules:
             self._warnings.add("padding is not zero", place)
         self._vps[header.vp_index] = self._vps.get(header.vp_index, 0) | header.compatibility_mask
 
-    def _required_memory(self, header: RequiredMemory, item: Item) -> None:
+    def _required_memory(self, header: headers.RequiredMemory, item: Item) -> None:
         self._aligned(header, item.place, PAGE_SIZE, "gpa", "number_of_bytes")
         if header.reserved or header.flags & ~1:
             self._warnings.add("reserved bits of REQUIRED_MEMORY are set", item.place)
 
-    def _error_range(self, header: ErrorRange, item: Item) -> None:
+    def _error_range(self, header: headers.ErrorRange, item: Item) -> None:
         self._aligned(header, item.place, PAGE_SIZE, "gpa")
 
-    def _id_block(self, header: SnpIdBlock, item: Item) -> None:
+    def _id_block(self, header: headers.SnpIdBlock, item: Item) -> None:
         if header.author_key_enabled > 1:
             self._refuse(header, item.place, f"author_key_enabled is {header.author_key_enabled}")
         if any(header.reserved) or header.id_key_reserved or header.author_key_reserved:
             self._warnings.add("reserved bytes of SNP_ID_BLOCK are set", item.place)
 
-    def _measurement(self, header: VbsMeasurement, item: Item) -> None:
+    def _measurement(self, header: headers.VbsMeasurement, item: Item) -> None:
         """Accept any: its contents are for another platform to judge."""
 
-    def _unknown(self, header: UnknownHeader, item: Item) -> None:
+    def _unknown(self, header: headers.UnknownHeader, item: Item) -> None:
         self._warnings.add(
             f"type {header.type_number:#x} is not known here; it is optional and kept as it is", item.place
         )

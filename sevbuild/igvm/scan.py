@@ -10,19 +10,8 @@ from struct import Struct
 from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
-from sevbuild.igvm.headers import (
-    OPTIONAL_BIT,
-    PAGE_SIZE,
-    Header,
-    HeaderType,
-    PageData,
-    PageDataType,
-    PageFlags,
-    PlatformType,
-    SupportedPlatform,
-    UnknownHeader,
-    VpContext,
-)
+from sevbuild.igvm import headers
+from sevbuild.igvm.headers import PAGE_SIZE, Header, HeaderType
 from sevbuild.igvm.layouts import (
     content_size,
     decode_content,
@@ -98,7 +87,7 @@ def scan_headers(source: ByteSource, start: int, end: int) -> Iterator[Item]:
                 header_name(number), place, f"its {length} bytes end after the variable headers do"
             )
         expected = content_size(number)
-        if expected is None and not number & OPTIONAL_BIT:
+        if expected is None and not number & headers.OPTIONAL_BIT:
             reason = "not a known type, and not marked as optional"
             raise IgvmError(header_name(number), place, reason)
         if expected is not None and length != expected:
@@ -123,7 +112,7 @@ def read_item_data(source: ByteSource, item: Item, number: int) -> Data | None:
 
 def _single(source: ByteSource, number: int, content: bytes, padding: bytes, place: Place) -> Item:
     if content_size(number) is None:
-        return Item(place, UnknownHeader(number, content, padding), 1, 0)
+        return Item(place, headers.UnknownHeader(number, content, padding), 1, 0)
     found = 0
 
     def locate(offset: int, size: int) -> Data | None:
@@ -145,9 +134,16 @@ def _sized(source: ByteSource, item: Item, vsm: set[int]) -> Item:
     padding after them. Every other context is a page.
     """
     header = item.header
-    if isinstance(header, SupportedPlatform) and header.platform_type == PlatformType.VSM_ISOLATION:
+    if (
+        isinstance(header, headers.SupportedPlatform)
+        and header.platform_type == headers.PlatformType.VSM_ISOLATION
+    ):
         vsm.add(header.compatibility_mask)
-    if not isinstance(header, VpContext) or header.compatibility_mask not in vsm or not item.data_offset:
+    if (
+        not isinstance(header, headers.VpContext)
+        or header.compatibility_mask not in vsm
+        or not item.data_offset
+    ):
         return item
     count = 0
     if item.data_offset + _COUNT <= source.size:
@@ -174,10 +170,10 @@ def _page_run(source: ByteSource, window: bytes, local: int, place: Place) -> It
         next_gpa += PAGE_SIZE
         next_offset += step
         count += 1
-    if kind not in tuple(PageDataType):
+    if kind not in tuple(headers.PageDataType):
         raise IgvmError("PAGE_DATA", place, f"{kind} is not a type of page data")
     if flags & ~_FLAGS:
         raise IgvmError("PAGE_DATA", place, f"unknown flags {flags & ~_FLAGS:#x}")
     data = DataRange(source, offset, PAGE_SIZE) if offset else None
-    header = PageData(gpa, mask, data, PageFlags(flags), PageDataType(kind), reserved)
+    header = headers.PageData(gpa, mask, data, headers.PageFlags(flags), headers.PageDataType(kind), reserved)
     return Item(place, header, count, offset)

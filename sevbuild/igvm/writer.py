@@ -11,17 +11,9 @@ from struct import Struct
 from struct import error as struct_error
 from zlib import crc32
 
+from sevbuild.igvm import headers
 from sevbuild.igvm.file import FIXED_HEADER_SIZES, IgvmFile
-from sevbuild.igvm.headers import (
-    PAGE_SIZE,
-    CorimData,
-    Header,
-    PageData,
-    ParameterArea,
-    PlatformType,
-    UnknownHeader,
-    VpContext,
-)
+from sevbuild.igvm.headers import PAGE_SIZE, Header
 from sevbuild.igvm.layouts import (
     content_size,
     encode_content,
@@ -75,11 +67,11 @@ def write_igvm(file: IgvmFile) -> bytes:
     vsm = [
         platform.compatibility_mask
         for platform in file.platforms
-        if platform.platform_type == PlatformType.VSM_ISOLATION
+        if platform.platform_type == headers.PlatformType.VSM_ISOLATION
     ]
     for index, header in enumerate(file.headers):
         # A context of registers has its own length; what any other platform has is a page.
-        page = not (isinstance(header, VpContext) and header.compatibility_mask in vsm)
+        page = not (isinstance(header, headers.VpContext) and header.compatibility_mask in vsm)
         section += _encode(header, data, Place(index, start + len(section)), page=page)
     if data.end >= _U32:
         raise IgvmError("file data", None, f"{data.end} bytes; a file has less than 4 GiB")
@@ -95,7 +87,11 @@ def write_igvm(file: IgvmFile) -> bytes:
 
 
 def _step(header: Header) -> int:
-    size = len(header.content) if isinstance(header, UnknownHeader) else content_size(header_type(header))
+    size = (
+        len(header.content)
+        if isinstance(header, headers.UnknownHeader)
+        else content_size(header_type(header))
+    )
     return _TLV.size + ((size or 0) + 7 & ~7)
 
 
@@ -103,20 +99,23 @@ def _encode(header: Header, data: _FileData, place: Place, *, page: bool) -> byt
     name = header_name(header_type(header))
     offset = size = 0
     padding = b""
-    if isinstance(header, PageData | VpContext | ParameterArea | CorimData) and header.data:
+    if (
+        isinstance(header, headers.PageData | headers.VpContext | headers.ParameterArea | headers.CorimData)
+        and header.data
+    ):
         chunk = data_bytes(header.data)
         size = len(chunk)
         room = size
-        if isinstance(header, ParameterArea):
+        if isinstance(header, headers.ParameterArea):
             room = header.number_of_bytes
-        elif page and not isinstance(header, CorimData):
+        elif page and not isinstance(header, headers.CorimData):
             room = PAGE_SIZE
         if size > room:
             raise IgvmError(name, place, f"{size} bytes of data; it holds {room}")
         if room >= _U32:
             raise IgvmError(name, place, f"{room} bytes are more than a file has")
         offset = data.add(chunk.ljust(room, b"\0"))
-    if isinstance(header, VpContext | UnknownHeader):
+    if isinstance(header, headers.VpContext | headers.UnknownHeader):
         padding = header.padding
     try:
         content = encode_content(header, offset, size)

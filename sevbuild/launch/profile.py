@@ -9,6 +9,7 @@ from sevbuild.by_identity import by_identity
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.mode import MODES, Mode
 from sevbuild.launch.page_type import PageType
+from sevbuild.text import ancestors
 from sevbuild.vcpu.reset import InitialState
 
 __all__ = [
@@ -169,11 +170,7 @@ class ProfileProse(NamedTuple):
 
     def source(self, path: str) -> str | None:
         """Return where the value at dotted `path` comes from, by its longest documented prefix."""
-        while path:
-            if path in self.sources:
-                return self.sources[path]
-            path = path[: max(path.rfind("."), path.rfind("["), 0)]
-        return None
+        return next((self.sources[at] for at in ancestors(path) if at in self.sources), None)
 
 
 @by_identity

@@ -8,22 +8,8 @@ from typing import Any, NamedTuple
 from sevbuild.documents.document import NAME_REST, Table, check_hex, check_type, check_word
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import SECTION_KINDS, Area, Metadata, Section
-from sevbuild.manifest.inputs import (
-    CMDLINE,
-    FIRMWARE,
-    IGVM,
-    INITRD,
-    KERNEL,
-    ROLES,
-    SVSM,
-    UKI,
-    VARS,
-    DeclaredInput,
-    PathSource,
-    Role,
-    Source,
-    UrlSource,
-)
+from sevbuild.manifest import inputs
+from sevbuild.manifest.inputs import DeclaredInput, PathSource, Role, Source, UrlSource
 from sevbuild.manifest.model import Cmdline, DirectBoot, Variant
 from sevbuild.manifest.path_keys import check_path, decode_path
 from sevbuild.manifest.url_keys import decode_pin, decode_source, decode_sources
@@ -52,7 +38,7 @@ def decode_inputs(top: Table) -> Inputs:
     seed, firmware = _firmware(top, ready=bool(igvm))
     vars_size, svsm = _svsm(top, igvm=igvm_parameters is not None)
     initrd = _initrd(top, kernel)
-    others = [_sole_file(top, role) for role in ROLES.values() if role.table not in _ENTWINED]
+    others = [_sole_file(top, role) for role in inputs.ROLES.values() if role.table not in _ENTWINED]
     declared = (*igvm, *firmware, *svsm, *images, *initrd, *(entry for found in others for entry in found))
     return Inputs(declared, seed, igvm_parameters, vars_size, kernel)
 
@@ -103,7 +89,7 @@ def _igvm(top: Table) -> tuple[bool | None, list[DeclaredInput]]:
     table = top.table("igvm")
     if table is None:
         return None, []
-    found = _file(table, IGVM)
+    found = _file(table, inputs.IGVM)
     parameters = table.boolean("parameters")
     if table.has("path") == table.has("parameters"):
         hint = "path names a ready file; parameters says how one is built"
@@ -120,7 +106,7 @@ def _firmware(top: Table, *, ready: bool) -> tuple[FirmwareSeed | None, list[Dec
             top.fault("firmware", "cannot be combined with igvm.path: a ready file contains its own")
         return None, []
     table = top.section("firmware")
-    found = _file(table, FIRMWARE)
+    found = _file(table, inputs.FIRMWARE)
     from_file = table.has("path") or table.has("url")
     seed = check_hex(table.document, table.at("seed"), table.any("seed"), 48) if table.has("seed") else None
     metadata = _metadata(table) if table.has("metadata") else None
@@ -138,7 +124,7 @@ def _firmware(top: Table, *, ready: bool) -> tuple[FirmwareSeed | None, list[Dec
     table.finish()
     if seed is None or metadata is None:
         return None, found
-    return FirmwareSeed(seed, metadata), [DeclaredInput(FIRMWARE, table.at("seed"), (), seed)]
+    return FirmwareSeed(seed, metadata), [DeclaredInput(inputs.FIRMWARE, table.at("seed"), (), seed)]
 
 
 def _metadata(firmware: Table) -> Metadata | None:
@@ -181,7 +167,7 @@ def _svsm(top: Table, *, igvm: bool) -> tuple[int | None, list[DeclaredInput]]:
         return None, []
     if igvm:
         top.fault("svsm", "cannot be combined with [igvm]: a file contains its own SVSM")
-    found = _file(table, SVSM, required=True)
+    found = _file(table, inputs.SVSM, required=True)
     size = table.integer("vars-size", 0, _U32)
     store = decode_path(table, "vars-path", url_key=None)
     if table.has("vars-size") == table.has("vars-path"):
@@ -190,7 +176,7 @@ def _svsm(top: Table, *, igvm: bool) -> tuple[int | None, list[DeclaredInput]]:
         table.fault("vars-size", f"must be a multiple of 4096, got {size:#x}")
     table.finish()
     if store is not None:
-        found.append(DeclaredInput(VARS, table.at("vars-path"), (PathSource(store),), measured=False))
+        found.append(DeclaredInput(inputs.VARS, table.at("vars-path"), (PathSource(store),), measured=False))
     return size, found
 
 
@@ -200,7 +186,7 @@ def _kernel(top: Table) -> tuple[DirectBoot | None, list[DeclaredInput]]:
         return None, []
     path, uki, pin = decode_path(table), decode_path(table, "uki"), decode_pin(table)
     uki_as = table.choice("uki-as", ("kernel", "parts"))
-    role = KERNEL if uki_as is None else UKI
+    role = inputs.KERNEL if uki_as is None else inputs.UKI
     source = decode_source(table, role, path or uki, pin)
     hashes = table.boolean("hashes") is not False
     if table.has("path") and table.has("uki"):
@@ -225,12 +211,12 @@ def _kernel(top: Table) -> tuple[DirectBoot | None, list[DeclaredInput]]:
     found = []
     if line is not None:
         key = table.at("cmdline-file")
-        found.append(DeclaredInput(CMDLINE, key, (PathSource(line),), measured=hashes))
+        found.append(DeclaredInput(inputs.CMDLINE, key, (PathSource(line),), measured=hashes))
     images = _input(table, role, source, pin, measured=hashes)
     if uki_as == "parts":
         images = [part for image in images for part in _parts(image)]
     elif source is None and pin is not None:
-        images = [DeclaredInput(KERNEL, table.at("sha256"), (), pin, measured=hashes)]
+        images = [DeclaredInput(inputs.KERNEL, table.at("sha256"), (), pin, measured=hashes)]
     return DirectBoot(uki_as, hashes, cmdlines), [*found, *images]
 
 
@@ -238,8 +224,8 @@ def _parts(image: DeclaredInput) -> list[DeclaredInput]:
     """Return an image that is taken apart, and what is launched of it."""
     return [
         image._replace(launched=False),
-        image._replace(role=KERNEL, part=".linux"),
-        image._replace(role=INITRD, part=".initrd"),
+        image._replace(role=inputs.KERNEL, part=".linux"),
+        image._replace(role=inputs.INITRD, part=".initrd"),
     ]
 
 
@@ -269,7 +255,7 @@ def _initrd(top: Table, kernel: DirectBoot | None) -> list[DeclaredInput]:
     if table is None:
         return []
     paths = table.items("path", lambda path, value: check_path(top.document, path, value))
-    sources = decode_sources(table, INITRD, paths)
+    sources = decode_sources(table, inputs.INITRD, paths)
     fetched = table.has("url")
     pin = None if isinstance(table.any("sha256"), list) or fetched else decode_pin(table)
     if not any(table.has(key) for key in ("path", "url", "sha256")):
@@ -280,4 +266,4 @@ def _initrd(top: Table, kernel: DirectBoot | None) -> list[DeclaredInput]:
     elif kernel is not None and kernel.uki_as == "parts":
         table.fault("path", "the parts of the uki include an initrd; the manifest must not give another")
     key = table.at("url" if fetched else "path" if sources else "sha256")
-    return [DeclaredInput(INITRD, key, sources, pin, measured=kernel is None or kernel.hashes)]
+    return [DeclaredInput(inputs.INITRD, key, sources, pin, measured=kernel is None or kernel.hashes)]

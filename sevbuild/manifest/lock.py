@@ -13,6 +13,7 @@ from sevbuild.launch.label import fold_labels, unfold_label
 from sevbuild.manifest.inputs import ROLES
 from sevbuild.manifest.targets import MAX_TARGETS
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
+from sevbuild.text import utf8_text
 from sevbuild.vcpu.models import signature_text
 
 __all__ = ["LOCK_SCHEMA", "Lock", "LockedInput", "decode_lock", "encode_lock"]
@@ -169,7 +170,5 @@ def _read_cmdline(table: Table, found: dict[str, bytes]) -> None:
 
 
 def _cmdline(cmdline: bytes) -> str:
-    try:
-        return f"text = {_string(cmdline.decode('utf-8'))}"
-    except UnicodeDecodeError:
-        return f'hex = "{cmdline.hex()}"'
+    text = utf8_text(cmdline)
+    return f'hex = "{cmdline.hex()}"' if text is None else f"text = {_string(text)}"

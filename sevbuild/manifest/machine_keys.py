@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sevbuild.documents.document import Table, check_type
 from sevbuild.manifest.model import Machine
 
@@ -19,7 +21,7 @@ def decode_machine(top: Table) -> Machine:
     if table is None:
         return Machine()
     memory = table.string("memory")
-    if memory is not None and not _is_memory(memory):
+    if memory is not None and not re.fullmatch(MEMORY, memory):
         table.fault("memory", f'must be a size in MiB or GiB such as "2G", got {memory!r}')
     cbitpos = table.integer("cbitpos", 0, 63)
     reduced = table.integer("reduced-phys-bits", 1, 63)
@@ -35,17 +37,6 @@ def decode_machine(top: Table) -> Machine:
     return machine
 
 
-def _is_memory(text: str) -> bool:
-    digits = text[:-1]
-    return (
-        text[-1:] in ("M", "G")
-        and digits.isascii()
-        and digits.isdigit()
-        and text[0] != "0"
-        and len(text) < 11
-    )
-
-
 def _extra(table: Table) -> tuple[str, ...]:
     document, path = table.document, table.at("extra-args")
     values = table.any("extra-args")
@@ -57,10 +48,7 @@ def _extra(table: Table) -> tuple[str, ...]:
         if check_type(document, at, value, str) is None:
             continue
         if "\0" in value:
-            document.fault(
-                at,
-                "must not contain a NUL: no argument can contain one contain one contain one contain one contain one contain one",
-            )
+            document.fault(at, "must not contain a NUL: no argument can contain one")
         found.append(value)
     if not found or len(found) < len(values):
         return ()

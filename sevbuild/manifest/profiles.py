@@ -37,6 +37,7 @@ from sevbuild.launch.profile import (
     ProfileProse,
 )
 from sevbuild.manifest.path_keys import check_path, is_profile_path
+from sevbuild.text import ancestors
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
@@ -138,15 +139,15 @@ def _decode(lineage: list[tuple[str, Document, dict[str, Any]]]) -> LaunchProfil
         own = {
             key: value for key, value in raw.items() if key not in ("extends", "sources", "schema", "advice")
         }
-        given = raw.get("sources", {})
+        given, unsaid = raw.get("sources", {}), f"{document.source}, no source given"
         if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
             document.fault("sources", "must be a table of strings")
             given = {}
         for leaf in _leaves(own):
             # A value given again is no longer covered by what its parent cited.
-            sources[leaf] = _own_source(given, leaf) or f"{document.source}, no source given"
+            sources[leaf] = next((given[at] for at in ancestors(leaf) if given.get(at)), unsaid)
         if "advice" in raw:
-            sources["advice"] = given.get("advice", f"{document.source}, no source given")
+            sources["advice"] = given.get("advice", unsaid)
         headings = Table(document, raw)
         for key in _HEADINGS:
             headings.string(key, required=True)
@@ -387,11 +388,3 @@ def _leaves(tables: Mapping[str, Any], prefix: str = "") -> list[str]:
         path = prefix + key
         found += _leaves(value, f"{path}.") if isinstance(value, dict) else [path]
     return found
-
-
-def _own_source(given: Mapping[str, str], path: str) -> str | None:
-    while path:
-        if path in given:
-            return given[path]
-        path = path.rpartition(".")[0]
-    return None

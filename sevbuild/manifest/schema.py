@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sevbuild.documents.schema_shapes import one_or_list, table
+from sevbuild.documents.schema_shapes import filled_table, hex_digits, integer, one_or_list, table, text, word
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_POLICY_BITS
@@ -19,11 +19,11 @@ __all__ = ["manifest_schema"]
 _U32 = 0xFFFFFFFF
 _U64 = (1 << 64) - 1
 
-_SHA256 = {"type": "string", "pattern": "^(0[xX])?[0-9a-fA-F]{64}$"}
-_SHA384 = {"type": "string", "pattern": "^(0[xX])?[0-9a-fA-F]{96}$"}
+_SHA256 = hex_digits(32)
+_SHA384 = hex_digits(48)
 _BASIC = ("launch", "firmware", "vcpu")
-_PATH = {"type": "string", "minLength": 1, "pattern": "^[^~]"}
-_URL = {"type": "string", "pattern": URL_PATTERN}
+_PATH = text(minLength=1, pattern="^[^~]")
+_URL = text(pattern=URL_PATTERN)
 
 
 def manifest_schema() -> dict[str, Any]:
@@ -92,12 +92,8 @@ def _guest() -> dict[str, Any]:
     return table(
         "The guest's name and version, as published.",
         {
-            "name": {
-                "description": "A name such as `hello`.",
-                "type": "string",
-                "pattern": "^[a-z0-9][a-z0-9._-]*$",
-            },
-            "version": {"description": "The guest's own version.", "type": "string"},
+            "name": text("A name such as `hello`.", pattern="^[a-z0-9][a-z0-9._-]*$"),
+            "version": text("The guest's own version."),
         },
         required=["name", "version"],
     )
@@ -105,60 +101,40 @@ def _guest() -> dict[str, Any]:
 
 def _launch() -> dict[str, Any]:
     boolean = {"type": "boolean"}
-    version = {"type": "string", "pattern": r"^[0-9]{1,3}\.[0-9]{1,3}$"}
-    number = {"type": "integer", "minimum": 0, "maximum": _U64}
+    version = text(pattern=r"^[0-9]{1,3}\.[0-9]{1,3}$")
+    number = integer(0, _U64)
     policy_names = {**SEV_POLICY_BITS, **SNP_POLICY_BITS}
-    bits = {
-        "type": "object",
-        "minProperties": 1,
-        "properties": {**dict.fromkeys(policy_names, boolean), "abi": version, "api": version},
-        "additionalProperties": False,
-    }
-    features = {
-        "anyOf": [number, {"type": "array", "items": {"type": "string", "enum": list(SEV_FEATURE_BITS)}}]
-    }
+    bits = filled_table({**dict.fromkeys(policy_names, boolean), "abi": version, "api": version})
+    features = {"anyOf": [number, {"type": "array", "items": word(SEV_FEATURE_BITS)}]}
     policy = {"anyOf": [number, bits]}
     return table(
         "How the guest is launched.",
         {
-            "mode": one_or_list("The technology, or a list.", {"type": "string", "enum": list(MODES)}),
-            "profile": one_or_list(
-                "The hypervisor: a profile's name or a path to one, or a list.", {"type": "string"}
+            "mode": one_or_list("The technology, or a list.", word(MODES)),
+            "profile": one_or_list("The hypervisor: a profile's name or a path to one, or a list.", text()),
+            "order": word(
+                ORDERS,
+                "`profile`: the order in which the hypervisor launches. `canonical`: data by ascending GPA, then VMSAs by vCPU number, for loaders that replay a list; for another host it is neither built nor published.",
             ),
-            "order": {
-                "description": "`profile`: the order in which the hypervisor launches. `canonical`: data by ascending GPA, then VMSAs by vCPU number, for loaders that replay a list; for another host it is neither built nor published.",
-                "type": "string",
-                "enum": list(ORDERS),
-            },
             "policy": {
                 "description": "The guest policy: a number, a table of named bits, or a table of either by mode. Absent: SEV 0x1, SEV-ES 0x5, SNP 0x30000.",
-                "anyOf": [number, bits, _by_mode(policy)],
+                "anyOf": [number, bits, filled_table(dict.fromkeys(MODES, policy))],
             },
             "guest-features": {
                 "description": "SEV_FEATURES: a number, a list of bit names, or a table of either by mode. Absent: the profile's.",
-                "anyOf": [*features["anyOf"], _by_mode(features)],
+                "anyOf": [*features["anyOf"], filled_table(dict.fromkeys(MODES, features))],
             },
             "host-data": {
                 "description": "32 bytes in hex that the host of an SNP guest passes to SNP_LAUNCH_FINISH; not part of the launch digest.",
-                "type": "string",
-                "pattern": "^(0[xX])?[0-9a-fA-F]{64}$",
+                **hex_digits(32),
             },
         },
         required=["mode", "profile"],
     )
 
 
-def _by_mode(value: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "minProperties": 1,
-        "properties": dict.fromkeys(MODES, value),
-        "additionalProperties": False,
-    }
-
-
 def _firmware() -> dict[str, Any]:
-    address = {"type": "integer", "minimum": 0, "maximum": _U32}
+    address = integer(0, _U32)
     section = table(
         "One section of the SEV metadata.",
         {
@@ -166,7 +142,7 @@ def _firmware() -> dict[str, Any]:
             "size": {"description": "Its bytes, a multiple of 4096.", **address},
             "kind": {
                 "description": "Its kind, by name or number.",
-                "anyOf": [{"type": "string", "enum": list(SECTION_KINDS.values())}, address],
+                "anyOf": [word(SECTION_KINDS.values()), address],
             },
         },
         required=["gpa", "size", "kind"],
@@ -218,13 +194,9 @@ def _svsm() -> dict[str, Any]:
             "path": {"description": "The svsm.bin.", **_PATH},
             "url": {"description": "Where to fetch it, in place of path; sha256 must be given.", **_URL},
             "sha256": {"description": "A pin: the SHA-256 the file must have.", **_SHA256},
-            "vars-size": {
-                "description": "The size of the variable store between SVSM and firmware.",
-                "type": "integer",
-                "minimum": 0,
-                "maximum": _U32,
-                "multipleOf": 4096,
-            },
+            "vars-size": integer(
+                0, _U32, "The size of the variable store between SVSM and firmware.", multipleOf=4096
+            ),
             "vars-path": {"description": "The variable store, for its size.", **_PATH},
         },
         anyOf=[{"required": ["path"]}, {"required": ["url"]}],
@@ -245,15 +217,11 @@ def _kernel() -> dict[str, Any]:
                 **_SHA256,
             },
             "uki": {"description": "A unified kernel image in place of path.", **_PATH},
-            "uki-as": {
-                "description": "`kernel` hashes the whole image as the kernel, `parts` its .linux, .initrd and .cmdline.",
-                "type": "string",
-                "enum": ["kernel", "parts"],
-            },
-            "cmdline": {
-                "description": "The command line, byte for byte; {name} is a placeholder.",
-                "type": "string",
-            },
+            "uki-as": word(
+                ("kernel", "parts"),
+                "`kernel` hashes the whole image as the kernel, `parts` its .linux, .initrd and .cmdline.",
+            ),
+            "cmdline": text("The command line, byte for byte; {name} is a placeholder."),
             "cmdline-file": {"description": "A file that holds the command line.", **_PATH},
             "cmdlines": {
                 "description": "Named variants of the command line; each multiplies the targets.",
@@ -297,39 +265,18 @@ def _variables() -> dict[str, Any]:
 
 
 def _vcpu() -> dict[str, Any]:
-    count = {
-        "anyOf": [
-            {"type": "integer", "minimum": 1, "maximum": MAX_VCPUS},
-            {"type": "string", "pattern": "^[0-9]{1,5}-[0-9]{1,5}$"},
-        ]
-    }
+    count = {"anyOf": [integer(1, MAX_VCPUS), text(pattern="^[0-9]{1,5}-[0-9]{1,5}$")]}
     return table(
         "How many vCPUs, and what they are.",
         {
             "count": one_or_list('The number of vCPUs, a list, or a range like "1-64".', count),
-            "model": one_or_list("The CPU model, or a list.", {"type": "string", "enum": list(CPU_MODELS)}),
+            "model": one_or_list("The CPU model, or a list.", word(CPU_MODELS)),
             "signature": one_or_list(
-                "CPUID Fn0000_0001_EAX of the guest's CPU, or a list.",
-                {"type": "integer", "minimum": 0, "maximum": _U32},
+                "CPUID Fn0000_0001_EAX of the guest's CPU, or a list.", integer(0, _U32)
             ),
-            "family": {
-                "description": "The CPU's family, with model-number and stepping.",
-                "type": "integer",
-                "minimum": 0,
-                "maximum": 0x10E,
-            },
-            "model-number": {
-                "description": "The CPU's model number.",
-                "type": "integer",
-                "minimum": 0,
-                "maximum": 0xFF,
-            },
-            "stepping": {
-                "description": "The CPU's stepping.",
-                "type": "integer",
-                "minimum": 0,
-                "maximum": 0xF,
-            },
+            "family": integer(0, 0x10E, "The CPU's family, with model-number and stepping."),
+            "model-number": integer(0, 0xFF, "The CPU's model number."),
+            "stepping": integer(0, 0xF, "The CPU's stepping."),
         },
         required=["count"],
     )

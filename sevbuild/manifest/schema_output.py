@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sevbuild.documents.schema_shapes import one_or_list, table
+from sevbuild.documents.schema_shapes import hex_digits, integer, one_or_list, table, text, word
 from sevbuild.manifest.formats import FORMATS, FormatKey
 from sevbuild.manifest.machine_keys import MEMORY
 
@@ -16,27 +16,17 @@ def machine_schema() -> dict[str, Any]:
     return table(
         "What launch commands say beside what is measured; nothing here enters a digest. For guests that have such a command.",
         {
-            "memory": {
-                "description": "The guest's memory, as QEMU writes it. Default 2G.",
-                "type": "string",
-                "pattern": MEMORY,
-            },
-            "cbitpos": {
-                "description": "The host's C-bit (CPUID 8000001F EBX 5:0): 51 from Milan on, 47 before. Default 51.",
-                "type": "integer",
-                "minimum": 0,
-                "maximum": 63,
-            },
-            "reduced-phys-bits": {
-                "description": "Physical address bits that encryption takes (CPUID 8000001F EBX 11:6). Default 1.",
-                "type": "integer",
-                "minimum": 1,
-                "maximum": 63,
-            },
+            "memory": text("The guest's memory, as QEMU writes it. Default 2G.", pattern=MEMORY),
+            "cbitpos": integer(
+                0, 63, "The host's C-bit (CPUID 8000001F EBX 5:0): 51 from Milan on, 47 before. Default 51."
+            ),
+            "reduced-phys-bits": integer(
+                1, 63, "Physical address bits that encryption takes (CPUID 8000001F EBX 11:6). Default 1."
+            ),
             "extra-args": {
                 "description": "Further QEMU arguments, such as disks; only those that cannot say anything that is measured.",
                 "type": "array",
-                "items": {"type": "string"},
+                "items": text(),
             },
         },
     )
@@ -54,10 +44,7 @@ def publish_schema() -> dict[str, Any]:
     return table(
         "How reference values are published.",
         {
-            "formats": one_or_list(
-                "The formats `publish` writes. Absent: all that apply.",
-                {"type": "string", "enum": list(FORMATS)},
-            ),
+            "formats": one_or_list("The formats `publish` writes. Absent: all that apply.", word(FORMATS)),
             **formats,
         },
     )
@@ -65,10 +52,10 @@ def publish_schema() -> dict[str, Any]:
 
 def _format_value(key: FormatKey) -> dict[str, Any]:
     if key.kind == "integer":
-        return {"type": "integer", "minimum": 0, "maximum": key.high}
+        return integer(0, key.high)
     if key.kind == "boolean":
         return {"type": "boolean"}
     if key.kind == "text":
-        return {"type": "string", "minLength": 1}
-    item = {"type": "string", "pattern": f"^(0[xX])?[0-9a-fA-F]{{{2 * key.size}}}$"}
+        return text(minLength=1)
+    item = hex_digits(key.size)
     return item if key.kind == "hex" else {"anyOf": [item, {"type": "array", "items": item}]}

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from sevbuild.environment import positive_number
-from sevbuild.errors import MismatchError, SevbuildError
+from sevbuild.errors import MismatchError, SevbuildError, file_errors
 from sevbuild.network.cache import Cache, Part, cache_directory
 from sevbuild.output.locks import Patience
 from sevbuild.progress import Meter, Progress, metering
@@ -89,33 +89,25 @@ def _download(
             f"{url}: sha256 is {found.hex()}, the manifest pins {digest.hex()}",
             hint="the server's file is not the pinned one; nothing was kept",
         )
-    with _writing(part):
+    with file_errors("write", part.path):
         part.commit(cache.entry(digest.hex()))
 
 
 @contextmanager
-def _writing(part: Part) -> Iterator[None]:
-    """Tell a fault of the disk from one of the network."""
-    try:
-        yield
-    except OSError as error:
-        raise SevbuildError(f"cannot write {part.path}: {error.strerror or error}") from None
-
-
-@contextmanager
 def _appending(part: Part) -> Iterator[Callable[[bytes], None]]:
-    with _writing(part):
+    # A fault of the disk is told from one of the network.
+    with file_errors("write", part.path):
         descriptor = _open_own(part.path, os.O_WRONLY | os.O_APPEND)
 
     def write(data: bytes) -> None:
         view = memoryview(data)
-        with _writing(part):
+        with file_errors("write", part.path):
             while view:
                 view = view[os.write(descriptor, view) :]
 
     try:
         yield write
-        with _writing(part):
+        with file_errors("write", part.path):
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -159,7 +151,7 @@ class _Transfer:
             if total is not None and total > self._limit:
                 raise self._too_large(f"{total} bytes")
             if not self.resumed:
-                with _writing(self._part):
+                with file_errors("write", self._part.path):
                     _begin(self._part.path)
                     self._part.note(self._url, _validator(reply))
             try:

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Mapping
 
-from sevbuild.errors import SevbuildError, file_error
+from sevbuild.errors import SevbuildError, file_error, file_errors
 from sevbuild.output.disk import Disk
 from sevbuild.output.locks import unlock
 from sevbuild.output.temporary import Temporary, clear_new, new_file
@@ -48,10 +48,8 @@ def write_files(
 
 def make_folder(path: str) -> None:
     """Make a folder and those above it, unless it is there."""
-    try:
+    with file_errors("make", path):
         os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise file_error("make", path, error) from None
 
 
 class _Growing:
@@ -118,14 +116,12 @@ def _write_through(path: str, data: bytes) -> bool:
     own = _own_output(status)
     if own is None and (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return False
-    try:
+    with file_errors("write", path):
         descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC) if own is None else os.dup(own)
         with open(descriptor, "wb", buffering=0) as stream:
             view = memoryview(data)
             while view:
                 view = view[stream.write(view) :]
-    except OSError as error:
-        raise file_error("write", path, error) from None
     return True
 
 

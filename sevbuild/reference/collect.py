@@ -24,7 +24,7 @@ from sevbuild.reference.model import (
     ReferenceValues,
     Value,
 )
-from sevbuild.text import encode_text
+from sevbuild.text import encode_text, utf8_text
 
 __all__ = ["collect_values"]
 
@@ -176,11 +176,7 @@ def _kernel(guest: Guest, target: Target) -> KernelIngredients | None:
         return None
     template = guest.kernels.cmdline_template(target)
     fixed = not parse_template(template).names
-    text: str | None
-    try:
-        # Where the locale has no UTF-8, flags arrive as escaped bytes.
-        text = encode_text(template).decode("utf-8")
-    except UnicodeDecodeError:
-        text = None
+    # Where the locale has no UTF-8, flags arrive as escaped bytes.
+    text = utf8_text(encode_text(template))
     digest = cmdline_digest(guest.kernels.cmdline(target)) if fixed else None
     return KernelIngredients(hashes.kernel, hashes.initrd, text, digest)

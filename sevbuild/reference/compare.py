@@ -6,10 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from sevbuild.image.kernel_hashes import cmdline_digest
+from sevbuild.manifest.inputs import launched_as
 from sevbuild.manifest.template import parse_template, target_values
 from sevbuild.reference.changes import DIFFERENCE, NOTE, Change, Comparison, TargetChange, changed
 from sevbuild.reference.document import Fact, facts
-from sevbuild.reference.input_changes import ingredient_role, input_changes
+from sevbuild.reference.input_changes import input_changes
 from sevbuild.reference.model import Ingredients, PublishedProfile, ReferenceValues, Value
 from sevbuild.text import encode_text
 
@@ -109,7 +110,7 @@ class _Side:
         self.values = {value.label: value for value in values.values}
         self.profiles = {profile.name: profile for profile in values.profiles}
         self.ingredients = {entry.name: entry for entry in values.ingredients}
-        self.names = {(ingredient_role(record.role), record.digest): record.name for record in values.inputs}
+        self.names = {(launched_as(record.role), record.digest): record.name for record in values.inputs}
 
     def causes(self, mine: str | None, other: _Side, theirs: str | None) -> Iterator[Change]:
         """Yield what differs between ingredients of this document and of another."""

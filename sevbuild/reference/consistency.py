@@ -207,13 +207,9 @@ def _of_ingredients(entry: Ingredients, profile: PublishedProfile) -> Iterator[C
         yield Change("seed", (entry.seed or b"").hex(), firmware.hex())
     if kernel is None:
         return
-    digests = (
-        (kernel.kernel, inputs.get("kernel", kernel.kernel)),
-        (
-            kernel.initrd,
-            inputs.get("initrd", EMPTY_INITRD_DIGEST),
-        ),
-    )
-    for what, (own, named) in zip(("kernel.sha256", "kernel.initrd_sha256"), digests, strict=True):
+    for what, own, named in (
+        ("kernel.sha256", kernel.kernel, inputs.get("kernel", kernel.kernel)),
+        ("kernel.initrd_sha256", kernel.initrd, inputs.get("initrd", EMPTY_INITRD_DIGEST)),
+    ):
         if own != named:
             yield Change(what, own.hex(), named.hex())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.errors import SevbuildError
+from sevbuild.text import utf8_text
 
 if TYPE_CHECKING:
     from sevbuild.reference.changes import Comparison
@@ -62,10 +63,9 @@ def parse_expected(source: str, data: bytes) -> Expected:
         from sevbuild.reference.read import read_reference_values
 
         return Expected(source, values=read_reference_values(source, data))
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise SevbuildError(f"{source}: not a list of digests") from None
+    text = utf8_text(data)
+    if text is None:
+        raise SevbuildError(f"{source}: not a list of digests")
     found: dict[str, bytes] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("#"):

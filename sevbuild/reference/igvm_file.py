@@ -12,6 +12,7 @@ from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdl
 from sevbuild.launch.label import NO_CPU
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS, signature_cpu
 from sevbuild.reference.model import Input, ReferenceValues, Value
+from sevbuild.text import utf8_text
 
 __all__ = ["file_value", "file_values", "measure_again"]
 
@@ -52,7 +53,7 @@ def file_value(
         guest_features=features,
         policy=plan.policy,
         kernel_hashes=hashes,
-        cmdline=_text(kernel.cmdline) if hashes and kernel is not None else None,
+        cmdline=utf8_text(kernel.cmdline) if hashes and kernel is not None else None,
         order=loaded.loader.order,
         vmsa_gpa=gpas[0] if len(gpas) == 1 else None,
         digest=item.digest,
@@ -117,10 +118,3 @@ def _hashes(values: ReferenceValues, value: Value) -> KernelHashes:
         raise SevbuildError(f"the document does not have the {lacks}")
     initrd = digests.get("initrd", EMPTY_INITRD_DIGEST)
     return KernelHashes(digests["kernel"], initrd, cmdline_digest(value.cmdline.encode()))
-
-
-def _text(cmdline: bytes) -> str | None:
-    try:
-        return cmdline.decode()
-    except UnicodeDecodeError:
-        return None

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 
+from sevbuild.manifest.inputs import launched_as
 from sevbuild.reference.changes import DIFFERENCE, NOTE, Change
 from sevbuild.reference.model import Ingredients, Input, ReferenceValues
 
-__all__ = ["attributed", "ingredient_role", "input_changes"]
+__all__ = ["attributed", "input_changes"]
 
 _Key = tuple[str, ...]
-
-
-def ingredient_role(role: str) -> str:
-    """Return what ingredients call an input of this role: a unified image launched whole is their kernel."""
-    return "kernel" if role == "uki" else role
 
 
 def attributed(values: ReferenceValues, ingredients: Iterable[Ingredients]) -> dict[Input, bool]:
@@ -28,7 +24,7 @@ def attributed(values: ReferenceValues, ingredients: Iterable[Ingredients]) -> d
     wanted = {pair for entry in ingredients for pair in entry.inputs.items()}
     found = {}
     for record in values.inputs:
-        pairs = {(role, record.digest) for role in (record.role, ingredient_role(record.role))}
+        pairs = {(role, record.digest) for role in (record.role, launched_as(record.role))}
         if pairs & wanted or not pairs & named:
             found[record] = bool(pairs & wanted)
     return found

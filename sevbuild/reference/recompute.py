@@ -143,15 +143,7 @@ def own_digest(recomputer: Recomputer, entry: Ingredients, value: Value) -> byte
 
     Raises UncheckableError where they give none, SevbuildError where no launch comes of them.
     """
-    cpu = _cpu_of(value)
-    return recomputer.digest(
-        entry,
-        cpu,
-        value.vcpus,
-        policy=value.policy,
-        guest_features=value.guest_features or 0,
-        cmdline=_cmdline(value.label, entry, cpu, value.vcpus, Request()),
-    )
+    return _digest(recomputer, entry, value, _cpu_of(value), value.vcpus, Request())
 
 
 def recompute_values(
@@ -178,14 +170,7 @@ def recompute_values(
                 key = (entry.name, value.guest_features, value.policy, cpu, vcpus, name)
                 if key in found:
                     continue
-                digest = recomputer.digest(
-                    entry,
-                    cpu,
-                    vcpus,
-                    policy=value.policy,
-                    guest_features=value.guest_features or 0,
-                    cmdline=_cmdline(value.label, entry, cpu, vcpus, request),
-                )
+                digest = _digest(recomputer, entry, value, cpu, vcpus, request)
                 label = target_label(value.mode, value.profile, cpu.label, vcpus, name)
                 same = known.get((label, entry.name)) if request.cmdline is None else None
                 comparable = same is not None and same.guest_features == value.guest_features
@@ -207,6 +192,19 @@ def recompute_values(
                     label + _suffix(value.releases), digest, published, made, value.releases
                 )
     return list(found.values())
+
+
+def _digest(
+    recomputer: Recomputer, entry: Ingredients, value: Value, cpu: Cpu, vcpus: int, request: Request
+) -> bytes:
+    return recomputer.digest(
+        entry,
+        cpu,
+        vcpus,
+        policy=value.policy,
+        guest_features=value.guest_features or 0,
+        cmdline=_cmdline(value.label, entry, cpu, vcpus, request),
+    )
 
 
 def _cpu_of(value: Value) -> Cpu:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sevbuild.documents.schema_shapes import integer, text, word
 from sevbuild.igvm import doubt, loaders
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.label import NO_CPU
@@ -19,13 +20,13 @@ from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
 __all__ = ["reference_values_schema"]
 
-_STRING = {"type": "string"}
-_HEX_NUMBER = {"type": "string", "pattern": "^0x[0-9a-f]{1,16}$"}
-_SHA256 = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_SHA384 = {"type": "string", "pattern": "^[0-9a-f]{96}$"}
-_ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
-_MODE = {"type": "string", "enum": list(MODES)}
-_ORDER = {"type": "string", "enum": list(ORDERS)}
+_STRING = text()
+_HEX_NUMBER = text(pattern="^0x[0-9a-f]{1,16}$")
+_SHA256 = text(pattern="^[0-9a-f]{64}$")
+_SHA384 = text(pattern="^[0-9a-f]{96}$")
+_ID = text(pattern="^[0-9a-f]{32}$")
+_MODE = word(MODES)
+_ORDER = word(ORDERS)
 
 
 def reference_values_schema() -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _input(releases: dict[str, Any]) -> dict[str, Any]:
         **_object(
             "One input, by basename.",
             {
-                "role": {"type": "string", "enum": list(RECORDED_ROLES)},
+                "role": word(RECORDED_ROLES),
                 "name": _STRING,
                 "size": {"type": "integer", "minimum": 0},
                 "sha256": _SHA256,
@@ -105,8 +106,8 @@ def _sections() -> dict[str, Any]:
     section = _object(
         "One section of the SEV metadata.",
         {
-            "kind": {"anyOf": [{"type": "string", "enum": list(SECTION_KINDS.values())}, _HEX_NUMBER]},
-            "number": {"type": "integer", "minimum": 0, "maximum": 0xFFFFFFFF},
+            "kind": {"anyOf": [word(SECTION_KINDS.values()), _HEX_NUMBER]},
+            "number": integer(0, 0xFFFFFFFF),
             "gpa": _HEX_NUMBER,
             "size": _HEX_NUMBER,
         },
@@ -120,10 +121,9 @@ def _ingredients() -> dict[str, Any]:
         {
             "sha256": _SHA256,
             "initrd_sha256": _SHA256,
-            "cmdline": {
-                "description": "A template: {vcpus}, {cpu} and {cpu_signature} are the target's, {{ is a brace.",
-                **_STRING,
-            },
+            "cmdline": text(
+                "A template: {vcpus}, {cpu} and {cpu_signature} are the target's, {{ is a brace."
+            ),
             "cmdline_sha256": {"description": "With the NUL that ends it.", **_SHA256},
         },
         optional=("cmdline", "cmdline_sha256"),
@@ -137,7 +137,7 @@ def _ingredients() -> dict[str, Any]:
         {
             "name": _STRING,
             "mode": _MODE,
-            "profile": {"description": "An entry of `profiles`.", **_STRING},
+            "profile": text("An entry of `profiles`."),
             "order": _ORDER,
             "seed": {
                 "description": "The SNP digest after the pages of firmware and SVSM; null where no digest stands for them.",
@@ -157,34 +157,28 @@ def _ingredients() -> dict[str, Any]:
 
 
 def _profile() -> dict[str, Any]:
-    value = {"anyOf": [_HEX_NUMBER, {"type": "string", "enum": list(SYMBOLS)}]}
+    value = {"anyOf": [_HEX_NUMBER, word(SYMBOLS)]}
     segment = _object("A segment.", dict.fromkeys(SEGMENT_PARTS, value), optional=tuple(SEGMENT_PARTS))
     registers = {
         field.name: segment if field.kind == "segment" else value for field in FIELDS if field.kind != "bytes"
     }
     layer = _object("Registers of one mode or role.", registers, optional=tuple(registers))
     state = {**registers, **dict.fromkeys(STATE_LAYERS, layer)}
-    entries = {
-        role: {"anyOf": [_HEX_NUMBER, {"type": "string", "enum": list(words)}]}
-        for role, words in ENTRY_WORDS.items()
-    }
+    entries = {role: {"anyOf": [_HEX_NUMBER, word(words)]} for role, words in ENTRY_WORDS.items()}
     regions: dict[str, Any] = {
-        mode: {"type": "array", "items": {"type": "string", "enum": list(words)}, "minItems": 1}
-        for mode, words in REGIONS.items()
+        mode: {"type": "array", "items": word(words), "minItems": 1} for mode, words in REGIONS.items()
     }
-    types = {"type": "string", "enum": list(SECTION_PAGE_TYPES)}
+    types = word(SECTION_PAGE_TYPES)
     return _object(
         "How one hypervisor launches.",
         {
             "name": _STRING,
             "as_of": _STRING,
             "regions": _object("By mode, in order.", regions, optional=MODES),
-            "sections_last": _list(
-                "Kinds launched after all others.", {"type": "string", "enum": list(SECTION_KINDS.values())}
-            ),
+            "sections_last": _list("Kinds launched after all others.", word(SECTION_KINDS.values())),
             "page_types": _object("By kind of section.", dict.fromkeys(KINDS, types)),
             "vmsa_gpa": _HEX_NUMBER,
-            "measured_vcpus": {"type": "string", "enum": list(MEASURED_VCPUS)},
+            "measured_vcpus": word(MEASURED_VCPUS),
             "entry": _object("Where vCPUs start.", entries),
             "initial_state": _object(
                 "Registers that are not zero; those of a mode or role under its name.",
@@ -196,7 +190,7 @@ def _profile() -> dict[str, Any]:
 
 
 def _doubts() -> dict[str, Any]:
-    reason = _object("A doubt.", {"kind": {"type": "string", "enum": list(doubt.KINDS)}, "reason": _STRING})
+    reason = _object("A doubt.", {"kind": word(doubt.KINDS), "reason": _STRING})
     return _list("Why it may not be the digest of a running guest.", reason)
 
 
@@ -213,8 +207,8 @@ def _file_document() -> dict[str, Any]:
                         "description": "Of the vCPUs that the file does not describe.",
                         **_or_null(_HEX_NUMBER),
                     },
-                    "vcpus": {"type": "integer", "minimum": 0, "maximum": MOST_DESCRIBED},
-                    "order": {"type": "string", "enum": list(loaders.ORDERS)},
+                    "vcpus": integer(0, MOST_DESCRIBED),
+                    "order": word(loaders.ORDERS),
                     "origins": _object(
                         "Where it is from.", {"guest_features": _or_null(_STRING), "policy": _STRING}
                     ),
@@ -233,7 +227,7 @@ def _guest_value(releases: dict[str, Any]) -> dict[str, Any]:
             "author_key_digest": _SHA384,
             "family_id": _ID,
             "image_id": _ID,
-            "guest_svn": {"type": "integer", "minimum": 0, "maximum": 0xFFFFFFFF},
+            "guest_svn": integer(0, 0xFFFFFFFF),
         },
         optional=("author_key_digest",),
     )
@@ -241,10 +235,10 @@ def _guest_value(releases: dict[str, Any]) -> dict[str, Any]:
         {
             "cpu": _STRING,
             "signature": _HEX_NUMBER,
-            "vcpus": {"type": "integer", "minimum": 1, "maximum": MAX_VCPUS},
+            "vcpus": integer(1, MAX_VCPUS),
             "order": _ORDER,
             "origins": _object("Where it is from.", {"guest_features": _STRING, "policy": _STRING}),
-            "ingredients": {"description": "An entry of `ingredients`.", **_STRING},
+            "ingredients": text("An entry of `ingredients`."),
             "id_block": block,
             "doubts": {**_doubts(), "minItems": 1},
             "releases": releases,
@@ -256,7 +250,7 @@ def _guest_value(releases: dict[str, Any]) -> dict[str, Any]:
 def _value(own: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the schema of a value; `own` has the keys in which guests and IGVM files differ."""
     common = {
-        "label": {"type": "string", "minLength": 1},
+        "label": text(minLength=1),
         "mode": _MODE,
         "profile": _STRING,
         "guest_features": _or_null(_HEX_NUMBER),
@@ -264,7 +258,7 @@ def _value(own: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, 
         "kernel_hashes": {"type": "boolean"},
         "cmdline": _or_null(_STRING),
         "vmsa_gpa": _or_null(_HEX_NUMBER),
-        "algorithm": {"type": "string", "enum": ["sha256", "sha384"]},
+        "algorithm": word(("sha256", "sha384")),
         "digest": {"anyOf": [_SHA256, _SHA384]},
     }
     return {

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from sevbuild.igvm.file import IgvmFile
 from sevbuild.igvm.headers import (
     GuestPolicy,
     Header,
@@ -18,29 +17,23 @@ from sevbuild.igvm.headers import (
     ParameterInsert,
     PlatformType,
     RequiredMemory,
-    SnpIdBlock,
     SupportedPlatform,
     UnknownHeader,
     VpContext,
 )
 from sevbuild.igvm.loaders import LOADERS
-from sevbuild.igvm.writer import write_igvm
 from sevbuild.vcpu.save_area import build_vmsa
 from tests.support.cli import run
+from tests.support.igvm import BSP, ID_BLOCK, SNP, VMSA, write_file
 from tests.support.shared import shared_file
 
-SNP = SupportedPlatform(1, 2, PlatformType.SEV_SNP)
-VMSA = build_vmsa({"cr0": 0x10, "efer": 0x1000, "rflags": 2, "rip": 0xFFF0, "sev_features": 1})
-BSP = VpContext(0xFFFFFFFFF000, 1, VMSA, 0)
 PAGES: list[Header] = [PageData(0x1000 * number, 1, bytes([number]) * 4096) for number in range(32, 40)]
 POLICY = GuestPolicy(0xB0000, 1)
 
 
 def _file(folder: Path, *headers: Header, name: str = "guest.toml") -> Path:
     """Write an IGVM file; its name says nothing of what it is."""
-    path = folder / name
-    path.write_bytes(write_igvm(IgvmFile(1, headers)))
-    return path
+    return write_file(folder, *headers, name=name)
 
 
 @pytest.fixture
@@ -276,12 +269,6 @@ def test_no_policy_in_the_file(tmp_path: Path) -> None:
     assert result.status == 0
     assert "the file has no policy; the default is used, 0x30000" in result.err
     assert not run("measure", _file(tmp_path, SNP, *PAGES, BSP), "--loader", "qemu", "--quiet").err
-
-
-ID_BLOCK = SnpIdBlock(
-    1, 0, bytes(3), bytes(48), bytes(16), bytes(16), 1, 7, 1, 1,
-    bytes(72), bytes(72), 2, 0, bytes(72), bytes(72), bytes(72), bytes(72), 0, 0, bytes(72), bytes(72),
-)  # fmt: skip
 
 
 def test_inspect_keeps_digest_and_boot_apart(tmp_path: Path) -> None:

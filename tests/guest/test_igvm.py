@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sevbuild import fs
 from sevbuild.errors import MismatchError, SevbuildError
+from sevbuild.guest import inputs
 from sevbuild.guest.guest import Guest
 from sevbuild.guest.igvm import FILE_ORIGIN, igvm_file
 from sevbuild.guest.lint import lint_guest
@@ -22,6 +25,7 @@ from sevbuild.igvm.headers import (
     GuestPolicy,
     PageData,
     ParameterInsert,
+    PlatformType,
     RequiredMemory,
     SupportedPlatform,
     VpContext,
@@ -42,6 +46,7 @@ from sevbuild.measure.tree import LaunchTree
 from tests.support.cli import run
 from tests.support.firmware import make_firmware, section_tables, words
 from tests.support.guests import digests_of, guest_of
+from tests.support.igvm import BSP, SNP, write_file
 from tests.support.real import newest_file, real_kernels
 from tests.support.shared import shared_file
 
@@ -165,6 +170,9 @@ def test_parameters_leave_the_region_they_lie_in(tmp_path: Path) -> None:
     data = _files(guest)["snp/qemu-igvm/EPYC-v4/vcpus1"]
     guest.measure()
     (notice,) = [n for n in guest.notices if "not portable" in n.message]
+    plain = _guest(tmp_path, igvm={"parameters": False})
+    plain.measure()
+    assert not [n for n in plain.notices if "not portable" in n.message]
     assert "its digest in qemu differs from that in cloud-hypervisor-mshv" in notice.message
     headers = _headers(data)
     assert [h.gpa for h in headers if isinstance(h, ParameterInsert)] == [0x812000]
@@ -265,6 +273,57 @@ def test_a_ready_file_brings_its_policy(tmp_path: Path) -> None:
             vcpu={"count": 1},
             igvm={"path": "ready.igvm", "sha256": "ab" * 32},
         ).measure()
+
+
+def test_a_ready_file_brings_its_features_against_those_of_the_profile_alone(tmp_path: Path) -> None:
+    launch = {"guest-features": 0x21, "profile": "qemu-igvm"}
+    guest = _guest(tmp_path, launch=launch, vcpu={"count": 1})
+    (tmp_path / "ready.igvm").write_bytes(_files(guest)["snp/qemu-igvm/EPYC-v4/vcpus1"])
+    tables: dict[str, Any] = {"igvm": {"path": "ready.igvm"}, "vcpu": {"count": 1}}
+    for given_launch in ({"profile": "qemu-igvm"}, launch):
+        (target,) = guest_of(tmp_path, launch=given_launch, **tables).targets
+        assert (target.guest_features, target.features_origin) == (0x21, FILE_ORIGIN)
+
+
+def test_a_mode_that_a_ready_file_lacks_names_those_it_has(tmp_path: Path) -> None:
+    page = PageData(0x20000, 1, b"\1")
+    tables: dict[str, Any] = {"igvm": {"path": "guest.igvm"}, "launch": {"profile": "qemu-igvm"}}
+    for platform, hint in (
+        (PlatformType.SEV_ES, "launch.mode is one of sev-es"),
+        (PlatformType.NATIVE, None),
+    ):
+        write_file(tmp_path, SupportedPlatform(1, 0, platform), page)
+        with pytest.raises(SevbuildError, match="has no platform for mode snp") as caught:
+            guest_of(tmp_path, **tables)
+        assert caught.value.hint == hint
+
+
+def test_what_is_odd_in_a_ready_file_is_a_warning(tmp_path: Path) -> None:
+    path = write_file(tmp_path, SNP, GuestPolicy(0x30000, 1), RequiredMemory(0, 1, 0x4000, 2), BSP)
+    guest = guest_of(tmp_path, igvm={"path": "guest.igvm"}, launch={"profile": "qemu-igvm"})
+    guest.measure()
+    (notice,) = [notice for notice in guest.notices if notice.where == str(path)]
+    assert (notice.level, "reserved bits of REQUIRED_MEMORY are set" in notice.message) == ("warning", True)
+
+
+def test_a_ready_file_without_a_pin_is_not_read_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_file(tmp_path, SNP, GuestPolicy(0x30000, 1), PageData(0x20000, 1, b"\1"), BSP)
+    tables: dict[str, Any] = {"igvm": {"path": "guest.igvm"}, "launch": {"profile": "qemu-igvm"}}
+    hashed: list[str] = []
+    hash_files = fs.hash_files
+
+    def noted(paths: Sequence[str], *arguments: Any, **options: Any) -> Any:
+        hashed.extend(paths)
+        return hash_files(paths, *arguments, **options)
+
+    monkeypatch.setattr(inputs, "hash_files", noted)
+    (item,) = guest_of(tmp_path, **tables).measure()
+    assert hashed == []
+    tables["igvm"]["sha256"] = sha256(path.read_bytes()).hexdigest()
+    assert guest_of(tmp_path, **tables).measure()[0].digest == item.digest
+    assert hashed == [str(path)]
 
 
 def test_a_kernel_beside_a_ready_file(tmp_path: Path) -> None:

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from sevbuild.errors import SevbuildError
+from sevbuild.guest import inspection
+from sevbuild.guest.inspection import inspect_file
+from sevbuild.manifest.inputs import FIRMWARE
+from sevbuild.vcpu.save_area import build_vmsa
 from tests.support.cli import run
 from tests.support.firmware import make_firmware
 from tests.support.guests import write_manifest
@@ -84,6 +89,40 @@ def test_a_firmware_is_one_whatever_it_begins_with(tmp_path: Path) -> None:
     path = tmp_path / "OVMF.fd"
     path.write_bytes(b"\x1f\x8b" + image[2:])
     assert json.loads(run("inspect", path, "-f", "json").out)["kind"] == "firmware"
+
+
+def test_a_firmware_volume_is_a_firmware_or_at_fault(tmp_path: Path) -> None:
+    """Its mark at the start says what it is to be, so that what is wrong with it is said."""
+    path = tmp_path / "OVMF.fd"
+    path.write_bytes(bytes(0x28) + b"_FVH" + bytes(100))
+    with pytest.raises(SevbuildError, match=r"OVMF\.fd: not a firmware image"):
+        inspect_file(str(path))
+    image = make_firmware(size=0x2000, sections=[(0x800000, 0x1000, 1)])
+    path.write_bytes(image[:0x28] + b"_FVH" + image[0x2C:])
+    document = inspect_file(str(path))
+    assert (document["kind"], "findings" in document) == ("firmware", True)
+
+
+def test_a_vmsa_is_one_whatever_it_begins_with(tmp_path: Path) -> None:
+    page = build_vmsa(
+        {"es": {"selector": 0x8B1F}, "efer": 0x1000, "cr0": 0x10, "rflags": 2, "dr6": 0xFFFF0FF0}
+    )
+    assert page.startswith(b"\x1f\x8b")
+    path = tmp_path / "vmsa.bin"
+    path.write_bytes(page)
+    assert inspect_file(str(path))["kind"] == "vmsa"
+
+
+def test_the_end_of_a_file_makes_no_firmware_of_what_cannot_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firmware has whole pages, and no more of them than a guest's firmware can."""
+    monkeypatch.setattr(inspection, "FIRMWARE", FIRMWARE._replace(limit=0x4000))
+    path = tmp_path / "file"
+    for size, kind in ((0x4000, "firmware"), (0x3FFF, "gzip"), (0x5000, "gzip")):
+        image = make_firmware(size=size, sections=[(0x800000, 0x1000, 1)])
+        path.write_bytes(b"\x1f\x8b" + image[2:])
+        assert inspect_file(str(path))["kind"] == kind
 
 
 @pytest.mark.parametrize("verb", ["measure", "plan", "check", "lock"])

@@ -21,7 +21,6 @@ from sevbuild.igvm.headers import (
     RelocatableRegion,
     RequiredMemory,
     Section,
-    SnpIdBlock,
     SupportedPlatform,
     UnknownHeader,
     VpContext,
@@ -31,9 +30,8 @@ from sevbuild.igvm.reader import read_igvm
 from sevbuild.igvm.scan import IgvmError, Item, Place
 from sevbuild.igvm.source import MemorySource, data_bytes
 from sevbuild.igvm.writer import write_igvm
-from tests.support.igvm import plain, reseal
+from tests.support.igvm import ID_BLOCK, SNP, plain, reseal
 
-SNP = SupportedPlatform(1, 2, PlatformType.SEV_SNP)
 NATIVE = SupportedPlatform(2, 0, PlatformType.NATIVE)
 HIGH = SupportedPlatform(1 << 31, 0, PlatformType.SEV_SNP)
 PAGE = PageData(0x1000, 1, b"\xaa" * 4096)
@@ -44,10 +42,6 @@ REGION = RelocatableRegion(1, 0, 0, 0, 0x1000, 0x10000, 0x4000, 0x10000, 0x10000
 TABLES = PageTableRelocation(1, 0, 0, 0, 0x20000, 0x2000, 0x1000)
 DOCUMENT = CorimData(HeaderType.CORIM_DOCUMENT, 1, b"document")
 SIGNATURE = CorimData(HeaderType.CORIM_SIGNATURE, 1, b"signature")
-ID_BLOCK = SnpIdBlock(
-    1, 0, bytes(3), bytes(48), bytes(16), bytes(16), 1, 0, 1, 1,
-    bytes(72), bytes(72), 2, 0, bytes(72), bytes(72), bytes(72), bytes(72), 0, 0, bytes(72), bytes(72),
-)  # fmt: skip
 ABOVE = 1 << 64
 
 

@@ -28,7 +28,6 @@ from sevbuild.igvm.headers import (
     PlatformType,
     RelocatableRegion,
     RequiredMemory,
-    SnpIdBlock,
     SupportedPlatform,
     UnknownHeader,
     VpContext,
@@ -40,10 +39,9 @@ from sevbuild.igvm.reader import read_igvm
 from sevbuild.igvm.scan import IgvmError
 from sevbuild.igvm.source import DataRange, MemorySource, data_bytes
 from sevbuild.igvm.writer import write_igvm
-from tests.support.igvm import fuzz_igvm, igvm_files, plain, reseal
+from tests.support.igvm import ID_BLOCK, SNP, fuzz_igvm, igvm_files, plain, reseal
 from tests.support.shared import VECTORS, needs_vectors, shared_file
 
-SNP = SupportedPlatform(1, 2, PlatformType.SEV_SNP)
 POLICY = GuestPolicy(0x30000, 1)
 PAGE = PageData(0x1000, 1, b"\xaa" * 4096)
 
@@ -232,10 +230,6 @@ TABLES = PageTableRelocation(1, 0, 0, 0, 0x20000, 0x2000, 0x1000)
 CORIM = CorimData(HeaderType.CORIM_DOCUMENT, 1, b"document")
 SIGNATURE = CorimData(HeaderType.CORIM_SIGNATURE, 1, b"signature")
 NATIVE = SupportedPlatform(2, 0, PlatformType.NATIVE)
-ID_BLOCK = SnpIdBlock(
-    1, 0, bytes(3), bytes(48), bytes(16), bytes(16), 1, 0, 1, 1,
-    bytes(72), bytes(72), 2, 0, bytes(72), bytes(72), bytes(72), bytes(72), 0, 0, bytes(72), bytes(72),
-)  # fmt: skip
 
 INVALID: list[tuple[list[Header], str]] = [
     ([PAGE], "no platform is supported"),

@@ -17,9 +17,7 @@ from sevbuild.igvm.headers import (
     ParameterArea,
     ParameterInsert,
     PlatformType,
-    SnpIdBlock,
     SupportedPlatform,
-    VpContext,
 )
 from sevbuild.igvm.load import load
 from sevbuild.igvm.loaded import Loaded, LoadRequest
@@ -30,18 +28,14 @@ from sevbuild.igvm.source import MemorySource
 from sevbuild.igvm.writer import write_igvm
 from sevbuild.image.kernel_hashes import KernelHashes
 from sevbuild.vcpu.save_area import build_vmsa, parse_vmsa
+from tests.support.igvm import BSP, SNP, VMSA
+from tests.support.igvm import ID_BLOCK as ZEROS_BLOCK
 
-SNP = SupportedPlatform(1, 2, PlatformType.SEV_SNP)
 SEV_ES = SupportedPlatform(2, 0, PlatformType.SEV_ES)
 POLICY = GuestPolicy(0x30000, 1)
 TOP = 0xFFFFFFFFF000
-VMSA = build_vmsa({"cr0": 0x10, "efer": 0x1000, "rflags": 2, "rip": 0xFFF0, "sev_features": 1})
-BSP = VpContext(TOP, 1, VMSA, 0)
 PAGE = PageData(0x20000, 1, b"\xaa" * 4096)
-ID_BLOCK = SnpIdBlock(
-    1, 0, bytes(3), b"d" * 48, bytes(16), bytes(16), 1, 0, 1, 1,
-    bytes(72), bytes(72), 2, 0, bytes(72), bytes(72), bytes(72), bytes(72), 0, 0, bytes(72), bytes(72),
-)  # fmt: skip
+ID_BLOCK = ZEROS_BLOCK._replace(ld=b"d" * 48)
 HASHES = KernelHashes(b"k" * 32, b"i" * 32, b"c" * 32)
 
 

@@ -41,16 +41,14 @@ from sevbuild.launch.status import LaunchError
 from sevbuild.launch.update import LaunchUpdate
 from sevbuild.measure.tree import LaunchTree
 from sevbuild.vcpu.save_area import build_vmsa, parse_vmsa
+from tests.support.igvm import BSP, SNP, VMSA
 from tests.support.shared import shared_file
 
-SNP = SupportedPlatform(1, 2, PlatformType.SEV_SNP)
 SEV_ES = SupportedPlatform(2, 0, PlatformType.SEV_ES)
 SEV = SupportedPlatform(4, 0, PlatformType.SEV)
 NATIVE = SupportedPlatform(8, 0, PlatformType.NATIVE)
 POLICY = GuestPolicy(0x30000, 1)
 TOP = 0xFFFFFFFFF000
-VMSA = build_vmsa({"cr0": 0x10, "efer": 0x1000, "rflags": 2, "rip": 0xFFF0, "sev_features": 1})
-BSP = VpContext(TOP, 1, VMSA, 0)
 PAGE = PageData(0x10000, 1, b"\xaa" * 4096)
 ALL = tuple(LOADERS)
 

@@ -21,8 +21,8 @@ from sevbuild.igvm.reader import read_igvm
 from sevbuild.igvm.source import MemorySource
 from sevbuild.igvm.writer import write_igvm
 from sevbuild.vcpu.save_area import build_vmsa
+from tests.support.igvm import BSP, SNP
 
-SNP = SupportedPlatform(1, 2, PlatformType.SEV_SNP)
 SEV_ES = SupportedPlatform(2, 0, PlatformType.SEV_ES)
 SEV = SupportedPlatform(4, 0, PlatformType.SEV)
 NATIVE = SupportedPlatform(8, 0, PlatformType.NATIVE)
@@ -30,8 +30,6 @@ POLICY = GuestPolicy(0x30000, 15)
 PAGE = PageData(0x10000, 15, b"\xaa" * 4096)
 ZERO = PAGE._replace(data=None)
 TOP = 0xFFFFFFFFF000
-VMSA = build_vmsa({"cr0": 0x10, "efer": 0x1000, "rflags": 2, "rip": 0xFFF0, "sev_features": 1})
-BSP = VpContext(TOP, 1, VMSA, 0)
 ES_VP = VpContext(TOP, 2, build_vmsa({"cr0": 0x10, "efer": 0x1000, "rflags": 2}), 0)
 NATIVE_VP = VpContext(0, 8, b"\1" * 0xE8, 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from struct import Struct
 from typing import Any, cast
 from zlib import crc32
@@ -44,9 +45,38 @@ from sevbuild.igvm.source import DataRange, MemorySource, data_bytes
 from sevbuild.igvm.writer import write_igvm
 from sevbuild.vcpu.save_area import build_vmsa
 
-__all__ = ["fuzz_igvm", "igvm_files", "plain", "reseal", "sample_files", "write_large"]
+__all__ = [
+    "BSP",
+    "ID_BLOCK",
+    "SNP",
+    "VMSA",
+    "fuzz_igvm",
+    "igvm_files",
+    "plain",
+    "reseal",
+    "sample_files",
+    "write_file",
+    "write_large",
+]
 
 VMSA_PLATFORMS = (PlatformType.SEV_SNP, PlatformType.SEV_ES)
+
+SNP = SupportedPlatform(1, 2, PlatformType.SEV_SNP)
+VMSA = build_vmsa({"cr0": 0x10, "efer": 0x1000, "rflags": 2, "rip": 0xFFF0, "sev_features": 1})
+"""A VMSA of an SNP guest that every loader takes."""
+BSP = VpContext(0xFFFFFFFFF000, 1, VMSA, 0)
+ID_BLOCK = SnpIdBlock(
+    1, 0, bytes(3), bytes(48), bytes(16), bytes(16), 1, 0, 1, 1,
+    bytes(72), bytes(72), 2, 0, bytes(72), bytes(72), bytes(72), bytes(72), 0, 0, bytes(72), bytes(72),
+)  # fmt: skip
+"""An ID block for a launch digest of zeros."""
+
+
+def write_file(folder: Path, *headers: Header, name: str = "guest.igvm") -> Path:
+    """Write an IGVM file of these headers, and return its path."""
+    path = folder / name
+    path.write_bytes(write_igvm(IgvmFile(1, headers)))
+    return path
 
 
 def plain(header: Header) -> Header:
@@ -211,7 +241,6 @@ def write_large(path: str, mib: int, fill: Callable[[int], bytes] | None = None)
     `fill` returns that many bytes; without it the pages are a hole in the file, and read as zeros.
     """
     pages = mib << 8
-    vmsa = build_vmsa({"cr0": 0x10, "efer": 0x1000, "rflags": 2, "rip": 0xFFF0, "sev_features": 1})
     small: list[Header] = [SupportedPlatform(1, 0, PlatformType.SEV_SNP), GuestPolicy(0x30000, 1)]
     size = sum(8 + len(encode_content(header, 0, 0)) for header in small) + 32 * pages + 32
     start = 24 + size
@@ -223,8 +252,7 @@ def write_large(path: str, mib: int, fill: Callable[[int], bytes] | None = None)
     page = Struct("<IIQIIIHH")
     for number in range(pages):
         section += page.pack(0x302, 24, 0x100000 + 4096 * number, 1, start + 4096 * number, 0, 0, 0)
-    context = VpContext(0xFFFFFFFFF000, 1, vmsa, 0)
-    section += tlv.pack(0x304, 20) + encode_content(context, start + 4096 * pages, 4096) + bytes(4)
+    section += tlv.pack(0x304, 20) + encode_content(BSP, start + 4096 * pages, 4096) + bytes(4)
     total = start + 4096 * (pages + 1)
     head = bytearray(b"IGVM" + Struct("<IIIII").pack(1, 24, size, total, 0))
     head[20:24] = crc32(section, crc32(head)).to_bytes(4, "little")
@@ -235,13 +263,12 @@ def write_large(path: str, mib: int, fill: Callable[[int], bytes] | None = None)
             stream.seek(4096 * pages, 1)
         else:
             stream.writelines(fill(1 << 20) for _ in range(mib))
-        stream.write(vmsa)
+        stream.write(VMSA)
 
 
 def sample_files() -> tuple[bytes, ...]:
     """Return a few valid files that have every part a loader acts on."""
-    vmsa = build_vmsa({"cr0": 0x10, "efer": 0x1000, "rflags": 2, "rip": 0xFFF0, "sev_features": 1})
-    start: list[Header] = [SupportedPlatform(1, 2, PlatformType.SEV_SNP), GuestPolicy(0x30000, 1)]
+    start: list[Header] = [SNP, GuestPolicy(0x30000, 1)]
     area: list[Header] = [
         ParameterArea(0x2000, 0),
         Parameter(HeaderType.VP_COUNT_PARAMETER, 0),
@@ -250,7 +277,7 @@ def sample_files() -> tuple[bytes, ...]:
     pages: list[Header] = [PageData(0x1000 * number, 1, bytes([number]) * 4096) for number in range(8)]
     pages += [PageData(0x20000, 1, None, PageFlags(0), kind) for kind in PageDataType]
     last: list[Header] = [
-        VpContext(0xFFFFFFFFF000, 1, vmsa, 0),
+        BSP,
         UnknownHeader(0x80000350, b"12345"),
         RequiredMemory(0, 1, 0x4000),
     ]
@@ -265,7 +292,7 @@ def sample_files() -> tuple[bytes, ...]:
     contexts: list[Header] = [
         VpContext(0, 2, b"\1" * 0xE8, 0),
         VpContext(0, 4, (2).to_bytes(4, "little") + b"\2" * 64, 0),
-        VpContext(0xFFFFFFFFF000, 8, vmsa, 0),
+        VpContext(0xFFFFFFFFF000, 8, VMSA, 0),
         VpContext(0, 16, b"\3" * 0xE8, 0),
     ]
     files = (

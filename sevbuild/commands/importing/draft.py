@@ -15,7 +15,7 @@ from sevbuild.manifest.model import HEX_KEYS
 from sevbuild.manifest.profiles import DEFAULT_PROFILE
 from sevbuild.text import visible
 
-__all__ = ["Draft", "manifest_text", "number", "placeholder_free"]
+__all__ = ["Draft", "manifest_text", "number"]
 
 _ORDER = ("guest", "launch", "firmware", "igvm", "svsm", "kernel", "initrd", "vcpu", "machine")
 _PATHS = ("path", "vars-path", "uki", "cmdline-file")
@@ -97,11 +97,6 @@ def number(name: str, text: str) -> int:
     if found >= 1 << 64:
         raise SevbuildError(f"{name}: {text[:80]} is out of range")
     return found
-
-
-def placeholder_free(cmdline: str) -> str:
-    """Return a command line as a manifest writes it: a brace stands for itself when written twice."""
-    return cmdline.replace("{", "{{").replace("}", "}}")
 
 
 def manifest_text(draft: Draft, *, source: str, directory: str = "", stand_ins: bool = False) -> str:

@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from sevbuild.commands.importing.draft import Draft, placeholder_free
+from sevbuild.commands.importing.draft import Draft
 from sevbuild.commands.importing.unknown import is_known, reasons, spelled
 from sevbuild.commands.launch import BASE_MODEL
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.mode import Mode
 from sevbuild.manifest.inputs import FIRMWARE
+from sevbuild.manifest.template import escape
 from sevbuild.vcpu.models import CPU_MODELS, cpu_signature
 
 __all__ = ["read_measure_command"]
@@ -174,7 +175,7 @@ def _kernel(parsed: argparse.Namespace, draft: Draft) -> None:
             draft.note(f"that tool ignores --kernel in mode {parsed.mode}")
     elif parsed.kernel:
         draft.set("kernel.path", parsed.kernel)
-        draft.set("kernel.cmdline", placeholder_free(parsed.append or ""))
+        draft.set("kernel.cmdline", escape(parsed.append or ""))
         if parsed.initrd:
             draft.set("initrd.path", parsed.initrd)
 

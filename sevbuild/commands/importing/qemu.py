@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Sequence
 
-from sevbuild.commands.importing.draft import Draft, number, placeholder_free
+from sevbuild.commands.importing.draft import Draft, number
 from sevbuild.commands.importing.hardware import read_machine, read_vcpus
 from sevbuild.commands.importing.line import GUEST_OBJECTS, CommandLine
 from sevbuild.commands.importing.unknown import is_known, reasons, spelled
@@ -14,6 +14,7 @@ from sevbuild.launch.mode import Mode
 from sevbuild.launch.policy import DEFAULT_POLICIES, SevPolicy
 from sevbuild.manifest.profiles import load_profile, profile_names
 from sevbuild.manifest.qemu_options import properties
+from sevbuild.manifest.template import escape
 
 __all__ = ["read_qemu"]
 
@@ -233,7 +234,7 @@ def _kernel(line: CommandLine, draft: Draft, *, igvm: bool) -> None:
                 draft.note(f"-{option} without -kernel does nothing, and is not kept")
         return
     draft.set("kernel.path", kernel)
-    draft.set("kernel.cmdline", placeholder_free(line.machine.get("append", "")))
+    draft.set("kernel.cmdline", escape(line.machine.get("append", "")))
     hashed = _kernel_hashes(line, draft, igvm=igvm)
     if line.machine.get("initrd"):
         draft.set("initrd.path", line.machine["initrd"])

@@ -52,9 +52,8 @@ class Contrast(Exporter):
             None if without is None else f"{without.label}: the AP reset address is not among its ingredients"
         )
 
-    def notes(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
+    def notes(self, values: ReferenceValues, _options: ExportOptions) -> list[str]:
         """Return which targets the entries stand for."""
-        del options
         taken, total = len(_single(values)), len(values.values)
         if taken == total:
             return []

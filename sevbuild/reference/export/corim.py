@@ -5,19 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sevbuild.errors import SevbuildError
-from sevbuild.reference.export.corim_tags import (
-    MANIFEST_CREATOR,
-    TAG_CREATOR,
-    comid,
-    corim,
-    digests,
-    entity,
-    minimum_svn,
-    oid,
-    raw_value,
-    reference_triple,
-    sign1,
-)
+from sevbuild.reference.export import corim_tags
 from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
 from sevbuild.reference.model import ReferenceValues, Value
 
@@ -48,7 +36,7 @@ class Corim(Exporter):
     def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
         """Return `corim.cbor`, and `corim.cose` when signed."""
         extra = options.extra
-        class_id = oid(extra.get("class-id", BY_CHIP))
+        class_id = corim_tags.oid(extra.get("class-id", BY_CHIP))
         if options.key is not None and "signer-name" not in extra:
             hint = f"give {options.flag('signer-name')}, or signer-name under [publish.corim]"
             raise SevbuildError("a signed CoRIM requires signer-name: who signs it", hint=hint)
@@ -56,38 +44,41 @@ class Corim(Exporter):
         for value in values_of(values, self.modes):
             launches.setdefault(value.digest, []).append(value)
         triples = [
-            reference_triple(class_id, digest, _measurements(digest, launched))
+            corim_tags.reference_triple(class_id, digest, _measurements(digest, launched))
             for digest, launched in launches.items()
         ]
         identifier = values.title("/")
         makers: list[list[dict[int, Any]]] = [[], []]
         if "entity-name" in extra:
             name, uri = extra["entity-name"], extra.get("entity-uri")
-            makers = [[entity(name, uri, role)] for role in (TAG_CREATOR, MANIFEST_CREATOR)]
+            makers = [
+                [corim_tags.entity(name, uri, role)]
+                for role in (corim_tags.TAG_CREATOR, corim_tags.MANIFEST_CREATOR)
+            ]
         elif "entity-uri" in extra:
             raise SevbuildError("corim: entity-uri requires entity-name")
-        tag = comid(identifier, {0: triples}, entities=makers[0])
-        unsigned = corim(identifier, [tag], PROFILE, entities=makers[1])
+        tag = corim_tags.comid(identifier, {0: triples}, entities=makers[0])
+        unsigned = corim_tags.corim(identifier, [tag], PROFILE, entities=makers[1])
         if options.key is None:
             return {"corim.cbor": unsigned}
-        signed = sign1(unsigned, options.key, extra["signer-name"], extra.get("signer-uri"))
+        signed = corim_tags.sign1(unsigned, options.key, extra["signer-name"], extra.get("signer-uri"))
         return {"corim.cose": signed, "corim.cbor": unsigned}
 
 
 def _measurements(digest: bytes, values: list[Value]) -> list[tuple[int, dict[int, Any]]]:
     """Return the digest and, where the targets of it share an ID block, what a report shows of that."""
-    found = [(MEASUREMENT_KEY, digests(digest, ", ".join(value.label for value in values)))]
+    found = [(MEASUREMENT_KEY, corim_tags.digests(digest, ", ".join(value.label for value in values)))]
     block = values[0].id_block
     if block is not None and all(value.id_block == block for value in values):
         found = [
-            (GUEST_SVN_KEY, minimum_svn(block.guest_svn)),
-            (FAMILY_ID_KEY, raw_value(block.family_id)),
-            (IMAGE_ID_KEY, raw_value(block.image_id)),
+            (GUEST_SVN_KEY, corim_tags.minimum_svn(block.guest_svn)),
+            (FAMILY_ID_KEY, corim_tags.raw_value(block.family_id)),
+            (IMAGE_ID_KEY, corim_tags.raw_value(block.image_id)),
             *found,
-            (ID_KEY_KEY, digests(block.id_key_digest)),
+            (ID_KEY_KEY, corim_tags.digests(block.id_key_digest)),
         ]
         if block.author_key_digest is not None:
-            found.append((AUTHOR_KEY_KEY, digests(block.author_key_digest)))
+            found.append((AUTHOR_KEY_KEY, corim_tags.digests(block.author_key_digest)))
     return found
 
 

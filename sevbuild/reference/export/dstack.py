@@ -43,18 +43,16 @@ class Dstack(Exporter):
         found = super().notes(values, options)
         return found + _secretvm_differs(taken) if len(taken) == 1 else found
 
-    def warnings(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
+    def warnings(self, values: ReferenceValues, _options: ExportOptions) -> list[str]:
         """Return what dstack (it reads an object) or SecretVM (it reads a list) refuses in the records."""
-        del options
         launches = qemu_kernels(values)
         if len(launches) == 1:
             return _refused_by_dstack(launches[0])
         about = f"a list is for SecretVM; dstack takes one target, with {_ROOTFS_HASH} in its command line"
         return [about, *_secretvm_differs([launch.value for launch in launches])]
 
-    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, _options: ExportOptions) -> dict[str, bytes]:
         """Return `measurement.snp.json`; sections stay in launch order."""
-        del options
         records = [_record(launch) for launch in qemu_kernels(values)]
         return {"measurement.snp.json": ordered_json(records[0] if len(records) == 1 else records)}
 

@@ -17,9 +17,8 @@ class Hex(Exporter):
     files = ("launch-digests.hex",)
     modes = ALL_MODES
 
-    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, _options: ExportOptions) -> dict[str, bytes]:
         """Return `launch-digests.hex`."""
-        del options
         lines = unique(value.digest.hex() for value in values.values)
         return {"launch-digests.hex": "".join(f"{line}\n" for line in lines).encode()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape as escape_html
 
 from sevbuild.reference.export.interface import ALL_MODES, Exporter, ExportOptions
-from sevbuild.reference.export.release_notes import CommandLine, Group, ReleaseNotes, release_notes
+from sevbuild.reference.export.release_notes import Group, Notation, command_lines, release_notes
 from sevbuild.reference.model import ReferenceValues
 from sevbuild.text import counted, visible
 
@@ -18,7 +18,6 @@ _STYLE = (
     "overflow-wrap:anywhere;white-space:pre-wrap}pre{border:1px solid #888;padding:.5em}ul{padding-left:1.2em}"
     "h3{font-size:1em;margin-bottom:0}details{margin:.5em 0}"
 )
-_ELSEWHERE = "reference-values.json has them"
 
 
 class Html(Exporter):
@@ -29,9 +28,8 @@ class Html(Exporter):
     files = ("release-notes.html",)
     modes = ALL_MODES
 
-    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, _options: ExportOptions) -> dict[str, bytes]:
         """Return `release-notes.html`."""
-        del options
         notes = release_notes(values)
         title = escape(notes.title)
         inputs = "".join(
@@ -44,7 +42,7 @@ class Html(Exporter):
             f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
             f"<h2>Verify</h2>\n{_block(*notes.verify)}<p>{escape(notes.about_verifying)}</p>\n"
             f"<h2>Launch digests</h2>\n{''.join(_group(group, folded=notes.folded) for group in notes.groups)}"
-            f"{_cmdlines(notes)}"
+            f"{command_lines(notes, _NOTATION)}"
             f"{f'<h2>Inputs</h2>{chr(10)}<ul>{chr(10)}{inputs}</ul>{chr(10)}' if inputs else ''}"
             "</body>\n</html>\n"
         )
@@ -64,23 +62,6 @@ def _group(group: Group, *, folded: bool) -> str:
     return f"<h3>{title}</h3>\n<p>{facts}</p>\n{rows}"
 
 
-def _cmdlines(notes: ReleaseNotes) -> str:
-    if not notes.cmdlines:
-        return ""
-    count = len(notes.cmdlines) + notes.more_lines
-    parts = [f"<h2>Command line{'s' * (count != 1)}</h2>\n", *map(_cmdline, notes.cmdlines)]
-    if notes.more_lines:
-        parts.append(f"<p>And {notes.more_lines} more: {_ELSEWHERE}.</p>\n")
-    return "".join(parts)
-
-
-def _cmdline(entry: CommandLine) -> str:
-    of = f"<p>{escape(entry.of)}:</p>\n" if entry.of else ""
-    if entry.line is None:
-        return f"{of}<p>Too long to be shown: {_ELSEWHERE}.</p>\n"
-    return of + _block(entry.line)
-
-
 def _block(*lines: str) -> str:
     # A newline that stands first in <pre> is not shown; none does.
     text = "\n".join(map(escape, lines))
@@ -91,5 +72,11 @@ def escape(text: str) -> str:
     """Return text that HTML shows as it is, on one line."""
     return escape_html(visible(text))
 
+
+_NOTATION = Notation(
+    heading=lambda text: f"<h2>{text}</h2>\n",
+    paragraph=lambda text: f"<p>{escape(text)}</p>\n",
+    code=_block,
+)
 
 EXPORTER = Html()

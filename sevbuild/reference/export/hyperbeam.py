@@ -45,9 +45,8 @@ class HyperBeam(Exporter):
         """Return why a target has no such record."""
         return super().refusal(values) or qemu_kernel_refusal(values, _beyond_its_record)
 
-    def warnings(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
+    def warnings(self, values: ReferenceValues, _options: ExportOptions) -> list[str]:
         """Return which targets a node of the named version computes another digest for."""
-        del options
         other = [
             value.label
             for value in values_of(values, self.modes)
@@ -60,9 +59,8 @@ class HyperBeam(Exporter):
             f"HyperBEAM b2743e4 computes with {fixed} whatever a record says: no match for {some_of(other)}"
         ]
 
-    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, _options: ExportOptions) -> dict[str, bytes]:
         """Return `hyperbeam.json`."""
-        del options
         records = [_record(launch) for launch in qemu_kernels(values)]
         return {"hyperbeam.json": ordered_json({"snp_trusted": records})}
 

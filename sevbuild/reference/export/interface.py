@@ -57,22 +57,19 @@ class Exporter(Protocol):
             return None
         return f"no target has mode {' or '.join(self.modes)}"
 
-    def missing(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
+    def missing(self, _values: ReferenceValues, options: ExportOptions, /) -> list[str]:
         """Return the keys that the format needs for this guest and nobody gave."""
-        del values
         return [key.name for key in FORMATS[self.name] if key.required and key.name not in options.extra]
 
-    def notes(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
+    def notes(self, values: ReferenceValues, _options: ExportOptions, /) -> list[str]:
         """Return what a publisher should know of the files that `render` returns."""
-        del options
         total, taken = len(values.values), len(values_of(values, self.modes))
         if taken == total:
             return []
         return [f"holds {taken} of {total} targets, those of mode {' or '.join(self.modes)}"]
 
-    def warnings(self, values: ReferenceValues, options: ExportOptions) -> list[str]:
+    def warnings(self, _values: ReferenceValues, _options: ExportOptions, /) -> list[str]:
         """Return why those who read the files may refuse them, or compute another digest from them."""
-        del values, options
         return []
 
     def notices(self, values: ReferenceValues, options: ExportOptions) -> list[Notice]:
@@ -80,7 +77,7 @@ class Exporter(Protocol):
         found = [Notice("note", self.name, text) for text in self.notes(values, options)]
         return found + [Notice("warning", self.name, text) for text in self.warnings(values, options)]
 
-    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, options: ExportOptions, /) -> dict[str, bytes]:
         """Return file contents by name; raises SevbuildError where the options do not suffice."""
         ...
 

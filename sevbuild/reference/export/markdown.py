@@ -6,7 +6,14 @@ from collections.abc import Callable
 from html import escape as escape_html
 
 from sevbuild.reference.export.interface import ALL_MODES, Exporter, ExportOptions
-from sevbuild.reference.export.release_notes import CommandLine, Group, ReleaseNotes, release_notes
+from sevbuild.reference.export.release_notes import (
+    ELSEWHERE,
+    Group,
+    Notation,
+    ReleaseNotes,
+    command_lines,
+    release_notes,
+)
 from sevbuild.reference.model import ReferenceValues
 from sevbuild.text import counted, visible
 
@@ -16,7 +23,6 @@ LIMIT = 125_000
 """The most characters that GitHub takes as the body of a release."""
 
 _SPECIAL = frozenset("\\`*_{}[]<>()#+!|~&")
-_ELSEWHERE = "reference-values.json has them"
 
 
 class Markdown(Exporter):
@@ -36,9 +42,8 @@ class Markdown(Exporter):
         more = [f"{left_out} launch digests do not fit in {LIMIT} characters"] if left_out else []
         return super().notes(values, options) + more
 
-    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, _options: ExportOptions) -> dict[str, bytes]:
         """Return `release-notes.md`."""
-        del options
         return {"release-notes.md": _text(values)[0].encode()}
 
 
@@ -46,11 +51,11 @@ def _text(values: ReferenceValues) -> tuple[str, int]:
     """Return the notes, and how many launch digests are in them."""
     notes = release_notes(values)
     head = f"# {_escape(notes.title)}\n\n" + _verify(notes)
-    tail = _cmdlines(notes)
+    tail = command_lines(notes, _NOTATION)
     # Digests go first; what they leave is for the inputs, which are few in all but the oddest guests.
     inputs = [f"- {_escape(entry.name)}\\\n  `{visible(entry.digest)}`\n" for entry in notes.inputs]
     room = LIMIT - _size(head) - _size(tail)
-    inputs_text, _ = _fit(inputs, room // 4, lambda count: f"- and {count} more: {_ELSEWHERE}\n")
+    inputs_text, _ = _fit(inputs, room // 4, lambda count: f"- and {count} more: {ELSEWHERE}\n")
     inputs_text = f"\n## Inputs\n\n{inputs_text}" if inputs else ""
     title = "## Launch digests\n"
     groups, shown = _groups(notes, room - _size(inputs_text) - _size(title))
@@ -68,7 +73,7 @@ def _groups(notes: ReleaseNotes, room: int) -> tuple[str, int]:
     counts = [len(group.rows) for group in notes.groups]
 
     def rest(count: int) -> str:
-        return f"\nAnd {sum(counts[len(counts) - count :])} more targets: {_ELSEWHERE}.\n"
+        return f"\nAnd {sum(counts[len(counts) - count :])} more targets: {ELSEWHERE}.\n"
 
     text, shown = _fit(texts, room, rest)
     return text, sum(counts[:shown])
@@ -85,23 +90,6 @@ def _group(group: Group, *, folded: bool) -> str:
         head = f"<b>{escape_html(visible(group.title))}</b>: {count}, {escape_html(visible(group.facts))}"
         return f"\n<details><summary>{head}</summary>\n\n{rows}\n</details>\n"
     return f"\n**{_escape(group.title)}**: {_escape(group.facts)}\n\n{rows}"
-
-
-def _cmdlines(notes: ReleaseNotes) -> str:
-    if not notes.cmdlines:
-        return ""
-    count = len(notes.cmdlines) + notes.more_lines
-    parts = [f"\n## Command line{'s' * (count != 1)}\n", *map(_cmdline, notes.cmdlines)]
-    if notes.more_lines:
-        parts.append(f"\nAnd {notes.more_lines} more: {_ELSEWHERE}.\n")
-    return "".join(parts)
-
-
-def _cmdline(entry: CommandLine) -> str:
-    of = f"\n{_escape(entry.of)}:\n" if entry.of else ""
-    if entry.line is None:
-        return f"{of}\nToo long to be shown: {_ELSEWHERE}.\n"
-    return f"{of}\n{_code(visible(entry.line))}\n"
 
 
 def _code(text: str) -> str:
@@ -140,5 +128,11 @@ def _escape(text: str) -> str:
         return text
     return "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in visible(text))
 
+
+_NOTATION = Notation(
+    heading=lambda text: f"\n## {text}\n",
+    paragraph=lambda text: f"\n{_escape(text)}\n",
+    code=lambda line: f"\n{_code(visible(line))}\n",
+)
 
 EXPORTER = Markdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sevbuild.documents.json_text import hex_text
@@ -9,7 +10,20 @@ from sevbuild.launch.label import any_vcpus
 from sevbuild.reference.model import Input, ReferenceValues, Value
 from sevbuild.text import counted, visible
 
-__all__ = ["CommandLine", "Group", "NamedInput", "ReleaseNotes", "release_notes"]
+__all__ = [
+    "ELSEWHERE",
+    "CommandLine",
+    "Group",
+    "NamedInput",
+    "Notation",
+    "ReleaseNotes",
+    "command_lines",
+    "release_notes",
+]
+
+ELSEWHERE = "reference-values.json has them"
+"""Where to look for what is left out."""
+
 
 _UNFOLDED = 16
 """So many targets are shown at a glance; where there are more, each group unfolds."""
@@ -89,6 +103,29 @@ def release_notes(values: ReferenceValues) -> ReleaseNotes:
         more_lines=max(len(cmdlines) - _LINES_SHOWN, 0),
         inputs=tuple(_input(entry) for entry in values.inputs),
     )
+
+
+class Notation(NamedTuple):
+    """How a format writes a heading, a paragraph of plain text, and a line of code."""
+
+    heading: Callable[[str], str]
+    paragraph: Callable[[str], str]
+    code: Callable[[str], str]
+
+
+def command_lines(notes: ReleaseNotes, write: Notation) -> str:
+    """Return the section of the command lines, empty where none is measured."""
+    if not notes.cmdlines:
+        return ""
+    count = len(notes.cmdlines) + notes.more_lines
+    parts = [write.heading(f"Command line{'s' * (count != 1)}")]
+    for entry in notes.cmdlines:
+        parts += [write.paragraph(f"{entry.of}:")] if entry.of else []
+        too_long = f"Too long to be shown: {ELSEWHERE}."
+        parts.append(write.paragraph(too_long) if entry.line is None else write.code(entry.line))
+    if notes.more_lines:
+        parts.append(write.paragraph(f"And {notes.more_lines} more: {ELSEWHERE}."))
+    return "".join(parts)
 
 
 def _groups(values: ReferenceValues) -> tuple[Group, ...]:

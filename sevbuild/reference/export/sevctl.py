@@ -36,9 +36,8 @@ class Sevctl(Exporter):
         """Return why there is no such script."""
         return super().refusal(values) or unfit_labels(values_of(values, self.modes))
 
-    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, _options: ExportOptions) -> dict[str, bytes]:
         """Return `sevctl.sh`; what a session and a host determine are its variables."""
-        del options
         cases = []
         for value in values_of(values, self.modes):
             digest = b64encode(value.digest).decode()

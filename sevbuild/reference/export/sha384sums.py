@@ -16,9 +16,8 @@ class Sha384Sums(Exporter):
     summary = "SNP launch digests as `DIGEST  LABEL` lines"
     files = ("launch-digests.sha384",)
 
-    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, _options: ExportOptions) -> dict[str, bytes]:
         """Return `launch-digests.sha384`."""
-        del options
         lines = [f"{value.digest.hex()}  {visible(value.label)}\n" for value in values_of(values, self.modes)]
         return {"launch-digests.sha384": "".join(lines).encode("utf-8", "backslashreplace")}
 

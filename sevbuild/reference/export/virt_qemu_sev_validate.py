@@ -45,9 +45,8 @@ class VirtQemuSevValidate(Exporter):
                 return f"{value.label}: {reason}"
         return None
 
-    def render(self, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
+    def render(self, values: ReferenceValues, _options: ExportOptions) -> dict[str, bytes]:
         """Return `virt-qemu-sev-validate.sh`; what a session and a host determine are its variables."""
-        del options
         cases = [
             (value.label, " ".join(_arguments(values, value))) for value in values_of(values, self.modes)
         ]
