@@ -12,40 +12,39 @@ from sevbuild.cli.parser import Application
 from sevbuild.cli.report import print_data
 from sevbuild.errors import SevbuildError
 
-__all__ = ["register"]
+__all__ = ["appraisal"]
+
+appraisal = Application(
+    name="appraisal", help="Start an appraisal policy: what is accepted of attestation reports."
+)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb to the application."""
-    verb = Application(help="Start an appraisal policy: what is accepted of attestation reports.")
-    app.add_typer(verb, name="appraisal")
+@appraisal.command()
+def init(
+    file: str = VALUES_SOURCE,
+    *,
+    output: str = typer.Option(
+        "appraisal.toml", "--output", "-o", metavar="FILE", help="Where to write it; - prints it."
+    ),
+    force: bool = typer.Option(False, "--force", help="Replace the file if it exists."),
+    lock: LockOptions,
+) -> None:
+    """Write a commented appraisal policy that accepts the reports of what was published."""
+    from sevbuild.appraise.references import named_targets
+    from sevbuild.attest.appraisal_text import appraisal_text
+    from sevbuild.cli.source import load_values
+    from sevbuild.output.file import write_files
 
-    @verb.command()
-    def init(
-        file: str = VALUES_SOURCE,
-        *,
-        output: str = typer.Option(
-            "appraisal.toml", "--output", "-o", metavar="FILE", help="Where to write it; - prints it."
-        ),
-        force: bool = typer.Option(False, "--force", help="Replace the file if it exists."),
-        lock: LockOptions,
-    ) -> None:
-        """Write a commented appraisal policy that accepts the reports of what was published."""
-        from sevbuild.appraise.references import named_targets
-        from sevbuild.attest.appraisal_text import appraisal_text
-        from sevbuild.cli.source import load_values
-        from sevbuild.output.file import write_files
-
-        if force:
-            refuse_force(output)
-        if output != "-" and os.path.lexists(output) and not force:
-            hint = "--force replaces it; -o - prints it instead"
-            raise SevbuildError(f"{output} already exists", hint=hint)
-        values = load_values(file, settings=[], targets=[], lock=lock).values
-        releases = values.releases or (() if values.version is None else (values.version,))
-        text = appraisal_text(named_targets(values), releases, file)
-        if output == "-":
-            print_data(text)
-            return
-        write_files({output: text.encode()}, replace=force)
-        print_wrote(output)
+    if force:
+        refuse_force(output)
+    if output != "-" and os.path.lexists(output) and not force:
+        hint = "--force replaces it; -o - prints it instead"
+        raise SevbuildError(f"{output} already exists", hint=hint)
+    values = load_values(file, settings=[], targets=[], lock=lock).values
+    releases = values.releases or (() if values.version is None else (values.version,))
+    text = appraisal_text(named_targets(values), releases, file)
+    if output == "-":
+        print_data(text)
+        return
+    write_files({output: text.encode()}, replace=force)
+    print_wrote(output)
