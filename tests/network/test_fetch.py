@@ -27,7 +27,6 @@ from tests.support.shared import ROOT
 
 DATA = bytes(range(256)) * 4000
 DIGEST = sha256(DATA).digest()
-PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "http_proxy")
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +40,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def server(running: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """Return the server as new, trusted, with an empty cache."""
-    running.files, running.requests, running.behave, running.tag = {"/file": DATA}, [], None, '"one"'
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    monkeypatch.setenv("SSL_CERT_FILE", str(running.authority))
-    monkeypatch.setenv("SEVBUILD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("SEVBUILD_FETCH_TIMEOUT", "10")
+    running.renew(tmp_path, monkeypatch)
+    running.files = {"/file": DATA}
     return running
 
 

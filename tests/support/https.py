@@ -11,11 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-__all__ = ["Handler", "Server"]
+__all__ = ["PROXIES", "Handler", "Server"]
+
+PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "http_proxy")
+"""What sends requests by another way."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -89,6 +93,15 @@ class Server:
         self.url = f"https://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
+
+    def renew(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        """Be as new, trusted, asked without a proxy, and with an empty cache in a folder."""
+        self.files, self.requests, self.behave, self.tag = {}, [], None, '"one"'
+        for name in (*PROXIES, "SSL_CERT_DIR"):
+            patch.delenv(name, raising=False)
+        patch.setenv("SSL_CERT_FILE", str(self.authority))
+        patch.setenv("SEVBUILD_CACHE", str(folder / "cache"))
+        patch.setenv("SEVBUILD_FETCH_TIMEOUT", "10")
 
     def close(self) -> None:
         """Stop serving."""
