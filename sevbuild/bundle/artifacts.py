@@ -57,16 +57,22 @@ class Artifacts:
         yield from _vmsas(measured.plan)
         yield from _kernel_hashes(measured.plan)
         if target.profile.rules.loader is not None and target.variant.declared(IGVM) is None:
-            yield self._igvm(target)
+            yield self._igvm(measured)
         yield from self._commands(measured, files, folder)
 
-    def _igvm(self, target: Target) -> Artifact:
+    def _igvm(self, measured: Measured[Target]) -> Artifact:
         """Return the IGVM file that the target's loader replays, where no ready one is among the inputs."""
         # Only guests that load such a file need to know the format.
         from sevbuild.guest.igvm import igvm_file
 
-        guest = self._guest
-        data = igvm_file(target, guest.laid_out(target), guest.firmware(target.variant))
+        guest, target = self._guest, measured.target
+        header = None
+        if guest.id_blocks is not None:
+            from sevbuild.identity.igvm_block import id_block_header
+
+            signed = guest.id_blocks.signed(target, measured.digest)
+            header = None if signed is None else id_block_header(signed)
+        data = igvm_file(target, guest.laid_out(target), guest.firmware(target.variant), header)
         return Artifact("igvm", "guest.igvm", data)
 
     def _commands(

@@ -66,7 +66,7 @@ def measured_records(inputs: Sequence[InputEntry]) -> list[InputRecord]:
 
 def bundle_values(values: ReferenceValues) -> list[Value]:
     """Return the values as bundle.json repeats them, without what reference-values.json alone has."""
-    return [value._replace(ingredients=None, doubts=None) for value in values.values]
+    return [value._replace(ingredients=None, id_block=None, doubts=None) for value in values.values]
 
 
 def reference_bytes(values: ReferenceValues) -> bytes:
@@ -94,7 +94,7 @@ def target_files(
     artifacts = Artifacts(guest)
     for item in measured:
         folder = folders[item.label]
-        files = _input_files(item.target.variant, inputs)
+        files = {**_input_files(item.target.variant, inputs), **_id_block_files(guest, item)}
         yield TargetFiles(item.label, folder, files, artifacts.made_for(item, files, folder))
 
 
@@ -107,6 +107,17 @@ def _input_files(variant: Variant, inputs: Sequence[InputEntry]) -> dict[str, st
         if path is not None and declared.role is not CMDLINE:
             files[role] = path
     return files
+
+
+def _id_block_files(guest: Guest, measured: Measured[Target]) -> dict[str, str]:
+    """Return where the ID block of a target is in the bundle, and its authentication."""
+    blocks = guest.id_blocks
+    place = None if blocks is None else blocks.folder_of(measured.target, measured.digest)
+    if place is None:
+        return {}
+    from sevbuild.guest.id_blocks import AUTH_FILE, BLOCK_FILE
+
+    return {"id_block": f"{place}/{BLOCK_FILE}", "id_auth": f"{place}/{AUTH_FILE}"}
 
 
 def _left_out(inputs: Sequence[InputEntry], role: str, digest: bytes | None) -> str | None:

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 __all__ = [
     "DOCUMENT",
+    "ID_BLOCK_FOLDER",
     "INPUT_FOLDER",
     "MANIFEST",
     "REFERENCE",
@@ -22,6 +23,8 @@ MANIFEST = "guest.toml"
 REFERENCE = "reference-values.json"
 SUMS = "SHA256SUMS"
 INPUT_FOLDER = "inputs"
+ID_BLOCK_FOLDER = "id-blocks"
+_TARGET_FOLDER = "targets"
 
 MAX_DEPTH = 4
 """No path in a bundle has more parts."""
@@ -40,7 +43,7 @@ def is_safe_path(path: str) -> bool:
     )
 
 
-def target_folders(labels: Iterable[str]) -> dict[str, str]:
+def target_folders(labels: Iterable[str], above: str = _TARGET_FOLDER) -> dict[str, str]:
     """Return a folder for each label: `/` becomes `_`, and so does what file names should not have.
 
     Where that changes a label beyond `/`, or two would share a folder (on a file system without case, for
@@ -54,7 +57,7 @@ def target_folders(labels: Iterable[str]) -> dict[str, str]:
         if name != plain or name.casefold() in taken:
             name = f"{name}-{sha256(label.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
         taken.add(name.casefold())
-        folders[label] = f"targets/{name}"
+        folders[label] = f"{above}/{name}"
     return folders
 
 

@@ -10,7 +10,7 @@ from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import section_kind_name
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.inputs import VARS, DeclaredInput
-from sevbuild.manifest.model import HEX_KEYS, DirectBoot, Machine, Manifest, Variant
+from sevbuild.manifest.model import HEX_KEYS, DeclaredIdBlock, DirectBoot, Machine, Manifest, Variant
 from sevbuild.manifest.template import Template
 from sevbuild.vcpu.models import CPU_MODELS
 
@@ -34,7 +34,7 @@ class VariantFiles(NamedTuple):
     `placed` has them in the order of the manifest, without a firmware that `seed` stands for. `profiles` are
     the names that the manifest is to use. `cmdlines` are templates by variant name, None for the only one;
     one that no TOML string can hold is in `cmdline_file`. `host_data` and `machine` are None where no target
-    has a launch command for them.
+    has a launch command for them. `id_block` is what the bundle's manifest says of it: no key that signs.
     """
 
     seed: FirmwareSeed | None
@@ -45,6 +45,7 @@ class VariantFiles(NamedTuple):
     cmdline_file: str | None
     host_data: bytes | None
     machine: Machine | None
+    id_block: DeclaredIdBlock | None = None
 
 
 def resolved_manifest(manifest: Manifest, variants: Sequence[tuple[Variant, VariantFiles]]) -> str:
@@ -101,6 +102,8 @@ def _tables(variant: Variant, files: VariantFiles) -> dict[str, dict[str, Any]]:
     tables["vcpu"] = {"count": _counts(variant.counts), **_cpus(variant)}
     if files.machine is not None:
         tables["machine"] = _machine(files.machine)
+    if files.id_block is not None:
+        tables["id-block"] = _id_block(files.id_block)
     return {name: table for name, table in tables.items() if table}
 
 
@@ -113,6 +116,11 @@ def _machine(machine: Machine) -> dict[str, Any]:
         "extra-args": machine.extra_args,
     }
     return {key: values[key] for key in machine.given}
+
+
+def _id_block(declared: DeclaredIdBlock) -> dict[str, Any]:
+    said = {key.replace("_", "-"): value for key, value in declared._asdict().items() if value is not None}
+    return {key: value.hex() if isinstance(value, bytes) else value for key, value in said.items()}
 
 
 def _launch(variant: Variant, files: VariantFiles) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.bundle.document import InputEntry
-from sevbuild.bundle.layout import MANIFEST, profile_path
+from sevbuild.bundle.layout import ID_BLOCK_FOLDER, MANIFEST, profile_path, target_folders
 from sevbuild.bundle.resolve import Placed, VariantFiles, resolved_manifest, resolved_profile
 from sevbuild.bundle.store import Store
 from sevbuild.errors import SevbuildError
@@ -17,12 +17,15 @@ from sevbuild.guest.records import input_records
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.launch.profile import LaunchProfile
 from sevbuild.manifest.inputs import CMDLINE, FIRMWARE, SVSM, DeclaredInput, launched_as
-from sevbuild.manifest.model import Variant
+from sevbuild.manifest.model import DeclaredIdBlock, Variant
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import Template, escape, parse_template
 from sevbuild.manifest.unused import takes_host_data, takes_machine
 from sevbuild.text import decode_text, encode_text, utf8_text
+
+if TYPE_CHECKING:
+    from sevbuild.identity.signed_block import SignedBlock
 
 __all__ = ["Staged", "stage_inputs"]
 
@@ -48,6 +51,7 @@ def stage_inputs(guest: Guest, targets: Sequence[Target], store: Store, *, firmw
                 store.expect(guest, declared, extent)
     measured = guest.measure(targets)
     stage = _Stage(guest, store, firmware=firmware)
+    stage.id_blocks(measured)
     resolved = [(variant, stage.variant(variant, guest.targets_of(variant)[0])) for variant in variants]
     text = resolved_manifest(guest.manifest, resolved)
     store.write(MANIFEST, "manifest", text.encode())
@@ -67,6 +71,36 @@ class _Stage:
         self._seeds: dict[bytes, bytes] = {}
         self._profiles: dict[LaunchProfile, str] = {}
         self._unmeasured: list[InputEntry] = []
+        self._declared_id_blocks: dict[Variant, DeclaredIdBlock] = {}
+
+    def id_blocks(self, measured: Sequence[Measured[Target]]) -> None:
+        """Write the ID block of each target that has one; what two targets share lies with the first."""
+        blocks = self._guest.id_blocks
+        if blocks is None:
+            return
+        from sevbuild.guest.id_blocks import AUTH_FILE, BLOCK_FILE
+
+        folders = target_folders((item.label for item in measured), ID_BLOCK_FOLDER)
+        placed: set[SignedBlock] = set()
+        for item in measured:
+            variant = item.target.variant
+            signed = blocks.signed(item.target, item.digest)
+            reported = blocks.reported(item.target, item.digest)
+            if reported is None or variant.id_block is None:
+                continue
+            self._declared_id_blocks[variant] = DeclaredIdBlock(
+                variant.id_block.family_id,
+                variant.id_block.image_id,
+                variant.id_block.guest_svn,
+                key_digest=reported.id_key_digest,
+                author_key_digest=reported.author_key_digest,
+                signed=None if signed is None else ID_BLOCK_FOLDER,
+            )
+            if signed is not None and signed not in placed:
+                placed.add(signed)
+                folder = folders[item.label]
+                self._store.write(f"{folder}/{BLOCK_FILE}", "id_block", signed.block.encode())
+                self._store.write(f"{folder}/{AUTH_FILE}", "id_auth", signed.auth.encode())
 
     def variant(self, variant: Variant, target: Target) -> VariantFiles:
         """Place the inputs of a variant; `target` is any one of its targets."""
@@ -96,6 +130,7 @@ class _Stage:
             cmdline_file=self._cmdline_file(templates),
             host_data=variant.host_data if any(map(takes_host_data, targets)) else None,
             machine=variant.machine if any(map(takes_machine, targets)) else None,
+            id_block=self._declared_id_blocks.get(variant),
         )
 
     def inputs(self, targets: Sequence[Target]) -> list[InputEntry]:

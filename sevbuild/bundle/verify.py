@@ -17,7 +17,7 @@ from sevbuild.bundle.contents import (
 )
 from sevbuild.bundle.document import BundleDocument, FileEntry, InputEntry, sums_text
 from sevbuild.bundle.folder import bundle_folder, find_extra, list_folder, read_document
-from sevbuild.bundle.layout import DOCUMENT, MANIFEST, REFERENCE, SUMS
+from sevbuild.bundle.layout import DOCUMENT, ID_BLOCK_FOLDER, MANIFEST, REFERENCE, SUMS
 from sevbuild.bundle.write import primed_guest
 from sevbuild.documents.document import parse_toml
 from sevbuild.errors import MismatchError, SevbuildError
@@ -134,6 +134,9 @@ def _read_manifest(folder: str, bundle: BundleDocument) -> Manifest:
         if path not in files:
             raise SevbuildError(f"{source}: names {path[:200]!r}, which is not a file of the bundle")
     for variant in manifest.variants:
+        declared = variant.id_block
+        if declared is not None and (declared.signed not in (None, ID_BLOCK_FOLDER) or [*declared.files()]):
+            raise SevbuildError(f"{source}: ID blocks of a bundle lie in {ID_BLOCK_FOLDER}, without keys")
         if variant.kernel is not None and variant.kernel.uki_as == "parts":
             raise SevbuildError(f"{source}: a bundle must have the parts of an image as files")
         for name in variant.profiles:

@@ -38,7 +38,7 @@ def launch_files(
     """
     if not target.profile.prose.command.starts:
         return {}
-    placed = describe_launch(guest, target, files)
+    placed = describe_launch(guest, target, files, digest=digest)
     launch = _from_folder(placed, folder)
     found = {
         "qemu.json": qemu_json(launch),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import Guest
@@ -12,6 +12,9 @@ from sevbuild.manifest.inputs import INITRD
 from sevbuild.manifest.model import Cpu, Machine
 from sevbuild.manifest.targets import Target
 from sevbuild.vcpu.models import CPU_MODELS, cpu_signature, decode_signature
+
+if TYPE_CHECKING:
+    from sevbuild.identity.signed_block import SignedBlock
 
 __all__ = ["BASE_MODEL", "ROLES", "Launch", "describe_launch", "qemu_cpu"]
 
@@ -40,15 +43,19 @@ class Launch(NamedTuple):
     kernel_hashes: bool
     cmdline: bytes | None
     host_data: bytes | None
+    id_block: SignedBlock | None
     properties: Mapping[str, str]
     machine: Machine
     files: Mapping[str, str]
     notes: tuple[str, ...]
 
 
-def describe_launch(guest: Guest, target: Target, files: Mapping[str, str]) -> Launch:
+def describe_launch(
+    guest: Guest, target: Target, files: Mapping[str, str], *, digest: bytes | None = None
+) -> Launch:
     """Return the launch of a target over `files`, which map roles to the paths that are launched.
 
+    `digest` is its launch digest, which an ID block is for; it is computed where that is not given.
     Raises SevbuildError where the target's profile has no launch command, and for a file that is missing.
     """
     command, variant = target.profile.prose.command, target.variant
@@ -82,11 +89,24 @@ def describe_launch(guest: Guest, target: Target, files: Mapping[str, str]) -> L
         kernel_hashes=not igvm and kernel is not None and kernel.hashes,
         cmdline=None if kernel is None else guest.kernels.cmdline(target),
         host_data=variant.host_data if target.mode == "snp" else None,
+        # An IGVM file has its own; QEMU passes over the one it is given beside it.
+        id_block=None if igvm else _id_block(guest, target, digest),
         properties=command.properties,
         machine=variant.machine,
         files={role: files[role] for role in (*wanted, "vmsa0", "vmsa1") if role in files},
         notes=_notes(target, igvm=igvm),
     )
+
+
+def _id_block(guest: Guest, target: Target, digest: bytes | None) -> SignedBlock | None:
+    """Return the signed ID block of a target, None where it has none."""
+    blocks = guest.id_blocks
+    if blocks is None or target.variant.id_block is None:
+        return None
+    if digest is None:
+        (measured,) = guest.measure([target])
+        digest = measured.digest
+    return blocks.signed(target, digest)
 
 
 _HINTS = {

@@ -67,6 +67,7 @@ def domain_values(launch: Launch, folder: str) -> dict[str, Any]:
         arguments += ["-machine", ",".join(machine)]
     properties = dict(guest_properties(launch))
     hashes = {"on": "yes", "off": "no"}.get(str(properties.get("kernel-hashes")))
+    block = launch.id_block
     label = "-".join([launch.guest, *launch.label.split("/")])
     return {
         "name": "".join(char if char in _NAME else "-" for char in label),
@@ -80,5 +81,8 @@ def domain_values(launch: Launch, folder: str) -> dict[str, Any]:
         "hashes": hashes,
         "policy": f"{launch.policy:#06x}",
         "host_data": None if launch.host_data is None else b64encode(launch.host_data).decode(),
+        "id_block": None if block is None else b64encode(block.block.encode()).decode(),
+        "id_auth": None if block is None else b64encode(block.auth.encode()).decode(),
+        "author_key": block is not None and block.auth.author is not None,
         "arguments": arguments + list(launch.machine.extra_args),
     }

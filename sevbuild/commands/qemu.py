@@ -93,6 +93,11 @@ def guest_properties(launch: Launch) -> list[tuple[str, Piece]]:
         properties.append(("kernel-hashes", "on" if launch.kernel_hashes else "off"))
     if launch.host_data is not None:
         properties.append(("host-data", b64encode(launch.host_data).decode()))
+    if launch.id_block is not None:
+        block, auth = launch.id_block
+        properties.append(("id-block", b64encode(block.encode()).decode()))
+        properties.append(("id-auth", b64encode(auth.encode()).decode()))
+        properties += [("author-key-enabled", "on")] if auth.author is not None else []
     return properties + [(name, escaped(value)) for name, value in sorted(launch.properties.items())]
 
 

@@ -25,6 +25,7 @@ from sevbuild.manifest.targets import Target, expand
 from sevbuild.measure.tree import LaunchTree
 
 if TYPE_CHECKING:
+    from sevbuild.guest.id_blocks import IdBlocks
     from sevbuild.guest.igvm import IgvmGuest
     from sevbuild.manifest.vary import Variation
 
@@ -43,6 +44,7 @@ class Guest:
         self.reader = InputReader(manifest.directory, network)
         self.kernels = KernelReader(self.reader)
         self._igvm: IgvmGuest | None = None
+        self._id_blocks: IdBlocks | None = None
         if any(variant.loads_igvm for variant in manifest.variants):
             self.targets = self.igvm.resolved(self.targets)
         self.notices: list[Notice] = target_notices(self.targets)
@@ -62,6 +64,16 @@ class Guest:
 
             self._igvm = IgvmGuest(self.reader, self.kernels)
         return self._igvm
+
+    @property
+    def id_blocks(self) -> IdBlocks | None:
+        """Return what signs or finds this guest's ID blocks, None where its manifest declares none."""
+        if self._id_blocks is None and any(variant.id_block for variant in self.manifest.variants):
+            # Only guests that have one need to know of keys.
+            from sevbuild.guest.id_blocks import IdBlocks
+
+            self._id_blocks = IdBlocks(self.manifest.directory)
+        return self._id_blocks
 
     def select(self, patterns: Sequence[str]) -> list[Target]:
         """Return the targets that these patterns pick, each once, or all for none; raises SevbuildError."""
@@ -165,6 +177,9 @@ class Guest:
         for target in self.targets:
             self.plan(target)
         self._notice(self.kernels.notices)
+        if self.id_blocks is not None:
+            for variant in self.manifest.variants:
+                self._notice([*self.id_blocks.check(variant)])
 
     def trace(self, target: Target) -> Iterator[tuple[LaunchUpdate, bytes]]:
         """Yield each launch update of a target with the launch digest after it."""

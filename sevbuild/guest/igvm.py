@@ -11,6 +11,7 @@ from sevbuild.guest.inputs import InputReader
 from sevbuild.guest.kernel import KernelReader
 from sevbuild.igvm.build import igvm_of_plan, parameter_places
 from sevbuild.igvm.file import IgvmFile
+from sevbuild.igvm.headers import SnpIdBlock
 from sevbuild.igvm.load import load
 from sevbuild.igvm.loaded import Loaded
 from sevbuild.igvm.loaders import LOADERS, loader_named
@@ -154,7 +155,12 @@ def _ready_file(variant: Variant) -> DeclaredInput:
     return declared
 
 
-def igvm_file(target: Target, plan: LaunchPlan, firmware: Firmware | FirmwareSeed) -> bytes:
+def igvm_file(
+    target: Target,
+    plan: LaunchPlan,
+    firmware: Firmware | FirmwareSeed,
+    id_block: SnpIdBlock | None = None,
+) -> bytes:
     """Return the IGVM file from which a loader replays `plan`; raises SevbuildError with the label."""
     places = None
     with within(target.label):
@@ -162,7 +168,7 @@ def igvm_file(target: Target, plan: LaunchPlan, firmware: Firmware | FirmwareSee
             # Of a seed no file can be built, which the builder says.
             areas = read_igvm_areas(firmware) if isinstance(firmware, Firmware) else ()
             places = parameter_places(areas)
-        return write_igvm(igvm_of_plan(plan, parameters=places))
+        return write_igvm(igvm_of_plan(plan, parameters=places, id_block=id_block))
 
 
 def _departures(target: Target, file: IgvmFile, maker: UpdateMaker) -> set[Notice]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sevbuild.documents.document import parse_toml
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import read_text
+from sevbuild.fs import path_from, read_text
 from sevbuild.guest.guest import Guest
 from sevbuild.manifest.inputs import PathSource
 from sevbuild.manifest.path_keys import is_profile_path
@@ -22,13 +22,15 @@ _MANIFEST_TABLES = ("guest", "launch", "firmware", "igvm", "matrix")
 def named_files(guest: Guest) -> Iterator[tuple[str, str]]:
     """Yield what a manifest names, and the path of each file, as this process can open it.
 
-    That is its inputs, and the profiles that are files with all that they extend.
+    That is its inputs, the keys of its ID blocks, and the profiles that are files with all that they extend.
     """
     for variant in guest.manifest.variants:
         for declared in variant.inputs:
             for key, source in declared.files():
                 if isinstance(source, PathSource):
                     yield f"an input of the guest, {key}", guest.reader.path_of(source)
+        for key, name in variant.id_block.files() if variant.id_block is not None else ():
+            yield f"a key or signature of the guest, {key}", path_from(guest.manifest.directory, name)
         for name in filter(is_profile_path, variant.profiles):
             for path in profile_files(name, guest.manifest.directory):
                 yield f"a profile of the guest, {name} or what it extends", path

@@ -22,7 +22,7 @@ __all__ = ["given_block", "id_block_header"]
 _NO_NUMBER = bytes(NUMBER_SIZE)
 
 
-def id_block_header(signed: SignedBlock, mask: int) -> SnpIdBlock:
+def id_block_header(signed: SignedBlock, mask: int = 1) -> SnpIdBlock:
     """Return the header that a loader makes the same ID block and authentication of."""
     block, auth = signed
     author = auth.author

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sevbuild.errors import MismatchError
-from sevbuild.identity.ecdsa import EcdsaSignature, P384PublicKey
+from sevbuild.identity.ecdsa import P384PublicKey
 from sevbuild.identity.id_auth import Author, IdAuth
 from sevbuild.identity.id_block import IdBlock
 from sevbuild.identity.keys import PrivateKey
 from sevbuild.identity.signature import Signed, matching_signature
 
-__all__ = ["SignedBlock", "author_of", "sign_block", "signed_by"]
+__all__ = ["SignedBlock", "attached_author", "author_of", "sign_block", "signed_by"]
 
 
 class SignedBlock(NamedTuple):
@@ -44,6 +44,11 @@ def author_of(key: P384PublicKey, author_key: PrivateKey) -> Author:
     return Author(author_key.sign(key.encode()), author_key.public)
 
 
+def attached_author(key: P384PublicKey, author_key: P384PublicKey, signature: bytes, source: str) -> Author:
+    """Return the author's part for an ID key, signed elsewhere; raises MismatchError."""
+    return Author(matching_signature(signature, _by_author(key, author_key), source), author_key)
+
+
 def signed_by(
     block: IdBlock,
     key: P384PublicKey,
@@ -56,7 +61,10 @@ def signed_by(
 
     Raises MismatchError for one that does not verify, and says what it does sign where that can be told.
     """
-    found: EcdsaSignature = matching_signature(
-        signature, Signed("the ID block", block.encode(), key, "the ID key"), source
-    )
-    return SignedBlock(block, IdAuth(found, key, author))
+    wanted = Signed("the ID block", block.encode(), key, "the ID key")
+    others = [] if author is None else [_by_author(key, author.key)]
+    return SignedBlock(block, IdAuth(matching_signature(signature, wanted, source, others), key, author))
+
+
+def _by_author(key: P384PublicKey, author_key: P384PublicKey) -> Signed:
+    return Signed("the ID key", key.encode(), author_key, "the author key")

@@ -61,9 +61,12 @@ def parameter_places(areas: tuple[IgvmArea, ...]) -> ParameterPlaces:
     return ParameterPlaces(area.base, area.size, offsets["memory-map"], offsets["vp-count"])
 
 
-def igvm_of_plan(plan: LaunchPlan, *, parameters: ParameterPlaces | None = None) -> IgvmFile:
+def igvm_of_plan(
+    plan: LaunchPlan, *, parameters: ParameterPlaces | None = None, id_block: headers.SnpIdBlock | None = None
+) -> IgvmFile:
     """Return the IGVM file whose replay is `plan`; version 1 of the format, one platform.
 
+    `id_block` stands at its end; its policy is the plan's, for the file says one for both.
     `parameters` inserts a parameter area, whose pages leave the region they lie in: a GPA is launched once.
     Raises SevbuildError for a plan that a file cannot hold.
     """
@@ -82,6 +85,8 @@ def igvm_of_plan(plan: LaunchPlan, *, parameters: ParameterPlaces | None = None)
         found += _pages(update, parameters)
     for index, update in enumerate(plan.vmsas):
         found.append(headers.VpContext(update.gpa, _MASK, _bytes(update.data, 0, PAGE_SIZE), index))
+    if id_block is not None:
+        found.append(id_block._replace(compatibility_mask=_MASK))
     return IgvmFile(1, found)
 
 

@@ -125,6 +125,11 @@ def _variant(top: Table) -> Variant:
         launch.fault(
             "order", "cannot be combined with igvm.path: a loader follows the order of the ready file"
         )
+    id_block = None
+    if top.has("id-block"):
+        from sevbuild.manifest.id_block_keys import decode_id_block
+
+        id_block = decode_id_block(top, ready=any(declared.role is IGVM for declared in inputs.declared))
     return Variant(
         document=document,
         modes=modes,
@@ -142,6 +147,7 @@ def _variant(top: Table) -> Variant:
         counts=counts,
         cpus=cpus,
         machine=decode_machine(top),
+        id_block=id_block,
     )
 
 

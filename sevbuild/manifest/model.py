@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sevbuild.by_identity import by_identity
@@ -15,6 +15,7 @@ __all__ = [
     "HEX_KEYS",
     "Cmdline",
     "Cpu",
+    "DeclaredIdBlock",
     "DirectBoot",
     "Machine",
     "Manifest",
@@ -65,6 +66,36 @@ class Machine(NamedTuple):
     given: tuple[str, ...] = ()
 
 
+class DeclaredIdBlock(NamedTuple):
+    """What `[id-block]` says: who signs the launch digests, and the ids and SVN that are signed with them.
+
+    Paths are as the manifest writes them. Ids (16 bytes) and SVN are None where it does not give them; the
+    digests (48 bytes) are those by which a report shows the keys. `signed` is the folder of blocks that were
+    signed elsewhere.
+    """
+
+    family_id: bytes | None = None
+    image_id: bytes | None = None
+    guest_svn: int | None = None
+    key: str | None = None
+    key_digest: bytes | None = None
+    author_key: str | None = None
+    author_signature: str | None = None
+    author_key_digest: bytes | None = None
+    signed: str | None = None
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Yield the manifest's key of each file, and its path."""
+        files = (
+            ("key", self.key),
+            ("author-key", self.author_key),
+            ("author-signature", self.author_signature),
+        )
+        for key, name in files:
+            if name is not None:
+                yield f"id-block.{key}", name
+
+
 @by_identity
 class Variant(NamedTuple):
     """The tables of one manifest, or of one entry of its `[[matrix]]` laid over them.
@@ -92,6 +123,7 @@ class Variant(NamedTuple):
     counts: tuple[int, ...]
     cpus: tuple[Cpu, ...]
     machine: Machine
+    id_block: DeclaredIdBlock | None = None
 
     @property
     def loads_igvm(self) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "Setting", "apply_settings", "overlays", "read_paths"]
 
-TABLES = ("launch", *INPUT_TABLES, "variables", "vcpu", "machine")
+TABLES = ("launch", *INPUT_TABLES, "variables", "vcpu", "machine", "id-block")
 """The tables that an entry of the matrix can override."""
 
 

@@ -8,6 +8,7 @@ from sevbuild.documents.schema_shapes import filled_table, hex_digits, integer, 
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.launch.policy import SEV_POLICY_BITS, SNP_POLICY_BITS
+from sevbuild.manifest.id_block_keys import id_block_schema
 from sevbuild.manifest.schema_output import machine_schema, publish_schema
 from sevbuild.manifest.url_keys import URL_PATTERN
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
@@ -38,6 +39,7 @@ def manifest_schema() -> dict[str, Any]:
         "variables": _variables(),
         "vcpu": _vcpu(),
         "machine": machine_schema(),
+        "id-block": id_block_schema(),
     }
     required = {
         name: table.pop("required")

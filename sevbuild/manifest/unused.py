@@ -10,7 +10,7 @@ from sevbuild.manifest.model import Manifest, Variant
 if TYPE_CHECKING:
     from sevbuild.manifest.targets import Target
 
-__all__ = ["note_unused", "takes_host_data", "takes_machine"]
+__all__ = ["note_unused", "takes_host_data", "takes_id_block", "takes_machine"]
 
 
 def takes_machine(target: Target) -> bool:
@@ -23,12 +23,28 @@ def takes_host_data(target: Target) -> bool:
     return target.mode == "snp" and takes_machine(target)
 
 
+def takes_id_block(target: Target) -> bool:
+    """Tell whether a target is launched with an ID block where the manifest declares one.
+
+    A launch command has it, or the IGVM file that a loader replays.
+    """
+    return target.mode == "snp" and (takes_machine(target) or target.profile.rules.loader is not None)
+
+
+_SNP_ALONE = {"launch.host-data": "host data", "id-block": "an ID block"}
+"""What SNP_LAUNCH_FINISH takes, and no command of SEV and SEV-ES."""
+
+
 def note_unused(manifest: Manifest, targets: Sequence[Target]) -> None:
     """Note as a fault each key of launch commands that no target has one for.
 
     A key of a table that several entries of the matrix inherit needs one target in any of them.
     """
-    declaring = [variant for variant in manifest.variants if variant.machine.given or variant.host_data]
+    declaring = [
+        variant
+        for variant in manifest.variants
+        if variant.machine.given or variant.host_data or variant.id_block
+    ]
     if not declaring:
         return
     of: dict[Variant, list[Target]] = {}
@@ -42,6 +58,8 @@ def note_unused(manifest: Manifest, targets: Sequence[Target]) -> None:
         ]
         if variant.host_data is not None:
             uses.append(("launch.host-data", takes_host_data))
+        if variant.id_block is not None:
+            uses.append(("id-block", takes_id_block))
         for key, takes in uses:
             place = variant.document.place(key)
             used = any(takes(target) for target in own) or (place in seen and seen[place][2])
@@ -49,8 +67,8 @@ def note_unused(manifest: Manifest, targets: Sequence[Target]) -> None:
     for variant, key, used in seen.values():
         if used:
             continue
-        if key == "launch.host-data" and not any(target.mode == "snp" for target in targets):
-            message = "has no effect: no target is an SNP guest, and only those take host data"
+        if key in _SNP_ALONE and not any(target.mode == "snp" for target in targets):
+            message = f"has no effect: no target is an SNP guest, and only those take {_SNP_ALONE[key]}"
         else:
             names = ", ".join(dict.fromkeys(target.profile.name for target in of.get(variant, [])))
             message = f"has no effect: there is no launch command for profile {names}"

@@ -116,6 +116,7 @@ def _value(guest: Guest, item: Measured[Target], ingredients: str | None) -> Val
         features_origin=target.features_origin,
         policy_origin=target.policy_origin,
         ingredients=ingredients,
+        id_block=None if guest.id_blocks is None else guest.id_blocks.reported(target, item.digest),
         doubts=item.doubts or None,
     )
 

@@ -38,6 +38,7 @@ FULL: dict[str, Any] = {
     "variables": {"x": "1", "y": 2},
     "vcpu": {"count": [1, "2-3"], "model": ["EPYC"]},
     "machine": {"memory": "4G", "cbitpos": 47, "reduced-phys-bits": 5, "extra-args": ["-device", "virtio-rng-pci"]},
+    "id-block": {"key": "k", "key-digest": "ab" * 48, "author-key": "a", "author-signature": "s", "author-key-digest": "cd" * 48, "family-id": "ef" * 16, "image-id": "01" * 16, "guest-svn": 7},
     "publish": {"formats": ["hex"], **{name: {} for name in FORMATS}},
     "matrix": [{"vcpu": {"count": 9}}],
 }  # fmt: skip
@@ -52,7 +53,9 @@ ALTERNATIVES: list[dict[str, Any]] = [
     {"launch": {"mode": "sev", "profile": "qemu", "policy": {"nodbg": True, "api": "1.51"}}},
     {"svsm": {"path": "s", "vars-path": "v"}},
     {"igvm": {"parameters": True}, "svsm": None},
-    {"igvm": {"path": "i", "sha256": SHA}, "firmware": None, "svsm": None, "launch": {"mode": "snp", "profile": "qemu-igvm"}},
+    {"id-block": {"signed": "d", "author-key-digest": "0x" + "ab" * 48}},
+    {"id-block": {"key-digest": "ab" * 48}},
+    {"igvm": {"path": "i", "sha256": SHA}, "firmware": None, "svsm": None, "id-block": None, "launch": {"mode": "snp", "profile": "qemu-igvm"}},
     {"publish": {"formats": "rvps", "rvps": {"name": "x"}, "igvm-identity": {"guest-svn": 1}, "contrast": {"smt-enabled": True, "allowed-chip-ids": ["ab" * 64]}, "tinfoil": {"rtmr1": "ab" * 48}}},
     {"firmware": {"url": URL, "sha256": SHA}, "svsm": {"url": URL, "sha256": SHA, "vars-size": 0}},
     {"kernel": {"url": URL, "uki-as": "kernel", "sha256": SHA}, "initrd": {"url": [URL, URL], "sha256": [SHA, SHA]}},
@@ -64,6 +67,9 @@ SEMANTIC = (
     "cannot be combined with",
     "requires uki",
     "requires seed",
+    "requires key: ",
+    "requires author-key: ",
+    "does not say who signs",
     "must be given with",
     "must not give another",
     "is required",  # of a key that another makes necessary; the schema's own are compared below
