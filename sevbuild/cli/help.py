@@ -21,6 +21,7 @@ GROUPS = {
         "plan": "Print each launch update, and the digest after it.",
         "build": "Write a bundle: what is launched, and what was measured.",
         "qemu-args": "Print the command that launches a target.",
+        "session": "Be the owner of an SEV or SEV-ES guest.",
     },
     "Reference values": {
         "publish": "Write a release: reference values in every format.",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
-from sevbuild.identity.sev_session import TransportKeys, ctr
+from sevbuild.identity.host_report import HostReport
+from sevbuild.identity.sev_session import KEY_BYTES, TransportKeys, ctr
 from sevbuild.image.guid import format_guid, parse_guid
+from sevbuild.launch.sev_guest import FIRST_BOUND_API
 
 __all__ = [
     "HEADER_SIZE",
@@ -19,6 +21,7 @@ __all__ = [
     "SecretPacket",
     "decode_table",
     "encode_table",
+    "packet_for",
     "secret_guid",
 ]
 
@@ -80,6 +83,19 @@ class SecretPacket(NamedTuple):
         if not hmac.compare_digest(own, mac):
             return None
         return ctr(keys.tek, iv, self.payload)
+
+
+def packet_for(
+    secrets: Iterable[Secret], keys: TransportKeys, host: HostReport, random: Callable[[int], bytes]
+) -> SecretPacket:
+    """Return the packet with these secrets for the guest that a host reported the measurement of.
+
+    `random` gives that many random bytes. Raises SevbuildError where no measurement was reported.
+    """
+    if host.measure is None:
+        raise SevbuildError("no measurement among what the host reports", hint="query-sev-launch-measure")
+    bound = host.api_major is None or (host.api_major, host.api_minor or 0) >= FIRST_BOUND_API
+    return SecretPacket.seal(encode_table(secrets), keys, host.measure if bound else b"", random(KEY_BYTES))
 
 
 def packet_mac(tik: bytes, flags: int, iv: bytes, payload: bytes, guest_length: int, measure: bytes) -> bytes:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from sevbuild.documents.json_input import parse_json
 from sevbuild.errors import MismatchError, SevbuildError
-from sevbuild.identity.sev_certificate import AmdCertificate, SevCertificate
+from sevbuild.identity.launch_measure import base64_bytes
+from sevbuild.identity.sev_certificate import AmdCertificate, SevCertificate, certificates_in
 from sevbuild.identity.sev_roots import AmdRoot, amd_roots
 
-__all__ = ["SevChain", "verified_chain"]
+__all__ = ["SevChain", "read_certificates", "verified_chain"]
 
 _PLATFORM = ("PDH", "PEK", "OCA", "CEK")
 _AMD = ("ASK", "ARK")
@@ -39,6 +41,27 @@ class SevChain(NamedTuple):
             certificate.title: sha256(certificate.body).hexdigest()
             for certificate in (self.pdh, self.pek, self.oca, self.cek, self.ask, self.ark)
         }
+
+
+def read_certificates(data: bytes, source: str) -> list[AmdCertificate | SevCertificate]:
+    """Return the certificates in a file's contents, as a host's tools write them; raises SevbuildError.
+
+    They stand one after the other, as they are or in base64; or in QEMU's answer to `query-sev-capabilities`,
+    whose `cert-chain` has PEK, OCA and CEK.
+    """
+    text = data.decode("ascii", "replace").strip()
+    if not text.startswith("{"):
+        return [*certificates_in(base64_bytes(text) or data, source)]
+    value = parse_json(source, data)
+    answer = value.get("return", value) if isinstance(value, dict) else None
+    found: list[AmdCertificate | SevCertificate] = []
+    for key in ("pdh", "cert-chain"):
+        part = answer.get(key) if isinstance(answer, dict) else None
+        raw = base64_bytes(part) if isinstance(part, str) else None
+        if not raw:
+            raise SevbuildError(f"{source}: no {key} in base64, which query-sev-capabilities answers with")
+        found += certificates_in(raw, f"{source}: {key}")
+    return found
 
 
 def verified_chain(

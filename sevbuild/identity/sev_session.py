@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.errors import SevbuildError
 from sevbuild.identity.ecdsa import ORDER_P384, P384PublicKey
+from sevbuild.identity.launch_measure import base64_bytes, hex_bytes
 from sevbuild.identity.sev_certificate import PDH, SevCertificate
+from sevbuild.text import counted
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -24,6 +26,8 @@ __all__ = [
     "create_session",
     "ctr",
     "derive_key",
+    "read_key",
+    "read_keys",
     "shared_secret",
 ]
 
@@ -47,6 +51,23 @@ class TransportKeys(NamedTuple):
 
     tek: bytes
     tik: bytes
+
+
+def read_key(data: bytes, name: str) -> bytes:
+    """Return the key (16 bytes) in a file's contents: as it is, or in hexadecimal digits or base64."""
+    text = data.decode("ascii", "replace")
+    for found in (data, hex_bytes(text), base64_bytes(text)):
+        if found is not None and len(found) == KEY_BYTES:
+            return found
+    hint = "a file of 32 bytes with both keys is given with --tk" if len(data) == KEYS_SIZE else None
+    raise SevbuildError(f"{name}: {counted(len(data), 'byte')}, where a key has {KEY_BYTES}", hint=hint)
+
+
+def read_keys(data: bytes, name: str) -> TransportKeys:
+    """Return both keys in a file's contents, TEK and then TIK, as sev-tool's tmp_tk.bin has them."""
+    if len(data) != KEYS_SIZE:
+        raise SevbuildError(f"{name}: {counted(len(data), 'byte')}, where TEK and TIK have {KEYS_SIZE}")
+    return TransportKeys(data[:KEY_BYTES], data[KEY_BYTES:])
 
 
 class Session(NamedTuple):

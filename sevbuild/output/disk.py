@@ -12,10 +12,11 @@ import shutil
 import sys
 from collections.abc import Iterable
 
-__all__ = ["FILE_MODE", "FOLDER_MODE", "Disk"]
+__all__ = ["FILE_MODE", "FOLDER_MODE", "PRIVATE_MODE", "Disk"]
 
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
+PRIVATE_MODE = 0o600
 
 _FICLONE = 0x40049409  # ioctl, Linux uapi linux/fs.h
 _RENAME_EXCHANGE = 2  # Linux uapi linux/fs.h
@@ -50,6 +51,10 @@ class Disk:
         descriptor = self._create(path, FILE_MODE)
         os.fchmod(descriptor, FILE_MODE)
         return descriptor
+
+    def create_private(self, path: str) -> int:
+        """Create a file that only this user can read, which must not exist, and return its descriptor."""
+        return self._create(path, PRIVATE_MODE)
 
     def create_plain(self, path: str) -> int:
         """Create a file, which must not exist, with the mode that the umask leaves; return its descriptor."""
