@@ -47,6 +47,8 @@ MEMORY = 2 << 30
 
 KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
 BROKEN = "not put in place"
+_CODES = {4: BROKEN, 5: SURVIVED}
+"""How a fork says so; 0 is not among them, for a mutant may end the process before its tests do."""
 _PYTEST = [
     *("-q", "-x", "-s", "-m", QUICK),
     *("-p", "no:cacheprovider", "-p", "no:xdist"),
@@ -99,7 +101,7 @@ def in_fork(run: Callable[[], bool], limit: Limit) -> str:
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
             tempfile.tempdir = os.environ["TMPDIR"] = place
-            code = 1 if run() else 0
+            code = 1 if run() else 5
         except NotInPlaceError:
             code = 4
         except BaseException:  # whatever a mutant raises, it was noticed
@@ -122,7 +124,7 @@ def _wait(child: int, seconds: float) -> str:
             if os.WIFSIGNALED(status):
                 over = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
                 return TIMED_OUT if over else KILLED
-            return {0: SURVIVED, 4: BROKEN}.get(os.WEXITSTATUS(status), KILLED)
+            return _CODES.get(os.WEXITSTATUS(status), KILLED)
         if time.monotonic() > end:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)

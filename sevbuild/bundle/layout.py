@@ -12,7 +12,7 @@ __all__ = [
     "MANIFEST",
     "REFERENCE",
     "SUMS",
-    "InputNames",
+    "input_path",
     "is_safe_path",
     "profile_path",
     "target_folders",
@@ -66,21 +66,9 @@ def profile_path(index: int) -> str:
     return f"profiles/profile{_number(index)}.toml"
 
 
-class InputNames:
-    """The names of inputs by role, in the order in which they come up; equal contents have one name."""
-
-    def __init__(self) -> None:
-        self._names: dict[tuple[str, bytes], str] = {}
-        self._counts: dict[str, int] = {}
-
-    def name(self, role: str, digest: bytes) -> str:
-        """Return the path of the input with this role and SHA-256."""
-        key = (role, digest)
-        if key not in self._names:
-            index = self._counts.get(role, 0)
-            self._counts[role] = index + 1
-            self._names[key] = f"{INPUT_FOLDER}/{role}{_number(index)}{_SUFFIXES.get(role, '')}"
-        return self._names[key]
+def input_path(role: str, index: int) -> str:
+    """Return the path of the bundle's input number `index` of a role, counted from 0."""
+    return f"{INPUT_FOLDER}/{role}{_number(index)}{_SUFFIXES.get(role, '')}"
 
 
 def _number(index: int) -> str:

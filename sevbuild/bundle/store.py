@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from sevbuild.bundle.document import FileEntry
 from sevbuild.bundle.keep import Keeper
-from sevbuild.bundle.layout import INPUT_FOLDER, InputNames
+from sevbuild.bundle.layout import INPUT_FOLDER, input_path
 from sevbuild.bundle.resolve import Placed
 from sevbuild.guest.guest import Guest
 from sevbuild.guest.inputs import Extent, HashedInput, Range
@@ -26,7 +26,8 @@ class Store:
         self._folder = folder
         self._keeper = keeper
         self._mode = mode
-        self._names = InputNames()
+        self._names: dict[tuple[str, bytes], str] = {}
+        self._counts: dict[str, int] = {}
         self._parts: dict[tuple[tuple[str, ...], Range | None], str] = {}
         self._paths: dict[tuple[str, bytes], str] = {}
         self._folders: set[str] = set()
@@ -54,7 +55,7 @@ class Store:
                 self.files[path] = FileEntry(path, role, hashed.size, hashed.sha256)
             else:
                 # The same source serves in another role, where it lies already.
-                path = self._path_with(hashed.sha256)
+                path = next(path for path, entry in self.files.items() if entry.sha256 == hashed.sha256)
                 self._paths[role, hashed.sha256] = path
         elif os.path.lexists(temporary):
             self._disk.unlink(temporary)
@@ -103,12 +104,14 @@ class Store:
         return tuple(guest.reader.fetched_path(source) for source in extent.sources), extent.part
 
     def _name(self, role: str, digest: bytes) -> str:
-        path = self._names.name(role, digest)
+        """Return the path of an input, by its role and in the order in which they come up."""
+        path = self._names.get((role, digest))
+        if path is None:
+            index = self._counts.get(role, 0)
+            self._counts[role] = index + 1
+            path = self._names[role, digest] = input_path(role, index)
         self._paths[role, digest] = path
         return path
-
-    def _path_with(self, digest: bytes) -> str:
-        return next(path for path, entry in self.files.items() if entry.sha256 == digest)
 
     def _make_folder(self, name: str) -> None:
         if name not in self._folders:

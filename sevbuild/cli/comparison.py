@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sevbuild.cli.report import print_data, print_text
 from sevbuild.documents.json_text import json_text
 from sevbuild.errors import Notice
-from sevbuild.reference.changes import NOTE, Change, Comparison, TargetChange, said
+from sevbuild.reference.changes import NOTE, Change, Comparison, said
 from sevbuild.text import counted, visible
 
 __all__ = ["comparison_lines", "comparison_notices", "print_comparison"]
@@ -48,7 +48,7 @@ def comparison_lines(
     alike: dict[tuple[str, tuple[Change, ...]], list[str]] = {}
     counts: dict[str, int] = {}
     for target in comparison.targets:
-        status = _status(target, notes=notes)
+        status = "equal" if target.status == "alike" and not notes else target.status
         counts[status] = counts.get(status, 0) + 1
         if status != "equal":
             alike.setdefault((status, _told(target.changes, notes=notes)), []).append(target.label)
@@ -82,10 +82,6 @@ def comparison_notices(comparison: Comparison, where: str) -> list[Notice]:
 
 def _told(changes: tuple[Change, ...], *, notes: bool) -> tuple[Change, ...]:
     return tuple(change for change in changes if notes or change.level != NOTE)
-
-
-def _status(target: TargetChange, *, notes: bool) -> str:
-    return "equal" if target.status == "alike" and not notes else target.status
 
 
 def _line(change: Change, form: str) -> str:

@@ -79,21 +79,6 @@ def _discard(stream: FileIO) -> None:
     os.close(nowhere)
 
 
-class _Output(FileIO):
-    """Standard output. A reader that is gone ends nothing: what is being done has its own exit code."""
-
-    def write(self, data: object, /) -> int:
-        view = memoryview(data).cast("B")  # type: ignore[arg-type]
-        try:
-            _write_all(self, view)
-        except BrokenPipeError:
-            _discard(self)
-        except OSError as error:
-            _discard(self)
-            raise SevbuildError(f"cannot write standard output: {error.strerror or error}") from None
-        return len(view)
-
-
 class _Messages(FileIO):
     """Standard error, as far as that goes."""
 
@@ -101,6 +86,18 @@ class _Messages(FileIO):
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
         try:
             _write_all(self, view)
-        except OSError:
+        except OSError as error:
             _discard(self)
+            self._lose(error)
         return len(view)
+
+    def _lose(self, error: OSError) -> None:
+        """Go on without what could not be written."""
+
+
+class _Output(_Messages):
+    """Standard output. A reader that is gone ends nothing: what is being done has its own exit code."""
+
+    def _lose(self, error: OSError) -> None:
+        if not isinstance(error, BrokenPipeError):
+            raise SevbuildError(f"cannot write standard output: {error.strerror or error}") from None

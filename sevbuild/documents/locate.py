@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from sevbuild.text import ancestors
@@ -131,30 +131,28 @@ class _Scanner:
                 self._at += 1
 
     def _list(self, path: str, depth: int) -> None:
-        self._at += 1
-        index = 0
-        while self._skip(newlines=True) and self._peek() != "]":
+        for index in self._members("]"):
             entry = f"{path}[{index}]"
             self.found.setdefault(entry, self._line)
             self._value(entry, depth + 1)
+
+    def _inline_table(self, path: str, depth: int) -> None:
+        for _ in self._members("}"):
+            self._pair(path, depth + 1)
+
+    def _members(self, close: str) -> Iterator[int]:
+        """Yield the index of each member up to a bracket; who is given it passes over the member."""
+        self._at += 1
+        index = 0
+        while self._skip(newlines=True) and self._peek() != close:
+            yield index
             index += 1
             self._skip(newlines=True)
             if self._peek() == ",":
                 self._at += 1
-            elif self._peek() != "]":
+            elif self._peek() != close:
                 raise _Lost
-        self._expect("]")
-
-    def _inline_table(self, path: str, depth: int) -> None:
-        self._at += 1
-        while self._skip(newlines=True) and self._peek() != "}":
-            self._pair(path, depth + 1)
-            self._skip(newlines=True)
-            if self._peek() == ",":
-                self._at += 1
-            elif self._peek() != "}":
-                raise _Lost
-        self._expect("}")
+        self._expect(close)
 
     def _string(self) -> None:
         quote = self._peek()

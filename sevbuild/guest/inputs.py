@@ -208,8 +208,10 @@ class InputReader:
         return self._firmware[at]
 
     def hash_with(self, extent: Extent, work: InputWork) -> None:
-        """Have `work` read these files when their digest is wanted; it copies what it hashes, say."""
-        self._works[self._job(extent)] = work
+        """Have `work` read these files when their digest is wanted, also where they were hashed before."""
+        job = self._job(extent)
+        self._works[job] = work
+        self._pending.pop(job, None)
 
     def settle(self) -> None:
         """Wait for every file that is still being hashed."""

@@ -9,7 +9,7 @@ from sevbuild.errors import Notice, SevbuildError, within
 from sevbuild.guest.inputs import Extent, FoundInput, InputReader, Range, check_pin
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
 from sevbuild.manifest.inputs import CMDLINE, IGVM, INITRD, KERNEL, DeclaredInput, Role
-from sevbuild.manifest.model import Cmdline, Variant
+from sevbuild.manifest.model import Cmdline, DirectBoot, Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import BUILT_IN, Template, escape, parse_template, target_values
 from sevbuild.text import decode_text, encode_text
@@ -75,7 +75,7 @@ class KernelReader:
                 initrd=self._digest(variant, INITRD) or EMPTY_INITRD_DIGEST,
                 cmdline=cmdline_digest(cmdline),
             )
-            self._look_at(target, cmdline)
+            self._look_at(target, kernel, cmdline)
         return found
 
     def launched(self, variant: Variant, role: Role) -> FoundInput | None:
@@ -192,10 +192,8 @@ class KernelReader:
                 self.notices.append(Notice("warning", image.name, message))
         return self._parts[image.name]
 
-    def _look_at(self, target: Target, cmdline: bytes) -> None:
-        variant, kernel = target.variant, target.variant.kernel
-        if kernel is None:
-            return
+    def _look_at(self, target: Target, kernel: DirectBoot, cmdline: bytes) -> None:
+        variant = target.variant
 
         def warn(key: str, message: str, hint: str | None = None) -> None:
             self.notices.append(Notice("warning", variant.document.where(key), message, hint))
@@ -214,7 +212,7 @@ class KernelReader:
             found = self.launched(variant, role)
             if found is not None and found.size == 0:
                 warn(f"{role.table}.path", empty)
-        key = "kernel.uki" if kernel.uki_as == "parts" or target.cmdline is None else target.cmdline.key
+        key = target.cmdline.key if target.cmdline and kernel.uki_as != "parts" else "kernel.uki"
         if cmdline.endswith((b"\n", b"\r")):
             hint = "a host that reads the line from a file without it launches something else"
             warn(key, "the command line ends in a newline, which is measured", hint)

@@ -165,8 +165,11 @@ def _features_notices(target: Target, features: int) -> list[Notice]:
         hint = f"hosts of profile {' or '.join(others)} can set {names}" if others else None
         found.append(("warning", message, hint))
     if newer:
-        verb = "are" if newer & (newer - 1) else "is"
-        message = f"{', '.join(feature_names(newer))} {verb} set by hosts newer than profile {profile.name}, and only on request"
+        bits = feature_names(newer)
+        verb = "are" if len(bits) > 1 else "is"
+        message = (
+            f"{', '.join(bits)} {verb} set by hosts newer than profile {profile.name}, and only on request"
+        )
         found.append(
             ("note", message, f"the profile is as of {profile.prose.as_of}; the digest includes it as given")
         )

@@ -50,7 +50,6 @@ class PageWorkers(PageHasher):
         self._show = show
         self._shown = ExitStack()
         self._meter: Meter | None = None
-        self._done, self._total = 0, 0
         self._expected: deque[tuple[Block, int]] = deque()
         self._pipes: list[int] = []
         self._processes: list[int] = []
@@ -149,13 +148,14 @@ def _work(pipe: int, blocks: Sequence[Block]) -> None:
             rest = rest[os.write(pipe, rest) :]
 
 
-def _run(pipe: int, blocks: Sequence[Block], inherited: list[int]) -> None:  # pragma: no cover - see start
-    """Work, and end this process whatever happens: nothing of the parent's may run twice."""
-    status = 1
+def _run(pipe: int, blocks: Sequence[Block], inherited: list[int]) -> None:
+    """Work, and end this process whatever happens: nothing of the parent's may run twice.
+
+    Why a worker ended is not asked: what it did not hash is hashed, or fails, where that is wanted.
+    """
     try:
         for descriptor in inherited:
             os.close(descriptor)
         _work(pipe, blocks)
-        status = 0
     finally:
-        os._exit(status)
+        os._exit(0)

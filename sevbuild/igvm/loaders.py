@@ -11,6 +11,7 @@ from sevbuild.errors import SevbuildError
 from sevbuild.igvm.headers import HeaderType
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.page_type import PageType
+from sevbuild.vcpu.save_area import FIELDS
 
 __all__ = ["LOADERS", "ORDERS", "Loader", "loader_named"]
 
@@ -113,16 +114,7 @@ _IGVMMEASURE = Loader(
 # QEMU takes these through KVM's registers, and compares the rest of the page with zeros.
 _QEMU_FIELDS = frozenset(
     [
-        "es",
-        "cs",
-        "ss",
-        "ds",
-        "fs",
-        "gs",
-        "gdtr",
-        "ldtr",
-        "idtr",
-        "tr",
+        *(field.name for field in FIELDS if field.kind == "segment"),
         "efer",
         "cr4",
         "cr3",
@@ -140,14 +132,7 @@ _QEMU_FIELDS = frozenset(
         "rbp",
         "rsi",
         "rdi",
-        "r8",
-        "r9",
-        "r10",
-        "r11",
-        "r12",
-        "r13",
-        "r14",
-        "r15",
+        *(f"r{number}" for number in range(8, 16)),
         "sev_features",
         "xcr0",
         "mxcsr",

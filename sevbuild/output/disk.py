@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = ["FILE_MODE", "FOLDER_MODE", "PRIVATE_MODE", "Disk"]
 
@@ -122,11 +123,11 @@ class Disk:
 
     def exchange(self, first: str, second: str) -> bool:
         """Exchange two folders in one step; False where system or file system cannot."""
-        libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-        if libc is None or not hasattr(libc, "renameat2"):
+        call = _call("renameat2")
+        if call is None:
             return False
         names = (os.fsencode(first), os.fsencode(second))
-        if libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        if call(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
             return True
         number = ctypes.get_errno()
         if number in _NO_EXCHANGE:
@@ -143,11 +144,17 @@ class Disk:
 
     @staticmethod
     def _sync_file_system(folder: str) -> bool:
-        libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-        if libc is None or not hasattr(libc, "syncfs"):
+        call = _call("syncfs")
+        if call is None:
             return False
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            return bool(libc.syncfs(descriptor) == 0)
+            return bool(call(descriptor) == 0)
         finally:
             os.close(descriptor)
+
+
+def _call(name: str) -> Any:
+    """Return a function of Linux's C library, None where that has none of this name."""
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    return getattr(libc, name, None)

@@ -13,17 +13,9 @@ import os
 from collections.abc import Callable, Iterator
 
 from sevbuild.errors import SevbuildError, file_error
+from sevbuild.output import temporary
 from sevbuild.output.disk import Disk
 from sevbuild.output.locks import Patience, hold, unlock
-from sevbuild.output.temporary import (
-    Temporary,
-    clear_aside,
-    clear_new,
-    discard_aside,
-    found_aside,
-    name_aside,
-    new_folder,
-)
 
 __all__ = ["Check", "Staging", "interrupted", "staging"]
 
@@ -41,7 +33,7 @@ class Staging:
         self._place = place
         self._check = check
         self._patience = patience
-        self._temporary: Temporary | None = new_folder(disk, place)
+        self._temporary: temporary.Temporary | None = temporary.new_folder(disk, place)
         self.folder = self._temporary.path
         self._aside: set[str] = set()
 
@@ -74,7 +66,7 @@ class Staging:
                 if old is not None:
                     with contextlib.suppress(OSError):
                         self._remove(old)
-            clear_aside(self._disk, self._place, self._check)
+            temporary.clear_aside(self._disk, self._place, self._check)
             return
         raise SevbuildError(f"{self._place}: other runs keep replacing it")
 
@@ -87,7 +79,7 @@ class Staging:
 
     def _remove(self, folder: str) -> None:
         if folder in self._aside:
-            discard_aside(self._disk, folder, self._place)
+            temporary.discard_aside(self._disk, folder, self._place)
         else:
             self._disk.remove(folder)
 
@@ -96,7 +88,7 @@ class Staging:
         if self._disk.exchange(self.folder, self._place):
             old = self.folder
         else:
-            old = name_aside(self._place)
+            old = temporary.name_aside(self._place)
             self._aside.add(old)
             self._disk.rename(self._place, old)
             try:
@@ -121,7 +113,7 @@ class Staging:
                 self._disk.rename(self._place, self.folder)
                 self._disk.rename(old, self._place)
         except OSError as error:
-            kept = name_aside(self._place) if old == self.folder else old
+            kept = temporary.name_aside(self._place) if old == self.folder else old
             if old == self.folder:
                 self._disk.rename(old, kept)
             raise SevbuildError(
@@ -146,7 +138,7 @@ def staging(disk: Disk, place: str, check: Check, patience: Patience | None = No
     made: Staging | None = None
     try:
         disk.make_parents(os.path.dirname(place))
-        clear_new(disk, place)
+        temporary.clear_new(disk, place)
         with hold(place, patience):
             check(place, place)
         made = Staging(disk, place, check, patience)
@@ -161,7 +153,7 @@ def staging(disk: Disk, place: str, check: Check, patience: Patience | None = No
 
 def interrupted(place: str) -> str | None:
     """Return what a run that was killed between two renames left beside `place`; None if none was."""
-    return next(iter(found_aside(place)), None) if not os.path.lexists(place) else None
+    return next(iter(temporary.found_aside(place)), None) if not os.path.lexists(place) else None
 
 
 def _has_entries(folder: str) -> bool:

@@ -207,8 +207,9 @@ def _one_vcpu(
     metadata = Metadata(None, reset, None)
     entry = Ingredients("digest of one vCPU", "snp", profile.name, "profile", seed, metadata, None, None, {})
     recomputer = Recomputer({profile.name: alone})
-    found = [
-        recomputer.digest(
+    found = []
+    for count in counts:
+        digest = recomputer.digest(
             entry,
             cpus[0],
             count,
@@ -217,14 +218,9 @@ def _one_vcpu(
             cmdline=None,
             vmsas_known=1,
         )
-        for count in counts
-    ]
+        found.append(_recomputed(_value(profile, cpus[0], count, features, digest)))
     notes = [f"guest features {features:#x} (profile {profile.name})"]
-    recomputed = [
-        _recomputed(_value(profile, cpus[0], count, features, digest))
-        for count, digest in zip(counts, found, strict=True)
-    ]
-    return ForeignResult(recomputed, notes + _ignored(record, _ONE_VCPU), (*_SILENT, "kernel_hashes"))
+    return ForeignResult(found, notes + _ignored(record, _ONE_VCPU), (*_SILENT, "kernel_hashes"))
 
 
 def _value(profile: LaunchProfile, cpu: Cpu, vcpus: int, features: int, digest: bytes) -> Value:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import sevbuild
 from sevbuild.bundle import folder as folder_module
 from sevbuild.bundle.layout import is_safe_path, target_folders
 from sevbuild.bundle.verify import verify_bundle
@@ -103,6 +104,19 @@ def test_every_kind_of_guest_bundles_and_measures_alike(tmp_path: Path, name: st
             entry if entry.path != "reference-values.json" else other
             for entry, other in zip(bundle.files, again.files, strict=True)
         )
+
+
+@pytest.mark.parametrize("inputs", ["copy", "link", "none"])
+@pytest.mark.parametrize("name", GUESTS)
+def test_a_guest_that_was_read_before_bundles_alike(tmp_path: Path, name: str, inputs: str) -> None:
+    manifest = _guest(tmp_path, name)
+    build(manifest, tmp_path / "first", inputs=inputs)
+    guest = sevbuild.load_guest(str(manifest))
+    measured = guest.measure()
+    for folder in ("second", "third"):
+        bundle = sevbuild.build_bundle(guest, str(tmp_path / folder), inputs=inputs)
+        assert [entry.value.digest for entry in bundle.targets] == [item.digest for item in measured]
+        assert contents(tmp_path / folder) == contents(tmp_path / "first")
 
 
 def test_inputs_are_there_as_launched(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,17 +17,17 @@ from sevbuild.errors import SevbuildError
 from sevbuild.fs import FileSource
 from sevbuild.guest import page_workers
 from sevbuild.guest.page_workers import PageWorkers, usable_cpus
-from sevbuild.igvm.file import IgvmFile
-from sevbuild.igvm.headers import GuestPolicy, Header, PageData, PlatformType, SupportedPlatform
+from sevbuild.igvm.headers import GuestPolicy, PageData, PageFlags
 from sevbuild.igvm.load import load
+from sevbuild.igvm.loaded import LoadRequest
 from sevbuild.igvm.loaders import LOADERS
 from sevbuild.igvm.pages import UpdateMaker
 from sevbuild.igvm.reader import read_igvm
-from sevbuild.igvm.writer import write_igvm
+from sevbuild.image.kernel_hashes import KernelHashes
 from sevbuild.launch.page_digest import PageHasher
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.measure.tree import LaunchTree
-from tests.support.igvm import write_large
+from tests.support.igvm import BSP, SNP, write_file, write_large
 from tests.support.shared import ROOT
 
 
@@ -77,6 +80,96 @@ def test_workers_that_nobody_asks_end(large: Path) -> None:
     assert LaunchTree(hasher).digest(plan) == LaunchTree().digest(plan)
 
 
+def test_no_process_outlives_the_work(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def linger(*_: object) -> None:
+        time.sleep(0.1)
+        os._exit(0)
+
+    monkeypatch.setattr(page_workers, "_run", linger)
+    hasher = PageWorkers()
+    hasher.start(_plans(large, "qemu"), 2)
+    processes = list(hasher._processes)
+    assert len(processes) == 2
+    hasher.close()
+    for process in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+
+def test_plans_may_be_replayed_in_another_order_than_they_were_announced_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_workers, "_WORTH_PAGES", 512)
+    plans = []
+    for name in ("one", "other"):
+        path = tmp_path / name
+        write_large(str(path), 2, os.urandom)
+        plans += _plans(path, "qemu")
+    expected = [LaunchTree().digest(plan) for plan in plans]
+    assert expected[0] != expected[1]
+    hasher = PageWorkers()
+    hasher.start(plans, 2)
+    assert len(hasher._processes) == 2
+    tree = LaunchTree(hasher)
+    assert [tree.digest(plan) for plan in reversed(plans)] == expected[::-1]
+    hasher.close()
+
+
+def test_a_process_is_started_for_as_many_pages_as_are_worth_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "two.igvm"
+    write_large(str(path), 2)
+    for worth, started in ((512, 2), (513, 0)):
+        monkeypatch.setattr(page_workers, "_WORTH_PAGES", worth)
+        hasher = PageWorkers()
+        hasher.start(_plans(path, "qemu"), 2)
+        assert len(hasher._processes) == started
+        hasher.close()
+
+
+def test_the_processors_counted_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container or a job of CI may have fewer than the machine; not every system tells."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 4, 6} if process == 0 else {1})
+    assert usable_cpus() == 3
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert usable_cpus() == 8
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cpus() == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_progress_counts_each_byte_of_the_file_that_is_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Not the kernel hashes, which lie in no file, nor what the other modes hash by themselves."""
+    monkeypatch.setattr(page_workers, "_WORTH_PAGES", 2)
+    unmeasured = PageData(0x1000, 1, None, PageFlags.UNMEASURED)
+    pages = [PageData(0x100000 + 4096 * number, 1, number.to_bytes(4096, "little")) for number in range(300)]
+    path = write_file(
+        tmp_path, SNP, GuestPolicy(0x30000, 1), unmeasured, PageData(0x10000, 1, b"1"), *pages, BSP
+    )
+    source = FileSource(str(path))
+    request = LoadRequest(kernel_hashes=KernelHashes(b"k" * 32, b"i" * 32, b"c" * 32))
+    plan = load(read_igvm(source), LOADERS["cloud-hypervisor-kvm"], UpdateMaker(source), request).plan
+    assert [update.origin for update in plan.updates[:2]] == ["page data", "kernel hashes"]
+    shown: list[tuple[int, int | None]] = []
+    ended: list[bool] = []
+
+    @contextmanager
+    def show() -> Iterator[Callable[[int, int | None], None]]:
+        yield lambda have, total: shown.append((have, total))
+        ended.append(True)
+
+    hasher = PageWorkers(show)
+    hasher.start([plan._replace(mode="sev"), plan], workers)
+    assert LaunchTree(hasher).digest(plan) == LaunchTree().digest(plan)
+    assert shown == [(256 << 12, 300 << 12), (300 << 12, 300 << 12)]
+    hasher.close()
+    assert ended
+
+
 def test_when_no_process_is_started(large: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.igvm"
     write_large(str(small), 1)
@@ -104,6 +197,36 @@ def test_what_a_worker_writes(large: Path) -> None:
     os.close(reading)
     data, _, _ = blocks[0]
     assert digests == b"".join(PageHasher().contents(data, 0, 512))
+
+
+class _EndedError(BaseException):
+    """The end of a process, as a test of its own sees it."""
+
+
+def test_a_worker_ends_whatever_happens_and_holds_no_pipe_of_others(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who holds another's pipe open lets it write for ever where nobody reads."""
+
+    def end(_: int) -> None:
+        raise _EndedError
+
+    monkeypatch.setattr(os, "_exit", end)
+    (plan,) = _plans(large, "qemu")
+    blocks = page_workers._blocks([plan])
+    for size, written in ((None, 256 * 48), (0, 0)):
+        if size is not None:
+            os.truncate(large, size)
+        reading, writing = os.pipe()
+        others = os.pipe()
+        with pytest.raises(_EndedError):
+            page_workers._run(writing, blocks[:1], [*others])
+        os.close(writing)
+        assert len(os.read(reading, 1 << 20)) == written
+        os.close(reading)
+        for descriptor in others:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(descriptor)
 
 
 _MEASURE = """
@@ -155,9 +278,7 @@ def test_a_file_that_shrinks_while_it_is_read(large: Path) -> None:
 def test_a_file_of_many_pieces_is_measured_in_time(tmp_path: Path) -> None:
     """Pages that do not follow each other are one launch update each; no context is kept for every one."""
     pages = [PageData(0x2000 * (number * 7919 % 20011), 1, b"\1") for number in range(20000)]
-    headers: list[Header] = [SupportedPlatform(1, 0, PlatformType.SEV_SNP), GuestPolicy(0x30000, 1), *pages]
-    path = tmp_path / "pieces.igvm"
-    path.write_bytes(write_igvm(IgvmFile(1, headers)))
+    path = write_file(tmp_path, SNP, GuestPolicy(0x30000, 1), *pages)
     (plan,) = _plans(path, "igvm-reference")
     assert len(plan.updates) == 20000
     tree = LaunchTree()

@@ -6,16 +6,8 @@ import re
 from bisect import bisect_right
 from typing import NamedTuple
 
-from sevbuild.commands.importing.expansions import (
-    DEEPEST,
-    NAME,
-    Expansion,
-    balanced,
-    fault,
-    find,
-    quoted_end,
-    read_expansion,
-)
+from sevbuild.commands.importing import expansions
+from sevbuild.commands.importing.expansions import DEEPEST, NAME, Expansion
 
 __all__ = ["Command", "Piece", "ShellText", "Word", "read_shell"]
 
@@ -106,7 +98,9 @@ class _Reader:
                 end = text.find("\n", self._at)
                 self._at = len(text) if end < 0 else end
             elif text.startswith(("<(", ">("), self._at):
-                self._add(Expansion(text[self._at : balanced(text, self._at + 2, ")")]), quoted=False)
+                self._add(
+                    Expansion(text[self._at : expansions.balanced(text, self._at + 2, ")")]), quoted=False
+                )
             elif char in "<>" or text.startswith("&>", self._at):
                 self._redirect()
             elif char in ";&|":
@@ -125,7 +119,7 @@ class _Reader:
 
     def _push(self, kind: str) -> None:
         if len(self._stack) >= DEEPEST:
-            raise fault(self._text, self._at, f"commands are nested deeper than {DEEPEST}")
+            raise expansions.fault(self._text, self._at, f"commands are nested deeper than {DEEPEST}")
         self._stack.append(kind)
 
     def _operator(self, char: str) -> None:
@@ -153,7 +147,7 @@ class _Reader:
             self._at = empty.end()
             self._words = []
         elif self._text.startswith("(", self._at):
-            end = balanced(self._text, self._at, ")")
+            end = expansions.balanced(self._text, self._at, ")")
             line = self._line()
             self.changed += [(name, line) for name in re.findall(NAME, self._text[self._at : end])]
             self._at = end
@@ -169,7 +163,7 @@ class _Reader:
         match = _ASSIGNED.fullmatch(_literal(self._word[0]))
         if match is None:
             return False
-        self._at = balanced(self._text, self._at + 1, ")")
+        self._at = expansions.balanced(self._text, self._at + 1, ")")
         self._assigned.append((match[1], match[3], None))
         self._word = None
         return True
@@ -245,7 +239,7 @@ class _Reader:
         if self._assigned:
             return False
         if word == "[[":
-            self._at = find(self._text, self._at, "]]")
+            self._at = expansions.find(self._text, self._at, "]]")
         elif word == "case":
             self._push("case:head")
         elif word in _OPENS:
@@ -282,12 +276,12 @@ class _Reader:
             self._add(text[at + 1 : at + 2], quoted=True)
             self._at += 2
         elif char == "'":
-            self._at = find(text, at + 1, "'")
+            self._at = expansions.find(text, at + 1, "'")
             self._add(text[at + 1 : self._at - 1], quoted=True)
         elif char == '"':
             self._double()
         elif text.startswith(("$'", '$"'), at):
-            self._add(Expansion(text[at : quoted_end(text, at + 2, text[at + 1])]), quoted=True)
+            self._add(Expansion(text[at : expansions.quoted_end(text, at + 2, text[at + 1])]), quoted=True)
         elif char in "$`":
             self._expand(quoted=False)
         elif char == "~" and self._begins_path():
@@ -311,7 +305,7 @@ class _Reader:
         while (char := text[self._at : self._at + 1]) != '"':
             match = _IN_QUOTES.match(text, self._at)
             if not char:
-                raise fault(text, start, 'a " that does not end')
+                raise expansions.fault(text, start, 'a " that does not end')
             if match is not None:
                 self._at = match.end()
                 self._add(match[0], quoted=True)
@@ -328,7 +322,7 @@ class _Reader:
             self._add("", quoted=True)
 
     def _expand(self, *, quoted: bool) -> None:
-        found = read_expansion(self._text, self._at)
+        found = expansions.read_expansion(self._text, self._at)
         if found is None:
             self._at += 1
         self._add("$" if found is None else found, quoted=quoted)
