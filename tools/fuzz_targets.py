@@ -209,6 +209,8 @@ def targets() -> list[Target]:
 
 def byte_targets() -> list[Target]:
     """Return every parser with valid inputs for it."""
+    from tools.fuzz_attest import attest_targets
+
     sections = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
     images: tuple[bytes, ...] = (
         (ROOT / "guests/hello/hello.fd").read_bytes(),
@@ -268,4 +270,5 @@ def byte_targets() -> list[Target]:
         Target("expected", expected, lists, text=True),
         Target("reference-values", reference_values, ours, text=True),
         Target("ingredients", ingredients, (theirs, b"[" + theirs + b"]", one_vcpu), text=True),
+        *attest_targets(),
     ]
