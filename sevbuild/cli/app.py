@@ -104,10 +104,12 @@ def _load(name: str) -> Any:
     # A module has the verb under its own name: a function, or an application of several.
     module = VERBS[name]
     verb = getattr(import_module(f"sevbuild.cli.{module}"), module)
-    if not isinstance(verb, Application):
-        function, verb = verb, Application()
-        verb.command(name)(function)
-    return typer.main.get_command(verb)
+    if isinstance(verb, Application):
+        # A verb of several stays one while it has but one: get_command would drop that one's name.
+        return typer.main.get_group(verb)
+    alone = Application()
+    alone.command(name)(verb)
+    return typer.main.get_command(alone)
 
 
 def _completion(name: str, text: str) -> TyperOption:
