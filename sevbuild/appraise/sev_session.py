@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sevbuild.bundle.published import read_expected
+from sevbuild.documents.binary_text import base64_bytes
 from sevbuild.documents.document import parse_hex
 from sevbuild.errors import MismatchError, SevbuildError, file_errors, within
 from sevbuild.fs import read_file, read_standard_input
 from sevbuild.identity.host_report import HostReport, merged_reports, read_host_report
-from sevbuild.identity.launch_measure import MeasuredLaunch, base64_bytes
+from sevbuild.identity.launch_measure import MeasuredLaunch
 from sevbuild.identity.measure_mistakes import ZERO_TIK, Claim, mistakes
 from sevbuild.identity.sev_certificate import AmdCertificate, SevCertificate
 from sevbuild.identity.sev_chain import read_certificates

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from sevbuild.documents.binary_text import base64_bytes, hex_bytes
 from sevbuild.documents.json_input import parse_json
 from sevbuild.errors import SevbuildError
-from sevbuild.identity.launch_measure import BLOB_SIZE, MEASURE_SIZE, base64_bytes, hex_bytes
+from sevbuild.identity.launch_measure import BLOB_SIZE, MEASURE_SIZE
 
 __all__ = ["HostReport", "merged_reports", "read_host_report"]
 

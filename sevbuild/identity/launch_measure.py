@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from base64 import b64decode
-from binascii import Error
 from collections.abc import Callable
 from typing import NamedTuple
 
+from sevbuild.documents.binary_text import base64_bytes, hex_bytes
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.sev_guest import SevPlatform, launch_measurement
 
@@ -16,8 +15,6 @@ __all__ = [
     "MEASURE_SIZE",
     "NONCE_SIZE",
     "MeasuredLaunch",
-    "base64_bytes",
-    "hex_bytes",
     "parse_nonce",
 ]
 
@@ -53,22 +50,6 @@ class MeasuredLaunch(NamedTuple):
     def has(self, measure: bytes, tik: bytes, nonce: bytes) -> bool:
         """Tell whether a measurement is the one of this launch."""
         return hmac.compare_digest(self.measure(tik, nonce), measure)
-
-
-def hex_bytes(text: str) -> bytes | None:
-    """Return the bytes of hexadecimal digits, None for any other text."""
-    digits = text.strip().lower().removeprefix("0x")
-    if not digits or len(digits) % 2 or not set(digits) <= set("0123456789abcdef"):
-        return None
-    return bytes.fromhex(digits)
-
-
-def base64_bytes(text: str) -> bytes | None:
-    """Return the bytes of base64, which may have line ends in it; None for any other text."""
-    try:
-        return b64decode("".join(text.split()), validate=True)
-    except (Error, ValueError):
-        return None
 
 
 def parse_nonce(text: str) -> bytes:

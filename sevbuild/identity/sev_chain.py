@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from sevbuild.documents.binary_text import base64_bytes
 from sevbuild.documents.json_input import parse_json
 from sevbuild.errors import MismatchError, SevbuildError
-from sevbuild.identity.launch_measure import base64_bytes
 from sevbuild.identity.sev_certificate import AmdCertificate, SevCertificate, certificates_in
 from sevbuild.identity.sev_roots import AmdRoot, amd_roots
 

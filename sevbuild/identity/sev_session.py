@@ -7,9 +7,9 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from sevbuild.documents.binary_text import base64_bytes, hex_bytes
 from sevbuild.errors import SevbuildError
 from sevbuild.identity.ecdsa import ORDER_P384, P384PublicKey
-from sevbuild.identity.launch_measure import base64_bytes, hex_bytes
 from sevbuild.identity.sev_certificate import PDH, SevCertificate
 from sevbuild.text import counted
 

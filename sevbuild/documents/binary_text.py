@@ -1,0 +1,36 @@
+"""Bytes that somebody has written as text: hexadecimal digits, or base64."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from binascii import Error
+
+__all__ = ["base64_bytes", "hex_bytes"]
+
+_DIGITS = frozenset("0123456789abcdef")
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+def hex_bytes(text: str) -> bytes | None:
+    """Return the bytes of hexadecimal digits, None for any other text.
+
+    Before them may stand `0x`, and within them line ends and blanks.
+    """
+    digits = "".join(text.split()).lower().removeprefix("0x")
+    if not digits or len(digits) % 2 or not set(digits) <= _DIGITS:
+        return None
+    return bytes.fromhex(digits)
+
+
+def base64_bytes(text: str) -> bytes | None:
+    """Return the bytes of base64, which may have line ends in it; None for any other text.
+
+    It is of either alphabet (RFC 4648, 4 and 5), and may lack the padding at its end.
+    """
+    letters = "".join(text.split()).translate(_URL_SAFE)
+    try:
+        return b64decode(
+            letters if letters.endswith("=") else letters + "=" * (-len(letters) % 4), validate=True
+        )
+    except (Error, ValueError):
+        return None
