@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.attest.certificate import Certificate, certificates_in
@@ -10,12 +11,21 @@ from sevbuild.attest.vek import decode_vek
 from sevbuild.attest.vek_url import store_names
 from sevbuild.errors import SevbuildError, file_errors, within
 from sevbuild.fs import read_file
+from sevbuild.identity.ecdsa import P384PublicKey
 
 if TYPE_CHECKING:
+    from sevbuild.attest.given import GivenCertificate
     from sevbuild.attest.product import Product
     from sevbuild.attest.report import Report
 
-__all__ = ["KeptVek", "cached_certificates", "certificates_at", "kept_veks", "store_directory"]
+__all__ = [
+    "KeptVek",
+    "cached_certificates",
+    "certificates_at",
+    "gather_certificates",
+    "kept_veks",
+    "store_directory",
+]
 
 _LIMIT = 1 << 20
 # virtee/snpguest, src/certs.rs: what `fetch` and `certificates` write into a folder, and `verify` reads.
@@ -45,6 +55,20 @@ def store_directory() -> str:
     from sevbuild.network.cache import cache_directory
 
     return os.path.join(cache_directory(), "certs")
+
+
+def gather_certificates(
+    report: Report, product: Product | None, given: Sequence[GivenCertificate], places: Sequence[str]
+) -> list[Certificate]:
+    """Return all certificates for a report: those it came with, those at these paths, and its own if kept.
+
+    What was fetched before is looked at only where nobody gives a certificate of a key that signs reports.
+    """
+    found = [one for each in given for one in certificates_in(each.data, each.source)]
+    found += [one for place in places for one in certificates_at(place, report, product)]
+    if not any(isinstance(one.public_key, P384PublicKey) for one in found):
+        found += cached_certificates(report, product)
+    return found
 
 
 def certificates_at(path: str, report: Report, product: Product | None) -> list[Certificate]:

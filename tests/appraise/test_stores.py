@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from sevbuild.appraise.stores import cached_certificates, certificates_at, kept_veks, store_directory
+from sevbuild.appraise.stores import (
+    cached_certificates,
+    certificates_at,
+    gather_certificates,
+    kept_veks,
+    store_directory,
+)
+from sevbuild.attest.given import GivenCertificate
 from sevbuild.attest.report import decode_report
 from sevbuild.attest.vek_url import store_names
 from sevbuild.errors import SevbuildError
@@ -112,3 +119,18 @@ def test_what_was_fetched_is_found_and_listed(cache: Path) -> None:
     (bad,) = [one for one in kept if one.fault]
     assert bad.path == str(damaged)
     assert "it ends early" in bad.fault
+
+
+def test_what_is_kept_serves_where_nobody_gives_a_key_that_signs_reports(tmp_path: Path, cache: Path) -> None:
+    ca = authority()
+    report = decode_report(ca.report(), "report")
+    put(cache / "certs" / store_names(report, ca.product)[0], ca.vcek._replace(serial=7).der)
+    above = [GivenCertificate("table: ASK", pem(ca.ask.der)), GivenCertificate("table: ARK", ca.ark.der)]
+    assert [one.serial for one in gather_certificates(report, None, above, ())] == [0x10001, 0x10000, 7]
+    with_vek = [*above, GivenCertificate("table: VCEK", ca.vcek.der)]
+    assert [one.serial for one in gather_certificates(report, None, with_vek, ())] == [0x10001, 0x10000, 0]
+    path = put(tmp_path / "vcek.pem", pem(ca.vcek._replace(serial=8).der))
+    found = gather_certificates(report, ca.product, above, (str(path),))
+    assert [one.serial for one in found] == [0x10001, 0x10000, 8]
+    with pytest.raises(SevbuildError, match="table: ARK: it is neither DER nor PEM"):
+        gather_certificates(report, None, [GivenCertificate("table: ARK", b"")], ())
