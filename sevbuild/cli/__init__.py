@@ -27,6 +27,7 @@ VERBS = {
     "session": "session",
     "inspect": "inspect",
     "qemu-args": "qemu_args",
+    "id-block": "id_block",
     "recompute": "recompute",
     "merge": "merge",
     "diff": "diff",

@@ -8,6 +8,7 @@ import typer
 
 from sevbuild.cli import options
 from sevbuild.cli.output import patience, print_wrote_folder
+from sevbuild.cli.passphrase import PassphraseOptions
 from sevbuild.cli.report import on_github, print_digests, print_notices
 from sevbuild.guest.measured import Measured
 from sevbuild.manifest.targets import Target
@@ -25,6 +26,7 @@ def build(
     settings: list[str] = options.SETTINGS,
     link: bool = typer.Option(False, "--link", help="Reflink or hard-link inputs where that works."),
     expected: options.ExpectOptions,
+    passphrases: PassphraseOptions,
     lock: options.LockOptions,
     fmt: str = options.RESULT_FORMAT,
     no_copy: bool = typer.Option(False, "--no-copy", help="Copy no inputs; record their digests only."),
@@ -46,6 +48,7 @@ def build(
     inputs = "link" if link else "none" if no_copy else "copy"
     expected.check()
     guest, held = lock.load(manifest, settings)
+    passphrases.open_keys(guest)
     targets = guest.select(target)
 
     built: list[Measured[Target]] = []

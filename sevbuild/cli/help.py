@@ -21,6 +21,7 @@ GROUPS = {
         "plan": "Print each launch update, and the digest after it.",
         "build": "Write a bundle: what is launched, and what was measured.",
         "qemu-args": "Print the command that launches a target.",
+        "id-block": "Sign what an SNP guest is, and check such blocks.",
         "session": "Be the owner of an SEV or SEV-ES guest.",
     },
     "Reference values": {

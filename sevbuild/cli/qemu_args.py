@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sevbuild.cli import options
+from sevbuild.cli.passphrase import PassphraseOptions
 from sevbuild.cli.report import print_data, print_notices, print_warning
 from sevbuild.errors import SevbuildError
 
@@ -15,6 +16,7 @@ FORMATS = ("shell", "json", "libvirt")
 
 def qemu_args(
     manifest: str = options.MANIFEST,
+    *,
     target: str = options.value_option("--target", metavar="LABEL", text="The target, if there are several."),
     fmt: str = options.format_option(*FORMATS),
     folder: str | None = options.value_option(
@@ -24,6 +26,7 @@ def qemu_args(
         default=None,
     ),
     settings: list[str] = options.SETTINGS,
+    passphrases: PassphraseOptions,
     quiet: bool = options.QUIET,
 ) -> None:
     """Print the command that launches a target: a shell script, QEMU's arguments, a libvirt domain."""
@@ -37,6 +40,7 @@ def qemu_args(
     from sevbuild.guest.guest import load_guest
 
     guest = load_guest(manifest, settings=options.read_settings(settings))
+    passphrases.open_keys(guest)
     chosen = single_target(guest, target)
     launch = describe_launch(guest, chosen, own_files(guest, chosen))
     if fmt == "json":

@@ -6,6 +6,7 @@ import os
 from base64 import b64encode
 from typing import Any
 
+from sevbuild.commands.id_block import base64_texts
 from sevbuild.commands.launch import Launch
 from sevbuild.commands.qemu import GUEST_ID, IGVM_ID, guest_properties, qemu_options, resolve
 from sevbuild.errors import SevbuildError
@@ -81,8 +82,7 @@ def domain_values(launch: Launch, folder: str) -> dict[str, Any]:
         "hashes": hashes,
         "policy": f"{launch.policy:#06x}",
         "host_data": None if launch.host_data is None else b64encode(launch.host_data).decode(),
-        "id_block": None if block is None else b64encode(block.block.encode()).decode(),
-        "id_auth": None if block is None else b64encode(block.auth.encode()).decode(),
+        "id_block": None if block is None else base64_texts(block),
         "author_key": block is not None and block.auth.author is not None,
         "arguments": arguments + list(launch.machine.extra_args),
     }

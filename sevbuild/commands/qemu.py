@@ -94,10 +94,9 @@ def guest_properties(launch: Launch) -> list[tuple[str, Piece]]:
     if launch.host_data is not None:
         properties.append(("host-data", b64encode(launch.host_data).decode()))
     if launch.id_block is not None:
-        block, auth = launch.id_block
-        properties.append(("id-block", b64encode(block.encode()).decode()))
-        properties.append(("id-auth", b64encode(auth.encode()).decode()))
-        properties += [("author-key-enabled", "on")] if auth.author is not None else []
+        from sevbuild.commands.id_block import qemu_properties
+
+        properties += qemu_properties(launch.id_block)
     return properties + [(name, escaped(value)) for name, value in sorted(launch.properties.items())]
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from sevbuild.errors import MismatchError, Notice, SevbuildError, file_error, within
+from sevbuild.errors import MismatchError, Notice, SevbuildError, file_errors, within
 from sevbuild.fs import path_from, read_file
 from sevbuild.identity.ecdsa import P384PublicKey
 from sevbuild.identity.id_auth import AUTH_SIZE, Author, IdAuth
@@ -20,7 +20,7 @@ from sevbuild.manifest.model import DeclaredIdBlock, Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.unused import takes_id_block
 
-__all__ = ["AUTH_FILE", "BLOCK_FILE", "IdBlocks", "Passphrases", "read_blocks"]
+__all__ = ["AUTH_FILE", "BLOCK_FILE", "IdBlocks", "Passphrases", "read_blocks", "unsigned_block"]
 
 BLOCK_FILE, AUTH_FILE = "id-block.bin", "id-auth.bin"
 """What a folder of a block has: its 96 bytes, and the 4096 that authenticate it."""
@@ -55,12 +55,6 @@ class IdBlocks:
         self._digests: dict[Variant, tuple[bytes, bytes | None]] = {}
         self._folders: dict[str, Mapping[tuple[bytes, int], FoundBlock]] = {}
 
-    def unsigned(self, target: Target, digest: bytes) -> Block:
-        """Return the block of a target that is to be signed."""
-        declared = target.variant.id_block or DeclaredIdBlock()
-        ids = (declared.family_id or bytes(16), declared.image_id or bytes(16))
-        return Block(digest, target.policy, *ids, declared.guest_svn or 0)
-
     def signed(self, target: Target, digest: bytes) -> SignedBlock | None:
         """Return the signed block of a target and its launch digest, None where it has none.
 
@@ -73,8 +67,17 @@ class IdBlocks:
             return self._found(target, declared, digest).signed
         if declared.key is None:
             return None
-        key, author = self._opened(target.variant, declared)
-        return sign_block(self.unsigned(target, digest), key, author)
+        return self.sign(target.variant, unsigned_block(target, digest))
+
+    def sign(self, variant: Variant, block: Block) -> SignedBlock:
+        """Return a block signed with the keys that the manifest names for a variant."""
+        declared = variant.id_block
+        if declared is None or declared.key is None:
+            place = variant.document.where("id-block")
+            hint = "--key FILE gives one; `sevbuild id-block payload` is for keys that are elsewhere"
+            raise SevbuildError(f"{place}: names no ID key to sign with", hint=hint)
+        key, author = self._opened(variant, declared)
+        return sign_block(block, key, author)
 
     def folder_of(self, target: Target, digest: bytes) -> str | None:
         """Return the path, as the manifest would write it, of the folder that a target's block lies in."""
@@ -95,7 +98,7 @@ class IdBlocks:
             block, auth = self._found(target, declared, digest).signed
             author = None if auth.author is None else auth.author.key.digest
             return IdBlock(auth.key.digest, author, block.family_id, block.image_id, block.guest_svn)
-        block = self.unsigned(target, digest)
+        block = unsigned_block(target, digest)
         key_digests = self._key_digests(target.variant, declared)
         return IdBlock(*key_digests, block.family_id, block.image_id, block.guest_svn)
 
@@ -209,15 +212,20 @@ class IdBlocks:
         return found
 
 
+def unsigned_block(target: Target, digest: bytes) -> Block:
+    """Return the block of a target that is to be signed."""
+    declared = target.variant.id_block or DeclaredIdBlock()
+    ids = (declared.family_id or bytes(16), declared.image_id or bytes(16))
+    return Block(digest, target.policy, *ids, declared.guest_svn or 0)
+
+
 def read_blocks(folder: str) -> Mapping[tuple[bytes, int], FoundBlock]:
     """Return the blocks of a folder, and of the folders in it, by launch digest and policy.
 
     Raises SevbuildError for a block that is damaged or not signed by its keys, and for two of one launch.
     """
-    try:
+    with file_errors("read", folder):
         names = [".", *sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())]
-    except OSError as error:
-        raise file_error("read", folder, error) from None
     found: dict[tuple[bytes, int], FoundBlock] = {}
     for name in names:
         place = os.path.normpath(os.path.join(folder, name))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
-__all__ = ["SIGNATURE_LIMIT", "Signed", "matching_signature", "signature_forms"]
+__all__ = ["SIGNATURE_LIMIT", "Signed", "digest_to_sign", "matching_signature", "signature_forms"]
 
 SIGNATURE_LIMIT = 4096
 """No signature is larger, in any form."""
@@ -48,6 +48,11 @@ class Signed(NamedTuple):
     def public_key(self) -> EllipticCurvePublicKey:
         """Return the key that verifies; raises SevbuildError for one that is no point of the curve."""
         return self.key.public_key(self.who)
+
+
+def digest_to_sign(message: bytes) -> bytes:
+    """Return what an HSM signs that does not hash: the SHA-384 of the bytes."""
+    return sha384(message).digest()
 
 
 def signature_forms(data: bytes, source: str) -> tuple[EcdsaSignature, ...]:
@@ -143,11 +148,11 @@ def _digest_mistakes(message: bytes) -> Iterator[tuple[bytes, HashAlgorithm | Pr
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-    digest = sha384(message).digest()
+    digest = digest_to_sign(message)
     hint = "sign with SHA-384, or sign the digest that `sevbuild id-block payload --digest` writes"
     for algorithm in (hashes.SHA256(), hashes.SHA512(), hashes.SHA224()):
         name = f"SHA-{algorithm.digest_size * 8}"
-        why = ": cosign and most KMS take it unless told otherwise" if name == "SHA-256" else ""
+        why = "; cosign and most KMS take SHA-256 unless told otherwise" if name == "SHA-256" else ""
         yield message, algorithm, (f"a signature over {name}; the firmware verifies SHA-384", hint + why)
         again = f"a signature of the digest, hashed once more with {name}"
         yield digest, algorithm, (again, "sign the digest as it is")
