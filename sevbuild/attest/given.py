@@ -1,10 +1,13 @@
-"""A certificate as evidence brings it: bytes that nobody has read yet, and where they stood."""
+"""Evidence as it was handed over: the bytes of a report, what came with it, and where each stood."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["GivenCertificate"]
+if TYPE_CHECKING:
+    from sevbuild.attest.hcl import HclBinding
+
+__all__ = ["Evidence", "GivenCertificate"]
 
 
 class GivenCertificate(NamedTuple):
@@ -12,3 +15,17 @@ class GivenCertificate(NamedTuple):
 
     source: str
     data: bytes
+
+
+class Evidence(NamedTuple):
+    """What a guest or its host handed over; nothing in it is believed yet.
+
+    `form` is one of FORMS (attest/evidence.py), `report` has as many bytes as were there. `hcl` is what
+    Azure's paravisor binds to the report, `notes` are lines on what was found and is not looked at.
+    """
+
+    form: str
+    report: bytes
+    certificates: tuple[GivenCertificate, ...] = ()
+    hcl: HclBinding | None = None
+    notes: tuple[str, ...] = ()
