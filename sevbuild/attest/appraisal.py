@@ -7,7 +7,14 @@ from typing import NamedTuple
 
 from sevbuild.attest.product import Tcb
 
-__all__ = ["APPRAISAL_SCHEMA", "DEFAULT_MAXIMUM_POLICY", "HOST_VMPL", "AppraisalPolicy", "Published"]
+__all__ = [
+    "APPRAISAL_SCHEMA",
+    "DEFAULT_MAXIMUM_POLICY",
+    "HOST_VMPL",
+    "LOWEST_VMPL",
+    "AppraisalPolicy",
+    "Published",
+]
 
 APPRAISAL_SCHEMA = 1
 """The version of the document's shape; a reader refuses any other."""
@@ -16,6 +23,8 @@ DEFAULT_MAXIMUM_POLICY = 0x230000
 """What a guest policy may permit where nothing else is known of it: SMT (bit 16; 17 is always one) and CXL
 memory (21), but neither debugging (19) nor a migration agent (18), both of which read the guest's memory."""
 
+LOWEST_VMPL = 3
+"""The least privileged level of a guest; 0 is the most."""
 HOST_VMPL = 0xFFFFFFFF
 """The VMPL of a report that the host asked for, not the guest (SNP ABI 7.3: MSG_REPORT_REQ by the host)."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from sevbuild.attest.appraisal import APPRAISAL_SCHEMA, AppraisalPolicy, Published
+from sevbuild.attest.appraisal import APPRAISAL_SCHEMA, LOWEST_VMPL, AppraisalPolicy, Published
 from sevbuild.attest.check_names import CHECKS
 from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
 from sevbuild.attest.product import PRODUCTS, Product, Tcb
@@ -83,7 +83,7 @@ def _guest(policy: AppraisalPolicy, table: Table) -> AppraisalPolicy:
         hint = "`policy` is the one that is accepted, `maximum-policy` a bound"
         table.fault("maximum-policy", "stands beside policy", hint)
     return policy._replace(
-        vmpls=_several(table, "vmpl", partial(_bounded, document, high=3)) or policy.vmpls,
+        vmpls=_several(table, "vmpl", partial(_bounded, document, high=LOWEST_VMPL)) or policy.vmpls,
         policy=_guest_policy(table, "policy"),
         maximum_policy=_guest_policy(table, "maximum-policy"),
         host_data=_hexes(table, "host-data", 32),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sevbuild.attest.appraisal import APPRAISAL_SCHEMA
+from sevbuild.attest.appraisal import APPRAISAL_SCHEMA, LOWEST_VMPL
 from sevbuild.attest.check_names import CHECKS
 from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
 from sevbuild.attest.product import PRODUCTS, Product
@@ -69,7 +69,7 @@ def _guest() -> dict[str, Any]:
         {
             "vmpl": one_or_list(
                 "The VMPL at which the report was asked for. Default 0.",
-                {"type": "integer", "minimum": 0, "maximum": 3},
+                {"type": "integer", "minimum": 0, "maximum": LOWEST_VMPL},
             ),
             "policy": {
                 "description": "The one guest policy that is accepted. Absent: that of the target, without debug and migrate-ma.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,10 +13,20 @@ from sevbuild.cli.signing import SIGN, key_paths, read_signing_keys
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.text import utf8_text
 
+if TYPE_CHECKING:
+    from sevbuild.attest.appraisal import AppraisalPolicy
+    from sevbuild.reference.export.interface import Exporter
+
 __all__ = ["export"]
 
 EXTRA: Any = options.value_option(
     "--extra", metavar="KEY=VALUE", text="A value the guest does not determine; @FILE reads it.", default=[]
+)
+
+APPRAISAL: Any = options.value_option(
+    "--appraisal",
+    metavar="FILE",
+    text="The appraisal policy, for the formats of verifiers: what is accepted of reports.",
 )
 
 
@@ -37,6 +47,7 @@ def export(
     sign: list[str] = SIGN,
     target: list[str] = options.TARGETS,
     settings: list[str] = options.SETTINGS,
+    appraisal: str = APPRAISAL,
     expected: options.ExpectOptions,
     lock: options.LockOptions,
     quiet: bool = options.QUIET,
@@ -65,7 +76,7 @@ def export(
     source = load_values(file, settings=settings, targets=target, lock=lock)
     expected.hold(lambda: source.run, quiet=quiet)
     given = {**source.extra.get(fmt, {}), **read_extra(fmt, extra)}
-    export_options = ExportOptions(given, keys.of(fmt))
+    export_options = ExportOptions(given, keys.of(fmt), appraisal=_policy(appraisal, found))
     files = render(fmt, source.values, export_options)
     keys.refuse_unused({fmt}, {})
     print_notices([*source.notices, *found.notices(source.values, export_options)], quiet=quiet)
@@ -75,7 +86,7 @@ def export(
     if not output:
         _print_first(fmt, files, quiet=quiet)
         return
-    protected = protect(given=[*extra, *settings])
+    protected = protect(documents=[appraisal] if appraisal else (), given=[*extra, *settings])
     protected.add("a signing key", key_paths(sign))
     if source.guest is None:
         from sevbuild.bundle.published import document_path
@@ -86,6 +97,21 @@ def export(
         protected.add_lock(file, lock.lock_file)
     placed = _placed(fmt, files, output)
     write_outputs(placed, protected, force=force, folders=output not in placed, quiet=quiet)
+
+
+def _policy(path: str, found: Exporter) -> AppraisalPolicy:
+    """Return the appraisal policy at a path, that which says nothing without one; raises SevbuildError."""
+    from sevbuild.appraise.policy import read_appraisal
+    from sevbuild.attest.appraisal import AppraisalPolicy
+
+    if not path:
+        return AppraisalPolicy()
+    if not found.appraises:
+        from sevbuild.reference.export.registry import appraising_formats
+
+        hint = f"for {', '.join(appraising_formats())}"
+        raise SevbuildError(f"--appraisal: format {found.name} says nothing of reports", hint=hint)
+    return read_appraisal(path)
 
 
 def _print_first(fmt: str, files: dict[str, bytes], *, quiet: bool) -> None:

@@ -14,6 +14,7 @@ __all__ = [
     "SNP_HIGHEST_BIT",
     "SNP_PERMISSIONS",
     "SNP_POLICY_BITS",
+    "SNP_READABLE",
     "SevPolicy",
     "SnpPolicy",
     "decode_policy",
@@ -38,6 +39,9 @@ SNP_POLICY_BITS = {
 
 SNP_PERMISSIONS = ("smt", "migrate-ma", "debug", "cxl-allow")
 """Bits of the SNP policy that permit something when they are set; the others demand something."""
+
+SNP_READABLE = 1 << SNP_POLICY_BITS["debug"] | 1 << SNP_POLICY_BITS["migrate-ma"]
+"""What lets a guest's memory be read from outside it."""
 
 SNP_MUST_BE_ONE = 1 << 17
 SNP_HIGHEST_BIT = 25

@@ -80,6 +80,16 @@ FORMATS: dict[str, tuple[FormatKey, ...]] = {
     "hyperbeam": (),
     "dstack": (),
     "igvm-identity": (FormatKey("guest-svn", "integer", "The guest's SVN (ID block).", required=True),),
+    "go-sev-guest": (
+        FormatKey(
+            "product-line",
+            "text",
+            "The host's product line: Milan or Genoa. Default: that of the appraisal policy, if it names one.",
+            required=True,
+        ),
+    ),
+    "trustee-policy": (),
+    "snpguest": (),
     "markdown": (),
     "html": (),
     "sevctl": (),

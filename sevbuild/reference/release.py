@@ -35,7 +35,8 @@ def make_release(
 ) -> Release:
     """Return the files of a release: the document, its exports, release notes and SHA256SUMS.
 
-    `formats` None takes every format that applies, and a notice names each that does not with the reason.
+    `formats` None takes every format that applies, and a notice names each that does not with the reason;
+    what a relying party says is no part of a release that nobody asked for.
     A format asked for by name that cannot be written raises SevbuildError. `extra` is what a publisher
     gives, by format and key. A key of `keys` that signs nothing raises SevbuildError.
     """
@@ -50,6 +51,8 @@ def make_release(
         if formats is not None and not wanted and name != "markdown":
             continue
         found = exporter(name)
+        if found.appraises and not wanted:
+            continue
         options = ExportOptions(extra.get(name, {}), keys.of(name) if found.signs else None, f"{name}.")
         reason = None if wanted else _not_applicable(name, values, options)
         if reason is not None:

@@ -15,7 +15,7 @@ from sevbuild.reference.export.signing import load_signing_key
 from sevbuild.reference.model import ReferenceValues
 from sevbuild.reference.read import decode_reference_values
 
-__all__ = ["DATA", "EXTRA", "document", "pem", "rendered", "signing_key", "typed"]
+__all__ = ["DATA", "EXTRA", "document", "fitting", "pem", "rendered", "signing_key", "typed"]
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "export"
 
@@ -46,13 +46,22 @@ EXTRA: dict[str, dict[str, Any]] = {
         "config": "cvm-version: 0.4.1\n",
     },
     "igvm-identity": {"guest-svn": 7},
+    "go-sev-guest": {"product-line": "Genoa"},
 }
+
+_OF_ONE_TARGET = ("tinfoil", "go-sev-guest")
 
 
 def document(name: str) -> dict[str, Any]:
     """Return one of the reference-values documents kept for these tests."""
     found: dict[str, Any] = json.loads((DATA / "documents" / f"{name}.json").read_text())
     return found
+
+
+def fitting(name: str) -> dict[str, Any]:
+    """Return a document that a format applies to."""
+    of = document("owner" if name in ("sevctl", "virt-qemu-sev-validate") else "matrix")
+    return {**of, "values": of["values"][:1]} if name in _OF_ONE_TARGET else of
 
 
 def typed(of: dict[str, Any]) -> ReferenceValues:

@@ -10,7 +10,7 @@ from sevbuild.errors import SevbuildError
 from sevbuild.manifest.formats import FORMATS
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import exporter, render
-from tests.export.support import DATA, EXTRA, document, pem, rendered, signing_key, typed
+from tests.export.support import DATA, EXTRA, document, fitting, pem, rendered, signing_key, typed
 
 DOCUMENTS = ("hardware", "matrix", "owner")
 SIGNED = ("corim", "in-toto")
@@ -24,9 +24,21 @@ REFUSALS = {
     ("matrix", "sevctl"): "no target has mode sev or sev-es",
     ("matrix", "virt-qemu-sev-validate"): "no target has mode sev or sev-es",
     ("owner", "tinfoil"): "here are 0",
+    ("matrix", "go-sev-guest"): "its check takes one launch digest, and 8 targets are accepted",
     **{
         ("owner", name): "no target has mode snp"
-        for name in ("sha384sums", "rvps", "corim", "contrast", "hyperbeam", "dstack", "igvm-identity")
+        for name in (
+            "sha384sums",
+            "rvps",
+            "corim",
+            "contrast",
+            "hyperbeam",
+            "dstack",
+            "igvm-identity",
+            "go-sev-guest",
+            "trustee-policy",
+            "snpguest",
+        )
     },
 }
 
@@ -54,9 +66,7 @@ def test_files_do_not_change(name: str, of: str) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_nothing_is_invented(name: str) -> None:
     """Without one of the values it needs, a format names the key and writes nothing."""
-    of = document("owner" if name in ("sevctl", "virt-qemu-sev-validate") else "matrix")
-    if name == "tinfoil":
-        of = {**of, "values": of["values"][:1]}
+    of = fitting(name)
     for key in FORMATS[name]:
         if key.required:
             given = {word: value for word, value in EXTRA[name].items() if word != key.name}
@@ -68,9 +78,7 @@ def test_nothing_is_invented(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name not in SIGNED])
 def test_what_cannot_be_signed_is_not(name: str) -> None:
-    of = document("owner" if name in ("sevctl", "virt-qemu-sev-validate") else "matrix")
-    if name == "tinfoil":
-        of = {**of, "values": of["values"][:1]}
+    of = fitting(name)
     with pytest.raises(SevbuildError, match="cannot be signed"):
         rendered(name, of, key=pem(signing_key()))
 

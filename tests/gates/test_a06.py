@@ -169,6 +169,7 @@ FORMATS: dict[str, dict[str, Any]] = {
         "signer-name": "ACME",
         "signer-uri": "https://acme.example",
     },
+    "go-sev-guest": {"product-line": "Genoa"},
     "contrast": {
         "platform": "Metal-QEMU-SNP",
         "product-name": "Milan",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from sevbuild.attest.appraisal import AppraisalPolicy
 from sevbuild.errors import Notice
 from sevbuild.launch.mode import MODES, Mode
 from sevbuild.manifest.formats import FORMATS
@@ -24,13 +25,14 @@ RECOMPUTED_PROFILE = "qemu"
 class ExportOptions(NamedTuple):
     """What a publisher gives: values by key (`--extra`, `[publish.FORMAT]`), and a private key.
 
-    `key` is for the formats that can be signed. `prefix` stands before a key in `--extra`, where several
-    formats are written.
+    `key` is for the formats that can be signed, `appraisal` for those that appraise. `prefix` stands before
+    a key in `--extra`, where several formats are written.
     """
 
     extra: Mapping[str, Any] = {}
     key: SigningKey | None = None
     prefix: str = ""
+    appraisal: AppraisalPolicy = AppraisalPolicy()
 
     def flag(self, key: str, value: str = "VALUE") -> str:
         """Return the flag that gives a value, as hints show it."""
@@ -42,7 +44,8 @@ class Exporter(Protocol):
 
     `files` are the names of all that it may write, now or in an earlier version: a release that is there is
     known as one by them. `modes` are those whose targets the format can express; `signs` tells whether a
-    private key is of use.
+    private key is of use. One that `appraises` says what a relying party accepts: it takes an appraisal
+    policy, and is part of a release only where it is asked for.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Exporter(Protocol):
     files: tuple[str, ...]
     modes: tuple[Mode, ...] = ("snp",)
     signs: bool = False
+    appraises: bool = False
 
     def refusal(self, values: ReferenceValues) -> str | None:
         """Return why the format does not apply to this guest, else None."""

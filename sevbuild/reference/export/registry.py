@@ -13,7 +13,7 @@ from sevbuild.reference.export.interface import Exporter, ExportOptions
 if TYPE_CHECKING:
     from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["exporter", "render", "signed_formats"]
+__all__ = ["appraising_formats", "exporter", "render", "signed_formats"]
 
 
 def exporter(name: str) -> Exporter:
@@ -29,6 +29,11 @@ def exporter(name: str) -> Exporter:
 def signed_formats() -> list[str]:
     """Return the names of the formats that can be signed."""
     return [name for name in FORMATS if exporter(name).signs]
+
+
+def appraising_formats() -> list[str]:
+    """Return the names of the formats that say what a relying party accepts."""
+    return [name for name in FORMATS if exporter(name).appraises]
 
 
 def render(name: str, values: ReferenceValues, options: ExportOptions) -> dict[str, bytes]:
