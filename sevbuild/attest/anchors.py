@@ -9,8 +9,9 @@ from typing import NamedTuple
 from sevbuild.attest import der
 from sevbuild.attest.certificate import Certificate, Name, common_name
 from sevbuild.attest.der import Reader
-from sevbuild.attest.rsa_pss import RsaPublic
+from sevbuild.attest.rsa_pss import Sealed, is_signed_by
 from sevbuild.errors import SevbuildError
+from sevbuild.identity.rsa import RsaPublicKey
 
 __all__ = [
     "ROOT_PREFIX",
@@ -52,7 +53,7 @@ class Signer(NamedTuple):
     not_before: datetime
     not_after: datetime
     sha256: bytes
-    key: RsaPublic
+    key: RsaPublicKey
     pinned: bool
 
     @property
@@ -60,9 +61,9 @@ class Signer(NamedTuple):
         """The common name."""
         return common_name(self.subject)
 
-    def has_signed(self, certificate: Certificate) -> bool:
-        """Tell whether a certificate's signature is of this key."""
-        return self.key.verifies(certificate.signed, certificate.signature, certificate.signature_algorithm)
+    def has_signed(self, sealed: Sealed) -> bool:
+        """Tell whether the signature of a certificate or list is of this key."""
+        return is_signed_by(sealed, self.key)
 
 
 class Anchors(NamedTuple):
@@ -97,7 +98,7 @@ def pinned_signer(common: str) -> Signer | None:
                 _utc(not_before),
                 _utc(not_after),
                 bytes.fromhex(digest),
-                RsaPublic(int(modulus, 16), 65537),
+                RsaPublicKey(4096, 65537, int(modulus, 16)),
                 pinned=True,
             )
     return None
@@ -154,11 +155,9 @@ def unknown_critical(certificate: Certificate, known: Sequence[str]) -> str:
 def _as_signer(certificate: Certificate, root: Certificate) -> tuple[Signer | None, str]:
     """Return a given certificate as a key that may sign, or why it may not."""
     name = f"{certificate.source}: {common_name(certificate.subject)}"
-    if not isinstance(certificate.public_key, RsaPublic) or not isinstance(root.public_key, RsaPublic):
+    if not isinstance(certificate.public_key, RsaPublicKey) or not isinstance(root.public_key, RsaPublicKey):
         return None, f"{name} has no RSA key"
-    if not root.public_key.verifies(
-        certificate.signed, certificate.signature, certificate.signature_algorithm
-    ):
+    if not is_signed_by(certificate, root.public_key):
         return None, f"{name} is not signed by {common_name(root.subject)} (RSA-PSS, SHA-384)"
     unknown = unknown_critical(certificate, (BASIC_CONSTRAINTS, KEY_USAGE))
     if unknown:

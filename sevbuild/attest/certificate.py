@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from sevbuild.attest import der
 from sevbuild.attest.der import Reader
-from sevbuild.attest.rsa_pss import RsaPublic
 from sevbuild.errors import SevbuildError
 from sevbuild.identity.ecdsa import COORDINATE_SIZE, P384PublicKey
+from sevbuild.identity.rsa import RsaPublicKey
 
 __all__ = [
     "Certificate",
@@ -61,7 +61,7 @@ class Certificate(NamedTuple):
     subject: Name
     not_before: datetime
     not_after: datetime
-    public_key: P384PublicKey | RsaPublic
+    public_key: P384PublicKey | RsaPublicKey
     extensions: Mapping[str, tuple[bool, bytes]]
     signed: bytes
     signature: bytes
@@ -178,7 +178,7 @@ def name_text(name: Name) -> str:
     return ", ".join(f"{kind}={text}" for kind, text in name)
 
 
-def _public_key(reader: Reader) -> P384PublicKey | RsaPublic:
+def _public_key(reader: Reader) -> P384PublicKey | RsaPublicKey:
     outer = reader.element()
     algorithm, found = outer.raw(der.SEQUENCE), outer.bits()
     outer.finish()
@@ -193,11 +193,9 @@ def _public_key(reader: Reader) -> P384PublicKey | RsaPublic:
     whole = Reader(found, f"{reader.source}: public key")
     numbers = whole.element()
     whole.finish()
-    key = RsaPublic(numbers.integer(), numbers.integer())
+    modulus, exponent = numbers.integer(), numbers.integer()
     numbers.finish()
-    if key.n.bit_length() not in range(2048, 8193) or key.n % 2 == 0 or key.e != 65537:
-        raise outer.fault("the key is no RSA key of 2048 to 8192 bits with the exponent 65537")
-    return key
+    return RsaPublicKey.of(modulus.bit_length(), exponent, modulus, outer.source)
 
 
 def _from_base64(text: bytes, source: str) -> bytes:

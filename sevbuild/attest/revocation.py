@@ -45,7 +45,7 @@ def check_revocation(anchors: Anchors, crls: Sequence[Crl], at: datetime) -> Che
 
 def _fault(crl: Crl, root: Signer, at: datetime) -> str:
     """Return what is wrong with a list that should be the root's, empty for nothing."""
-    if not root.key.verifies(crl.signed, crl.signature, crl.signature_algorithm):
+    if not root.has_signed(crl):
         return f"it is not signed by {root.name} (RSA-PSS, SHA-384)"
     if crl.critical:
         return f"it has the critical extension {crl.critical[0]}, which is not known"

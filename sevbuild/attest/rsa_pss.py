@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Protocol
 
-__all__ = ["PSS_SHA384", "RsaPublic"]
+from sevbuild.identity.rsa import RsaPublicKey
+
+__all__ = ["PSS_SHA384", "Sealed", "is_signed_by"]
 
 # RFC 4055, 3.1: id-RSASSA-PSS with SHA-384, MGF1 with SHA-384 and a salt of 48 bytes; most of AMD's
 # certificates write out the trailer field, which DER leaves out where it is 1, some do not.
@@ -20,28 +22,26 @@ PSS_SHA384 = frozenset(
 """Both forms in which a certificate names the algorithm (DER of its AlgorithmIdentifier)."""
 
 
-class RsaPublic(NamedTuple):
-    """An RSA public key: modulus and exponent."""
+class Sealed(Protocol):
+    """What has a signature in X.509's manner: the bytes it is over, itself, and the DER of its algorithm."""
 
-    n: int
-    e: int
+    @property
+    def signed(self) -> bytes:
+        """The bytes that are signed."""
 
-    def verifies(self, signed: bytes, signature: bytes, algorithm: bytes) -> bool:
-        """Tell whether this is a signature of `signed` by the owner of the key.
+    @property
+    def signature(self) -> bytes:
+        """The signature, its first byte the most significant."""
 
-        `algorithm` is what the certificate says of it: anything but PSS_SHA384 verifies nothing.
-        """
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
-        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-        from cryptography.hazmat.primitives.hashes import SHA384
+    @property
+    def signature_algorithm(self) -> bytes:
+        """The DER of its AlgorithmIdentifier."""
 
-        if algorithm not in PSS_SHA384:
-            return False
-        key = RSAPublicNumbers(self.e, self.n).public_key()
-        padding = PSS(MGF1(SHA384()), salt_length=SHA384.digest_size)
-        try:
-            key.verify(signature, signed, padding, SHA384())
-        except InvalidSignature:
-            return False
-        return True
+
+def is_signed_by(sealed: Sealed, key: RsaPublicKey) -> bool:
+    """Tell whether a certificate or list is signed by the owner of a key, by PSS_SHA384 and nothing else."""
+    from cryptography.hazmat.primitives.hashes import SHA384
+
+    if sealed.signature_algorithm not in PSS_SHA384 or len(sealed.signature) != key.bits // 8:
+        return False
+    return key.verifies(sealed.signature[::-1], sealed.signed, SHA384())

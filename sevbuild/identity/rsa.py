@@ -25,12 +25,16 @@ class RsaPublicKey(NamedTuple):
     @classmethod
     def decode(cls, bits: int, exponent: bytes, modulus: bytes, name: str) -> RsaPublicKey:
         """Return the key of these little-endian numbers; raises SevbuildError unless they have that size."""
+        return cls.of(bits, int.from_bytes(exponent, "little"), int.from_bytes(modulus, "little"), name)
+
+    @classmethod
+    def of(cls, bits: int, exponent: int, modulus: int, name: str) -> RsaPublicKey:
+        """Return the key of these numbers; raises SevbuildError unless they have that size, a known one."""
         if bits not in MODULUS_BITS:
             raise SevbuildError(f"{name}: an RSA key of {bits} bits, where 2048 or 4096 are known")
-        key = cls(bits, int.from_bytes(exponent, "little"), int.from_bytes(modulus, "little"))
-        if key.modulus.bit_length() != bits or not key.modulus & 1 or key.exponent != _EXPONENT:
+        if modulus.bit_length() != bits or not modulus & 1 or exponent != _EXPONENT:
             raise SevbuildError(f"{name}: its numbers are no RSA key of {bits} bits")
-        return key
+        return cls(bits, exponent, modulus)
 
     def verifies(self, signature: bytes, data: bytes, digest: HashAlgorithm) -> bool:
         """Tell whether `signature` (little-endian) is one of `data` by the owner of this key.

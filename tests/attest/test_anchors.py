@@ -7,7 +7,7 @@ import pytest
 from sevbuild.attest.amd_keys import KEYS
 from sevbuild.attest.anchors import amd_name, is_amd_name, pinned_signer
 from sevbuild.attest.certificate import Certificate, certificates_in, common_name
-from sevbuild.attest.rsa_pss import RsaPublic
+from sevbuild.identity.sev_roots import amd_roots
 from tests.support.shared import needs_vectors, shared_file
 
 PRODUCTS = ("Milan", "Genoa", "Turin")
@@ -66,5 +66,11 @@ def test_a_name_of_amd_has_all_its_parts_and_no_other() -> None:
     assert not is_amd_name((*whole[:-1], ("CN", "ARK-Milan"), ("CN", "ARK-Milan")), "ARK-Milan")
 
 
-def test_another_algorithm_verifies_nothing() -> None:
-    assert not RsaPublic(3, 65537).verifies(b"", b"", bytes.fromhex("300d06092a864886f70d01010c0500"))
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_the_roots_of_sev_platforms_have_the_same_keys(product: str) -> None:
+    # Two sources: virtee/sev, and Trustee.
+    (found,) = [root for root in amd_roots() if root.product == product]
+    for name, key in ((f"ARK-{product}", found.ark.key), (f"SEV-{product}", found.ask.key)):
+        signer = pinned_signer(name)
+        assert signer is not None
+        assert signer.key == key

@@ -23,10 +23,11 @@ from sevbuild.attest.certificate import (
     name_text,
 )
 from sevbuild.attest.crl import crls_in, decode_crl
-from sevbuild.attest.rsa_pss import RsaPublic
+from sevbuild.attest.rsa_pss import is_signed_by
 from sevbuild.attest.vek import decode_vek
 from sevbuild.errors import SevbuildError
 from sevbuild.identity.ecdsa import P384PublicKey
+from sevbuild.identity.rsa import RsaPublicKey
 from tests.support.amd_ca import AT, amd, authority, names, pem, public, tlv
 from tests.support.shared import ROOT, VECTORS, needs_vectors, shared_file
 
@@ -69,9 +70,9 @@ def test_every_real_certificate_is_read_as_another_reader_does(name: str) -> Non
         assert found.signed.replace(ZERO, ONE, 1) == other.tbs_certificate_bytes
         assert found.signature == other.signature
         numbers = other.public_key().public_numbers()  # type: ignore[union-attr]
-        if isinstance(found.public_key, RsaPublic):
+        if isinstance(found.public_key, RsaPublicKey):
             assert isinstance(numbers, rsa.RSAPublicNumbers)
-            assert found.public_key == (numbers.n, numbers.e)
+            assert found.public_key == (numbers.n.bit_length(), numbers.e, numbers.n)
         else:
             assert isinstance(numbers, ec.EllipticCurvePublicNumbers)
             assert found.public_key == (numbers.x, numbers.y)
@@ -161,9 +162,13 @@ def test_a_certificate_that_openssl_made_is_read(tmp_path: Path) -> None:
     (found,) = certificates_in((tmp_path / "root").read_bytes(), "root")
     assert name_text(found.subject) == "OU=Engineering, C=US, CN=ARK-Milan"
     assert found.serial == 0
-    assert isinstance(found.public_key, RsaPublic)
-    assert found.public_key.verifies(found.signed, found.signature, found.signature_algorithm)
-    assert not found.public_key.verifies(found.signed + b"\0", found.signature, found.signature_algorithm)
+    assert isinstance(found.public_key, RsaPublicKey)
+    assert is_signed_by(found, found.public_key)
+    assert not is_signed_by(found._replace(signed=found.signed + b"\0"), found.public_key)
+    # PSS of another salt, and a signature of another length.
+    other = found.signature_algorithm.replace(b"\xa2\x03\x02\x01\x30", b"\xa2\x03\x02\x01\x20")
+    assert not is_signed_by(found._replace(signature_algorithm=other), found.public_key)
+    assert not is_signed_by(found._replace(signature=found.signature + b"\0"), found.public_key)
 
 
 def test_pem_and_der_hold_one_certificate_or_several() -> None:
@@ -225,11 +230,11 @@ def bent(old: bytes, new: bytes) -> bytes:
         ),
         (
             lambda: authority().vcek._replace(public_key=public(rsa.generate_private_key(3, 2048))).der,
-            "exponent 65537",
+            "numbers are no RSA key of 2048 bits",
         ),
         (
             lambda: authority().vcek._replace(public_key=public(SHORT)).der,
-            "2048 to 8192 bits",
+            "an RSA key of 1024 bits",
         ),
         (lambda: bent(bytes.fromhex("03620004"), bytes.fromhex("03620104")), "unused bits"),
         (lambda: bent(bytes.fromhex("03620004"), bytes.fromhex("03620002")), "no uncompressed point"),
