@@ -8,12 +8,17 @@ Each test states the peer's answer as it is, so that a release that mends it is 
 from __future__ import annotations
 
 import subprocess
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sevbuild.errors import SevbuildError
+from sevbuild.identity.sev_certificate import SevCertificate, certificates_in
+from sevbuild.identity.sev_platform import OwnedGuest
+from sevbuild.identity.sev_session import Session
+from sevbuild.launch.status import LaunchError, Status
 from sevbuild.manifest.profiles import load_profile
 from sevbuild.vcpu.reset import initial_vmsa
 from sevbuild.vcpu.save_area import parse_vmsa
@@ -21,6 +26,7 @@ from tests.support.firmware import HASH_TABLE, SECTIONS, make_firmware
 from tests.support.guests import digest_of, digests_of, guest_of
 from tests.support.peer import peer_digest
 from tests.support.real import peer_program
+from tests.support.sev_platform import own_platform
 from tests.support.shared import shared_file
 
 SIGNATURE = 0x800F12
@@ -293,3 +299,31 @@ def test_models_the_peer_does_not_know(folder: Path) -> None:
         tables = _tables()
         tables["vcpu"]["model"] = [model, older]
         assert len(set(digests_of(folder, **tables).values())) == 1
+
+
+def test_sevctl_binds_a_session_to_another_minimum_api(tmp_path: Path) -> None:
+    """It reads four bits of each number where there are eight, so that LAUNCH_START refuses the session.
+
+    The reading is that of virtee/sev 6.3.1, src/firmware/host/types/sev.rs.
+    """
+    policy, taken = 0x1F010005, 0x01000005
+    platform = own_platform()
+    (tmp_path / "pdh.cert").write_bytes(platform.files["pdh"])
+    command = [peer_program("sevctl"), "session", "--name", "vm", "pdh.cert", str(policy)]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    godh, session = (b64decode((tmp_path / f"vm_{name}.b64").read_text()) for name in ("godh", "session"))
+    tik = (tmp_path / "vm_tik.bin").read_bytes()
+    assert [Session.decode(session, "").is_for(number, tik) for number in (policy, taken)] == [False, True]
+    with pytest.raises(LaunchError) as caught:
+        OwnedGuest(platform.pdh).launch_start(policy, godh, session)
+    assert caught.value.status == Status.BAD_MEASUREMENT
+
+
+def test_sevctl_signs_what_was_in_memory(tmp_path: Path) -> None:
+    """Behind the key of an OCA that it generates are addresses of its stack; the signature holds over them."""
+    command = [peer_program("sevctl"), "generate", "oca.cert", "oca.key"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    (oca,) = certificates_in((tmp_path / "oca.cert").read_bytes(), "oca")
+    assert isinstance(oca, SevCertificate)
+    assert oca.signed(oca)
+    assert any(oca.body[164:])

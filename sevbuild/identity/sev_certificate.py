@@ -7,7 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.errors import SevbuildError
-from sevbuild.identity.ecdsa import KEY_SIZE, EcdsaSignature, P384PublicKey
+from sevbuild.identity.ecdsa import KEY_SIZE, NUMBER_SIZE, EcdsaSignature, P384PublicKey
 from sevbuild.identity.rsa import MODULUS_BITS, RsaPublicKey
 from sevbuild.text import counted
 
@@ -23,6 +23,7 @@ __all__ = [
     "SevCertificate",
     "SignatureSlot",
     "certificates_in",
+    "curve_key",
 ]
 
 CERTIFICATE_SIZE = 2084
@@ -147,6 +148,7 @@ class SevCertificate(NamedTuple):
         """Return a certificate of CERTIFICATE_SIZE bytes; raises SevbuildError for anything else.
 
         Bytes that no signature covers must be zero: two files of one certificate would be two things else.
+        Those beside the key are signed and may be anything: what `sevctl generate` (0.6.2) makes has some.
         """
         if len(raw) != CERTIFICATE_SIZE:
             raise SevbuildError(f"{name}: {len(raw)} bytes, where a certificate has {CERTIFICATE_SIZE}")
@@ -158,7 +160,7 @@ class SevCertificate(NamedTuple):
         if algorithm not in known:
             raise SevbuildError(f"{name}: a {title} with a key of algorithm {algorithm:#x}")
         field = raw[_HEAD.size : _BODY_SIZE]
-        key = _rsa_key(field, name) if algorithm in _RSA else P384PublicKey.decode(field, name)
+        key = _rsa_key(field, name) if algorithm in _RSA else curve_key(field, name)
         slots = tuple(SignatureSlot(*_SLOT.unpack_from(raw, _BODY_SIZE + at * _SLOT.size)) for at in range(2))
         for slot in slots:
             _check_slot(slot, f"{name}: {title}")
@@ -219,6 +221,12 @@ def certificates_in(data: bytes, name: str) -> Iterator[AmdCertificate | SevCert
         piece = data[at : at + size]
         yield (AmdCertificate if _is_amd(piece) else SevCertificate).decode(piece, shown)
         at += size
+
+
+def curve_key(field: bytes, name: str) -> P384PublicKey:
+    """Return the P-384 key in the KEY_SIZE bytes of a certificate; those behind the key are not looked at."""
+    used = field[: 4 + 2 * NUMBER_SIZE]
+    return P384PublicKey.decode(used.ljust(KEY_SIZE, b"\0"), name)
 
 
 def _is_amd(data: bytes) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sevbuild.errors import SevbuildError
-from sevbuild.identity.ecdsa import KEY_SIZE, P384PublicKey
+from sevbuild.identity.ecdsa import KEY_SIZE
 from sevbuild.identity.launch_secret import HEADER_SIZE, SecretPacket
-from sevbuild.identity.sev_certificate import CERTIFICATE_SIZE, ECDH_SHA256, PDH
+from sevbuild.identity.sev_certificate import CERTIFICATE_SIZE, ECDH_SHA256, PDH, curve_key
 from sevbuild.identity.sev_session import SESSION_SIZE, Session, TransportKeys, shared_secret
 from sevbuild.launch.sev_guest import FIRST_BOUND_API, SevGuest, SevGuestState, SevPlatform
 from sevbuild.launch.status import LaunchError, Status
@@ -118,6 +118,6 @@ class OwnedGuest:
         """Return the secret shared with who made a certificate, None for one whose key is no point."""
         name = "the owner's certificate"
         try:
-            return shared_secret(self._pdh, P384PublicKey.decode(dh_cert[16 : 16 + KEY_SIZE], name), name)
+            return shared_secret(self._pdh, curve_key(dh_cert[16 : 16 + KEY_SIZE], name), name)
         except SevbuildError:
             return None

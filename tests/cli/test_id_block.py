@@ -90,9 +90,7 @@ def test_a_block_of_a_launch_digest() -> None:
         ("x", "not a number of 64 bits"),
         ("-1", "not a number"),
     ):
-        told(
-            run("id-block", "create", *words[:2], "--policy", policy, "--key", "id.pem"), 2, "--policy", why
-        )
+        told(run("id-block", "create", *words[:2], "--policy", policy, "--key", "id.pem"), 2, "--policy", why)
     told(run("id-block", "create", "--launch-digest", "ab", *words[2:]), 2, "--launch-digest: must be 96 hex")
     told(run("id-block", "create", "--locked", *words), 2, "--locked")
     told(run("id-block", "create", "--family-id", "ab", *words), 2, "--family-id: must be 32 hex")
