@@ -73,7 +73,7 @@ class IdBlocks:
         """Return a block signed with the keys that the manifest names for a variant."""
         declared = variant.id_block
         if declared is None or declared.key is None:
-            place = variant.document.where("id-block")
+            place = _place(variant, "id-block")
             hint = "--key FILE gives one; `sevbuild id-block payload` is for keys that are elsewhere"
             raise SevbuildError(f"{place}: names no ID key to sign with", hint=hint)
         key, author = self._opened(variant, declared)
@@ -113,17 +113,15 @@ class IdBlocks:
             try:
                 self._opened(variant, declared)
             except EncryptedKeyError as error:
-                yield Notice(
-                    "note", variant.document.where("id-block"), f"{error.message}: it was not opened"
-                )
+                yield Notice("note", _place(variant, "id-block"), f"{error.message}: it was not opened")
             except SevbuildError:
                 if declared.key_digest is None or os.path.lexists(self._path(declared.key)):
                     raise
                 message = "the key is not on this machine; key-digest stands for it"
-                yield Notice("note", variant.document.where("id-block.key"), message)
+                yield Notice("note", _place(variant, "id-block.key"), message)
         else:
             message = "no ID block is built: its key is known by its digest alone"
-            yield Notice("note", variant.document.where("id-block"), message)
+            yield Notice("note", _place(variant, "id-block"), message)
 
     def _key_digests(self, variant: Variant, declared: DeclaredIdBlock) -> tuple[bytes, bytes | None]:
         """Return the digests of ID key and author key, by what says them with the least opened."""
@@ -140,14 +138,14 @@ class IdBlocks:
     def _public(self, variant: Variant, key: str, name: str | None) -> P384PublicKey:
         passphrase = self.passphrases.id_key if key == "key" else self.passphrases.author_key
         hint = f"id-block.{key}-digest stands for the key where it is not opened; {_UNLOCK}"
-        with within(variant.document.where(f"id-block.{key}"), hint=hint):
+        with within(_place(variant, f"id-block.{key}"), hint=hint):
             return load_public_key(self._read(name, KEY_LIMIT), str(name), passphrase)
 
     def _opened(self, variant: Variant, declared: DeclaredIdBlock) -> tuple[PrivateKey, Author | None]:
         """Return the ID key of a variant, and its author's part."""
         known = self._keys.get(variant)
         if known is None:
-            with within(variant.document.where("id-block.key"), hint=_UNLOCK):
+            with within(_place(variant, "id-block.key"), hint=_UNLOCK):
                 data = self._read(declared.key, KEY_LIMIT)
                 key = load_private_key(data, str(declared.key), self.passphrases.id_key)
             _check_pin(variant, "key-digest", key.public, declared.key_digest)
@@ -160,13 +158,13 @@ class IdBlocks:
             return None
         if declared.author_signature is None:
             hint = f"a public one requires author-signature; {_UNLOCK}"
-            with within(variant.document.where("id-block.author-key"), hint=hint):
+            with within(_place(variant, "id-block.author-key"), hint=hint):
                 data = self._read(declared.author_key, KEY_LIMIT)
                 author_key = load_private_key(data, declared.author_key, self.passphrases.author_key)
             author = author_of(key, author_key)
         else:
             public = self._public(variant, "author-key", declared.author_key)
-            with within(variant.document.where("id-block.author-signature")):
+            with within(_place(variant, "id-block.author-signature")):
                 data = self._read(declared.author_signature, SIGNATURE_LIMIT)
                 author = attached_author(key, public, data, declared.author_signature)
         _check_pin(variant, "author-key-digest", author.key, declared.author_key_digest)
@@ -181,7 +179,7 @@ class IdBlocks:
     def _blocks(self, variant: Variant, folder: str) -> Mapping[tuple[bytes, int], FoundBlock]:
         """Return the blocks of a folder by launch digest and policy, each verified."""
         if folder not in self._folders:
-            with within(variant.document.where("id-block.signed")):
+            with within(_place(variant, "id-block.signed")):
                 self._folders[folder] = read_blocks(self._path(folder))
         return self._folders[folder]
 
@@ -204,7 +202,7 @@ class IdBlocks:
         ):
             if wanted is not None and wanted != said:
                 have, want = (part.hex() if isinstance(part, bytes) else part for part in (said, wanted))
-                place = variant.document.where(f"id-block.{key}")
+                place = _place(variant, f"id-block.{key}")
                 raise MismatchError(f"{place}: {want}; the block in {folder}/{found.name} has {have}")
         _check_pin(variant, "key-digest", auth.key, declared.key_digest)
         author = None if auth.author is None else auth.author.key
@@ -244,6 +242,11 @@ def read_blocks(folder: str) -> Mapping[tuple[bytes, int], FoundBlock]:
     return found
 
 
+def _place(variant: Variant, path: str) -> str:
+    """Return where a key of the manifest stands, and which it is."""
+    return f"{variant.document.where(path)}: {path}"
+
+
 def _declared(target: Target) -> DeclaredIdBlock | None:
     return target.variant.id_block if takes_id_block(target) else None
 
@@ -253,4 +256,4 @@ def _check_pin(variant: Variant, name: str, key: P384PublicKey | None, pin: byte
     if pin is None or (key is not None and key.digest == pin):
         return
     found = "there is no such key" if key is None else f"the key's is {key.digest.hex()}"
-    raise MismatchError(f"{variant.document.where(f'id-block.{name}')}: {pin.hex()} is pinned; {found}")
+    raise MismatchError(f"{_place(variant, f'id-block.{name}')}: {pin.hex()} is pinned; {found}")

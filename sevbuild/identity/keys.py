@@ -46,8 +46,9 @@ def load_private_key(data: bytes, source: str, passphrase: bytes | None = None) 
     """
     found = _private(data, source, passphrase)
     if found is None:
-        thing = "a public key; the private half signs" if _public(data) is not None else "not a private key"
-        raise SevbuildError(f"{source}: {thing}", hint=_MAKE)
+        if _public(data) is not None:
+            raise SevbuildError(f"{source}: a public key; the private half signs")
+        raise SevbuildError(f"{source}: not a private key", hint=_MAKE)
     return _on_p384(found, source)
 
 

@@ -13,6 +13,7 @@ from lxml import etree
 
 from sevbuild.commands.files import libvirt_xml, qemu_arguments
 from sevbuild.commands.launch import Launch
+from tests.support.id_blocks import ID_KEY, private_pem
 from tests.support.launches import launch_of, launching_guest
 from tests.support.real import QEMU, require
 from tests.support.shared import ROOT
@@ -30,6 +31,7 @@ KERNEL = {"path": "vmlinuz", "cmdline": " quiet <&'\">\n"}
 CASES: dict[str, dict[str, Any]] = {
     "snp": {"launch": {"host-data": "ab" * 32}, "kernel": KERNEL, "initrd": {"path": "initrd.img"}, "vcpu": {"count": 4, "model": "EPYC-Milan"}},
     "snp firmware only": {"vcpu": {"model": None, "signature": 0xA00F11}, "machine": {"extra-args": ["-device", "virtio-rng-pci"]}},
+    "snp id block": {"id-block": {"key": "id.pem", "author-key": "id.pem"}, "vcpu": {"model": "EPYC-Milan"}},
     "sev": {"launch": {"mode": "sev"}, "kernel": {"path": "vmlinuz", "hashes": False}},
     "sev-es": {"launch": {"mode": "sev-es", "policy": 0x7}, "kernel": KERNEL},
     "sev-es-init2": {"launch": {"mode": "sev-es", "profile": "qemu-es-init2"}, "kernel": KERNEL},
@@ -42,6 +44,7 @@ def launch(request: pytest.FixtureRequest, tmp_path: Path) -> Launch:
     (tmp_path / "igvm.toml").write_text(
         'schema = 1\nname = "igvm"\nextends = "qemu"\nsummary = "s"\nas-of = "2026"\n[command]\nlauncher = "qemu-igvm"\n'
     )
+    (tmp_path / "id.pem").write_bytes(private_pem(ID_KEY))
     return launch_of(launching_guest(tmp_path, **CASES[request.param]))
 
 
