@@ -24,6 +24,7 @@ VERBS = {
     "export": "export",
     "verify": "verify",
     "appraisal": "appraisal",
+    "certs": "certs",
     "session": "session",
     "inspect": "inspect",
     "qemu-args": "qemu_args",

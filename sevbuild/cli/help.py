@@ -29,6 +29,7 @@ GROUPS = {
         "export": "Write reference values in one format.",
         "verify": "Check attestation reports, a bundle, or what was published.",
         "appraisal": "Start the policy that reports are held to.",
+        "certs": "Fetch or list the certificates of attestation reports.",
         "recompute": "Compute launch digests from published ingredients.",
         "merge": "Merge several releases into one document.",
         "diff": "Show what changed between two documents.",
