@@ -10,11 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from sevbuild.attest.id_block import WantedBlock, check_id_block
 from sevbuild.bundle.document import decode_bundle
 from sevbuild.bundle.write import build_bundle
 from sevbuild.commands.importing.source import import_data, write_draft
 from sevbuild.documents.locate import locate
 from sevbuild.guest.guest import load_guest
+from sevbuild.identity.firmware import GivenIdBlock
+from sevbuild.identity.id_auth import IdAuth
+from sevbuild.identity.keys import EncryptedKeyError, load_private_key, load_public_key
+from sevbuild.identity.signature import Signed, matching_signature
 from sevbuild.image.guid import parse_guid
 from sevbuild.image.kernel_hashes import ENTRY_GUIDS
 from sevbuild.image.lint import describe_firmware, lint_firmware
@@ -36,6 +41,7 @@ from sevbuild.vcpu.describe import describe_vmsa
 from sevbuild.vcpu.reset import initial_vmsa
 from tests.support.cli import run as run_verb
 from tests.support.firmware import make_firmware
+from tests.support.id_blocks import BLOCK, ID_KEY, private_pem, public_pem, signed
 from tests.support.igvm import fuzz_igvm, sample_files
 from tests.support.pe import make_uki
 from tools.fuzz_trees import bend_json, bend_toml
@@ -71,6 +77,29 @@ def firmware(data: bytes) -> None:
 def svsm(data: bytes) -> None:
     """Place an SVSM below a firmware."""
     place_svsm(data, firmware_gpa=0xFFE00000, vars_size=0x20000)
+
+
+def id_auth(data: bytes) -> None:
+    """Read what authenticates an ID block, check it, and launch with it as the firmware would."""
+    block = BLOCK.encode()
+    check_id_block(block, data, WantedBlock(key_digest=ID_KEY.public.digest))
+    GivenIdBlock.of(block, data, author_key=True).refusal()
+    if IdAuth.decode(data, "input").encode()[8:] != data.ljust(4096, b"\0")[8:]:
+        raise AssertionError("what was read is not what is written")
+
+
+def id_key(data: bytes) -> None:
+    """Read a private or a public key, an encrypted one with its passphrase."""
+    try:
+        load_public_key(data, "input")
+    except EncryptedKeyError:
+        load_private_key(data, "input", b"open")
+
+
+def id_signature(data: bytes) -> None:
+    """Read a signature that was made elsewhere, in whatever form."""
+    key = ID_KEY.public
+    matching_signature(data, Signed("the ID block", BLOCK.encode(), key, "the ID key"), "input")
 
 
 def manifest(data: bytes) -> None:
@@ -254,11 +283,23 @@ def byte_targets() -> list[Target]:
     one_vcpu = (
         b'{"TrustedMeasurement": "' + digest + b'", "APEIP": "0080b004", "CPUs": 2, "ProductName": "Milan"}'
     )
+    signature = signed().auth.signature
+    auths = (signed().auth.encode(), signed(author=True).auth.encode())
+    keys = (
+        private_pem(ID_KEY),
+        private_pem(ID_KEY, passphrase=b"open"),
+        public_pem(ID_KEY),
+        ID_KEY.public.encode(),
+    )
+    signatures = (signature.der, signature.encode(144), signature.der.hex().encode())
     return [
         Target("firmware", firmware, images, text=False),
         Target("svsm", svsm, (module,), text=False),
         Target("vmsa", describe_vmsa, (page,), text=False),
         Target("igvm", fuzz_igvm, sample_files(), text=False),
+        Target("id-auth", id_auth, auths, text=False),
+        Target("id-key", id_key, keys, text=False),
+        Target("id-signature", id_signature, signatures, text=False),
         Target("uki", uki, images_with_kernel, text=False),
         Target("manifest", manifest, tuple(manifests), text=True),
         Target("profile", profile, tuple(profiles), text=True),
