@@ -9,12 +9,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # the one of typing costs its import; type checkers take any of this name for it
 if TYPE_CHECKING:
-    from sevbuild.api import (
-        collect_reference_values,
-        read_reference_values,
-        recompute,
-        reference_values_text,
-    )
+    from sevbuild.api import collect_reference_values, read_reference_values, recompute, reference_values_text
     from sevbuild.bundle.verify import Verified, verify_bundle
     from sevbuild.bundle.write import build_bundle
     from sevbuild.errors import Fault, FaultsError, MismatchError, Notice, SevbuildError

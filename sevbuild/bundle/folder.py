@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import Any
 
-from sevbuild.bundle.document import DOCUMENT_LIMIT, BundleDocument, decode_bundle
+from sevbuild.bundle.document import DOCUMENT_LIMIT, BundleDocument, bundle_document, decode_bundle
 from sevbuild.bundle.layout import DOCUMENT, MAX_DEPTH, SUMS, is_safe_path
 from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import read_file
 
-__all__ = ["bundle_folder", "find_extra", "list_folder", "read_document", "refuse_foreign"]
+__all__ = [
+    "bundle_folder",
+    "describe_bundle",
+    "find_extra",
+    "list_folder",
+    "read_document",
+    "refuse_foreign",
+]
 
 _MOST_ENTRIES = 1_000_000
 
@@ -66,6 +74,22 @@ def read_document(folder: str) -> tuple[BundleDocument, bytes]:
         raise SevbuildError(f"{folder}: not a bundle: it has no {DOCUMENT}")
     data = read_file(path, DOCUMENT_LIMIT)
     return decode_bundle(data, path), data
+
+
+def describe_bundle(path: str) -> dict[str, Any]:
+    """Return a JSON-able description of a bundle; nothing in it is measured or compared.
+
+    `path` is its folder or its bundle.json. Raises SevbuildError for what is none.
+    """
+    folder = bundle_folder(path)
+    bundle, _ = read_document(folder)
+    absent = {entry.file for entry in bundle.absent}
+    description = bundle_document(bundle)
+    del description["schema"]
+    description["name"] = os.path.basename(os.path.abspath(folder))
+    for entry in description["inputs"]:
+        entry["present"] = entry["file"] is not None and entry["file"] not in absent
+    return description
 
 
 def find_extra(listing: dict[str, int], bundle: BundleDocument) -> str | None:

@@ -27,9 +27,7 @@ def path() -> None:
 
 
 @cache.command(name="list")
-def list_entries(
-    fmt: str = options.TABLE_FORMAT,
-) -> None:
+def list_entries(fmt: str = options.TABLE_FORMAT) -> None:
     """List the files in the cache, and the downloads that have not ended."""
     from sevbuild.cli.tables import text_table
     from sevbuild.documents.json_text import json_text
@@ -49,9 +47,7 @@ def list_entries(
 
 
 @cache.command()
-def clean(
-    digests: list[str] | None = DIGESTS,
-) -> None:
+def clean(digests: list[str] | None = DIGESTS) -> None:
     """Remove what is in the cache; a download that is under way stays."""
     from sevbuild.documents.document import parse_hex
     from sevbuild.network.cache import Cache, cache_directory

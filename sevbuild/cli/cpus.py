@@ -11,9 +11,7 @@ from sevbuild.manifest.catalog import cpus_document
 __all__ = ["cpus"]
 
 
-def cpus(
-    fmt: str = options.TABLE_FORMAT,
-) -> None:
+def cpus(fmt: str = options.TABLE_FORMAT) -> None:
     """List the CPU models, with the signature that enters a VMSA.
 
     The model is that of the guest (QEMU's -cpu), not of the host.

@@ -120,16 +120,15 @@ def _summary(title: str, values: Sequence[tuple[str, bytes]], room: int) -> str:
     left = room - len(text) - len(more) - 20
     if left < 0:
         return ""
-    shown = 0
-    rows = []
+    rows: list[str] = []
     for label, digest in values:
         row = f"| {_cell(label)} | `{digest.hex()}` |\n"
         left -= len(row)
         if left < 0:
             break
         rows.append(row)
-        shown += 1
-    return text + "".join(rows) + (more.format(len(values) - shown) if shown < len(values) else "") + "\n"
+    rest = len(values) - len(rows)
+    return text + "".join(rows) + (more.format(rest) if rest else "") + "\n"
 
 
 def _size(variable: str) -> int:

@@ -70,7 +70,7 @@ def _describe(path: str, mode: Mode | None) -> tuple[dict[str, Any], ReferenceVa
     from sevbuild.bundle.published import bundle_at, is_document, read_values
 
     if bundle_at(path) is not None:
-        from sevbuild.bundle.describe import describe_bundle
+        from sevbuild.bundle.folder import describe_bundle
 
         return describe_bundle(path), None
     if is_document(path):

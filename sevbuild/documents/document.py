@@ -17,6 +17,9 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Word = TypeVar("Word", bound=str)
 
+U32, U64 = 0xFFFFFFFF, (1 << 64) - 1
+"""The largest numbers of 32 and of 64 bits."""
+
 _LARGEST_SHOWN = 256
 _NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 NAME_REST = _NAME_FIRST | frozenset("._-")

@@ -45,5 +45,5 @@ def unheld_settings(settings: Iterable[str], lock: str, *, labels: bool) -> list
 
 def _names(steps: Sequence[Step]) -> list[str]:
     """Return the keys on the way, within an entry of the matrix where they lead into one."""
-    within = steps[2:] if len(steps) > 2 and steps[0] == "matrix" else steps
-    return [step for step in within if isinstance(step, str)]
+    names = [step for step in steps if isinstance(step, str)]
+    return names[1:] if names[0] == "matrix" else names

@@ -11,10 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from sevbuild.igvm import headers
 from sevbuild.igvm.headers import PAGE_SIZE, Header, HeaderType
-from sevbuild.igvm.layouts import (
-    header_name,
-    header_type,
-)
+from sevbuild.igvm.layouts import header_name, header_type
 from sevbuild.igvm.native_context import NATIVE_CONTEXT_SIZE
 from sevbuild.igvm.scan import IgvmError, Item, Place
 from sevbuild.igvm.source import data_bytes, data_size

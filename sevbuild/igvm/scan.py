@@ -12,11 +12,7 @@ from typing import NamedTuple
 from sevbuild.errors import SevbuildError
 from sevbuild.igvm import headers
 from sevbuild.igvm.headers import PAGE_SIZE, Header, HeaderType
-from sevbuild.igvm.layouts import (
-    content_size,
-    decode_content,
-    header_name,
-)
+from sevbuild.igvm.layouts import content_size, decode_content, header_name
 from sevbuild.igvm.source import ByteSource, Data, DataRange
 
 __all__ = ["IgvmError", "Item", "Place", "read_item_data", "scan_headers"]

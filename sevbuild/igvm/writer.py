@@ -14,12 +14,7 @@ from zlib import crc32
 from sevbuild.igvm import headers
 from sevbuild.igvm.file import FIXED_HEADER_SIZES, IgvmFile
 from sevbuild.igvm.headers import PAGE_SIZE, Header
-from sevbuild.igvm.layouts import (
-    content_size,
-    encode_content,
-    header_name,
-    header_type,
-)
+from sevbuild.igvm.layouts import content_size, encode_content, header_name, header_type
 from sevbuild.igvm.reader import MAGIC, read_igvm
 from sevbuild.igvm.scan import IgvmError, Place
 from sevbuild.igvm.source import MemorySource, data_bytes

@@ -60,10 +60,6 @@ class SevPolicy(int):
         """Tell whether the guest is an SEV-ES guest."""
         return bool(self >> SEV_POLICY_BITS["es"] & 1)
 
-    def names(self) -> list[str]:
-        """Return the names of the bits set, lowest first."""
-        return [name for name, bit in SEV_POLICY_BITS.items() if self >> bit & 1]
-
     def refusal(self, *, api: tuple[int, int] | None = None) -> str | None:
         """Return why LAUNCH_START refuses the policy for a guest owner's session, else None."""
         if api is not None and (self >> 16 & 0xFF, self >> 24 & 0xFF) > api:
@@ -100,10 +96,6 @@ class SnpPolicy(int):
     """An SNP guest policy: `debug` set means debugging allowed."""
 
     __slots__ = ()
-
-    def names(self) -> list[str]:
-        """Return the names of the bits set, lowest first."""
-        return [name for name, bit in SNP_POLICY_BITS.items() if self >> bit & 1]
 
     def refusal(
         self,

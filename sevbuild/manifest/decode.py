@@ -6,14 +6,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
-from sevbuild.documents.document import (
-    Document,
-    Table,
-    check_hex,
-    check_name,
-    check_type,
-    parse_toml,
-)
+from sevbuild.documents.document import U32, Document, Table, check_hex, check_name, check_type, parse_toml
 from sevbuild.errors import Fault, FaultsError
 from sevbuild.launch.mode import MODES, ORDERS, Mode
 from sevbuild.manifest.input_keys import decode_inputs, note_other_pins
@@ -29,8 +22,6 @@ from sevbuild.text import as_utf8
 __all__ = ["SCHEMA_VERSION", "decode_manifest"]
 
 SCHEMA_VERSION = 1
-
-_U32 = 0xFFFFFFFF
 
 
 class _ManifestDocument(Document):
@@ -61,7 +52,7 @@ def decode_manifest(
     raw, aliases = apply_settings(tables, given)
     document = _ManifestDocument(source, text, aliases=aliases)
     top = Table(document, raw)
-    schema = top.integer("schema", 0, _U32, required=True)
+    schema = top.integer("schema", 0, U32, required=True)
     if schema not in (None, SCHEMA_VERSION):
         message = f"unsupported schema version {schema}; this release reads version {SCHEMA_VERSION}"
         raise FaultsError([Fault(*document.place("schema"), message)])

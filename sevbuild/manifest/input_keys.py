@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sevbuild.documents.document import NAME_REST, Table, check_hex, check_type, check_word
+from sevbuild.documents.document import NAME_REST, U32, Table, check_hex, check_type, check_word
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import SECTION_KINDS, Area, Metadata, Section
 from sevbuild.manifest import inputs
@@ -16,7 +16,6 @@ from sevbuild.manifest.url_keys import decode_pin, decode_source, decode_sources
 
 __all__ = ["Inputs", "decode_inputs", "note_other_pins"]
 
-_U32 = 0xFFFFFFFF
 _ENTWINED = frozenset(("firmware", "igvm", "svsm", "kernel", "initrd"))
 """Tables whose keys depend on each other; one of any other kind of input names a file and pins it."""
 
@@ -137,8 +136,8 @@ def _metadata(firmware: Table) -> Metadata | None:
         if check_type(document, path, value, dict) is None:
             return None
         entry = Table(document, value, path)
-        gpa = entry.integer("gpa", 0, _U32, required=True)
-        size = entry.integer("size", 0, _U32, required=True)
+        gpa = entry.integer("gpa", 0, U32, required=True)
+        size = entry.integer("size", 0, U32, required=True)
         kind = _section_kind(entry)
         entry.finish()
         return None if gpa is None or size is None or kind is None else Section(gpa, size, kind)
@@ -146,8 +145,8 @@ def _metadata(firmware: Table) -> Metadata | None:
     sections = table.items("sections", section)
     if sections is None:
         table.fault("sections", "missing: the SEV metadata sections, in launch order")
-    reset = table.integer("reset", 0, _U32)
-    hash_table = table.integer("hash-table", 0, _U32)
+    reset = table.integer("reset", 0, U32)
+    hash_table = table.integer("hash-table", 0, U32)
     table.finish()
     area = None if hash_table is None else Area(hash_table, 0)
     return Metadata(sections=tuple(sections or ()), reset=reset, hash_table=area)
@@ -158,7 +157,7 @@ def _section_kind(entry: Table) -> int | None:
     if isinstance(value, str):
         name = check_word(entry.document, entry.at("kind"), value, SECTION_KINDS.values())
         return next((number for number, label in SECTION_KINDS.items() if label == name), None)
-    return entry.integer("kind", 0, _U32, required=True)
+    return entry.integer("kind", 0, U32, required=True)
 
 
 def _svsm(top: Table, *, igvm: bool) -> tuple[int | None, list[DeclaredInput]]:
@@ -168,7 +167,7 @@ def _svsm(top: Table, *, igvm: bool) -> tuple[int | None, list[DeclaredInput]]:
     if igvm:
         top.fault("svsm", "cannot be combined with [igvm]: a file contains its own SVSM")
     found = _file(table, inputs.SVSM, required=True)
-    size = table.integer("vars-size", 0, _U32)
+    size = table.integer("vars-size", 0, U32)
     store = decode_path(table, "vars-path", url_key=None)
     if table.has("vars-size") == table.has("vars-path"):
         table.fault("vars-size", "give either vars-size or vars-path: the SVSM lies below the variable store")

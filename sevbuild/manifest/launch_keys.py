@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sevbuild.documents.document import Document, Table, check_integer, check_word
+from sevbuild.documents.document import U64, Document, Table, check_integer, check_word
 from sevbuild.launch.mode import MODES, Mode
 from sevbuild.launch.policy import decode_policy, policy_of
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
 __all__ = ["check_mode", "decode_features", "decode_policies"]
-
-_U64 = (1 << 64) - 1
 
 
 def decode_policies(launch: Table, modes: tuple[Mode, ...]) -> dict[Mode, int]:
@@ -86,7 +84,7 @@ def check_mode(document: Document, path: str, value: Any) -> Mode | None:
 
 def _features(document: Document, path: str, value: Any) -> int | None:
     if not isinstance(value, list):
-        return check_integer(document, path, value, 0, _U64)
+        return check_integer(document, path, value, 0, U64)
     features = 0
     for index, name in enumerate(value):
         word = check_word(document, f"{path}[{index}]", name, SEV_FEATURE_BITS)

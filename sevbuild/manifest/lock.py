@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
-from sevbuild.documents.document import Document, Table, check_hex, check_integer, check_type, parse_toml
+from sevbuild.documents.document import U32, Document, Table, check_hex, check_integer, check_type, parse_toml
 from sevbuild.documents.toml_text import toml_key, toml_string
 from sevbuild.errors import Fault, FaultsError
 from sevbuild.launch.label import fold_labels, unfold_label
@@ -22,7 +22,6 @@ LOCK_SCHEMA = 1
 """The version of this document's shape; a reader refuses any other."""
 
 _HEAD = "# Written by `sevbuild lock`, which also brings it up to date. Keep it beside the manifest.\n"
-_U32 = 0xFFFFFFFF
 _LARGEST = (1 << 63) - 1
 _key, _string = partial(toml_key, numbered=True), partial(toml_string, numbered=True)
 
@@ -98,7 +97,7 @@ def decode_lock(text: str, source: str) -> Lock:
     profiles = top.section("profiles")
     digests = {key: check_hex(document, profiles.at(key), profiles.any(key), 32) for key in profiles.names()}
     cpus = top.section("cpus")
-    signatures = {key: check_integer(document, cpus.at(key), cpus.any(key), 0, _U32) for key in cpus.names()}
+    signatures = {key: check_integer(document, cpus.at(key), cpus.any(key), 0, U32) for key in cpus.names()}
     cmdlines: dict[str, bytes] = {}
     for table in _tables(top, "cmdline"):
         _read_cmdline(table, cmdlines)

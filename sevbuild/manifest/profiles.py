@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 from sevbuild.documents.document import (
+    U64,
     Document,
     Table,
     check_integer,
@@ -55,7 +56,6 @@ DEFAULT_PROFILE = "qemu"
 """The profile that is taken where a document or a command of others names none."""
 
 _REGISTERS = {field.name.replace("_", "-"): field for field in FIELDS}
-_U64 = (1 << 64) - 1
 _MAX_ANCESTORS = 8
 Word = TypeVar("Word", bound=str)
 
@@ -280,9 +280,9 @@ def _features(table: Table, modes: Sequence[Mode]) -> tuple[dict[Mode, int], dic
             features.fault(mode, "missing: what hosts set in this mode")
         entry = features.table(mode)
         if entry is not None:
-            default = entry.integer("default", 0, _U64, required=True) or 0
-            known = entry.integer("known", 0, _U64, required=True) or 0
-            newer = entry.integer("newer", 0, _U64) or 0
+            default = entry.integer("default", 0, U64, required=True) or 0
+            known = entry.integer("known", 0, U64, required=True) or 0
+            newer = entry.integer("newer", 0, U64) or 0
             entry.finish()
             if mode in modes:
                 defaults[mode], hosts[mode] = default, HostFeatures(known, newer)
@@ -298,7 +298,7 @@ def _entry(table: Table) -> dict[str, int | str]:
         if isinstance(value, str):
             found[role] = check_word(table.document, entry.at(role), value, words) or ""
         else:
-            found[role] = entry.integer(role, 0, _U64, required=True) or 0
+            found[role] = entry.integer(role, 0, U64, required=True) or 0
     entry.finish()
     return found
 

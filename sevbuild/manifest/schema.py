@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sevbuild.documents.document import U32, U64
 from sevbuild.documents.schema_shapes import filled_table, hex_digits, integer, one_or_list, table, text, word
 from sevbuild.image.ovmf import SECTION_KINDS
 from sevbuild.launch.mode import MODES, ORDERS
@@ -16,9 +17,6 @@ from sevbuild.vcpu.models import CPU_MODELS
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
 __all__ = ["manifest_schema"]
-
-_U32 = 0xFFFFFFFF
-_U64 = (1 << 64) - 1
 
 _SHA256 = hex_digits(32)
 _SHA384 = hex_digits(48)
@@ -104,7 +102,7 @@ def _guest() -> dict[str, Any]:
 def _launch() -> dict[str, Any]:
     boolean = {"type": "boolean"}
     version = text(pattern=r"^[0-9]{1,3}\.[0-9]{1,3}$")
-    number = integer(0, _U64)
+    number = integer(0, U64)
     policy_names = {**SEV_POLICY_BITS, **SNP_POLICY_BITS}
     bits = filled_table({**dict.fromkeys(policy_names, boolean), "abi": version, "api": version})
     features = {"anyOf": [number, {"type": "array", "items": word(SEV_FEATURE_BITS)}]}
@@ -136,7 +134,7 @@ def _launch() -> dict[str, Any]:
 
 
 def _firmware() -> dict[str, Any]:
-    address = integer(0, _U32)
+    address = integer(0, U32)
     section = table(
         "One section of the SEV metadata.",
         {
@@ -197,7 +195,7 @@ def _svsm() -> dict[str, Any]:
             "url": {"description": "Where to fetch it, in place of path; sha256 must be given.", **_URL},
             "sha256": {"description": "A pin: the SHA-256 the file must have.", **_SHA256},
             "vars-size": integer(
-                0, _U32, "The size of the variable store between SVSM and firmware.", multipleOf=4096
+                0, U32, "The size of the variable store between SVSM and firmware.", multipleOf=4096
             ),
             "vars-path": {"description": "The variable store, for its size.", **_PATH},
         },
@@ -273,9 +271,7 @@ def _vcpu() -> dict[str, Any]:
         {
             "count": one_or_list('The number of vCPUs, a list, or a range like "1-64".', count),
             "model": one_or_list("The CPU model, or a list.", word(CPU_MODELS)),
-            "signature": one_or_list(
-                "CPUID Fn0000_0001_EAX of the guest's CPU, or a list.", integer(0, _U32)
-            ),
+            "signature": one_or_list("CPUID Fn0000_0001_EAX of the guest's CPU, or a list.", integer(0, U32)),
             "family": integer(0, 0x10E, "The CPU's family, with model-number and stepping."),
             "model-number": integer(0, 0xFF, "The CPU's model number."),
             "stepping": integer(0, 0xF, "The CPU's stepping."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sevbuild.documents.document import Document, Table, check_integer, check_type, suggest
+from sevbuild.documents.document import U32, Document, Table, check_integer, check_type, suggest
 from sevbuild.errors import SevbuildError
 from sevbuild.manifest.model import Cpu
 from sevbuild.vcpu.models import CPU_MODELS, cpu_signature, signature_text
@@ -14,7 +14,6 @@ __all__ = ["MAX_VCPUS", "cpu_named", "decode_counts", "decode_cpus", "signature_
 MAX_VCPUS = 4096
 """More than any x86 hypervisor starts (KVM_MAX_VCPUS is 4096 with 4 KiB APIC maps)."""
 
-_U32 = 0xFFFFFFFF
 _MOST_DIGITS = 10
 
 
@@ -23,7 +22,7 @@ def cpu_named(name: str) -> Cpu:
     digits, base = (name[2:].lower(), 16) if name[:2].lower() == "0x" else (name, 10)
     if 0 < len(digits) <= _MOST_DIGITS and set(digits) <= set("0123456789abcdef"[:base]):
         signature = int(digits, base)
-        if signature <= _U32:
+        if signature <= U32:
             return signature_cpu(signature)
     return _model_cpu(name)
 
@@ -66,7 +65,7 @@ def decode_cpus(vcpu: Table) -> tuple[Cpu, ...]:
         vcpu.fault(given[1], f"cannot be combined with {given[0]}: give the CPU in one way")
     models = vcpu.items("model", lambda path, value: _model(document, path, value)) or []
     signatures = (
-        vcpu.items("signature", lambda path, value: check_integer(document, path, value, 0, _U32)) or []
+        vcpu.items("signature", lambda path, value: check_integer(document, path, value, 0, U32)) or []
     )
     cpus = [*models, *map(signature_cpu, signatures)]
     if by_number:

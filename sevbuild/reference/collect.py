@@ -16,14 +16,7 @@ from sevbuild.image.ovmf import Area, Metadata, Section, section_kind_name
 from sevbuild.image.svsm import Svsm
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import parse_template
-from sevbuild.reference.model import (
-    Ingredients,
-    Input,
-    KernelIngredients,
-    PublishedProfile,
-    ReferenceValues,
-    Value,
-)
+from sevbuild.reference import model
 from sevbuild.text import encode_text, utf8_text
 
 __all__ = ["collect_values"]
@@ -39,7 +32,7 @@ def collect_values(
     ingredients: bool = True,
     records: Sequence[InputRecord] | None = None,
     published: Mapping[bytes, bytes] | None = None,
-) -> ReferenceValues:
+) -> model.ReferenceValues:
     """Return the reference values of these measured targets, one set of ingredients a distinct shape.
 
     Without `ingredients` the inputs and values alone. `records` name the inputs where a publisher named them
@@ -49,10 +42,10 @@ def collect_values(
     """
     targets = [item.target for item in measured]
     records = input_records(guest, targets) if records is None else records
-    inputs = tuple(Input(*record) for record in records)
+    inputs = tuple(model.Input(*record) for record in records)
     names: dict[tuple[object, ...], str] = {}
-    found: list[Ingredients] = []
-    profiles: dict[str, PublishedProfile] = {}
+    found: list[model.Ingredients] = []
+    profiles: dict[str, model.PublishedProfile] = {}
     if ingredients:
         for target in targets:
             # Nothing but the file itself says what a loader adds to it.
@@ -62,7 +55,7 @@ def collect_values(
                 names[_key(target)] = _add_ingredients(entry, found)
     values = tuple(_value(guest, item, names.get(_key(item.target))) for item in measured)
     manifest = guest.manifest
-    return ReferenceValues(
+    return model.ReferenceValues(
         manifest.name,
         manifest.version,
         inputs,
@@ -77,15 +70,15 @@ def _key(target: Target) -> tuple[object, ...]:
     return target.variant, target.mode, target.profile.name, cmdline
 
 
-def _add_profile(profiles: dict[str, PublishedProfile], target: Target) -> None:
+def _add_profile(profiles: dict[str, model.PublishedProfile], target: Target) -> None:
     profile = target.profile
-    published = PublishedProfile(profile.name, profile.prose.as_of, profile.rules.launch)
+    published = model.PublishedProfile(profile.name, profile.prose.as_of, profile.rules.launch)
     if profiles.setdefault(profile.name, published) != published:
         hint = "give one of them another name: reference values must tell them apart"
         raise SevbuildError(f"two different profiles are called {profile.name}", hint=hint)
 
 
-def _add_ingredients(entry: Ingredients, found: list[Ingredients]) -> str:
+def _add_ingredients(entry: model.Ingredients, found: list[model.Ingredients]) -> str:
     """Return the name of equal ingredients among those found, under which they were added if they are new."""
     same = next((known for known in found if known._replace(name="") == entry), None)
     if same is None:
@@ -96,10 +89,10 @@ def _add_ingredients(entry: Ingredients, found: list[Ingredients]) -> str:
     return same.name
 
 
-def _value(guest: Guest, item: Measured[Target], ingredients: str | None) -> Value:
+def _value(guest: Guest, item: Measured[Target], ingredients: str | None) -> model.Value:
     target = item.target
     kernel = target.variant.kernel
-    return Value(
+    return model.Value(
         label=target.label,
         mode=target.mode,
         profile=target.profile.name,
@@ -121,12 +114,12 @@ def _value(guest: Guest, item: Measured[Target], ingredients: str | None) -> Val
     )
 
 
-def _ingredients(guest: Guest, target: Target, published: Mapping[bytes, bytes]) -> Ingredients:
+def _ingredients(guest: Guest, target: Target, published: Mapping[bytes, bytes]) -> model.Ingredients:
     variant, mode = target.variant, target.mode
     firmware, svsm = guest.firmware(variant), guest.svsm(variant)
     reset, area = firmware.metadata.reset, firmware.metadata.hash_table
     sections = firmware.metadata.sections if mode == "snp" and svsm is None else None
-    return Ingredients(
+    return model.Ingredients(
         name="",
         mode=mode,
         profile=target.profile.name,
@@ -171,7 +164,7 @@ def _seed(guest: Guest, target: Target) -> bytes | None:
     return [digest for _, digest in islice(guest.trace(target), count)][-1]
 
 
-def _kernel(guest: Guest, target: Target) -> KernelIngredients | None:
+def _kernel(guest: Guest, target: Target) -> model.KernelIngredients | None:
     hashes = guest.kernels.hashes(target)
     if hashes is None:
         return None
@@ -180,4 +173,4 @@ def _kernel(guest: Guest, target: Target) -> KernelIngredients | None:
     # Where the locale has no UTF-8, flags arrive as escaped bytes.
     text = utf8_text(encode_text(template))
     digest = cmdline_digest(guest.kernels.cmdline(target)) if fixed else None
-    return KernelIngredients(hashes.kernel, hashes.initrd, text, digest)
+    return model.KernelIngredients(hashes.kernel, hashes.initrd, text, digest)

@@ -9,15 +9,7 @@ from sevbuild.documents.json_text import hex_text, json_text, json_word
 from sevbuild.image.ovmf import Section, section_kind_name
 from sevbuild.launch.id_block import IdBlock
 from sevbuild.launch.page_type import page_type_word
-from sevbuild.reference.model import (
-    DOCUMENT_SCHEMA,
-    Ingredients,
-    Input,
-    PublishedProfile,
-    ReferenceValues,
-    Span,
-    Value,
-)
+from sevbuild.reference import model
 from sevbuild.vcpu.models import signature_text
 
 __all__ = [
@@ -33,13 +25,13 @@ Fact = str | tuple[str, ...] | None
 """What a document says under one key, as text: a list as the texts of its entries."""
 
 
-def reference_document(values: ReferenceValues) -> dict[str, Any]:
+def reference_document(values: model.ReferenceValues) -> dict[str, Any]:
     """Return the document: `schema`, `guest`, `inputs`, `profiles`, `ingredients` and `values`.
 
     32- and 64-bit values are lower-case hex strings. Nothing in it depends on path, time or machine.
     """
     document: dict[str, Any] = {
-        "schema": DOCUMENT_SCHEMA,
+        "schema": model.DOCUMENT_SCHEMA,
         "guest": {"name": values.name, "version": values.version},
         "inputs": [_input(record) for record in values.inputs],
         "profiles": [_profile(profile) for profile in values.profiles],
@@ -51,12 +43,12 @@ def reference_document(values: ReferenceValues) -> dict[str, Any]:
     return document
 
 
-def document_text(values: ReferenceValues) -> str:
+def document_text(values: model.ReferenceValues) -> str:
     """Return the document as it is published: sorted keys, two spaces, LF at its end."""
     return json_text(reference_document(values))
 
 
-def _input(record: Input) -> dict[str, Any]:
+def _input(record: model.Input) -> dict[str, Any]:
     """Return one entry of `inputs`."""
     entry: dict[str, Any] = {"role": record.role, "name": record.name}
     if record.size is not None:
@@ -65,7 +57,7 @@ def _input(record: Input) -> dict[str, Any]:
     return entry | _releases(record.releases)
 
 
-def value_entry(value: Value) -> dict[str, Any]:
+def value_entry(value: model.Value) -> dict[str, Any]:
     """Return one entry of `values`."""
     entry: dict[str, Any] = {
         "label": value.label,
@@ -93,16 +85,16 @@ def value_entry(value: Value) -> dict[str, Any]:
     return entry | _releases(value.releases)
 
 
-def value_texts(value: Value) -> dict[str, str]:
+def value_texts(value: model.Value) -> dict[str, str]:
     """Return what a document says of a target by key, each as it is written on a command line."""
     return {key: json_word(said) for key, said in value_entry(value).items()}
 
 
-def facts(part: Value | Ingredients | PublishedProfile) -> dict[str, Fact]:
+def facts(part: model.Value | model.Ingredients | model.PublishedProfile) -> dict[str, Fact]:
     """Return what a document says of a part of it, by dotted path."""
-    if isinstance(part, Value):
+    if isinstance(part, model.Value):
         return dict(_leaves(value_entry(part)))
-    return dict(_leaves(_ingredients(part) if isinstance(part, Ingredients) else _profile(part)))
+    return dict(_leaves(_ingredients(part) if isinstance(part, model.Ingredients) else _profile(part)))
 
 
 def _leaves(entry: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Fact]]:
@@ -116,7 +108,7 @@ def _leaves(entry: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, F
             yield prefix + key, None if said is None else json_word(said)
 
 
-def _releases(spans: Sequence[Span]) -> dict[str, Any]:
+def _releases(spans: Sequence[model.Span]) -> dict[str, Any]:
     return {"releases": [{"first": span.first, "last": span.last} for span in spans]} if spans else {}
 
 
@@ -132,7 +124,7 @@ def _id_block(block: IdBlock) -> dict[str, Any]:
     return entry
 
 
-def _profile(profile: PublishedProfile) -> dict[str, Any]:
+def _profile(profile: model.PublishedProfile) -> dict[str, Any]:
     launch = profile.launch
     return {
         "name": profile.name,
@@ -159,7 +151,7 @@ def _shown(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ingredients(entry: Ingredients) -> dict[str, Any]:
+def _ingredients(entry: model.Ingredients) -> dict[str, Any]:
     metadata, svsm, kernel = entry.metadata, entry.svsm, entry.kernel
     document: dict[str, Any] = {
         "name": entry.name,

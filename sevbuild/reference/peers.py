@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sevbuild.documents.document import Table, check_hex, check_integer, suggest
+from sevbuild.documents.document import U32, U64, Table, check_hex, check_integer, suggest
 from sevbuild.documents.json_input import JsonDocument
 from sevbuild.documents.json_text import json_word
 from sevbuild.errors import SevbuildError, within
@@ -26,8 +26,6 @@ from sevbuild.vcpu.models import CPU_MODELS
 
 __all__ = ["ForeignResult", "is_foreign", "recompute_foreign"]
 
-_U32 = 0xFFFFFFFF
-_U64 = (1 << 64) - 1
 _MOST_SECTIONS = 4096
 _INGREDIENTS = (
     "ovmf_hash",
@@ -80,7 +78,7 @@ def recompute_foreign(
         return _one_vcpu(table, record, request, profile)
     entry, given, cpu = _ingredients(document, table, profile)
     vcpus = _integer(table, "vcpus", MAX_VCPUS, low=1, needed=request.counts is None)
-    features = _integer(table, "guest_features", _U64)
+    features = _integer(table, "guest_features", U64)
     document.raise_faults()
     notes = _ignored(record, _INGREDIENTS)
     recomputer = Recomputer({profile.name: profile.rules.launch})
@@ -166,7 +164,7 @@ def _ingredients(
             document.fault(path, "must be an object")
             continue
         entry = Table(document, value, path)
-        numbers = [_integer(entry, key, _U32) or 0 for key in ("gpa", "size", "section_type")]
+        numbers = [_integer(entry, key, U32) or 0 for key in ("gpa", "size", "section_type")]
         sections.append(Section(*numbers))
     kernel, digest = None, None
     hash_table = None
@@ -176,8 +174,8 @@ def _ingredients(
         kernel = KernelIngredients(
             _hex(table, "kernel_hash", 32), _hex(table, "initrd_hash", 32), None, digest
         )
-        hash_table = Area(_integer(table, "sev_hashes_table_gpa", _U32) or 0, 0)
-    reset = _integer(table, "sev_es_reset_eip", _U32, needed=False)
+        hash_table = Area(_integer(table, "sev_hashes_table_gpa", U32) or 0, 0)
+    reset = _integer(table, "sev_es_reset_eip", U32, needed=False)
     seed = _hex(table, "ovmf_hash", 48)
     metadata = Metadata(tuple(sections), reset, hash_table)
     entry_ = Ingredients("ingredients", "snp", profile.name, "profile", seed, metadata, None, kernel, {})
@@ -189,7 +187,8 @@ def _one_vcpu(
 ) -> ForeignResult:
     document = table.document
     seed = _hex(table, "TrustedMeasurement", 48)
-    reset = parse_number(table, "APEIP")
+    # Contrast writes an address in eight hexadecimal digits.
+    reset = int.from_bytes(_hex(table, "APEIP", 4), "big")
     counts = request.counts or (_integer(table, "CPUs", MAX_VCPUS, low=1) or 1,)
     product = table.string("ProductName")
     document.raise_faults()
@@ -246,14 +245,6 @@ def _value(profile: LaunchProfile, cpu: Cpu, vcpus: int, features: int, digest: 
 
 def _recomputed(value: Value) -> Recomputed:
     return Recomputed(value.label, value.digest, None, value)
-
-
-def parse_number(table: Table, key: str) -> int:
-    """Return a 32-bit number of eight hexadecimal digits, as Contrast writes an address."""
-    text = table.string(key, required=True)
-    if text is None:
-        return 0
-    return int.from_bytes(check_hex(table.document, table.at(key), text, 4) or b"", "big")
 
 
 def _hex(table: Table, key: str, size: int) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+from sevbuild.documents.document import U32, U64
 from sevbuild.documents.json_input import JsonDocument, parse_json
 from sevbuild.documents.json_reader import Reader, as_objects
 from sevbuild.errors import SevbuildError
@@ -16,14 +17,7 @@ from sevbuild.launch.label import NO_CPU
 from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.manifest.inputs import RECORDED_ROLES, launched_as
 from sevbuild.manifest.vcpu_keys import MAX_VCPUS
-from sevbuild.reference.model import (
-    DOCUMENT_SCHEMA,
-    MOST_DESCRIBED,
-    Input,
-    ReferenceValues,
-    Span,
-    Value,
-)
+from sevbuild.reference import model
 from sevbuild.reference.read_ingredients import read_ingredients, read_profile
 
 __all__ = [
@@ -33,16 +27,13 @@ __all__ = [
     "read_reference_values",
 ]
 
-_U32 = 0xFFFFFFFF
-_U64 = (1 << 64) - 1
-
 
 def is_reference_document(value: Any) -> bool:
     """Tell whether a JSON value looks like a document of ours, of whatever schema."""
     return isinstance(value, dict) and "schema" in value and "values" in value
 
 
-def read_reference_values(source: str, data: bytes) -> ReferenceValues:
+def read_reference_values(source: str, data: bytes) -> model.ReferenceValues:
     """Return the reference values of a document; `source` is its name in messages.
 
     Raises FaultsError with every fault and its JSON path, SevbuildError for what is no JSON or of
@@ -51,14 +42,14 @@ def read_reference_values(source: str, data: bytes) -> ReferenceValues:
     return decode_reference_values(source, parse_json(source, data))
 
 
-def decode_reference_values(source: str, raw: Any) -> ReferenceValues:
+def decode_reference_values(source: str, raw: Any) -> model.ReferenceValues:
     """Return the reference values of a parsed document; raises as `read_reference_values` does."""
     if not isinstance(raw, dict) or "schema" not in raw:
         raise SevbuildError(f"{source}: not reference values: an object with `schema` is expected")
     schema = raw["schema"]
-    if schema != DOCUMENT_SCHEMA or isinstance(schema, bool):
+    if schema != model.DOCUMENT_SCHEMA or isinstance(schema, bool):
         shown = schema if isinstance(schema, str | int) and len(str(schema)[:40]) < 40 else "another value"
-        message = f"{source}: $.schema is {shown!r}; this release reads only version {DOCUMENT_SCHEMA}"
+        message = f"{source}: $.schema is {shown!r}; this release reads only version {model.DOCUMENT_SCHEMA}"
         raise SevbuildError(message, hint="the release of sevbuild that wrote the document reads it")
     document = JsonDocument(source)
     table = Reader(document, raw)
@@ -68,7 +59,7 @@ def decode_reference_values(source: str, raw: Any) -> ReferenceValues:
     guest.finish()
     releases = _release_names(table, version)
     read_value = read_guest_value if version is not None else _file_value
-    found = ReferenceValues(
+    found = model.ReferenceValues(
         name,
         version,
         tuple(_input(entry, releases) for entry in as_objects(table, "inputs")),
@@ -99,14 +90,14 @@ def _release_names(table: Reader, version: str | None) -> tuple[str, ...]:
     return names
 
 
-def _spans(table: Reader, releases: tuple[str, ...]) -> tuple[Span, ...]:
+def _spans(table: Reader, releases: tuple[str, ...]) -> tuple[model.Span, ...]:
     if bool(releases) != table.has("releases"):
         message = "missing: the document is of several" if releases else "the document is of one release"
         table.fault("releases", message)
     spans = []
     at = -1
     for entry in as_objects(table, "releases", required=False):
-        span = Span(entry.word("first", releases), entry.word("last", releases))
+        span = model.Span(entry.word("first", releases), entry.word("last", releases))
         entry.finish()
         if set(span) <= set(releases):
             first, last = releases.index(span.first), releases.index(span.last)
@@ -117,22 +108,22 @@ def _spans(table: Reader, releases: tuple[str, ...]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _input(table: Reader, releases: tuple[str, ...]) -> Input:
+def _input(table: Reader, releases: tuple[str, ...]) -> model.Input:
     role, name = table.word("role", RECORDED_ROLES), table.string("name")
-    size = table.integer("size", 0, _U64) if table.has("size") else None
+    size = table.integer("size", 0, U64) if table.has("size") else None
     algorithm = "seed" if table.has("seed") else "sha256"
     digest = table.hex(algorithm, 48 if algorithm == "seed" else 32)
     spans = _spans(table, releases)
     table.finish()
-    return Input(role, name, size, algorithm, digest, spans)
+    return model.Input(role, name, size, algorithm, digest, spans)
 
 
-def read_guest_value(table: Reader, releases: tuple[str, ...] = ()) -> Value:
+def read_guest_value(table: Reader, releases: tuple[str, ...] = ()) -> model.Value:
     """Return one entry of `values`, of a guest in these releases."""
     origins = table.section("origins")
     value = _value(table, origins)._replace(
         cpu=table.string("cpu"),
-        signature=table.number("signature", _U32),
+        signature=table.number("signature", U32),
         vcpus=table.integer("vcpus", 1, MAX_VCPUS),
         order=table.word("order", ORDERS),
         features_origin=origins.string("guest_features"),
@@ -146,12 +137,12 @@ def read_guest_value(table: Reader, releases: tuple[str, ...] = ()) -> Value:
     return value
 
 
-def _file_value(table: Reader, releases: tuple[str, ...]) -> Value:
+def _file_value(table: Reader, releases: tuple[str, ...]) -> model.Value:
     origins = table.section("origins")
     value = _value(table, origins)._replace(
         cpu=table.word("cpu", (NO_CPU,)),
-        signature=table.nullable("signature", lambda key: table.number(key, _U32)),
-        vcpus=table.integer("vcpus", 0, MOST_DESCRIBED),
+        signature=table.nullable("signature", lambda key: table.number(key, U32)),
+        vcpus=table.integer("vcpus", 0, model.MOST_DESCRIBED),
         order=table.word("order", LOADER_ORDERS),
         features_origin=origins.nullable("guest_features", origins.string),
         doubts=_doubts(table),
@@ -162,18 +153,18 @@ def _file_value(table: Reader, releases: tuple[str, ...]) -> Value:
     return value
 
 
-def _value(table: Reader, origins: Reader) -> Value:
+def _value(table: Reader, origins: Reader) -> model.Value:
     """Return what values of guests and of IGVM files have in common."""
     mode = table.word("mode", MODES)
-    value = Value(
+    value = model.Value(
         label=table.name("label"),
         mode=mode,
         profile=table.string("profile"),
         cpu="",
         signature=None,
         vcpus=0,
-        guest_features=table.nullable("guest_features", lambda key: table.number(key, _U64)),
-        policy=table.number("policy", _U64),
+        guest_features=table.nullable("guest_features", lambda key: table.number(key, U64)),
+        policy=table.number("policy", U64),
         kernel_hashes=table.boolean("kernel_hashes"),
         cmdline=table.nullable("cmdline", table.string),
         order="",
@@ -202,13 +193,13 @@ def _id_block(table: Reader) -> IdBlock:
         table.hex("author_key_digest", 48) if table.has("author_key_digest") else None,
         table.hex("family_id", 16),
         table.hex("image_id", 16),
-        table.integer("guest_svn", 0, _U32),
+        table.integer("guest_svn", 0, U32),
     )
     table.finish()
     return block
 
 
-def _check(document: JsonDocument, found: ReferenceValues) -> None:
+def _check(document: JsonDocument, found: model.ReferenceValues) -> None:
     """Note what names nothing, and what is named twice."""
     _once(document, "profiles", [entry.name for entry in found.profiles])
     _once(document, "ingredients", [entry.name for entry in found.ingredients])
@@ -227,7 +218,7 @@ def _check(document: JsonDocument, found: ReferenceValues) -> None:
             document.fault(path, f"there are no ingredients {value.ingredients!r}")
 
 
-def _check_ingredients(document: JsonDocument, found: ReferenceValues) -> None:
+def _check_ingredients(document: JsonDocument, found: model.ReferenceValues) -> None:
     profiles = {entry.name for entry in found.profiles}
     digests = {
         (role, entry.digest) for entry in found.inputs for role in (entry.role, launched_as(entry.role))
@@ -240,7 +231,7 @@ def _check_ingredients(document: JsonDocument, found: ReferenceValues) -> None:
                 document.fault(f"ingredients[{index}].inputs.{role}", "no input has this digest")
 
 
-def _once_a_release(document: JsonDocument, found: ReferenceValues) -> None:
+def _once_a_release(document: JsonDocument, found: model.ReferenceValues) -> None:
     """Note labels that stand twice in one release: which of the two is meant cannot be told."""
     order = {name: at for at, name in enumerate(found.releases)}
     runs: dict[str, list[tuple[int, int, int]]] = {}

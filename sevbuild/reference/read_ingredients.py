@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sevbuild.documents.document import U32, U64
 from sevbuild.documents.json_reader import Reader, as_objects, hex_number
 from sevbuild.image.ovmf import FOUR_GIB, SECTION_KINDS, Area, Metadata, Section, section_kind_name
 from sevbuild.image.svsm import Svsm
@@ -22,8 +23,6 @@ __all__ = ["STATE_LAYERS", "read_ingredients", "read_profile"]
 STATE_LAYERS = {name.replace("-", "_"): name for name in LAYERS}
 """The layers of registers by their keys in JSON."""
 
-_U32 = 0xFFFFFFFF
-_U64 = (1 << 64) - 1
 _REGISTERS = {field.name: field for field in FIELDS}
 
 
@@ -39,7 +38,7 @@ def read_profile(table: Reader) -> PublishedProfile:
     page_types = {kind: page_type_named(types.word(kind, SECTION_PAGE_TYPES)) for kind in KINDS}
     types.finish()
     entry = table.section("entry")
-    entries = {role: _symbol(entry, role, words, _U64) for role, words in ENTRY_WORDS.items()}
+    entries = {role: _symbol(entry, role, words, U64) for role, words in ENTRY_WORDS.items()}
     entry.finish()
     gpa = table.number("vmsa_gpa", (1 << 52) - PAGE_SIZE)
     if gpa % PAGE_SIZE:
@@ -71,7 +70,7 @@ def read_ingredients(table: Reader) -> Ingredients:
     seed = table.nullable("seed", lambda key: table.hex(key, 48))
     if seed is not None and mode != "snp":
         table.fault("seed", f"mode {mode} has none")
-    area = table.nullable("hash_table", lambda key: table.number(key, _U32))
+    area = table.nullable("hash_table", lambda key: table.number(key, U32))
     found = Ingredients(
         name=table.string("name"),
         mode=mode,
@@ -80,7 +79,7 @@ def read_ingredients(table: Reader) -> Ingredients:
         seed=seed,
         metadata=Metadata(
             _sections(table) if table.has("sections") else None,
-            table.nullable("reset", lambda key: table.number(key, _U32)),
+            table.nullable("reset", lambda key: table.number(key, U32)),
             None if area is None else Area(area, 0),
         ),
         svsm=_svsm(table.section("svsm")) if table.has("svsm") else None,
@@ -97,7 +96,7 @@ def _sections(table: Reader) -> tuple[Section, ...]:
         section = Section(
             entry.number("gpa", FOUR_GIB - 1),
             entry.number("size", FOUR_GIB),
-            entry.integer("number", 0, _U32),
+            entry.integer("number", 0, U32),
         )
         if entry.string("kind") != section_kind_name(section.kind):
             entry.fault("kind", f"section kind {section.kind} is {section_kind_name(section.kind)}")
@@ -107,7 +106,7 @@ def _sections(table: Reader) -> tuple[Section, ...]:
 
 
 def _svsm(table: Reader) -> Svsm:
-    svsm = Svsm(None, table.number("gpa", _U32), table.number("entry", _U32), _sections(table))
+    svsm = Svsm(None, table.number("gpa", U32), table.number("entry", U32), _sections(table))
     table.finish()
     return svsm
 

@@ -6,13 +6,7 @@ from hashlib import sha256, sha384
 from typing import Any
 
 from sevbuild.vcpu.models import models_of
-from sevbuild.vcpu.save_area import (
-    FIELDS,
-    SEV_FEATURE_BITS,
-    VMSA_SIZE,
-    parse_vmsa,
-    reserved_bytes_set,
-)
+from sevbuild.vcpu.save_area import FIELDS, SEV_FEATURE_BITS, VMSA_SIZE, parse_vmsa, reserved_bytes_set
 
 __all__ = ["describe_vmsa", "feature_names", "looks_like_vmsa"]
 

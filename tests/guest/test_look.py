@@ -148,3 +148,23 @@ def test_real_files_are_what_they_are(tmp_path: Path) -> None:
     result = check(tmp_path, kernel=kernel, firmware=firmware)
     assert result.status == 0
     assert "0 warnings" in result.out
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        ({"uki": BZIMAGE}, "a kernel that is not a UKI goes under kernel.path"),
+        ({"uki": CPIO}, None),
+        ({"firmware": b"IGVM\1\0\0\0"}, "an IGVM file goes under igvm.path, in place of [firmware]"),
+        ({"kernel": b"IGVM\1\0\0\0"}, None),
+        ({"firmware": BZIMAGE}, None),
+        ({"kernel": LFS}, "a Git LFS pointer, or a server's error page?"),
+        ({"initrd": BZIMAGE}, None),
+    ],
+)
+def test_a_fault_in_a_file_has_a_hint_where_it_tells_of_a_mistake(
+    tmp_path: Path, files: dict[str, bytes | None], hint: str | None
+) -> None:
+    check(tmp_path, **files)
+    (look,) = look_at_guest(load_guest(str(tmp_path / "guest.toml")))
+    assert (look.level, look.hint) == ("error", hint)

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.policy import SNP_POLICY_BITS
-from sevbuild.reference.export.interface import (
-    RECOMPUTED_PROFILE,
-    Exporter,
-    ExportOptions,
-    values_of,
-)
+from sevbuild.reference.export.interface import RECOMPUTED_PROFILE, Exporter, ExportOptions, values_of
 from sevbuild.reference.export.text import ordered_json
 from sevbuild.reference.model import ReferenceValues, Value
 from sevbuild.vcpu.models import CPU_MODELS
