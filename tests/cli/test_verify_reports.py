@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import statistics
+import subprocess
+import sys
+import time
 from base64 import b64encode
 from hashlib import sha512
 from pathlib import Path
@@ -223,6 +227,22 @@ def test_an_old_tcb_is_a_warning(tmp_path: Path) -> None:
     nothing = run(*given("genoa-v5-oak")[:4], *AT, "--format", "json")
     entry = verdict(nothing)
     assert (nothing.status, entry["status"], entry["trustworthiness"]["executables"]) == (1, "warning", 33)
+
+
+@pytest.mark.slow
+def test_a_verdict_takes_no_longer_than_twice_its_libraries() -> None:
+    words = [*given("genoa-v5-oak"), *AT]
+    ours = [sys.executable, "-m", "sevbuild", *words]
+    theirs = [sys.executable, "-c", "import typer; from cryptography import x509"]
+    ratios = []
+    for _ in range(9):
+        times = []
+        for command in (ours, theirs):
+            start = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            times.append(time.perf_counter() - start)
+        ratios.append(times[0] / times[1])
+    assert statistics.median(ratios) <= 2, ratios
 
 
 def test_several_reports_are_counted() -> None:
