@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sevbuild.attest.anchors import pinned_signer
 from sevbuild.attest.certificate import Certificate, certificates_in, decode_certificate
 from sevbuild.attest.chain import Chain, check_chain
 from sevbuild.attest.crl import crls_in
@@ -221,6 +223,15 @@ def test_an_own_root_in_the_evidence_is_not_trusted() -> None:
         "given 2: SEV-Genoa: not AMD's, which is pinned, and not trusted",
         "given 3: ARK-Genoa: not AMD's, which is pinned, and not trusted",
     ]
+
+
+def test_another_certificate_of_a_pinned_key_is_no_forgery() -> None:
+    ca, pinned = authority(), pinned_signer("SEV-Milan")
+    assert pinned is not None
+    numbers = rsa.RSAPublicNumbers(pinned.key.exponent, pinned.key.modulus)
+    key = numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    chain = own(ca, (ca.vcek, ca.ask._replace(public_key=key)), roots=())
+    assert chain.ignored == ("given 2: SEV-Milan: another certificate of the key that is pinned; not needed",)
 
 
 @pytest.mark.parametrize("product", ["Milan", "Genoa", "Turin", "Venice"])
