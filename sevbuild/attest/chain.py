@@ -26,7 +26,6 @@ from sevbuild.attest.vek_url import vcek_url
 from sevbuild.attest.verdict import Check, failed, not_checked, passed
 from sevbuild.errors import SevbuildError
 from sevbuild.identity.ecdsa import P384PublicKey
-from sevbuild.text import counted
 
 __all__ = ["Chain", "check_chain"]
 
@@ -197,7 +196,8 @@ def _chain(vek: Certificate, anchors: Anchors) -> Check:
         whose = f"AMD's {signer.name}" if signer.pinned else signer.name
         return failed("chain", f"{vek.source} is not signed by {whose} (RSA-PSS, SHA-384)")
     way = f"{common_name(vek.subject) or vek.source} <- {signer.name} <- {root.name}"
-    return passed("chain", f"{way}, {'the root of AMD' if root.pinned else 'the root that is given'}")
+    whose = "AMD's root" if root.pinned else "the root that is given"
+    return passed("chain", f"{way}, {whose}")
 
 
 def _names(vek: Certificate, anchors: Anchors, facts: VekFacts | None) -> Check:
@@ -230,17 +230,15 @@ def _validity(vek: Certificate, anchors: Anchors, at: datetime) -> Check:
     each += [
         (key.name, key.not_before, key.not_after) for key in (anchors.signer, anchors.root) if key is not None
     ]
-    found, wanted = "", f"at {at:%Y-%m-%d %H:%M:%S} UTC"
-    for name, first, last in each:
-        found = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
-        if at < first:
-            return failed("validity", f"{name} is not valid before {first:%Y-%m-%d}", found, wanted)
-        if at > last:
-            return failed("validity", f"{name} expired on {last:%Y-%m-%d}", found, wanted)
-    last = min(last for _name, _first, last in each)
-    return passed(
-        "validity", f"valid until {last:%Y-%m-%d}, for {counted(len(each), 'certificate')}", found, wanted
-    )
+    wanted = f"at {at:%Y-%m-%d %H:%M:%S} UTC"
+    spans = ", ".join(f"{name} {first:%Y-%m-%d} to {last:%Y-%m-%d}" for name, first, last in each)
+    faults = [f"{name} is not valid before {first:%Y-%m-%d}" for name, first, _last in each if at < first]
+    faults += [f"{name} expired on {last:%Y-%m-%d}" for name, _first, last in each if at > last]
+    if faults:
+        return failed("validity", "; ".join(faults), spans, wanted)
+    ends = min(last for _name, _first, last in each)
+    names = ", ".join(name for name, _first, _last in each)
+    return passed("validity", f"{names}: valid until {ends:%Y-%m-%d} at least", spans, wanted)
 
 
 def _reported_tcb(report: Report, facts: VekFacts | None) -> Check:

@@ -304,6 +304,15 @@ def test_every_certificate_has_to_be_valid(which: str, late: bool) -> None:
     assert not_passed(own(ca, (drafts["vcek"], drafts["ask"]), roots=read(drafts["ark"]))) == {}
 
 
+def test_all_that_is_not_valid_is_said() -> None:
+    ca = authority()
+    late, early = AT - timedelta(days=1), AT + timedelta(days=1)
+    chain = own(ca, (ca.vcek._replace(not_after=late), ca.ask._replace(not_before=early)))
+    assert of(chain, "validity").reason == (
+        "SEV-Milan is not valid before 2026-06-02; SEV-VCEK expired on 2026-05-31"
+    )
+
+
 SPLS = {"Milan": (1, 2, 3, 8), "Turin": (1, 2, 3, 8, 9)}
 
 

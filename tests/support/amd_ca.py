@@ -211,7 +211,7 @@ class Authority:
         )
 
     def crl(self, revoked: Mapping[int, datetime] | None = None, **bent: Any) -> bytes:
-        """Return the root's list; `issuer`, `this_update`, `next_update`, `extensions`, `entry`, `key` bend it."""
+        """Return the root's list; issuer, this_update, next_update, extensions, entry and key bend it."""
         next_update = bent.get("next_update", AT + timedelta(days=30))
         more = extensions(bent["entry"]) if "entry" in bent else b""
         entries = [
