@@ -44,7 +44,7 @@ check: lint types test
 e2e: $(STAMP)
 	$(BIN)/pytest -m e2e --durations=5 tests/e2e
 
-# docs/manifest.md and docs/profiles.md are generated; a test keeps them current.
+# docs/manifest.md, docs/profiles.md and docs/appraisal.md are generated; a test keeps them current.
 docs: $(STAMP)
 	$(BIN)/python tools/make_docs.py
 

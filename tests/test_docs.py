@@ -15,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import sevbuild
+from sevbuild.attest.appraisal_keys import decode_appraisal
 from sevbuild.cli import VERBS
 from sevbuild.cli.app import build_program
 from sevbuild.cli.parser import Verbs
@@ -91,7 +92,9 @@ def test_every_example_has_a_language_that_is_checked() -> None:
 @_of("toml")
 def test_toml_in_the_text(block: Block, tmp_path: Path) -> None:
     document = parse_toml(block.text, block.place)
-    if "guest" in document:
+    if {"platform", "published", "minimum-tcb", "checks"} & document.keys():
+        assert decode_appraisal(block.text, block.place)
+    elif "guest" in document:
         assert decode_manifest(block.text, block.place).variants
     elif "extends" in document:
         (tmp_path / "profile.toml").write_text(block.text)

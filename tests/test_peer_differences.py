@@ -320,7 +320,7 @@ def test_sevctl_binds_a_session_to_another_minimum_api(tmp_path: Path) -> None:
 
 
 def test_sevctl_signs_what_was_in_memory(tmp_path: Path) -> None:
-    """Behind the key of an OCA that it generates lie addresses of its stack, which it signs."""
+    """Behind the key of an OCA that it generates are addresses of its stack, and the signature holds."""
     command = [peer_program("sevctl"), "generate", "oca.cert", "oca.key"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     (oca,) = certificates_in((tmp_path / "oca.cert").read_bytes(), "oca")

@@ -239,6 +239,7 @@ def targets() -> list[Target]:
 def byte_targets() -> list[Target]:
     """Return every parser with valid inputs for it."""
     from tools.fuzz_attest import attest_targets
+    from tools.fuzz_sev import sev_targets
 
     sections = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
     images: tuple[bytes, ...] = (
@@ -312,4 +313,5 @@ def byte_targets() -> list[Target]:
         Target("reference-values", reference_values, ours, text=True),
         Target("ingredients", ingredients, (theirs, b"[" + theirs + b"]", one_vcpu), text=True),
         *attest_targets(),
+        *sev_targets(),
     ]

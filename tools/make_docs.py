@@ -1,4 +1,4 @@
-"""Write docs/manifest.md from the JSON Schema and docs/profiles.md from the profiles.
+"""Write docs/manifest.md and docs/appraisal.md from their JSON Schemas, docs/profiles.md from the profiles.
 
 `--check` compares instead, and exits 1 naming what is stale.
 """
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sevbuild.attest.appraisal_schema import appraisal_schema
+from sevbuild.attest.check_names import CHECKS
 from sevbuild.cli.tables import markdown_table
 from sevbuild.manifest.catalog import profile_document, profiles_document
 from sevbuild.manifest.schema import manifest_schema
@@ -57,6 +59,59 @@ has them: `--set 'kernel.cmdline="quiet"'`. Where anything else is wanted, VALUE
 `[1, 2]`, `true` or `{ debug = true }`. `@FILE` stands for the text of a file, less one newline at its end.
 """
 
+APPRAISAL_HEAD = """# The appraisal policy
+
+<!-- generated from the JSON Schema by `make docs` -->
+
+An appraisal policy (RFC 9334) is a TOML file that says what a relying party accepts of an attestation report. It is
+another thing than the guest policy, the 64 bits that a guest is launched with, which is just one of the things it looks
+at. [verifying.md](verifying.md) says how a report becomes a verdict.
+
+```sh
+sevbuild appraisal init reference-values.json
+sevbuild verify report.bin --against reference-values.json --appraisal appraisal.toml
+```
+
+`appraisal init` writes a commented start from what was published. `sevbuild schema --of appraisal` prints the schema
+for editors. Unknown keys are errors, and all that is wrong with a file is said at once. Wherever a list is allowed,
+each of its values is accepted. Only `schema` must be there:
+
+```toml
+schema = 1
+
+[guest]
+vmpl = [0, 1]
+
+[platform]
+required = "alias-check-complete"
+firmware-version = "1.55.40"
+
+[minimum-tcb.Genoa]
+boot-loader = 10
+tee = 0
+snp = 23
+microcode = 84
+
+[checks]
+require = ["report-data"]
+```
+"""
+
+APPRAISAL_TAIL = """
+## Options beside the file
+
+`--expect HEX` adds to `published.measurement`. `--vmpl`, `--host-data`, `--report-data` and `--report-data-sha512` take
+the place of what the file says, and `--strict` and `--allow-unknown-version` of `checks.strict` and
+`checks.unknown-versions`.
+
+## The checks
+
+A check passes, fails or is not made. A report is refused where any fails, and where one is not made that is required:
+those that the table marks, and those of `checks.require`, less those of `checks.waive`. A report that a VLEK signed
+names no chip, and `chip-id` is not required of it.
+
+"""
+
 PROFILES_HEAD = """# Profiles
 
 <!-- generated from sevbuild/profiles/*.toml by `make docs` -->
@@ -99,7 +154,7 @@ def walk(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str, s
         path = f"{prefix}{key}"
         kind = type_of(value) + (", required" if key in required else "")
         yield path, kind, value.get("description", "")
-        if value.get("properties") and key not in ("policy", "guest-features", "matrix"):
+        if value.get("properties") and key not in ("policy", "maximum-policy", "guest-features", "matrix"):
             yield from walk(value, f"{path}.")
 
 
@@ -133,6 +188,22 @@ def manifest_page() -> str:
     return "".join(parts) + MANIFEST_TAIL
 
 
+def appraisal_page() -> str:
+    """Return docs/appraisal.md."""
+    parts = [APPRAISAL_HEAD]
+    for name, table in appraisal_schema()["properties"].items():
+        if name != "schema":
+            parts.append(f"\n## `[{name}]`\n\n{table['description']}\n\n")
+            rows = [(f"`{path}`", kind, text) for path, kind, text in walk(table)]
+            parts.append(markdown_table(("key", "type", "meaning"), rows))
+    checks = [
+        (f"`{name}`", "yes" if kind.required else "", kind.meaning, f"`{kind.claim.replace('-', '_')}`")
+        for name, kind in CHECKS.items()
+    ]
+    parts.append(APPRAISAL_TAIL)
+    return "".join([*parts, markdown_table(("check", "required", "a pass says", "claim"), checks)])
+
+
 def profiles_page() -> str:
     """Return docs/profiles.md."""
     profiles = profiles_document()
@@ -161,9 +232,11 @@ def text(value: Any) -> str:
 
 
 def main() -> None:
-    """Write or check both pages."""
+    """Write or check the pages."""
     stale = []
-    for name, page in (("manifest.md", manifest_page()), ("profiles.md", profiles_page())):
+    pages = {"manifest.md": manifest_page, "profiles.md": profiles_page, "appraisal.md": appraisal_page}
+    for name, make in pages.items():
+        page = make()
         path = DOCS / name
         if "--check" not in sys.argv:
             path.write_text(page)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from sevbuild.attest.describe import describe_evidence
 from sevbuild.attest.evidence import EVIDENCE_LIMIT, Evidence, is_evidence, read_evidence
 from sevbuild.attest.tsm import tsm_evidence
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import is_regular, read_file, read_range, read_standard_input
 
-__all__ = ["evidence_at", "holds_evidence"]
+__all__ = ["describe_evidence_at", "evidence_at", "holds_evidence"]
 
 _TRIES = 3
 """How often a folder is read that somebody asks for another report meanwhile."""
@@ -33,6 +35,11 @@ def holds_evidence(path: str) -> bool:
     if os.path.isdir(path):
         return os.path.isfile(os.path.join(path, "outblob"))
     return is_regular(path) and is_evidence(read_range(path, 0, EVIDENCE_LIMIT + 1))
+
+
+def describe_evidence_at(path: str) -> dict[str, Any]:
+    """Return a JSON-able description of the evidence at a path; raises SevbuildError where there is none."""
+    return {"name": os.path.basename(os.path.abspath(path)), **describe_evidence(evidence_at(path), path)}
 
 
 def _tsm_folder(path: str) -> Evidence:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from sevbuild.attest.appraisal import Published
 from sevbuild.attest.named_target import NamedTarget
+from sevbuild.bundle.published import is_document
+from sevbuild.fs import read_file
 from sevbuild.reference.accepted import Accepted
 
 if TYPE_CHECKING:
     from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["named_targets"]
+__all__ = ["foreign_targets", "named_targets"]
 
 EVERY = Published()
 
@@ -38,3 +41,23 @@ def named_targets(values: ReferenceValues, published: Published = EVERY) -> list
             )
         )
     return found
+
+
+def foreign_targets(path: str) -> list[NamedTarget] | None:
+    """Return the targets that others' ingredients lead to, None where the file is none of theirs.
+
+    Such a document names neither guest nor policy: the file's name stands for the guest.
+    """
+    from sevbuild.documents.json_input import DOCUMENT_LIMIT, parse_json
+    from sevbuild.reference.peers import is_foreign
+    from sevbuild.reference.recompute import Request
+    from sevbuild.reference.recompute_request import recompute_document
+
+    if os.path.isdir(path) or not is_document(path):
+        return None
+    data = read_file(path, DOCUMENT_LIMIT)
+    if not is_foreign(parse_json(path, data)):
+        return None
+    result = recompute_document(path, data, Request(), [], None)
+    name = os.path.basename(path)
+    return [NamedTarget(name, None, item.label, "snp", item.digest, None) for item in result.recomputed]

@@ -77,7 +77,7 @@ def appraisal_text(targets: Sequence[NamedTarget], releases: Sequence[str], sour
     if not snp:
         raise SevbuildError(f"{source}: no target has mode snp, and no other guest has a report")
     guests = _each(target.guest for target in snp)
-    policies = _each(target.policy for target in snp)
+    policies = _each(target.policy for target in snp if target.policy is not None)
     text = _HEAD.format(
         guests=", ".join(guests),
         source=source,

@@ -27,7 +27,7 @@ def azure_evidence(table: Reader, source: str) -> Evidence:
     if table.any("vcek") is not None:
         # PEM as it stands, or DER in base64.
         text = table.string("vcek")
-        data = base64_bytes(text) or encode_text(text)
+        data = (None if text.startswith("-----") else base64_bytes(text)) or encode_text(text)
         found = (GivenCertificate(f"{source}: vcek", data),)
     table.document.raise_faults()
     report, binding = decode_hcl(hcl, f"{source}: hcl_report")

@@ -26,7 +26,6 @@ from sevbuild.attest.vek_url import vcek_url
 from sevbuild.attest.verdict import Check, failed, not_checked, passed
 from sevbuild.errors import SevbuildError
 from sevbuild.identity.ecdsa import P384PublicKey
-from sevbuild.text import counted
 
 __all__ = ["Chain", "check_chain"]
 
@@ -68,14 +67,14 @@ def check_chain(
     has to be valid. `roots` replace AMD's keys; nothing in `certificates` does. Raises SevbuildError for a
     root that is none.
     """
-    vek, others = _choose(report, certificates, at)
-    if vek is None:
+    vek, key, others = _choose(report, certificates, at)
+    if vek is None or key is None:
         return _without_vek(report, others, product)
     facts, fault = _facts(vek)
     anchors = find_anchors(vek, others, roots)
     kind = kind_of_vek(vek)
     checks = (
-        _signature(report, vek),
+        _signature(report, vek.source, key),
         _signing_key(report, kind),
         _chain(vek, anchors),
         _names(vek, anchors, facts),
@@ -105,23 +104,24 @@ def check_chain(
 
 def _choose(
     report: Report, certificates: Sequence[Certificate], at: datetime
-) -> tuple[Certificate | None, list[Certificate]]:
-    """Return the certificate that is the report's, and all others; None where none has a key of a VEK."""
+) -> tuple[Certificate | None, P384PublicKey | None, list[Certificate]]:
+    """Return the report's certificate, its key, and all others; None where none has such a key."""
     each = list({one.sha256: one for one in certificates}.values())
-    candidates = [one for one in each if isinstance(one.public_key, P384PublicKey)]
+    candidates = [(one, one.public_key) for one in each if isinstance(one.public_key, P384PublicKey)]
     if not candidates:
-        return None, each
+        return None, None, each
     wanted = SIGNING_KEYS.get(report.signing_key)
 
-    def fitness(one: Certificate) -> tuple[bool, bool, bool]:
+    def fitness(candidate: tuple[Certificate, P384PublicKey]) -> tuple[bool, bool, bool]:
+        one, key = candidate
         return (
             kind_of_vek(one) == wanted,
-            _signature(report, one).status == "pass",
+            _signature(report, one.source, key).status == "pass",
             one.not_before <= at <= one.not_after,
         )
 
-    vek = candidates[0] if len(candidates) == 1 else max(candidates, key=fitness)
-    return vek, [one for one in each if one is not vek]
+    vek, key = candidates[0] if len(candidates) == 1 else max(candidates, key=fitness)
+    return vek, key, [one for one in each if one is not vek]
 
 
 def _facts(vek: Certificate) -> tuple[VekFacts | None, str]:
@@ -163,19 +163,17 @@ def _without_vek(report: Report, others: Sequence[Certificate], product: Product
     return Chain(None, None, named, checks, "", tuple(_ignored(others, Anchors(None, None))), url or "")
 
 
-def _signature(report: Report, vek: Certificate) -> Check:
+def _signature(report: Report, source: str, key: P384PublicKey) -> Check:
     name = "signature"
     if report.signature_algo != _ECDSA_P384_SHA384:
         return failed(name, f"algorithm {report.signature_algo} is not ECDSA P-384 with SHA-384, which is 1")
-    if not isinstance(vek.public_key, P384PublicKey):
-        return failed(name, f"{vek.source}: its key is not of P-384")
     try:
-        key = vek.public_key.public_key(vek.source)
+        point = key.public_key(source)
     except SevbuildError as error:
         return failed(name, error.message)
-    if not report.signature.verifies(report.signed, key):
-        return failed(name, f"it is not of the key in {vek.source}")
-    return passed(name, f"ECDSA P-384 with SHA-384, by the key in {vek.source}")
+    if not report.signature.verifies(report.signed, point):
+        return failed(name, f"it is not of the key in {source}")
+    return passed(name, f"ECDSA P-384 with SHA-384, by the key in {source}")
 
 
 def _signing_key(report: Report, kind: str | None) -> Check:
@@ -198,7 +196,8 @@ def _chain(vek: Certificate, anchors: Anchors) -> Check:
         whose = f"AMD's {signer.name}" if signer.pinned else signer.name
         return failed("chain", f"{vek.source} is not signed by {whose} (RSA-PSS, SHA-384)")
     way = f"{common_name(vek.subject) or vek.source} <- {signer.name} <- {root.name}"
-    return passed("chain", f"{way}, {'the root of AMD' if root.pinned else 'the root that is given'}")
+    whose = "AMD's root" if root.pinned else "the root that is given"
+    return passed("chain", f"{way}, {whose}")
 
 
 def _names(vek: Certificate, anchors: Anchors, facts: VekFacts | None) -> Check:
@@ -231,17 +230,15 @@ def _validity(vek: Certificate, anchors: Anchors, at: datetime) -> Check:
     each += [
         (key.name, key.not_before, key.not_after) for key in (anchors.signer, anchors.root) if key is not None
     ]
-    found, wanted = "", f"at {at:%Y-%m-%d %H:%M:%S} UTC"
-    for name, first, last in each:
-        found = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
-        if at < first:
-            return failed("validity", f"{name} is not valid before {first:%Y-%m-%d}", found, wanted)
-        if at > last:
-            return failed("validity", f"{name} expired on {last:%Y-%m-%d}", found, wanted)
-    last = min(last for _name, _first, last in each)
-    return passed(
-        "validity", f"valid until {last:%Y-%m-%d}, for {counted(len(each), 'certificate')}", found, wanted
-    )
+    wanted = f"at {at:%Y-%m-%d %H:%M:%S} UTC"
+    spans = ", ".join(f"{name} {first:%Y-%m-%d} to {last:%Y-%m-%d}" for name, first, last in each)
+    faults = [f"{name} is not valid before {first:%Y-%m-%d}" for name, first, _last in each if at < first]
+    faults += [f"{name} expired on {last:%Y-%m-%d}" for name, _first, last in each if at > last]
+    if faults:
+        return failed("validity", "; ".join(faults), spans, wanted)
+    ends = min(last for _name, _first, last in each)
+    names = ", ".join(name for name, _first, _last in each)
+    return passed("validity", f"{names}: valid until {ends:%Y-%m-%d} at least", spans, wanted)
 
 
 def _reported_tcb(report: Report, facts: VekFacts | None) -> Check:

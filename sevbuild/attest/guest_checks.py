@@ -63,7 +63,7 @@ def _policy(report: Report, policy: AppraisalPolicy, target: NamedTarget | None)
         reason = f"it permits {' and '.join(readable)}, by which the guest's memory can be read from outside"
         hint = "guest.policy of an appraisal policy can accept it"
         return failed("policy", f"{reason} ({hint})", f"{report.policy:#x}")
-    if policy.maximum_policy is None and target is not None:
+    if policy.maximum_policy is None and target is not None and target.policy is not None:
         return _exact(f"that of {target.label}", report.policy, target.policy)
     most = DEFAULT_MAXIMUM_POLICY if policy.maximum_policy is None else policy.maximum_policy
     return _at_most(report.policy, most, given=policy.maximum_policy is not None)

@@ -23,7 +23,7 @@ _HEAD = Struct("<4s7I")
 _DATA = Struct("<5I")
 _VERSIONS = (1, 2)
 _SNP_REPORT = 2
-_HASHES = {1: "sha256", 2: "sha384", 3: "sha512"}
+_HASHES = {1: "sha-256", 2: "sha-384", 3: "sha-512"}
 _AK = "HCLAkPub"
 
 
@@ -76,7 +76,7 @@ def decode_hcl(data: bytes, source: str) -> tuple[bytes, HclBinding]:
 def check_binding(hcl: HclBinding, report: Report) -> Check:
     """Check that REPORT_DATA is the digest of the runtime data, and zeros behind it."""
     name = "hcl-binding"
-    digest = new(hcl.algorithm, hcl.runtime).digest()
+    digest = new(hcl.algorithm.replace("-", ""), hcl.runtime).digest()
     found, wanted = report.report_data, digest.ljust(len(report.report_data), b"\0")
     said = f"{hcl.algorithm.upper()} of the runtime data"
     if found != wanted:

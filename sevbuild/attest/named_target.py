@@ -11,8 +11,9 @@ __all__ = ["NamedTarget"]
 
 
 class NamedTarget(NamedTuple):
-    """One published target: `digest` has 48 bytes in mode snp, `version` is None for an IGVM file.
+    """One published target: `digest` has 48 bytes in mode snp.
 
+    `version` is None for an IGVM file, and as `policy` for a target that others published without one.
     `refused` says why the appraisal policy does not accept it, empty where it does.
     """
 
@@ -21,7 +22,7 @@ class NamedTarget(NamedTuple):
     label: str
     mode: Mode
     digest: bytes
-    policy: int
+    policy: int | None
     id_block: IdBlock | None = None
     refused: str = ""
 

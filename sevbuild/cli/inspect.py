@@ -30,23 +30,27 @@ def inspect(
     file: str = typer.Argument(
         ...,
         metavar="FILE",
-        help="A firmware, a kernel, an image, an initrd, a VMSA, an IGVM file, a bundle or reference values, "
-        "recognized by content.",
+        help="A firmware, a kernel, an image, an initrd, a VMSA, an IGVM file, a bundle, reference values or "
+        "an attestation report, recognized by content.",
     ),
     fmt: str = options.TABLE_FORMAT,
     mode: str | None = options.MODE,
     everything: bool = typer.Option(False, "--all", help="Also show fields that are zero."),
 ) -> None:
-    """Show what a file is that a guest is made of, launched from or published in, and what it holds.
+    """Show what a file is that a guest is made of, launched from, published in or attested by.
 
-    A firmware is looked into, an IGVM file shown to every loader, an image taken apart. A folder means
-    the bundle or the release that it is.
+    A firmware is looked into, an IGVM file shown to every loader, an image taken apart, a report decoded with
+    what came with it. A folder means the bundle, the release or the entry of configfs-tsm that it is.
     """
     description, values = _describe(file, options.given_mode(mode))
     if everything and (description["kind"], fmt) != ("vmsa", "table"):
         raise SevbuildError("--all is for the table of a VMSA")
     if options.wants_json(fmt, "table"):
         print_data(json_text(description))
+    elif description["kind"] == "attestation-report":
+        from sevbuild.cli.inspect_report import evidence_text
+
+        print_text(evidence_text(description))
     elif description["kind"] == "igvm":
         from sevbuild.cli.inspect_igvm import igvm_text
 
@@ -73,6 +77,10 @@ def _describe(path: str, mode: Mode | None) -> tuple[dict[str, Any], ReferenceVa
         from sevbuild.bundle.folder import describe_bundle
 
         return describe_bundle(path), None
+    from sevbuild.appraise.evidence import describe_evidence_at, holds_evidence
+
+    if holds_evidence(path):
+        return describe_evidence_at(path), None
     if is_document(path):
         from sevbuild.reference.document import reference_document
 

@@ -81,11 +81,7 @@ def usage_error(error: Any, arguments: Sequence[str]) -> SevbuildError:
 def unexpected_arguments(context: Any, words: list[str]) -> SevbuildError:
     """Return the error of arguments that a verb does not take."""
     verb = _verb(context, ())
-    hint = _help_hint(verb)
-    if verb == "verify":
-        file = context.params.get("file") or "ONE"
-        hint = f"`sevbuild verify {file} --against {words[0]}` compares the two, `sevbuild diff` shows what changed"
-    return SevbuildError(f"unexpected argument: {words[0]!r}", hint=hint)
+    return SevbuildError(f"unexpected argument: {words[0]!r}", hint=_help_hint(verb))
 
 
 def setting_hint(flag: str) -> str:

@@ -1,197 +1,132 @@
-"""`sevbuild verify`: whether a bundle, or what was published, is right."""
+"""`sevbuild verify`: whether a guest, a bundle, or what was published, is right."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sevbuild.cli import options
-from sevbuild.cli.report import print_line, print_notices, shown_progress
-from sevbuild.errors import Notice, SevbuildError
-from sevbuild.fs import file_starts_with
-from sevbuild.text import counted
+from sevbuild.cli.report_options import ReportOptions
+from sevbuild.cli.verify_values import Asked, verify_bundle, verify_values
+from sevbuild.errors import SevbuildError
 
 if TYPE_CHECKING:
-    from sevbuild.reference.changes import Comparison
-    from sevbuild.reference.expected import Run
-    from sevbuild.reference.model import ReferenceValues
+    from sevbuild.attest.appraisal import Published
+    from sevbuild.attest.named_target import NamedTarget
 
 __all__ = ["verify"]
 
-
-class _Asked(NamedTuple):
-    """What is to be held to what: the other side, which part of both, and what is set for measuring it."""
-
-    against: str = options.value_option(
-        "--against",
-        metavar="PATH",
-        text="What was published, or another bundle. For values, also the manifest to measure, or their IGVM file.",
-    )
-    expect: str = options.value_option(
-        "--expect",
-        metavar="HEX|PATH",
-        text="Exit 1 unless what is verified, or what --against measures, matches this.",
-    )
-    target: list[str] = options.TARGETS
-    release: str = options.value_option(
-        "--release",
-        metavar="VERSION",
-        text="The release to use, in a document of several. Default: the guest's version.",
-    )
-    settings: list[str] = options.SETTINGS
-
-    def hold(self, name: str, values: ReferenceValues, *, quiet: bool, told: bool = True) -> None:
-        """Hold values to what `--against` and `--expect` name, and say that they are the same if `told`."""
-        from sevbuild.cli.expectation import hold_to_expected, values_run
-
-        for flag, other in (("--against", self.against), ("--expect", self.expect)):
-            if other:
-                run = values_run(values, self.target)
-                hold_to_expected(other, run, release=self.release, quiet=quiet, flag=flag)
-                taken, every = len(run.digests), len(values.values)
-                if told:
-                    part = f" ({taken} of {every} targets)" if taken < every else ""
-                    print_line(f"{name}: matches {other}{part}")
+FILES: Any = typer.Argument(
+    ...,
+    metavar="FILE...",
+    help="Attestation reports (- is standard input), or a bundle, reference-values.json, the folder of a release.",
+    show_default=False,
+)
 
 
 def verify(
-    file: str = typer.Argument(
-        ...,
-        metavar="BUNDLE|FILE",
-        help="A bundle, or reference-values.json, or the folder of a release.",
-        show_default=False,
-    ),
+    files: list[str] = FILES,
     *,
-    asked: _Asked,
+    asked: Asked,
     lock: options.LockOptions,
+    reports: ReportOptions,
     fmt: str = typer.Option(
-        "table", "--format", "-f", metavar="table|json", help="The output format of compared values."
+        "table", "--format", "-f", metavar="table|json", help="The output format of verdicts and comparisons."
     ),
     quiet: bool = options.QUIET,
 ) -> None:
-    """Measure a bundle again from its files, or hold reference values to what they say.
+    """Hold attestation reports to what was published, measure a bundle again, or check reference values.
 
-    A bundle that agrees with itself is consistent; whether it is the right one, only --against or
-    --expect can tell. Reference values without --against are held to their own ingredients; with it,
-    each target is equal or different, and the input that differs is named. Exit 1 where anything is
-    launched differently, or stands on one side alone.
+    A report is verified where AMD's processor signed it and its guest is a target of --against: every check
+    is listed, and the last line says what was not checked. A bundle that agrees with itself is consistent;
+    whether it is the right one, only --against or --expect can tell. Reference values without --against are
+    held to their own ingredients; with it, each target is equal or different, and the input that differs is
+    named. Exit 1 where anything is not right.
     """
     from sevbuild.bundle.published import bundle_at
 
     as_json = options.wants_json(fmt, "table")
-    bundle = bundle_at(file)
-    if bundle is None:
-        _verify_values(file, asked, lock, fmt=fmt, quiet=quiet)
+    if _is_report(files[0]):
+        _verify_reports(files, asked, lock, reports, fmt=fmt, quiet=quiet)
+        return
+    file, *more = files
+    if more:
+        hint = f"`sevbuild verify {file} --against {more[0]}` compares the two, `sevbuild diff` shows what changed"
+        raise SevbuildError(f"unexpected argument: {more[0]!r}", hint=hint)
+    reports.refuse()
+    if bundle_at(file) is None:
+        verify_values(file, asked, lock, fmt=fmt, quiet=quiet)
         return
     if asked.settings or as_json:
-        raise SevbuildError("--set and --format are for reference values, not for a bundle")
+        raise SevbuildError("--set and --format are for reports and reference values, not for a bundle")
     lock.refuse()
-    if (asked.target or asked.release) and not (asked.against or asked.expect):
+    if (asked.target or asked.release) and not (asked.other or asked.expect):
         message = "--target and --release require something to compare a bundle with"
         raise SevbuildError(message, hint="--against PATH, --expect PATH")
-    _verify_bundle(file, asked, quiet=quiet)
+    verify_bundle(file, asked, quiet=quiet)
 
 
-def _verify_bundle(bundle: str, asked: _Asked, *, quiet: bool) -> None:
-    from sevbuild.bundle.verify import verify_bundle
+def _is_report(path: str) -> bool:
+    """Tell whether a path is to be taken for evidence, as a binary file of no known kind is."""
+    from sevbuild.appraise.evidence import holds_evidence
+    from sevbuild.fs import is_regular, read_range
+    from sevbuild.kind import HEAD_SIZE, kind_of
 
-    verified = verify_bundle(bundle, progress=shown_progress())
-    print_notices(
-        [
-            Notice("note", bundle, f"{entry.file} ({entry.role} {entry.name}) is absent")
-            for entry in verified.absent
-        ],
-        quiet=quiet,
-    )
-    targets = len(verified.values.values)
-    counts = [(targets, "target"), (len(verified.document.files), "file")]
-    counts += [(len(verified.absent), "absent input")] if verified.absent else []
-    text = ", ".join(counted(count, noun) for count, noun in counts)
-    print_line(f"{bundle}: consistent ({text})")
-    asked.hold(bundle, verified.values, quiet=quiet)
+    if path == "-" or holds_evidence(path):
+        return True
+    head = read_range(path, 0, HEAD_SIZE) if is_regular(path) else b""
+    return b"\0" in head and kind_of(head) is None
 
 
-def _verify_values(file: str, asked: _Asked, lock: options.LockOptions, *, fmt: str, quiet: bool) -> None:
-    """Print how the values of a document compare; raises typer.Exit(1) where any is not right."""
-    from sevbuild.bundle.published import is_document, read_values
+def _verify_reports(
+    files: list[str],
+    asked: Asked,
+    lock: options.LockOptions,
+    reports: ReportOptions,
+    *,
+    fmt: str,
+    quiet: bool,
+) -> None:
+    """Print the verdicts on reports; raises typer.Exit(1) where one does not hold."""
+    from sevbuild.appraise.verify import verify_reports
+    from sevbuild.cli.verdicts import print_verdicts
+
+    policy = reports.policy(asked.expect)
+    targets = _targets(asked, lock, policy.published, quiet=quiet)
+    verdicts = verify_reports(files, policy, targets, reports.trust(), reports.certs)
+    print_verdicts(verdicts, fmt)
+    if not all(verdict.holds for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def _targets(
+    asked: Asked, lock: options.LockOptions, accepted: Published, *, quiet: bool
+) -> list[NamedTarget]:
+    """Return the targets that `--against` names, measured now where that is a manifest."""
+    from sevbuild.appraise.references import foreign_targets, named_targets
+    from sevbuild.cli.report import print_notices
+    from sevbuild.cli.source import load_values
     from sevbuild.reference.releases import at_release
 
-    source, values = read_values(file)
-    if not asked.against or is_document(asked.against):
-        if asked.settings:
-            raise SevbuildError("--set is for the manifest of --against")
+    if not asked.against:
         lock.refuse()
-        alone = not (asked.against or asked.expect)
-        if values.releases and asked.release:
-            values, asked = at_release(values, asked.release), asked._replace(release="")
-        elif asked.release and alone:
-            at_release(values, asked.release)
-        _verify_alone(source, values, asked.target, alone=alone, fmt=fmt, quiet=quiet)
-        asked.hold(source, values, quiet=quiet, told=fmt != "json")
-        return
-    from sevbuild.cli.comparison import comparison_notices, print_comparison
-    from sevbuild.cli.expectation import WORDS, hold_to_expected
-
-    comparison, run, notices = _compared(source, values, asked, lock)
-    print_notices([*notices, *comparison_notices(comparison, source)], quiet=quiet)
-    print_comparison(comparison, words=WORDS, fmt=fmt, notes=False)
-    if asked.expect:
-        hold_to_expected(asked.expect, run, quiet=quiet)
-    if not comparison.same_launch:
-        raise typer.Exit(1)
-
-
-def _compared(
-    source: str, values: ReferenceValues, asked: _Asked, lock: options.LockOptions
-) -> tuple[Comparison, Run, list[Notice]]:
-    """Return how values compare with a manifest, or with the IGVM file that they are of, and the notices."""
-    from sevbuild.cli.expectation import guest_run, target_selection
-    from sevbuild.reference.verify import verify_against, verify_against_file
-
-    if file_starts_with(asked.against, options.FOREIGN_MAGIC):
-        from sevbuild.guest.foreign import ForeignFile
-
-        if asked.settings:
-            raise SevbuildError("--set is for manifests")
-        lock.refuse()
-        file = ForeignFile(asked.against)
-        selection = target_selection(asked.target)
-        return *verify_against_file(source, values, file, selection, asked.release), file.notices
-    guest, held = lock.load(asked.against, asked.settings)
-    targets = guest.select(asked.target)
-    measured = guest.measure(targets)
-    held(guest, targets)
-    run = guest_run(guest, measured, asked.target)
-    return verify_against(source, values, run, asked.release), run, guest.notices
-
-
-def _verify_alone(
-    source: str, values: ReferenceValues, patterns: list[str], *, alone: bool, fmt: str, quiet: bool
-) -> None:
-    """Print how the values of a document compare with the rest of it; raises typer.Exit(1) if any is wrong.
-
-    `alone` tells that nothing else is compared: then no digest computed again is a SevbuildError. Otherwise
-    what is compared next is the answer, and a document that agrees with itself is told of in one line.
-    """
-    from sevbuild.cli.comparison import comparison_lines, print_comparison
-    from sevbuild.cli.expectation import WORDS, target_selection
-    from sevbuild.manifest.selection import select_labels
-    from sevbuild.reference.consistency import UNCHECKED, profile_notices, verify_alone
-    from sevbuild.reference.narrow import narrow_values
-
-    select_labels(patterns, [value.label for value in values.values])
-    comparison = verify_alone(narrow_values(values, target_selection(patterns)))
-    words = {**WORDS, UNCHECKED: "not checked"}
-    print_notices(profile_notices(source, values), quiet=quiet)
-    found = {target.status for target in comparison.targets}
-    if alone or fmt == "json" or "changed" in found:
-        print_comparison(comparison, words=words, fmt=fmt)
-    else:
-        total = comparison_lines(comparison, words, notes=True)[-1]
-        print_line(f"{source}: consistent ({total})")
-    if "changed" in found:
-        raise typer.Exit(1)
-    if alone and "equal" not in found:
-        against = "FILE.igvm" if values.of_file else "guest.toml"
-        raise SevbuildError(f"none of these digests can be checked without the inputs: --against {against}")
+        for flag, value in (
+            ("--target", asked.target),
+            ("--release", asked.release),
+            ("--set", asked.settings),
+        ):
+            if value:
+                raise SevbuildError(f"{flag} says which part of --against is meant", hint="--against PATH")
+    found = []
+    for path in asked.against:
+        others = foreign_targets(path)
+        if others is not None:
+            lock.refuse()
+            found += others
+            continue
+        source = load_values(path, settings=asked.settings, targets=asked.target, lock=lock)
+        print_notices(source.notices, quiet=quiet)
+        values = at_release(source.values, asked.release) if asked.release else source.values
+        found += named_targets(values, accepted)
+    return found

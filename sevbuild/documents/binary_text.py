@@ -27,7 +27,10 @@ def base64_bytes(text: str) -> bytes | None:
 
     It is of either alphabet (RFC 4648, 4 and 5), and may lack the padding at its end.
     """
-    letters = "".join(text.split()).translate(_URL_SAFE)
+    letters = "".join(text.split())
+    if set("+/") & set(letters) and set("-_") & set(letters):
+        return None
+    letters = letters.translate(_URL_SAFE)
     try:
         return b64decode(
             letters if letters.endswith("=") else letters + "=" * (-len(letters) % 4), validate=True

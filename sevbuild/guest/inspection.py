@@ -65,7 +65,10 @@ def _at_the_end(path: str, kind: FileKind) -> bool:
 
 def _describe_input(path: str, kind: FileKind, progress: Progress | None) -> dict[str, Any]:
     if not kind.roles:
-        shown = "firmware, kernels, images, initrds, IGVM files, VMSAs, bundles and reference values"
+        shown = (
+            "firmware, kernels, images, initrds, IGVM files, VMSAs, bundles, reference values and attestation "
+            "reports"
+        )
         raise SevbuildError(f"{path} is {kind.phrase}", hint=f"inspect shows {shown}")
     digest, size = read_hashed([path], progress=progress)
     entry: dict[str, Any] = {

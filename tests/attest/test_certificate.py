@@ -316,6 +316,10 @@ def test_a_list_says_what_it_says() -> None:
     assert found.revoked == {5: AT, 7: AT}
     assert found.critical == ()
     assert crls_in(authority().crl(extensions={}), "crl")[0].revoked == {}
+    # Why it was revoked (RFC 5280, 5.3.1), and who issued it (5.3.3), which must be understood.
+    reason, issuer = {"2.5.29.21": (False, tlv(0x0A, b"\x01"))}, {"2.5.29.29": (True, tlv(0x30))}
+    assert crls_in(authority().crl({5: AT}, entry=reason), "crl")[0].critical == ()
+    assert crls_in(authority().crl({5: AT}, entry=issuer), "crl")[0].critical == ("2.5.29.29",)
     with pytest.raises(SevbuildError, match="of version 2"):
         crls_in(authority().crl(version=0), "crl")
     with pytest.raises(SevbuildError, match="has no X509 CRL in it"):

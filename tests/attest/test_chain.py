@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sevbuild.attest.anchors import pinned_signer
 from sevbuild.attest.certificate import Certificate, certificates_in, decode_certificate
 from sevbuild.attest.chain import Chain, check_chain
 from sevbuild.attest.crl import crls_in
@@ -223,6 +225,15 @@ def test_an_own_root_in_the_evidence_is_not_trusted() -> None:
     ]
 
 
+def test_another_certificate_of_a_pinned_key_is_no_forgery() -> None:
+    ca, pinned = authority(), pinned_signer("SEV-Milan")
+    assert pinned is not None
+    numbers = rsa.RSAPublicNumbers(pinned.key.exponent, pinned.key.modulus)
+    key = numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    chain = own(ca, (ca.vcek, ca.ask._replace(public_key=key)), roots=())
+    assert chain.ignored == ("given 2: SEV-Milan: another certificate of the key that is pinned; not needed",)
+
+
 @pytest.mark.parametrize("product", ["Milan", "Genoa", "Turin", "Venice"])
 def test_a_root_of_ones_own_is_trusted_where_it_is_given(product: str) -> None:
     ca = authority(product)
@@ -291,6 +302,15 @@ def test_every_certificate_has_to_be_valid(which: str, late: bool) -> None:
     edge = {"not_after": AT} if late else {"not_before": AT}
     drafts[which] = drafts[which]._replace(**edge)
     assert not_passed(own(ca, (drafts["vcek"], drafts["ask"]), roots=read(drafts["ark"]))) == {}
+
+
+def test_all_that_is_not_valid_is_said() -> None:
+    ca = authority()
+    late, early = AT - timedelta(days=1), AT + timedelta(days=1)
+    chain = own(ca, (ca.vcek._replace(not_after=late), ca.ask._replace(not_before=early)))
+    assert of(chain, "validity").reason == (
+        "SEV-Milan is not valid before 2026-06-02; SEV-VCEK expired on 2026-05-31"
+    )
 
 
 SPLS = {"Milan": (1, 2, 3, 8), "Turin": (1, 2, 3, 8, 9)}

@@ -55,7 +55,7 @@ def test_mistakes_lead_on(words: list[str], message: str, hint: str) -> None:
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("verify", "BUNDLE|FILE"),
+        ("verify", "FILE..."),
         ("inspect", "FILE"),
         ("merge", "OLD... NEW"),
         ("diff", "OLD [NEW]"),

@@ -26,6 +26,6 @@ def test_other_text_is_no_hexadecimal(text: str) -> None:
     assert hex_bytes(text) is None
 
 
-@pytest.mark.parametrize("text", ["A", "AB=C", "AB==C", "A===", "A.BC", "éA==", "AAAAA"])
+@pytest.mark.parametrize("text", ["A", "AB=C", "AB==C", "A===", "A.BC", "éA==", "AAAAA", "A+-A"])
 def test_other_text_is_no_base64(text: str) -> None:
     assert base64_bytes(text) is None

@@ -297,6 +297,8 @@ def test_the_vectors_of_the_sev_crate() -> None:
     assert auth.author is not None
     for name, found in (("test_id_sig.bin", auth.signature), ("test_auth_sig.bin", auth.author.signature)):
         assert shared_file(f"launch-abi/virtee-sev/{name}").read_bytes() == found.encode(512)
+    block = IdBlock(bytes.fromhex(SEV_DIGEST), 0x30000)
+    assert launched(SignedBlock(block, auth)).state == SnpGuestState.RUNNING
     assert auth.key.digest == b64decode(SEV_ID_KEY_DIGEST)
     assert auth.author.key.digest == b64decode(SEV_AUTHOR_KEY_DIGEST)
 

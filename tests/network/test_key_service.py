@@ -78,6 +78,19 @@ def test_a_mirror_is_a_url_over_https(mirror: str, monkeypatch: pytest.MonkeyPat
         ask(URL)
 
 
+def test_without_a_mirror_amds_own_place_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://nowhere")
+    with pytest.raises(SevbuildError, match="unusable proxy"):
+        ask(URL)
+
+
+def test_nobody_has_to_be_told_of_a_wait(server: Server) -> None:
+    busy = Busy(server, 1)
+    assert ask(URL, sleep=busy.waits.append) == b"a certificate"
+    assert busy.waits == [1.0]
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_service_is_asked_again_after_what_it_says(server: Server, status: int) -> None:
     busy = Busy(server, 3, status, "7")

@@ -211,9 +211,12 @@ class Authority:
         )
 
     def crl(self, revoked: Mapping[int, datetime] | None = None, **bent: Any) -> bytes:
-        """Return the root's list; `issuer`, `this_update`, `next_update`, `extensions` and `key` bend it."""
+        """Return the root's list; issuer, this_update, next_update, extensions, entry and key bend it."""
         next_update = bent.get("next_update", AT + timedelta(days=30))
-        entries = [tlv(0x30, integer(serial), moment(since)) for serial, since in (revoked or {}).items()]
+        more = extensions(bent["entry"]) if "entry" in bent else b""
+        entries = [
+            tlv(0x30, integer(serial), moment(since), more) for serial, since in (revoked or {}).items()
+        ]
         found = bent.get("extensions", {"2.5.29.20": (False, integer(1))})
         signed = tlv(
             0x30,

@@ -1,0 +1,116 @@
+"""Attestation reports from files, held to what is accepted: the edge around attest/."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from hashlib import sha512
+from typing import TYPE_CHECKING
+
+from sevbuild.attest.appraise import Origin, Trust, appraise_report
+from sevbuild.errors import SevbuildError
+from sevbuild.fs import read_file
+
+if TYPE_CHECKING:
+    from sevbuild.attest.appraisal import AppraisalPolicy
+    from sevbuild.attest.given import Evidence
+    from sevbuild.attest.named_target import NamedTarget
+    from sevbuild.attest.product import Product
+    from sevbuild.attest.report import Report
+    from sevbuild.attest.result import Verdict
+    from sevbuild.attest.verdict import Check
+
+__all__ = ["parse_time", "read_trust", "sha512_of", "verify_reports"]
+
+_CERTIFICATES_LIMIT = 16 << 20
+"""No file of certificates, and no list of revoked ones, is larger."""
+_BOUND_LIMIT = 1 << 30
+"""The largest file whose SHA-512 a report is held to."""
+
+
+def sha512_of(path: str) -> bytes:
+    """Return the SHA-512 of a file, which fills REPORT_DATA."""
+    return sha512(read_file(path, _BOUND_LIMIT)).digest()
+
+
+def read_trust(roots: Sequence[str], crls: Sequence[str], at: str, product: Product | None) -> Trust:
+    """Return whose keys are trusted, and when: `at` as it was given, this machine's time where it is empty.
+
+    Raises SevbuildError.
+    """
+    from sevbuild.attest.certificate import certificates_in
+    from sevbuild.attest.crl import crls_in
+
+    return Trust(
+        parse_time(at) if at else datetime.now(timezone.utc),
+        bool(at),
+        tuple(one for path in roots for one in certificates_in(read_file(path, _CERTIFICATES_LIMIT), path)),
+        tuple(one for path in crls for one in crls_in(read_file(path, _CERTIFICATES_LIMIT), path)),
+        product,
+    )
+
+
+def parse_time(text: str) -> datetime:
+    """Return a day (its start in UTC), or a time of RFC 3339 with its zone; raises SevbuildError."""
+    try:
+        at = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+    except ValueError:
+        at = None
+    day = len(text) == len("2026-11-25")
+    if at is None or (at.tzinfo is None and not day):
+        hint = "write a day, 2026-11-25, or a time with its zone, 2026-11-25T12:00:00Z"
+        raise SevbuildError(f"--at {text[:60]}: not a date", hint=hint)
+    return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)
+
+
+def verify_reports(
+    paths: Sequence[str],
+    policy: AppraisalPolicy,
+    targets: Sequence[NamedTarget],
+    trust: Trust,
+    certificates: Sequence[str] = (),
+) -> list[Verdict]:
+    """Return the verdicts on the reports at these paths, in their order; `-` is standard input.
+
+    `certificates` are files, or folders of them. Raises SevbuildError for what holds no report.
+    """
+    verdicts, products = [], []
+    for path in paths:
+        verdict, of_report = _verify(path, policy, targets, trust, certificates)
+        verdicts.append(verdict)
+        products.append(of_report)
+    if trust.product is not None and all(product == trust.product for product in products):
+        what = "the report says" if len(paths) == 1 else "each report says"
+        raise SevbuildError(f"--product {trust.product.name}: {what} so itself", hint="leave it out")
+    return verdicts
+
+
+def _verify(
+    path: str,
+    policy: AppraisalPolicy,
+    targets: Sequence[NamedTarget],
+    trust: Trust,
+    certificates: Sequence[str],
+) -> tuple[Verdict, Product | None]:
+    """Return the verdict on one report, and the product that it says itself."""
+    from sevbuild.appraise.evidence import evidence_at
+    from sevbuild.appraise.stores import gather_certificates
+    from sevbuild.attest.evidence import FORMS
+    from sevbuild.attest.report import decode_report
+
+    evidence = evidence_at(path)
+    report = decode_report(evidence.report, path, allow_unknown_version=policy.unknown_versions)
+    product = report.product or trust.product
+    found = gather_certificates(report, product, evidence.certificates, certificates)
+    origin = Origin(path, FORMS[evidence.form], _bound(evidence, report), evidence.notes)
+    verdict = appraise_report(report, found, policy, targets, trust, origin)
+    return verdict, report.product
+
+
+def _bound(evidence: Evidence, report: Report) -> tuple[Check, ...]:
+    """Return the checks of what Azure binds to a report, none for evidence that has none of it."""
+    if evidence.hcl is None:
+        return ()
+    from sevbuild.attest.hcl import check_binding, check_quote
+
+    return check_binding(evidence.hcl, report), check_quote(evidence.hcl)

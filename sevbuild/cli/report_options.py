@@ -1,0 +1,193 @@
+"""What `verify` takes for attestation reports, as a group of options."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from sevbuild.errors import SevbuildError, within
+
+if TYPE_CHECKING:
+    from sevbuild.attest.appraisal import AppraisalPolicy
+    from sevbuild.attest.appraise import Trust
+
+__all__ = ["ReportOptions"]
+
+# No `from __future__ import annotations` here, for the reason that options.py gives.
+
+ACCEPTED = "What is accepted of a report"
+TRUST = "Whose report it is"
+"""Groups of options in the help."""
+
+
+class ReportOptions(NamedTuple):
+    """What reports are held to beside what was published, and whose keys are trusted."""
+
+    appraisal: str = typer.Option(
+        "",
+        "--appraisal",
+        metavar="FILE",
+        help="The appraisal policy: what is accepted.",
+        show_default=False,
+        rich_help_panel=ACCEPTED,
+    )
+    vmpl: list[int] = typer.Option(
+        [],
+        "--vmpl",
+        metavar="N",
+        min=0,
+        max=3,
+        help="Accept reports asked for at this VMPL; may be repeated. Default 0.",
+        show_default=False,
+        rich_help_panel=ACCEPTED,
+    )
+    report_data: str = typer.Option(
+        "",
+        "--report-data",
+        metavar="HEX",
+        help="What the 64 bytes of REPORT_DATA must be: your nonce.",
+        show_default=False,
+        rich_help_panel=ACCEPTED,
+    )
+    report_data_sha512: str = typer.Option(
+        "",
+        "--report-data-sha512",
+        metavar="FILE",
+        help="REPORT_DATA must be the SHA-512 of this file.",
+        show_default=False,
+        rich_help_panel=ACCEPTED,
+    )
+    host_data: str = typer.Option(
+        "",
+        "--host-data",
+        metavar="HEX",
+        help="What the 32 bytes of HOST_DATA must be.",
+        show_default=False,
+        rich_help_panel=ACCEPTED,
+    )
+    strict: bool = typer.Option(
+        False,
+        "--strict",
+        help="Refuse reserved fields of the signed report that are set.",
+        rich_help_panel=ACCEPTED,
+    )
+    allow_unknown_version: bool = typer.Option(
+        False,
+        "--allow-unknown-version",
+        help="Read reports of a version above 5 as version 5.",
+        rich_help_panel=ACCEPTED,
+    )
+    certs: list[str] = typer.Option(
+        [],
+        "--certs",
+        metavar="PATH",
+        help="Certificates: a file, or a folder of them; may be repeated.",
+        show_default=False,
+        rich_help_panel=TRUST,
+    )
+    root: list[str] = typer.Option(
+        [],
+        "--root",
+        metavar="FILE",
+        help="Trust this root in place of AMD's; may be repeated.",
+        show_default=False,
+        rich_help_panel=TRUST,
+    )
+    crl: list[str] = typer.Option(
+        [],
+        "--crl",
+        metavar="FILE",
+        help="A list of revoked certificates; may be repeated.",
+        show_default=False,
+        rich_help_panel=TRUST,
+    )
+    product: str = typer.Option(
+        "",
+        "--product",
+        metavar="NAME",
+        help="The product of version 2 reports, which do not say it: Milan, Genoa or Turin.",
+        show_default=False,
+        rich_help_panel=TRUST,
+    )
+    at: str = typer.Option(
+        "",
+        "--at",
+        metavar="DATE",
+        help="When all must be valid, such as 2026-11-25. Default: this machine's time.",
+        show_default=False,
+        rich_help_panel=TRUST,
+    )
+
+    def refuse(self) -> None:
+        """Raise SevbuildError for a run without a report, where they have no effect."""
+        for name, value in self._asdict().items():
+            if value not in ([], "", False):
+                raise SevbuildError(f"--{name.replace('_', '-')} is for attestation reports")
+
+    def policy(self, expect: str) -> "AppraisalPolicy":
+        """Return the appraisal policy: the file's, with what the options say in its place.
+
+        `expect` is a launch digest to accept beside those of the file. Raises SevbuildError.
+        """
+        from sevbuild.appraise.policy import read_appraisal
+        from sevbuild.attest.appraisal import AppraisalPolicy
+
+        policy = read_appraisal(self.appraisal) if self.appraisal else AppraisalPolicy()
+        if self.report_data and self.report_data_sha512:
+            raise SevbuildError("--report-data and --report-data-sha512 say two things of REPORT_DATA")
+        if self.vmpl:
+            policy = policy._replace(vmpls=tuple(dict.fromkeys(self.vmpl)))
+        if self.report_data:
+            policy = policy._replace(report_data=(_report_data(self.report_data),))
+        if self.report_data_sha512:
+            from sevbuild.appraise.verify import sha512_of
+
+            policy = policy._replace(report_data=(sha512_of(self.report_data_sha512),))
+        if self.host_data:
+            policy = policy._replace(host_data=(_hex("--host-data", self.host_data, 32),))
+        if expect:
+            policy = policy._replace(measurements=(*policy.measurements, _measurement(expect)))
+        return policy._replace(
+            strict=policy.strict or self.strict,
+            unknown_versions=policy.unknown_versions or self.allow_unknown_version,
+        )
+
+    def trust(self) -> "Trust":
+        """Return whose keys are trusted, and when; raises SevbuildError."""
+        from sevbuild.appraise.verify import read_trust
+        from sevbuild.attest.product import product_named
+
+        with within(f"--product {self.product}"):
+            product = product_named(self.product) if self.product else None
+        return read_trust(self.root, self.crl, self.at, product)
+
+
+def _report_data(text: str) -> bytes:
+    """Return the 64 bytes that --report-data says; a digest of 32 or 48 is none, wherever it stands."""
+    digits = text.lower().removeprefix("0x")
+    if len(digits) in (64, 96) and set(digits) <= set("0123456789abcdef"):
+        size = len(digits) // 2
+        zeros = f"{64 - size} zero bytes"
+        raise SevbuildError(
+            f"--report-data: {size} bytes, but REPORT_DATA has 64, and a part of it proves nothing of the rest",
+            hint=f"write all 128 digits: mostly the digest stands first, and {zeros} follow",
+        )
+    return _hex("--report-data", text, 64)
+
+
+def _measurement(text: str) -> bytes:
+    from sevbuild.reference.expected import parse_digest
+
+    digest = parse_digest(text)
+    if digest is None or len(digest) != 48:
+        raise SevbuildError(
+            f"--expect {text[:100]}: not the launch digest of an SNP guest, 96 hexadecimal digits",
+            hint="what was published is given with --against PATH, and names the target",
+        )
+    return digest
+
+
+def _hex(flag: str, text: str, size: int) -> bytes:
+    from sevbuild.documents.document import parse_hex
+
+    with within(flag):
+        return parse_hex(text, size)
