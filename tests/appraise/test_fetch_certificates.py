@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +17,7 @@ import pytest
 from sevbuild.appraise import fetch_certificates
 from sevbuild.appraise.fetch_certificates import fetch_crl, fetch_vek, product_to_ask_for
 from sevbuild.appraise.stores import store_directory
+from sevbuild.attest.amd_keys import KEYS
 from sevbuild.attest.anchors import Signer
 from sevbuild.attest.certificate import certificates_in, common_name, decode_certificate
 from sevbuild.attest.product import product_named
@@ -24,7 +29,7 @@ from sevbuild.network import key_service
 from tests.support.amd_ca import AT, authority, pem
 from tests.support.cli import run
 from tests.support.https import Handler, Server
-from tests.support.shared import needs_vectors, shared_file
+from tests.support.shared import ROOT, needs_vectors, shared_file
 
 pytestmark = needs_vectors
 REAL = ("genoa-v5-oak", "siena-bergamo-v5-attestation-rs", "turin-v5-azure-aci", "milan-v3-azure-aci")
@@ -243,3 +248,75 @@ def test_nobody_asks_for_a_masked_chip_or_an_unsigned_report(service: Server) ->
         with pytest.raises(SevbuildError, match=reason):
             fetch_vek(decode_report(ca.report(**fields), "report"), product_named("Milan"))
     assert service.requests == []
+
+
+def page() -> str:
+    """Return the page on certificates."""
+    return (ROOT / "docs" / "certificates.md").read_text()
+
+
+@pytest.mark.usefixtures("service")
+def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = shared_file("reports/genoa-v5-oak.report.bin").read_bytes()
+    (tmp_path / "report.bin").write_bytes(raw)
+    chain = shared_file("reports/genoa_ask_ark_asvk.pem").read_bytes()
+    found = {common_name(one.subject): one.der for one in certificates_in(chain, "chain")}
+    (tmp_path / "ark.pem").write_bytes(pem(found["ARK-Genoa"]))
+    # What was published is another guest: the report is verified in everything else.
+    (tmp_path / "reference-values.json").write_bytes(
+        (ROOT / "guests/hello/reference-values.json").read_bytes()
+    )
+    ran = []
+    for block in re.findall(r"^```sh\n(.*?)^```$", page(), re.DOTALL | re.MULTILINE):
+        for line in block.splitlines():
+            name, *words = shlex.split(line)
+            if name == "sevbuild":
+                ran.append((words[:2], run(*words)))
+                continue
+            done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)  # noqa: S602
+            assert done.stdout.split()[0] in page()
+    assert [words for words, _result in ran] == [
+        ["certs", "fetch"],
+        ["certs", "list"],
+        ["certs", "fetch"],
+        ["verify", "report.bin"],
+    ]
+    assert [result.status for _words, result in ran] == [0, 0, 0, 1]
+    failed = re.findall(r"^  (\S+) +fail", ran[-1][1].out, re.MULTILINE)
+    assert failed == ["measurement"]
+
+
+def test_the_page_names_amds_roots() -> None:
+    rows = re.findall(r"^\| (ARK-\w+) \| `([0-9a-f]{64})` \|$", page(), re.MULTILINE)
+    assert rows == [(row[0], row[4]) for row in KEYS if row[0].startswith("ARK-")]
+
+
+@pytest.mark.usefixtures("service")
+def test_no_warning_reaches_the_user(tmp_path: Path) -> None:
+    report = shared_file("reports/turin-v5-azure-aci.report.bin")
+    kept = run("certs", "fetch", "-q", report).out.rstrip()
+    words = ["verify", str(report), "--certs", kept, "--at", "2026-07-01", "--format", "json"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "sevbuild", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    checks = json.loads(done.stdout)["reports"][0]["checks"]
+    assert [one["name"] for one in checks if one["status"] == "fail"] == []
+
+
+def test_what_was_fetched_is_what_verify_takes(service: Server) -> None:
+    report = shared_file("reports/turin-v5-azure-aci.report.bin")
+    before = run("verify", report, "--at", "2026-07-01")
+    assert before.status == 1
+    assert "sevbuild certs fetch" in before.out
+    assert "https://kdsintf.amd.com/vcek/v1/Turin/59790fb1c39f35c1?fmcSPL=01" in before.out
+    assert service.requests == []
+    run("certs", "fetch", report)
+    after = run("verify", report, "--at", "2026-07-01")
+    assert "trust anchor: AMD's ARK-Turin" in after.out
+    assert len(service.requests) == 1
