@@ -238,7 +238,11 @@ def _check_targets(
             raise MismatchError(f"{target.label}: {DOCUMENT} lists other files for it")
         for role, path in listed.items():
             roles.setdefault(path, set()).add(role)
-    forms = (reference_bytes(reference), earlier_reference_bytes(reference))
+    forms = [reference_bytes(reference), earlier_reference_bytes(reference)]
+    if guest.id_blocks is None:
+        # Nothing was said of the block in a ready IGVM file.
+        values = tuple(value._replace(id_block=None) for value in reference.values)
+        forms.append(reference_bytes(reference._replace(values=values)))
     if REFERENCE not in files or files[REFERENCE].sha256 not in [sha256(data).digest() for data in forms]:
         raise MismatchError(f"{REFERENCE}: not the reference values of what was measured")
     _check_roles(bundle, roles)

@@ -199,9 +199,17 @@ class ForeignFile:
     def _id_block_doubts(loaded: Loaded, digest: bytes) -> Iterator[Doubt]:
         if loaded.plan.mode != "snp" or not loaded.loader.launches:
             return
-        for wanted in loaded.id_blocks:
-            if wanted != digest:
-                yield Doubt("cannot-boot", f"the file's ID block is for launch digest {wanted.hex()[:16]}...")
+        for header in loaded.id_blocks:
+            # Few files have one, and only those need to know of keys.
+            from sevbuild.identity.igvm_block import given_block
+
+            refusal = given_block(header, loaded.plan.policy).refusal()
+            if header.ld != digest:
+                reason = f"the file's ID block is for launch digest {header.ld.hex()[:16]}..."
+                yield Doubt("cannot-boot", reason)
+            elif refusal is not None:
+                reason = f"the file's ID block is refused, {refusal[0].name}: {refusal[1]}"
+                yield Doubt("cannot-boot", reason)
 
 
 def _reset_state(profile: str, signature: int, features: int) -> bytes:

@@ -23,6 +23,7 @@ from sevbuild.igvm.writer import write_igvm
 from sevbuild.image.igvm_areas import read_igvm_areas
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Firmware
+from sevbuild.launch.id_block import IdBlock
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.manifest.inputs import IGVM, DeclaredInput
@@ -91,6 +92,17 @@ class IgvmGuest:
             self._compared.add(target.variant)
             self._noticed |= _departures(target, file, maker)
         return plan
+
+    def reported(self, target: Target) -> IdBlock | None:
+        """Return what a report of a target shows of the ID block in its ready file, None without one."""
+        headers = (
+            self._loaded(target).id_blocks if target.variant.declared(IGVM) and target.mode == "snp" else ()
+        )
+        if not headers:
+            return None
+        from sevbuild.identity.igvm_block import reported_block
+
+        return reported_block(headers)
 
     def notices(self) -> list[Notice]:
         """Return what speaks against the launches that were planned, and what files have that is odd."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import sha384
+
 from sevbuild.identity.ecdsa import CURVE_P384, KEY_SIZE, NUMBER_SIZE, SIGNATURE_SIZE
 from sevbuild.identity.firmware import GivenIdBlock
 from sevbuild.identity.id_auth import (
@@ -12,12 +15,14 @@ from sevbuild.identity.id_auth import (
     ID_BLOCK_SIGNATURE_AT,
     ID_KEY_AT,
     ID_KEY_SIGNATURE_AT,
+    part_of,
 )
 from sevbuild.identity.id_block import IdBlock
 from sevbuild.identity.signed_block import SignedBlock
 from sevbuild.igvm.headers import SnpIdBlock
+from sevbuild.launch.id_block import IdBlock as Reported
 
-__all__ = ["given_block", "id_block_header"]
+__all__ = ["given_block", "id_block_header", "reported_block"]
 
 _NO_NUMBER = bytes(NUMBER_SIZE)
 
@@ -81,6 +86,18 @@ def given_block(header: SnpIdBlock, policy: int) -> GivenIdBlock:
     put(ID_KEY_SIGNATURE_AT, SIGNATURE_SIZE, header.author_signature_r, header.author_signature_s)
     put(AUTHOR_KEY_AT, KEY_SIZE, word(header.author_key_curve), header.author_key_qx, header.author_key_qy)
     return GivenIdBlock(block, bytes(auth), bool(header.author_key_enabled))
+
+
+def reported_block(headers: Sequence[SnpIdBlock]) -> Reported | None:
+    """Return what a report shows of the one ID block among a file's headers, None without one."""
+    if len(headers) != 1:
+        return None
+    (header,) = headers
+    # The policy is no part of it.
+    given = given_block(header, 0)
+    digests = [sha384(part_of(given.auth, at, KEY_SIZE)).digest() for at in (ID_KEY_AT, AUTHOR_KEY_AT)]
+    author = digests[1] if given.author_key else None
+    return Reported(digests[0], author, header.family_id, header.image_id, header.guest_svn)
 
 
 def _fields(numbers: tuple[int, int]) -> list[bytes]:

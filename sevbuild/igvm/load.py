@@ -58,7 +58,7 @@ class _Load:
         self._policy: int | None = None
         self._kinds = {item.compatibility_mask: item.platform_type for item in file.platforms}
         self._contexts: list[headers.VpContext] = []
-        self._id_blocks: list[bytes] = []
+        self._id_blocks: list[headers.SnpIdBlock] = []
         self._areas: dict[int, int] = {}
         self._hashes_placed = request.kernel_hashes is None
 
@@ -120,7 +120,7 @@ class _Load:
             elif isinstance(header, headers.ParameterInsert):
                 yield from self._insert(header)
             elif isinstance(header, headers.SnpIdBlock) and self._ours(header):
-                self._id_blocks.append(header.ld)
+                self._id_blocks.append(header)
         if not self._hashes_placed:
             gpa = self._loader.hash_page or 0
             yield Piece(gpa, PageType.NORMAL, 1, 0, self._hash_page(bytes(PAGE_SIZE)), "kernel hashes")

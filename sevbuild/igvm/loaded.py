@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sevbuild.igvm.doubt import Doubt
+from sevbuild.igvm.headers import SnpIdBlock
 from sevbuild.igvm.loaders import Loader
 from sevbuild.image.kernel_hashes import KernelHashes
 from sevbuild.launch.label import NO_CPU, target_label
@@ -38,7 +39,7 @@ class Loaded(NamedTuple):
 
     `contexts` is how many VP contexts it took of its platform, and `vmsas` are the updates of the plan that
     were made of them, or of a reset state, by vCPU. `policy_given` tells that the file has the policy; else
-    it is the mode's default. `id_blocks` are the launch digests in the file's ID blocks.
+    it is the mode's default. `id_blocks` are the headers of the file's ID blocks.
     """
 
     loader: Loader
@@ -47,7 +48,7 @@ class Loaded(NamedTuple):
     contexts: int
     vmsas: tuple[LaunchUpdate, ...]
     policy_given: bool
-    id_blocks: tuple[bytes, ...]
+    id_blocks: tuple[SnpIdBlock, ...]
     doubts: tuple[Doubt, ...]
 
     @property

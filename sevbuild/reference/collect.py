@@ -14,6 +14,8 @@ from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.image.ovmf import Area, Metadata, Section, section_kind_name
 from sevbuild.image.svsm import Svsm
+from sevbuild.launch.id_block import IdBlock
+from sevbuild.manifest.inputs import IGVM
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import parse_template
 from sevbuild.reference import model
@@ -109,9 +111,16 @@ def _value(guest: Guest, item: Measured[Target], ingredients: str | None) -> mod
         features_origin=target.features_origin,
         policy_origin=target.policy_origin,
         ingredients=ingredients,
-        id_block=None if guest.id_blocks is None else guest.id_blocks.reported(target, item.digest),
+        id_block=_id_block(guest, item),
         doubts=item.doubts or None,
     )
+
+
+def _id_block(guest: Guest, item: Measured[Target]) -> IdBlock | None:
+    """Return what a report of a target shows of its ID block: the manifest's, or a ready file's."""
+    if item.target.variant.declared(IGVM) is not None:
+        return guest.igvm.reported(item.target)
+    return None if guest.id_blocks is None else guest.id_blocks.reported(item.target, item.digest)
 
 
 def _ingredients(guest: Guest, target: Target, published: Mapping[bytes, bytes]) -> model.Ingredients:

@@ -411,6 +411,40 @@ def test_a_ready_igvm_file_has_its_own(folder: Path) -> None:
         load_guest(str(manifest))
 
 
+def test_the_block_of_a_ready_igvm_file_is_published(folder: Path) -> None:
+    tables: dict[str, Any] = {"launch": {"profile": "qemu-igvm"}, "vcpu": {"count": 1}}
+    built = declared(folder, AUTHORED, **tables)
+    build(built, folder / "first")
+    (file,) = (folder / "first").glob("targets/*/guest.igvm")
+    published = json.loads(run("measure", "-q", "-f", "json", built).out)["values"][0]["id_block"]
+    ready = {"launch": {"mode": "snp", "profile": "qemu-igvm", "policy": None}, "igvm": {"path": str(file)}}
+    manifest = manifest_of(folder, firmware=None, kernel=None, initrd=None, vcpu={"count": 1}, **ready)
+    (value,) = json.loads(run("measure", "-q", "-f", "json", manifest).out)["values"]
+    assert value["id_block"] == published
+    build(manifest, folder / "dist")
+    verify_bundle(str(folder / "dist"))
+    # Releases that said nothing of it made bundles too.
+    text = (folder / "dist" / "reference-values.json").read_text()
+    document = json.loads(text)
+    del document["values"][0]["id_block"]
+    _put(
+        folder / "dist",
+        "reference-values.json",
+        (json.dumps(document, indent=2, sort_keys=True) + "\n").encode(),
+    )
+    verify_bundle(str(folder / "dist"))
+    # Where the manifest declares one, that is no older form.
+    document = json.loads((folder / "first" / "reference-values.json").read_text())
+    del document["values"][0]["id_block"]
+    _put(
+        folder / "first",
+        "reference-values.json",
+        (json.dumps(document, indent=2, sort_keys=True) + "\n").encode(),
+    )
+    with pytest.raises(MismatchError, match="not the reference values of what was measured"):
+        verify_bundle(str(folder / "first"))
+
+
 def test_of_several_modes_the_snp_targets_have_one(folder: Path) -> None:
     launch = {"mode": ["snp", "sev-es"], "policy": {"snp": 0x30000, "sev-es": 5}}
     build(declared(folder, SIGNED, launch=launch, vcpu={"count": 1}), folder / "dist")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sevbuild.identity.id_block import IdBlock
+from sevbuild.identity.igvm_block import id_block_header
 from sevbuild.igvm.headers import (
     GuestPolicy,
     Header,
@@ -24,6 +26,7 @@ from sevbuild.igvm.headers import (
 from sevbuild.igvm.loaders import LOADERS
 from sevbuild.vcpu.save_area import build_vmsa
 from tests.support.cli import run
+from tests.support.id_blocks import signed
 from tests.support.igvm import BSP, ID_BLOCK, SNP, VMSA, write_file
 from tests.support.shared import shared_file
 
@@ -283,9 +286,17 @@ def test_inspect_keeps_digest_and_boot_apart(tmp_path: Path) -> None:
     assert "portable: yes: one digest in every loader" in text
     assert "launch digest by loader: one and the same" in text
     assert "cannot boot: the file's ID block is for launch digest 0000000000000000..." in text
-    matching = ID_BLOCK._replace(ld=bytes.fromhex(document["loaders"][0]["digest"]))
+    digest = bytes.fromhex(document["loaders"][0]["digest"])
+    unsigned = ID_BLOCK._replace(ld=digest)
+    text = run("inspect", _file(tmp_path, SNP, POLICY, *PAGES, BSP, unsigned)).out
+    assert "cannot boot: the file's ID block is refused, BAD_SIGNATURE: the ID key: " in text
+    matching = id_block_header(signed(IdBlock(digest, POLICY.policy)))
     text = run("inspect", _file(tmp_path, SNP, POLICY, *PAGES, BSP, matching)).out
     assert "  qemu                  nothing known against it" in text
+    # The policy that is signed is the file's.
+    other = GuestPolicy(0x30000, 1)
+    text = run("inspect", _file(tmp_path, SNP, other, *PAGES, BSP, matching)).out
+    assert "the file's ID block is refused, BAD_SIGNATURE: not signed by the ID key" in text
 
 
 def test_inspect_shows_every_part(tmp_path: Path) -> None:
