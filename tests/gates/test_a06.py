@@ -10,9 +10,10 @@ from shutil import rmtree
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sevbuild.identity.ecdsa import P384PublicKey
 from sevbuild.image.igvm_areas import IGVM_GUID
 from sevbuild.manifest.schema import manifest_schema
 from tests.support.cli import Result, run
@@ -41,6 +42,7 @@ SEED: dict[str, Any] = {
     "vcpu": {"count": 2},
 }
 ES = {**PLAIN, "launch": {"mode": "sev-es"}}
+SIGNED = {**PLAIN, "id-block": {"key": "key.pem"}}
 URL = "https://example.invalid/file"
 ONE = {"count": 1, "model": None}
 
@@ -153,6 +155,27 @@ CASES: dict[str, list[Case]] = {
             "extra-args": ["-device", "virtio-rng-pci"],
         }.items()
     },
+    "id-block.key": [
+        (PLAIN, "key.pem", "build"),
+        (ES, "key.pem", "build"),
+        ({**PLAIN, "launch": {"profile": "ec2"}}, "key.pem", "build"),
+        (READY, "key.pem", "build"),
+    ],
+    "id-block.key-digest": [(PLAIN, "ab" * 48, "measure"), (SIGNED, "ab" * 48, "build")],
+    "id-block.signed": [(PLAIN, "blocks", "build"), (SIGNED, "blocks", "build")],
+    "id-block.author-key": [(SIGNED, "key.pem", "build"), (SIGNED, "key.pem", "measure")],
+    "id-block.author-signature": [
+        ({**PLAIN, "id-block": {"key": "key.pem", "author-key": "key.pub"}}, "key.sig", "build"),
+        (SIGNED, "key.sig", "build"),
+    ],
+    "id-block.author-key-digest": [
+        ({**PLAIN, "id-block": {"key-digest": "ab" * 48}}, "cd" * 48, "measure"),
+        (SIGNED, "cd" * 48, "measure"),
+    ],
+    **{
+        f"id-block.{key}": [(SIGNED, value, "build"), (SIGNED, value, "measure"), (PLAIN, value, "measure")]
+        for key, value in {"family-id": "ab" * 16, "image-id": "cd" * 16, "guest-svn": 7}.items()
+    },
     "publish.formats": [(PLAIN, ["hex"], "publish")],
 }
 FORMATS: dict[str, dict[str, Any]] = {
@@ -229,6 +252,13 @@ def _inputs(folder: Path) -> None:
     kind = serialization.PrivateFormat.PKCS8
     pem = key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption())
     (folder / "key.pem").write_bytes(pem)
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    (folder / "key.pub").write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, form))
+    field = P384PublicKey.of(key.public_key()).encode()
+    (folder / "key.sig").write_bytes(key.sign(field, ec.ECDSA(hashes.SHA384())))
+    plain = write_manifest(folder, **PLAIN)
+    signing = ("--key", folder / "key.pem", "-o", folder / "blocks")
+    assert run("id-block", "create", "-q", plain, *signing).status == 0
     for name, policy in (("ready", 0x30000), ("other", 0xB0000)):
         launch = {"profile": "qemu-igvm", "policy": policy}
         manifest = write_manifest(folder, firmware={"path": "OVMF.fd"}, launch=launch)
