@@ -128,9 +128,12 @@ def owned_targets(source: str, patterns: Sequence[str], release: str) -> list[Ow
 
 
 class Verified(NamedTuple):
-    """A measurement that holds: which target it is of, and all that it is over."""
+    """A measurement that holds: which targets it is of, and all that it is over.
 
-    target: OwnedTarget
+    SEV measures no vCPUs, so that several targets can be launched alike.
+    """
+
+    targets: tuple[OwnedTarget, ...]
     launch: MeasuredLaunch
     measure: bytes
     nonce: bytes
@@ -156,7 +159,7 @@ def measured_launch(target: OwnedTarget, host: HostReport, policy: int | None) -
 def verify_launch(
     host: HostReport, keys: TransportKeys, targets: Sequence[OwnedTarget], policy: int | None
 ) -> Verified:
-    """Return which of these targets a host's measurement is of.
+    """Return of which of these targets a host's measurement is.
 
     Raises MismatchError where it is of none, with the mistake that would explain it, and always for a TIK of
     zeros; SevbuildError where the host reported no measurement.
@@ -171,9 +174,10 @@ def verify_launch(
             hint="launch the guest with a session that `sevbuild session create` makes",
         )
     launches = [(target, measured_launch(target, host, policy)) for target in targets]
-    for target, launch in launches:
-        if launch.has(host.measure, keys.tik, host.nonce):
-            return Verified(target, launch, host.measure, host.nonce)
+    right = next((launch for _, launch in launches if launch.has(host.measure, keys.tik, host.nonce)), None)
+    if right is not None:
+        alike = tuple(target for target, launch in launches if launch == right)
+        return Verified(alike, right, host.measure, host.nonce)
     digests = {target.name: target.digest for target, _ in launches}
     found = mistakes(Claim(host.measure, host.nonce, keys, launches[0][1], digests))
     details = [f"found: {text}" for text in found]

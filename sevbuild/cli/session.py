@@ -174,7 +174,7 @@ def verify(
         if as_json:
             _print_verified(found)
         else:
-            print_line(f"pass: {found.target.name}, policy {found.launch.policy:#x}")
+            _print_pass(found)
         return
     from sevbuild.cli.results import print_result
 
@@ -231,7 +231,7 @@ def secret(
     entries = [_secret(text) for text in secrets]
     if not unverified:
         found = _verified(report, own, against, target, release, policy)
-        print_line(f"pass: {found.target.name}, policy {found.launch.policy:#x}")
+        _print_pass(found)
     packet = packet_for(entries, own, report, os.urandom)
     parts = packet if binary else [_base64(part).encode() for part in packet]
     given = [*host, *keys, *(text.partition(":")[2] for text in secrets)]
@@ -247,13 +247,18 @@ def _verified(
     return verify_launch(report, keys, owned_targets(against, target, release), _policy(policy))
 
 
+def _print_pass(found: Verified) -> None:
+    for target in found.targets:
+        print_line(f"pass: {target.name}, policy {found.launch.policy:#x}")
+
+
 def _print_verified(found: Verified) -> None:
     from sevbuild.cli.results import print_result
 
     print_result(
         {
             "status": "pass",
-            "target": found.target.name,
+            "targets": [target.name for target in found.targets],
             "policy": f"{found.launch.policy:#x}",
             "digest": found.launch.digest.hex(),
             "measurement": _base64(found.measure + found.nonce),

@@ -20,7 +20,8 @@ ZERO_TIK = bytes(16)
 
 _MOST_AT_ONCE = 3
 _MOST_TRIED = 200_000
-_BYTE_VALUES = range(256)
+_MINORS, _BUILDS = range(128), range(256)
+"""The API minors and builds that are tried: no firmware is known to be near 1.128."""
 
 
 class Claim(NamedTuple):
@@ -78,7 +79,7 @@ def mistakes(claim: Claim) -> list[str]:
                 return [change.text for change in changes]
     for tik in (None, *fields[0]):
         known = given if tik is None else given._replace(tik=tik.value)
-        for firmware in product((launch.api_major, 1 - (launch.api_major & 1)), _BYTE_VALUES, _BYTE_VALUES):
+        for firmware in product((launch.api_major, 1 - (launch.api_major & 1)), _MINORS, _BUILDS):
             if known._replace(firmware=firmware).holds:
                 found = f"the platform's firmware is {_firmware(firmware)}, not {_firmware(given.firmware)}"
                 return [found, *([tik.text] if tik else [])]

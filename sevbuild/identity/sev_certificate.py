@@ -113,6 +113,11 @@ class AmdCertificate(NamedTuple):
         return self.raw[: len(self.raw) - len(self.signature)]
 
     @property
+    def signers(self) -> list[str]:
+        """Return whose signature it has: the ARK's, or nobody's."""
+        return ["ARK"] if self.signature else []
+
+    @property
     def algorithm(self) -> int:
         """Return how its key signs: what hashes is told by the key's size (Naples SHA-256, later SHA-384)."""
         return _RSA_SHA256 if self.key.bits == MODULUS_BITS[0] else _RSA_SHA384

@@ -190,6 +190,16 @@ def test_a_cek_as_the_host_exports_it_is_told_from_a_false_one() -> None:
     assert "AMD's key service has it" in str(caught.value.hint)
 
 
+def test_of_two_forms_of_a_cek_the_one_that_amd_signed_is_taken() -> None:
+    unsigned = OWN.files["cek"][:1044] + OWN.files["pdh"][-520:] * 2
+    for more in ((unsigned, OWN.files["cek"]), (OWN.files["cek"], unsigned)):
+        data = b"".join([*more, *(OWN.files[name] for name in NAMES if name != "cek")])
+        assert verified_chain(certificates_in(data, "x"), [OWN.root]).cek.raw == OWN.files["cek"]
+    ark = OWN.files["ark"]
+    data = b"".join([*(OWN.files[name] for name in NAMES), ark[:576]])
+    assert verified_chain(certificates_in(data, "x"), [OWN.root]).ark.raw == ark
+
+
 def test_what_lacks_only_a_cek_is_told_where_it_is() -> None:
     with pytest.raises(SevbuildError) as caught:
         _without("CEK")()
