@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from contextlib import suppress
 from pathlib import Path
 from struct import pack
@@ -9,9 +11,13 @@ from struct import pack
 from sevbuild.attest.certificate import certificates_in
 from sevbuild.attest.certificate_table import CERTIFICATE_GUIDS, decode_table, table_notes
 from sevbuild.attest.crl import crls_in
+from sevbuild.attest.describe import describe_evidence, describe_report
+from sevbuild.attest.evidence import is_evidence, read_evidence
+from sevbuild.attest.report import decode_report, reserved_set
 from sevbuild.attest.vek import decode_vek
 from sevbuild.errors import SevbuildError
-from tests.support.amd_ca import pem
+from tests.support.amd_ca import authority, pem
+from tests.support.evidence import binding, dstack, hcl, message, quote, runtime, trustee
 from tools.fuzz_targets import Target
 
 __all__ = ["attest_targets"]
@@ -39,6 +45,48 @@ def table(data: bytes) -> None:
         certificates_in(given.data, given.source)
 
 
+def report(data: bytes) -> None:
+    """Read a report, of whatever version, and describe it as `inspect` does."""
+    found = decode_report(data, "report", allow_unknown_version=True)
+    describe_report(found)
+    reserved_set(found, found.product)
+
+
+def evidence(data: bytes) -> None:
+    """Read evidence of any form, and describe it with all that came in it."""
+    marked = is_evidence(data)
+    found = read_evidence(data, "evidence")
+    if not marked:
+        raise AssertionError("what was read has no marks of evidence")
+    describe_evidence(found, "evidence")
+
+
+def evidence_seeds(vcek: bytes) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Return evidence of our own: HCL reports, other binary forms, and JSON."""
+    home = authority()
+    raw, data = home.report(version=5), runtime()
+    bound = hcl(home.report(report_data=binding(data)), data)
+    documents = [
+        {
+            **trustee(decode_report(raw, "report")),
+            "cert_chain": [{"cert_type": "VCEK", "data": [*vcek[:40]]}],
+        },
+        {"attestation": dstack(raw, vcek).hex()},
+        {
+            "hcl_report": b64encode(bound).decode(),
+            "tpm_quote": quote(message(b"nonce")),
+            "vcek": pem(vcek).decode(),
+        },
+        {
+            "outblob": b64encode(raw).decode(),
+            "auxblob": b64encode(bytes(24)).decode(),
+            "provider": "sev_guest",
+        },
+    ]
+    binary = [raw + table_of(("VCEK", vcek)), dstack(raw, vcek, pem(vcek)), raw, raw.hex().encode()]
+    return [bound], binary, [json.dumps(document).encode() for document in documents]
+
+
 def table_of(*parts: tuple[str, bytes]) -> bytes:
     """Return a table of certificates by their kind."""
     guids = {name: bytes.fromhex(guid.replace("-", "")) for guid, name in CERTIFICATE_GUIDS.items()}
@@ -59,7 +107,15 @@ def attest_targets() -> list[Target]:
         table_of(("VCEK", vcek), ("ASK", ask), ("ARK", ark)),
         table_of(("ARK", pem(ark)), ("ASK", pem(ask)), ("VLEK", pem(found["milan-vlek"]))),
     )
+    hcls, binary, documents = evidence_seeds(vcek)
+    reports = tuple(
+        authority(name).report(version=version) for name in ("Milan", "Turin") for version in (2, 3, 5)
+    )
     return [
+        Target("report", report, reports, text=False),
+        Target("hcl", evidence, tuple(hcls), text=False),
+        Target("evidence", evidence, tuple(binary), text=False),
+        Target("evidence-json", evidence, tuple(documents), text=True),
         Target("certificate", certificate, files, text=False),
         Target("crl", crl, (lists, pem(lists, "X509 CRL")), text=False),
         Target("certificate-table", table, tables, text=False),

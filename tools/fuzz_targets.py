@@ -214,6 +214,7 @@ TREES = {
     "expected": bend_json,
     "reference-values": bend_json,
     "ingredients": bend_json,
+    "evidence-json": bend_json,
 }
 """Documents that are bent as trees too, and how."""
 

@@ -15,7 +15,20 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from sevbuild.attest.report import FirmwareVersion, Report
 
-__all__ = ["FORMS_OF_OURS", "PCRS", "compact", "dstack", "hcl", "quote", "runtime", "table", "trustee", "tsm"]
+__all__ = [
+    "FORMS_OF_OURS",
+    "PCRS",
+    "binding",
+    "compact",
+    "dstack",
+    "hcl",
+    "message",
+    "quote",
+    "runtime",
+    "table",
+    "trustee",
+    "tsm",
+]
 
 _GUIDS = {
     "VCEK": "63da758de6644564adc5f4b93be8accd",
