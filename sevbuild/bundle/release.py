@@ -7,6 +7,7 @@ import stat
 from collections.abc import Mapping
 
 from sevbuild.bundle.keep import Keeper
+from sevbuild.documents.binary_text import base64_bytes
 from sevbuild.documents.json_input import DOCUMENT_LIMIT
 from sevbuild.errors import SevbuildError, file_errors, within
 from sevbuild.fs import hash_files, read_file, read_text
@@ -14,10 +15,12 @@ from sevbuild.output.disk import Disk
 from sevbuild.output.exchange import staging
 from sevbuild.output.locks import Patience
 from sevbuild.reference.read import read_reference_values
-from sevbuild.reference.release import CHECKSUMS, DOCUMENT_NAME, names_in_releases
+from sevbuild.reference.release import CHECKSUMS, DOCUMENT_NAME, SIGNATURE, names_in_releases
+from sevbuild.text import utf8_text
 
-__all__ = ["write_release"]
+__all__ = ["listed_digests", "write_release"]
 
+_LARGEST_SIGNATURE = 4096
 _HEX = frozenset("0123456789abcdef")
 _HINT = "name a new or empty folder, or an unmodified release; move other files elsewhere"
 
@@ -65,9 +68,9 @@ class _Replaceable:
         found = _plain_files(folder, shown)
         if not found:
             return
-        listed = _listed(folder, shown) if CHECKSUMS in found else {}
+        listed = listed_digests(folder, shown) if CHECKSUMS in found else {}
         for name in found:
-            if name == CHECKSUMS:
+            if name == CHECKSUMS or (name == SIGNATURE and _is_signature(folder)):
                 continue
             if name not in listed:
                 raise _foreign(f"{shown}: contains {name}, which its {CHECKSUMS} does not list")
@@ -100,7 +103,13 @@ def _plain_files(folder: str, shown: str) -> list[str]:
     return sorted(found)
 
 
-def _listed(folder: str, shown: str) -> dict[str, str]:
+def _is_signature(folder: str) -> bool:
+    """Tell whether the signature of the checksums has the form in which it is written, whoever signed."""
+    text = utf8_text(read_file(os.path.join(folder, SIGNATURE), _LARGEST_SIGNATURE))
+    return text is not None and base64_bytes(text) is not None
+
+
+def listed_digests(folder: str, shown: str) -> dict[str, str]:
     """Return the digest of each name in the SHA256SUMS of a folder."""
     listed = {}
     for line in read_text(os.path.join(folder, CHECKSUMS)).splitlines():

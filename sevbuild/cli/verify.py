@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,8 +15,12 @@ from sevbuild.errors import SevbuildError
 if TYPE_CHECKING:
     from sevbuild.attest.appraisal import Published
     from sevbuild.attest.named_target import NamedTarget
+    from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["verify"]
+
+_COSE_SIGN1 = (b"\xd2", b"\x84")
+"""How a signed CoRIM begins, which is binary and no report."""
 
 FILES: Any = typer.Argument(
     ...,
@@ -31,6 +36,12 @@ def verify(
     asked: Asked,
     lock: options.LockOptions,
     reports: ReportOptions,
+    key: str = options.value_option(
+        "--key",
+        metavar="PUB",
+        text="Exit 1 unless what was published is signed by this public key (PEM): the release or envelope "
+        "that is verified, or for reports what --against names.",
+    ),
     fmt: str = typer.Option(
         "table", "--format", "-f", metavar="table|json", help="The output format of verdicts and comparisons."
     ),
@@ -48,13 +59,15 @@ def verify(
 
     as_json = options.wants_json(fmt, "table")
     if _is_report(files[0]):
-        _verify_reports(files, asked, lock, reports, fmt=fmt, quiet=quiet)
+        _verify_reports(files, asked, lock, reports, key=key, fmt=fmt, quiet=quiet)
         return
     file, *more = files
     if more:
         hint = f"`sevbuild verify {file} --against {more[0]}` compares the two, `sevbuild diff` shows what changed"
         raise SevbuildError(f"unexpected argument: {more[0]!r}", hint=hint)
     reports.refuse()
+    if _signed(file, key, asked, lock, as_json=as_json):
+        return
     if bundle_at(file) is None:
         verify_values(file, asked, lock, fmt=fmt, quiet=quiet)
         return
@@ -76,7 +89,7 @@ def _is_report(path: str) -> bool:
     if path == "-" or holds_evidence(path):
         return True
     head = read_range(path, 0, HEAD_SIZE) if is_regular(path) else b""
-    return b"\0" in head and kind_of(head) is None
+    return b"\0" in head and kind_of(head) is None and head[:1] not in _COSE_SIGN1
 
 
 def _verify_reports(
@@ -85,6 +98,7 @@ def _verify_reports(
     lock: options.LockOptions,
     reports: ReportOptions,
     *,
+    key: str,
     fmt: str,
     quiet: bool,
 ) -> None:
@@ -93,17 +107,47 @@ def _verify_reports(
     from sevbuild.cli.verdicts import print_verdicts
 
     policy = reports.policy(asked.expect)
-    targets = _targets(asked, lock, policy.published, quiet=quiet)
+    targets = _targets(asked, lock, policy.published, key=key, quiet=quiet)
     verdicts = verify_reports(files, policy, targets, reports.trust(), reports.certs)
     print_verdicts(verdicts, fmt)
     if not all(verdict.holds for verdict in verdicts):
         raise typer.Exit(1)
 
 
+def _signed(file: str, key: str, asked: Asked, lock: options.LockOptions, *, as_json: bool) -> bool:
+    """Print what the owner of a key signed, and return whether that is all there is to verify.
+
+    It is of a file that holds its own signature, and where the checksums of a release are named.
+    """
+    from sevbuild.bundle.signatures import holds_signature, published_by
+    from sevbuild.cli.report import print_line
+    from sevbuild.reference.release import CHECKSUMS
+
+    alone = holds_signature(file) or os.path.basename(file) == CHECKSUMS
+    if not key:
+        if alone:
+            raise SevbuildError(f"{file}: signed, and by whom only a key tells", hint="--key PUB")
+        return False
+    if alone:
+        lock.refuse()
+        for flag, value in zip(asked._fields, asked, strict=True):
+            if value:
+                raise SevbuildError(
+                    f"--{flag} is for reference values; of {file} only the signature is verified"
+                )
+    for line in published_by(file, key).lines:
+        if alone or not as_json:
+            print_line(line)
+    return alone
+
+
 def _targets(
-    asked: Asked, lock: options.LockOptions, accepted: Published, *, quiet: bool
+    asked: Asked, lock: options.LockOptions, accepted: Published, *, key: str, quiet: bool
 ) -> list[NamedTarget]:
-    """Return the targets that `--against` names, measured now where that is a manifest."""
+    """Return the targets that `--against` names, measured now where that is a manifest.
+
+    With a key only what its owner signed is taken.
+    """
     from sevbuild.appraise.references import foreign_targets, named_targets
     from sevbuild.cli.report import print_notices
     from sevbuild.cli.source import load_values
@@ -115,11 +159,15 @@ def _targets(
             ("--target", asked.target),
             ("--release", asked.release),
             ("--set", asked.settings),
+            ("--key", key),
         ):
             if value:
                 raise SevbuildError(f"{flag} says which part of --against is meant", hint="--against PATH")
     found = []
     for path in asked.against:
+        if key:
+            found += named_targets(_signed_values(path, key, asked), accepted)
+            continue
         others = foreign_targets(path)
         if others is not None:
             lock.refuse()
@@ -130,3 +178,21 @@ def _targets(
         values = at_release(source.values, asked.release) if asked.release else source.values
         found += named_targets(values, accepted)
     return found
+
+
+def _signed_values(path: str, key: str, asked: Asked) -> ReferenceValues:
+    """Return the reference values that the owner of a key signed; raises SevbuildError."""
+    from sevbuild.bundle.signatures import published_by
+    from sevbuild.manifest.selection import select_labels
+    from sevbuild.reference.releases import at_release
+
+    if asked.settings:
+        raise SevbuildError("--set overrides a manifest, not what was signed")
+    values = published_by(path, key).values
+    if values is None:
+        raise SevbuildError(
+            f"{path}: signed, but no reference values", hint="name the release, or its envelope"
+        )
+    chosen = set(select_labels(asked.target, [value.label for value in values.values]))
+    values = values._replace(values=tuple(value for value in values.values if value.label in chosen))
+    return at_release(values, asked.release) if asked.release else values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -14,10 +15,12 @@ from sevbuild.reference.export.registry import exporter, render
 from sevbuild.reference.export.signing import SigningKeys
 from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["CHECKSUMS", "DOCUMENT_NAME", "Release", "make_release", "names_in_releases"]
+__all__ = ["CHECKSUMS", "DOCUMENT_NAME", "SIGNATURE", "Release", "make_release", "names_in_releases"]
 
 DOCUMENT_NAME = "reference-values.json"
 CHECKSUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.sig"
+"""The signature of the checksums in base64, as `cosign verify-blob --signature` takes it."""
 
 
 class Release(NamedTuple):
@@ -33,7 +36,7 @@ def make_release(
     extra: Mapping[str, Mapping[str, Any]],
     keys: SigningKeys | None = None,
 ) -> Release:
-    """Return the files of a release: the document, its exports, release notes and SHA256SUMS.
+    """Return the files of a release: the document, its exports, release notes, SHA256SUMS, its signature.
 
     `formats` None takes every format that applies, and a notice names each that does not with the reason;
     what a relying party says is no part of a release that nobody asked for.
@@ -67,12 +70,14 @@ def make_release(
     keys.refuse_unused(signed, reasons)
     sums = [f"{sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files)]
     files[CHECKSUMS] = "".join(sums).encode()
+    if keys.default is not None:
+        files[SIGNATURE] = b64encode(keys.default.sign(files[CHECKSUMS])) + b"\n"
     return Release(files, notices)
 
 
 def names_in_releases() -> set[str]:
     """Return the names of all files that a release may have."""
-    return {DOCUMENT_NAME, CHECKSUMS, *(name for fmt in FORMATS for name in exporter(fmt).files)}
+    return {DOCUMENT_NAME, CHECKSUMS, SIGNATURE, *(name for fmt in FORMATS for name in exporter(fmt).files)}
 
 
 def _not_applicable(name: str, values: ReferenceValues, options: ExportOptions) -> str | None:

@@ -186,6 +186,8 @@ def test_a_key_for_each_format(tmp_path: Path) -> None:
     other = files(f"{tmp_path}/p384")
     assert {"corim.cose", "in-toto.intoto.jsonl", "in-toto.sigstore.json"} <= set(one)
     both = files(f"{tmp_path}/p256", f"corim={tmp_path}/p384")
+    # The checksums are signed by the key of all.
+    assert both.pop("SHA256SUMS.sig") != one["SHA256SUMS.sig"]
     assert both == files(f"corim={tmp_path}/p384", f"in-toto={tmp_path}/p256")
     assert both["corim.cose"] == other["corim.cose"] != one["corim.cose"]
     assert both["in-toto.intoto.jsonl"] == one["in-toto.intoto.jsonl"] != other["in-toto.intoto.jsonl"]

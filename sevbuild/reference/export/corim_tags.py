@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.errors import SevbuildError
 
@@ -16,8 +16,10 @@ __all__ = [
     "MANIFEST_CREATOR",
     "SHA384_ALGORITHM",
     "TAG_CREATOR",
+    "Sign1",
     "comid",
     "corim",
+    "decode_sign1",
     "digests",
     "encode",
     "entity",
@@ -35,6 +37,7 @@ MANIFEST_CREATOR = 1
 SHA384_ALGORITHM = 7
 """SHA-384 in the Named Information hash algorithm registry."""
 
+_SIGN1_TAG = 18
 _MEDIA_TYPE = "application/rim+cbor"
 
 
@@ -138,4 +141,39 @@ def sign1(payload: bytes, key: SigningKey, signer_name: str, signer_uri: str | N
         signer[1] = _tag(32, signer_uri)
     protected = encode({1: key.cose_algorithm, 3: _MEDIA_TYPE, 8: encode({0: signer})})
     signature = key.sign_cose(encode(["Signature1", protected, b"", payload]))
-    return encode(_tag(18, [protected, {}, payload, signature]))
+    return encode(_tag(_SIGN1_TAG, [protected, {}, payload, signature]))
+
+
+class Sign1(NamedTuple):
+    """A COSE_Sign1 taken apart: `signed` is what the signature is over, `signer` a name or empty."""
+
+    algorithm: int | None
+    payload: bytes
+    signed: bytes
+    signature: bytes
+    signer: str
+
+
+def decode_sign1(data: bytes, source: str) -> Sign1:
+    """Return the parts of a COSE_Sign1 (RFC 9052, 4.2); raises SevbuildError for anything else."""
+    from io import BytesIO
+
+    from cbor2 import CBORDecodeError, CBORTag, load, loads
+
+    broken = SevbuildError(f"{source}: no COSE_Sign1")
+    stream = BytesIO(data)
+    try:
+        item = load(stream)
+        parts = item.value if isinstance(item, CBORTag) and item.tag == _SIGN1_TAG else item
+        protected, _, payload, signature = parts
+        header = loads(protected)
+        algorithm = header.get(1)
+        meta = loads(header[8]) if isinstance(header.get(8), bytes) else {}
+        signer = meta.get(0, {}).get(0, "")
+    except (CBORDecodeError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        raise broken from None
+    if stream.read(1) or not all(isinstance(part, bytes) for part in (protected, payload, signature)):
+        raise broken
+    number = algorithm if isinstance(algorithm, int) else None
+    signed = encode(["Signature1", protected, b"", payload])
+    return Sign1(number, payload, signed, signature, signer if isinstance(signer, str) else "")

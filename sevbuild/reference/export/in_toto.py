@@ -13,7 +13,7 @@ from sevbuild.reference.model import DOCUMENT_SCHEMA, ReferenceValues
 if TYPE_CHECKING:
     from sevbuild.reference.export.signing import SigningKey
 
-__all__ = ["EXPORTER", "PREDICATE_TYPE", "STATEMENT_TYPE", "pae"]
+__all__ = ["EXPORTER", "PAYLOAD_TYPE", "PREDICATE_TYPE", "STATEMENT_TYPE", "pae"]
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = f"urn:sevbuild:reference-values:v{DOCUMENT_SCHEMA}"

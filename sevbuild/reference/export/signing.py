@@ -1,20 +1,20 @@
-"""Signatures with a local key, deterministic: the same key and bytes give the same signature."""
+"""Signatures with a local key, deterministic: the same key and bytes give the same; and their other half."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sevbuild.errors import SevbuildError
 from sevbuild.identity.ecdsa import sign_deterministically
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
-__all__ = ["SigningKey", "SigningKeys", "load_signing_key"]
+__all__ = ["SigningKey", "SigningKeys", "VerifyingKey", "load_signing_key", "load_verifying_key"]
 
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384"}
 _COSE_ALGORITHMS = {"P-256": -7, "P-384": -35, "Ed25519": -8}  # ES256, ES384, EdDSA: RFC 9053 tables 1 and 2
@@ -66,6 +66,51 @@ class SigningKey(NamedTuple):
         return sign_deterministically(self.key, data, digest)
 
 
+class VerifyingKey(NamedTuple):
+    """A public key: `kind` and `fingerprint` are as those of its private half."""
+
+    kind: str
+    fingerprint: bytes
+    key: EllipticCurvePublicKey | Ed25519PublicKey
+
+    @property
+    def cose_algorithm(self) -> int:
+        """Return the number of the algorithm in a COSE header: ES256, ES384 or EdDSA."""
+        return _COSE_ALGORITHMS[self.kind]
+
+    def verifies(self, data: bytes, signature: bytes) -> bool:
+        """Tell whether a signature is one that `SigningKey.sign` makes of these bytes."""
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        return self._verifies(data, signature, SHA256())
+
+    def verifies_cose(self, data: bytes, signature: bytes) -> bool:
+        """Tell whether a signature is one that `SigningKey.sign_cose` makes of these bytes."""
+        from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+        from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+
+        size = _COORDINATE_BYTES.get(self.kind)
+        if size is not None:
+            if len(signature) != 2 * size:
+                return False
+            numbers = (int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big"))
+            signature = encode_dss_signature(*numbers)
+        return self._verifies(data, signature, SHA384() if self.kind == "P-384" else SHA256())
+
+    def _verifies(self, data: bytes, signature: bytes, digest: HashAlgorithm) -> bool:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+
+        try:
+            if isinstance(self.key, EllipticCurvePublicKey):
+                self.key.verify(signature, data, ECDSA(digest))
+            else:
+                self.key.verify(signature, data)
+        except InvalidSignature:
+            return False
+        return True
+
+
 class SigningKeys(NamedTuple):
     """The keys of a run: `named` by format, and `default` for every other format that can be signed."""
 
@@ -99,7 +144,6 @@ def load_signing_key(pem: bytes, called: str = "the signing key") -> SigningKey:
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
     if b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----" in pem:
         hint = f"cosign verifies with the public half of an unencrypted key just as well, {_HINT}"
@@ -110,12 +154,39 @@ def load_signing_key(pem: bytes, called: str = "the signing key") -> SigningKey:
         raise SevbuildError(f"{called} is encrypted; give it decrypted", hint=_HINT) from None
     except (ValueError, UnsupportedAlgorithm):
         raise SevbuildError(f"{called} is not a private key in PEM", hint=_HINT) from None
-    der = key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    fingerprint = sha256(der).digest()
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return SigningKey("Ed25519", fingerprint, key)
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVES:
-        return SigningKey(_CURVES[key.curve.name], fingerprint, key)
+    public: Any = key.public_key()
+    kind = _kind_of(public, called)
+    return SigningKey(kind, _fingerprint(public), key)  # type: ignore[arg-type]
+
+
+def load_verifying_key(pem: bytes, called: str) -> VerifyingKey:
+    """Return the public key in PEM bytes; raises SevbuildError, which says `called`, for anything else."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    hint = "`openssl pkey -in key.pem -pubout` writes that of a private key"
+    if b" PRIVATE KEY-----" in pem:
+        raise SevbuildError(f"{called}: a private key, which is nothing to verify with", hint=hint)
+    try:
+        key: Any = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise SevbuildError(f"{called}: not a public key in PEM", hint=hint) from None
+    return VerifyingKey(_kind_of(key, called), _fingerprint(key), key)
+
+
+def _kind_of(public: object, called: str) -> str:
+    """Return which kind of key this is; raises SevbuildError for one that nothing is signed with."""
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+    if isinstance(public, ed25519.Ed25519PublicKey):
+        return "Ed25519"
+    if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in _CURVES:
+        return _CURVES[public.curve.name]
     raise SevbuildError(f"{called} is neither P-256, P-384 nor Ed25519", hint=_HINT)
+
+
+def _fingerprint(public: Any) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return sha256(der).digest()
