@@ -44,6 +44,7 @@ class Guest:
         self.reader = InputReader(manifest.directory, network)
         self.kernels = KernelReader(self.reader)
         self._igvm: IgvmGuest | None = None
+        self._has_id_blocks = any(variant.id_block for variant in manifest.variants)
         self._id_blocks: IdBlocks | None = None
         if any(variant.loads_igvm for variant in manifest.variants):
             self.targets = self.igvm.resolved(self.targets)
@@ -68,7 +69,7 @@ class Guest:
     @property
     def id_blocks(self) -> IdBlocks | None:
         """Return what signs or finds this guest's ID blocks, None where its manifest declares none."""
-        if self._id_blocks is None and any(variant.id_block for variant in self.manifest.variants):
+        if self._id_blocks is None and self._has_id_blocks:
             # Only guests that have one need to know of keys.
             from sevbuild.guest.id_blocks import IdBlocks
 
