@@ -90,10 +90,9 @@ def create(
     for text in warnings:
         print_warning(text)
     if as_json:
-        from sevbuild.cli.results import print_result
-
-        entry = {"product": chain.product, "policy": f"{number:#x}", "files": sorted(files)}
-        print_result({**entry, "sha256": chain.fingerprints})
+        _print_json(
+            product=chain.product, policy=f"{number:#x}", files=sorted(files), sha256=chain.fingerprints
+        )
     else:
         from sevbuild.cli.tables import text_table
 
@@ -136,9 +135,7 @@ def measurement(
         (item.name, measured_launch(item, report, bound).blob(own.tik, report.nonce)) for item in targets
     ]
     if fmt == "json":
-        from sevbuild.cli.results import print_result
-
-        print_result({"values": [{"target": name, "measurement": _base64(blob)} for name, blob in blobs]})
+        _print_json(values=[{"target": name, "measurement": _base64(blob)} for name, blob in blobs])
         return
     from sevbuild.cli.report import print_digests
 
@@ -176,9 +173,7 @@ def verify(
         else:
             _print_pass(found)
         return
-    from sevbuild.cli.results import print_result
-
-    print_result({"status": "fail", "reasons": [refused.message, *refused.details]})
+    _print_json(status="fail", reasons=[refused.message, *refused.details])
     print_error(refused)
     raise typer.Exit(refused.exit_code)
 
@@ -253,17 +248,21 @@ def _print_pass(found: Verified) -> None:
 
 
 def _print_verified(found: Verified) -> None:
-    from sevbuild.cli.results import print_result
-
-    print_result(
-        {
-            "status": "pass",
-            "targets": [target.name for target in found.targets],
-            "policy": f"{found.launch.policy:#x}",
-            "digest": found.launch.digest.hex(),
-            "measurement": _base64(found.measure + found.nonce),
-        }
+    _print_json(
+        status="pass",
+        targets=[target.name for target in found.targets],
+        policy=f"{found.launch.policy:#x}",
+        digest=found.launch.digest.hex(),
+        measurement=_base64(found.measure + found.nonce),
     )
+
+
+def _print_json(**entry: Any) -> None:
+    """Print a document of docs/sev-guest-owner.md, with the version of its shape."""
+    from sevbuild.cli.report import print_data
+    from sevbuild.documents.json_text import json_text
+
+    print_data(json_text({"schema": 1, **entry}))
 
 
 def _policy(text: str) -> int | None:

@@ -47,9 +47,10 @@ def read_host_report(data: bytes, source: str) -> HostReport:
     text = data.decode("ascii", "replace").strip()
     if text.startswith("{"):
         return _from_qmp(data, source)
-    lines = [line for line in text.splitlines() if line.strip()]
-    if lines and all(_LINE.fullmatch(line.strip()) for line in lines):
-        return _from_libvirt(lines, source)
+    lines = [_LINE.fullmatch(line.strip()) for line in text.splitlines() if line.strip()]
+    said = [(line[1].removeprefix("sev-"), line[2]) for line in lines if line is not None]
+    if said and len(said) == len(lines):
+        return _from_libvirt(said, source)
     # A measurement in base64 has as many letters as the digits of one without its nonce.
     blob = hex_bytes(text) or base64_bytes(text) or data
     if len(blob) == MEASURE_SIZE and blob != data:
@@ -103,14 +104,10 @@ def _from_answer(answer: dict[str, Any], source: str) -> HostReport:
     return _with_blob(text, source, numbers)
 
 
-def _from_libvirt(lines: list[str], source: str) -> HostReport:
+def _from_libvirt(lines: list[tuple[str, str]], source: str) -> HostReport:
     numbers: dict[str, Any] = {}
     blob: str | None = None
-    for line in lines:
-        match = _LINE.fullmatch(line.strip())
-        if match is None:
-            raise SevbuildError(f"{source}: not a line of domlaunchsecinfo: {line[:80]}")
-        name, value = match[1].removeprefix("sev-"), match[2]
+    for name, value in lines:
         if name == "measurement":
             blob = value
         elif name in _NUMBERS:

@@ -239,6 +239,13 @@ def test_sources_of_what_was_published(published: tuple[Path, list[dict[str, Any
     )
 
 
+def test_a_bundle_is_what_was_published(published: tuple[Path, list[dict[str, Any]]]) -> None:
+    release, values = published
+    assert run("build", "-q", release.parent / "guest.toml", "-o", "dist").status == 0
+    result = verify(_host(values[-1]), "--against", "dist", "--tik", "tik.bin")
+    assert result.out == f"pass: owner 1.0.0, {values[-1]['label']}, policy 0x7\n"
+
+
 def test_a_list_names_its_labels(published: tuple[Path, list[dict[str, Any]]]) -> None:
     values = published[1]
     Path("list").write_text("".join(f"{value['digest']}  {value['label']}\n" for value in values))

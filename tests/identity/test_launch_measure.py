@@ -207,6 +207,7 @@ def _given(**changes: Any) -> Claim:
             _claim(launch=LAUNCH._replace(policy=0x39), measure=LAUNCH._replace(policy=39).measure(TIK, NONCE)),
             ["the policy is 0x27, not 0x39: its decimal digits were taken for hexadecimal"],
         ),
+        (_claim(launch=LAUNCH._replace(policy=0)), ["the guest's policy is 0x5, not 0x0"]),
         # AMDESE/sev-tool#41: the other half of tmp_tk.bin.
         (_claim(keys=TransportKeys(TIK, TEK)), ["the key given as TIK is the TEK: the two are swapped"]),
         (_claim(keys=TransportKeys(b"", TIK[::-1])), ["the TIK's bytes are in reverse order"]),

@@ -211,3 +211,10 @@ def test_files_of_real_platforms_are_read_whole() -> None:
         for name, data in _files(product).items():
             (found,) = certificates_in(data, name)
             assert (found.title.lower(), found.raw) == (name, data)
+
+
+def test_an_owners_rsa_key_has_a_size_that_is_known() -> None:
+    data = bytearray(own_platform(2048, True).files["oca"])
+    data[16:20] = (1024).to_bytes(4, "little")
+    with pytest.raises(SevbuildError, match="oca: an RSA key of 1024 bits, where 2048 or 4096 are known"):
+        list(certificates_in(bytes(data), "oca"))
