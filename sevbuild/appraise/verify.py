@@ -102,15 +102,18 @@ def _verify(
     report = decode_report(evidence.report, path, allow_unknown_version=policy.unknown_versions)
     product = report.product or trust.product
     found = gather_certificates(report, product, evidence.certificates, certificates)
-    origin = Origin(path, FORMS[evidence.form], _bound(evidence, report), evidence.notes)
+    origin = Origin(path, FORMS[evidence.form], _bound(evidence, report, policy), evidence.notes)
     verdict = appraise_report(report, found, policy, targets, trust, origin)
     return verdict, report.product
 
 
-def _bound(evidence: Evidence, report: Report) -> tuple[Check, ...]:
-    """Return the checks of what Azure binds to a report, none for evidence that has none of it."""
-    if evidence.hcl is None:
+def _bound(evidence: Evidence, report: Report, policy: AppraisalPolicy) -> tuple[Check, ...]:
+    """Return the checks of what Azure binds to a report, none for evidence and policy without any of it."""
+    if evidence.hcl is None and not policy.tpm_nonces:
         return ()
-    from sevbuild.attest.hcl import check_binding, check_quote
+    from sevbuild.attest.hcl import check_binding, check_nonce, check_quote
 
-    return check_binding(evidence.hcl, report), check_quote(evidence.hcl)
+    nonce = check_nonce(evidence.hcl, policy.tpm_nonces)
+    if evidence.hcl is None:
+        return (nonce,)
+    return check_binding(evidence.hcl, report), check_quote(evidence.hcl), nonce

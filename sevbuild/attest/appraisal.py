@@ -46,8 +46,9 @@ class AppraisalPolicy(NamedTuple):
     Of several values each is accepted. `policy` is the one guest policy that is accepted, `maximum_policy`
     bounds it by its bits; without either it is that of the matched target, and where none is known
     DEFAULT_MAXIMUM_POLICY. Digests are 48 bytes, family and image id 16, host data 32, report data and chip
-    ids 64. `firmware_version` is (major, minor, build). `required` and `waived` name checks: a required one
-    that was not made refuses the report, a waived one does not.
+    ids 64, nonces of a TPM's quote as many as were given. `firmware_version` is (major, minor, build).
+    `required` and `waived` name checks: a required one that was not made refuses the report, a waived one
+    does not.
     """
 
     source: str = ""
@@ -58,6 +59,7 @@ class AppraisalPolicy(NamedTuple):
     maximum_policy: int | None = None
     host_data: tuple[bytes, ...] = ()
     report_data: tuple[bytes, ...] = ()
+    tpm_nonces: tuple[bytes, ...] = ()
     family_ids: tuple[bytes, ...] = ()
     image_ids: tuple[bytes, ...] = ()
     guest_svn: int | None = None

@@ -10,6 +10,7 @@ from sevbuild.attest.appraisal import APPRAISAL_SCHEMA, LOWEST_VMPL, AppraisalPo
 from sevbuild.attest.check_names import CHECKS
 from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
 from sevbuild.attest.product import PRODUCTS, Product, Tcb
+from sevbuild.attest.tpm_quote import parse_nonce
 from sevbuild.documents.document import (
     Document,
     Table,
@@ -88,6 +89,7 @@ def _guest(policy: AppraisalPolicy, table: Table) -> AppraisalPolicy:
         maximum_policy=_guest_policy(table, "maximum-policy"),
         host_data=_hexes(table, "host-data", 32),
         report_data=_hexes(table, "report-data", 64),
+        tpm_nonces=_several(table, "tpm-nonce", partial(_nonce, document)),
         family_ids=_hexes(table, "family-id", 16),
         image_ids=_hexes(table, "image-id", 16),
         guest_svn=table.integer("guest-svn", 0, U32),
@@ -180,6 +182,11 @@ def _texts(table: Table, key: str) -> tuple[str, ...]:
 
 def _hex(document: Document, path: str, value: Any, *, size: int) -> bytes | None:
     return check_hex(document, path, value, size)
+
+
+def _nonce(document: Document, path: str, value: Any) -> bytes | None:
+    text = check_type(document, path, value, str)
+    return None if text is None else document.attempt(path, parse_nonce, text)
 
 
 def _chip_id(document: Document, path: str, value: Any) -> bytes | None:

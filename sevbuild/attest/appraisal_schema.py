@@ -81,6 +81,10 @@ def _guest() -> dict[str, Any]:
             },
             "host-data": one_or_list("HOST_DATA, 32 bytes in hex.", _hex(32)),
             "report-data": one_or_list("REPORT_DATA, 64 bytes in hex.", _hex(64)),
+            "tpm-nonce": one_or_list(
+                "The nonce of the TPM's quote that comes with evidence of Azure, in hex.",
+                {"type": "string", "pattern": "^(0[xX])?([0-9a-fA-F]{2}){1,64}$"},
+            ),
             "family-id": one_or_list("FAMILY_ID of the ID block, 16 bytes in hex.", _hex(16)),
             "image-id": one_or_list("IMAGE_ID of the ID block, 16 bytes in hex.", _hex(16)),
             "guest-svn": {

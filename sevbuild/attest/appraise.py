@@ -66,6 +66,10 @@ def appraise_report(
     checks, target = check_report(report, policy, targets, chain.product)
     checks += [_narrowed(check, report, chain, policy) for check in chain.checks]
     checks += [*_provider(chain, policy), *origin.checks]
+    made = {check.name for check in checks}
+    checks += [
+        not_checked(name, "there is nothing of it in what was given") for name in policy.required - made
+    ]
     order = list(CHECKS)
     vlek = chain.facts is not None and chain.facts.kind == "VLEK"
     return Verdict(

@@ -61,5 +61,8 @@ CHECKS: dict[str, CheckKind] = {
     ),
     "hcl-binding": CheckKind("instance-identity", False, "Azure's runtime data is what REPORT_DATA binds"),
     "tpm-quote": CheckKind("instance-identity", False, "the TPM quote is signed by the key in that data"),
+    "tpm-nonce": CheckKind(
+        "instance-identity", False, "the nonce of that quote is what was asked for, so it is no older one"
+    ),
 }
 """Every check by name, in the order of a verdict."""

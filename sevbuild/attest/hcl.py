@@ -5,6 +5,7 @@ Layout: Microsoft's description of confidential VMs' "runtime data", and az-cvm-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import new
 from struct import Struct
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from sevbuild.attest.verdict import Check, failed, not_checked, passed
 from sevbuild.documents.json_input import parse_json
 from sevbuild.errors import SevbuildError
 
-__all__ = ["HclBinding", "check_binding", "check_quote", "decode_hcl"]
+__all__ = ["HclBinding", "check_binding", "check_nonce", "check_quote", "decode_hcl"]
 
 # Magic, version, size of all, request type, status, three reserved numbers; the report; size of what follows
 # with this head, version, type of report, type of hash, size of the JSON.
@@ -102,6 +103,26 @@ def check_quote(hcl: HclBinding) -> Check:
     if reason:
         return failed(name, reason, nonce)
     return passed(name, f"the TPM signed PCRs and nonce with {_AK}", nonce)
+
+
+def check_nonce(hcl: HclBinding | None, nonces: Sequence[bytes]) -> Check:
+    """Check that the nonce of the TPM's quote is one of those that were asked for.
+
+    It says when the quote was made only where `check_quote` passes.
+    """
+    name = "tpm-nonce"
+    wanted = ", ".join(nonce.hex() for nonce in nonces)
+    quote = None if hcl is None else hcl.quote
+    if quote is None:
+        reason = "there is no TPM quote"
+        return failed(name, reason, "", wanted) if nonces else not_checked(name, reason)
+    found = quote.extra_data.hex()
+    if not nonces:
+        reason = "none was given: nothing shows that this quote is not an older one (--tpm-nonce HEX)"
+        return not_checked(name, reason, found)
+    if quote.extra_data in nonces:
+        return passed(name, "as was asked for", found, wanted)
+    return failed(name, "another than was asked for", found, wanted)
 
 
 def _key(claims: dict[str, Any]) -> dict[str, Any]:

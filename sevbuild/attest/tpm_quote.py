@@ -5,18 +5,20 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sevbuild.documents.binary_text import base64_bytes
+from sevbuild.documents.binary_text import base64_bytes, hex_bytes
 from sevbuild.errors import SevbuildError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["TpmQuote", "decode_quote"]
+__all__ = ["NONCE_LIMIT", "TpmQuote", "decode_quote", "parse_nonce"]
 
 _MAGIC = 0xFF544347
 _ATTEST_QUOTE = 0x8018
 _SHA256 = 0x000B
 _MOST_BITS = 8192
+NONCE_LIMIT = 64
+"""The bytes of the longest nonce that a quote takes (TPM 2.0 part 2, 10.4.3 TPM2B_DATA, with SHA-512)."""
 
 
 class TpmQuote(NamedTuple):
@@ -59,6 +61,16 @@ class TpmQuote(NamedTuple):
         if sha256(values).digest() != self.pcr_digest:
             return "the quote is of other PCR values than those given"
         return ""
+
+
+def parse_nonce(text: str) -> bytes:
+    """Return a nonce that is written in hexadecimal digits; raises SevbuildError for anything else."""
+    nonce = hex_bytes(text)
+    if nonce is None or len(nonce) > NONCE_LIMIT:
+        raise SevbuildError(
+            f"must be 1 to {NONCE_LIMIT} bytes in hexadecimal digits, got {text[: 2 * NONCE_LIMIT + 3]!r}"
+        )
+    return nonce
 
 
 def decode_quote(message: bytes, signature: bytes, pcrs: tuple[bytes, ...], source: str) -> TpmQuote:

@@ -56,6 +56,14 @@ class ReportOptions(NamedTuple):
         show_default=False,
         rich_help_panel=ACCEPTED,
     )
+    tpm_nonce: str = typer.Option(
+        "",
+        "--tpm-nonce",
+        metavar="HEX",
+        help="What the nonce of the TPM's quote must be, in evidence of Azure.",
+        show_default=False,
+        rich_help_panel=ACCEPTED,
+    )
     host_data: str = typer.Option(
         "",
         "--host-data",
@@ -142,6 +150,8 @@ class ReportOptions(NamedTuple):
             from sevbuild.appraise.verify import sha512_of
 
             policy = policy._replace(report_data=(sha512_of(self.report_data_sha512),))
+        if self.tpm_nonce:
+            policy = policy._replace(tpm_nonces=(_nonce(self.tpm_nonce),))
         if self.host_data:
             policy = policy._replace(host_data=(_hex("--host-data", self.host_data, 32),))
         if expect:
@@ -172,6 +182,13 @@ def _report_data(text: str) -> bytes:
             hint=f"write all 128 digits: mostly the digest stands first, and {zeros} follow",
         )
     return _hex("--report-data", text, 64)
+
+
+def _nonce(text: str) -> bytes:
+    from sevbuild.attest.tpm_quote import parse_nonce
+
+    with within("--tpm-nonce"):
+        return parse_nonce(text)
 
 
 def _measurement(text: str) -> bytes:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from sevbuild.attest.evidence import read_evidence
 from sevbuild.attest.given import Evidence
-from sevbuild.attest.hcl import check_binding, check_quote, decode_hcl
+from sevbuild.attest.hcl import check_binding, check_nonce, check_quote, decode_hcl
 from sevbuild.attest.report import decode_report
-from sevbuild.attest.tpm_quote import decode_quote
+from sevbuild.attest.tpm_quote import decode_quote, parse_nonce
 from sevbuild.attest.verdict import Check
 from sevbuild.errors import SevbuildError
 from tests.support.amd_ca import authority, pem
@@ -168,6 +168,25 @@ def test_the_vcek_comes_along(vcek: str) -> None:
 def test_a_quote_of_others_fails(bent: dict[str, Any], reason: str) -> None:
     evidence = read_evidence(ours(tpm_quote={**quote(message(b"nonce")), **bent}), "a.json")
     assert checks(evidence)[1][1:3] == ("fail", reason)
+
+
+def test_the_nonce_of_a_quote_is_held_to_what_was_asked_for() -> None:
+    found = read_evidence(ours(), "a.json").hcl
+    assert found is not None
+    for nonces, status in (((), "not checked"), ((b"nonce",), "pass"), ((b"other", b"nonce"), "pass")):
+        assert check_nonce(found, nonces).status == status
+    for one in (b"nonc", b"nonce\0", b""):
+        assert check_nonce(found, (one,))[1:3] == ("fail", "another than was asked for")
+    for none in (None, found._replace(quote=None)):
+        assert check_nonce(none, ()) == ("tpm-nonce", "not checked", "there is no TPM quote", "", "")
+        assert check_nonce(none, (b"n",)) == ("tpm-nonce", "fail", "there is no TPM quote", "", "6e")
+
+
+@pytest.mark.parametrize("text", ["", "0", "0x", "nonce", "00" * 65])
+def test_what_is_no_nonce_is_refused(text: str) -> None:
+    with pytest.raises(SevbuildError, match=r"^must be 1 to 64 bytes in hexadecimal digits, got "):
+        parse_nonce(text)
+    assert parse_nonce("0xAB" + "00" * 63) == b"\xab" + bytes(63)
 
 
 @pytest.mark.parametrize(

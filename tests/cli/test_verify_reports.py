@@ -193,7 +193,7 @@ def test_the_verdict_as_json() -> None:
     }
     names = [check["name"].replace("_", "-") for check in entry["checks"]]
     assert names == [name for name in CHECKS if name in names]
-    assert set(CHECKS) - set(names) == {"csp-id", "hcl-binding", "tpm-quote"}
+    assert set(CHECKS) - set(names) == {"csp-id", "hcl-binding", "tpm-quote", "tpm-nonce"}
     assert entry["not_checked"] == [
         check["name"] for check in entry["checks"] if check["status"] == "not_checked"
     ]
@@ -436,3 +436,43 @@ def test_an_appraisal_policy_is_applied(tmp_path: Path) -> None:
     )
     result = run(*words, *at, "--vmpl", "1", "--appraisal", policy, "--format", "json")
     assert failures(result) == ["revocation", "report_data"]
+
+
+AZURE_NONCE = (
+    "982f5c6e45df0ed3f10b6f60b02f0c8390e281300f3805e2279c16168cd6ae9aa398f647caa2338748cd0fd9f5f819ef"
+)
+
+
+def azure(*options: str) -> Result:
+    """Return the verdict on evidence of Azure, whose measurement is that of its report."""
+    path = shared_file("reports/azure-hcl-evidence-v2.json")
+    digest = measurement(report_of("milan-v3-azure-cvm"))
+    return run("verify", path, *AT, "--expect", digest, *options, "-f", "json")
+
+
+def test_what_azure_binds_is_a_part_of_the_verdict() -> None:
+    plain = verdict(azure())
+    found = {check["name"]: check["status"] for check in plain["checks"]}
+    assert (found["hcl_binding"], found["tpm_quote"], found["tpm_nonce"]) == ("pass", "pass", "not_checked")
+    assert plain["verified"]
+    assert "tpm_nonce" in plain["not_checked"]
+    fresh = azure("--tpm-nonce", AZURE_NONCE)
+    assert (fresh.status, "tpm_nonce" in verdict(fresh)["not_checked"]) == (0, False)
+    stale = azure("--tpm-nonce", "0x" + "00" * 48)
+    assert (stale.status, failures(stale)) == (1, ["tpm_nonce"])
+    wrong = azure("--tpm-nonce", "nonce")
+    assert (wrong.status, wrong.out) == (2, "")
+    assert "--tpm-nonce: must be 1 to 64 bytes in hexadecimal digits, got 'nonce'" in wrong.err
+
+
+def test_a_nonce_of_a_quote_that_is_not_there_is_refused() -> None:
+    result = run(*given("genoa-v5-oak"), *AT, "--tpm-nonce", "00", "-f", "json")
+    assert (result.status, failures(result)) == (1, ["tpm_nonce"])
+
+
+@pytest.mark.parametrize("name", ["hcl-binding", "tpm-quote", "tpm-nonce", "csp-id"])
+def test_a_required_check_of_what_is_not_there_is_missed(tmp_path: Path, name: str) -> None:
+    """Evidence of a bare machine has no TPM quote: a policy that asks for one does not get by without."""
+    (tmp_path / "a.toml").write_text(f'schema = 1\n[checks]\nrequire = "{name}"\n')
+    result = run(*given("genoa-v5-oak"), *AT, "--appraisal", tmp_path / "a.toml", "-f", "json")
+    assert (result.status, failures(result)) == (1, [name.replace("-", "_")])

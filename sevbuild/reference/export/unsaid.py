@@ -14,6 +14,7 @@ _KEYS = {
     "maximum_policy": "guest.maximum-policy",
     "host_data": "guest.host-data",
     "report_data": "guest.report-data",
+    "tpm_nonces": "guest.tpm-nonce",
     "family_ids": "guest.family-id",
     "image_ids": "guest.image-id",
     "guest_svn": "guest.guest-svn",
