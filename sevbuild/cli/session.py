@@ -94,10 +94,10 @@ def create(
             product=chain.product, policy=f"{number:#x}", files=sorted(files), sha256=chain.fingerprints
         )
     else:
-        from sevbuild.cli.tables import text_table
+        from sevbuild.cli.tables import facts_text
 
-        rows = [("product", chain.product), ("policy", f"{number:#x}"), *chain.fingerprints.items()]
-        print_text(text_table(("what", "value, or SHA-256 of what is signed"), rows))
+        facts = [("policy", f"{number:#x}"), *chain.fingerprints.items()]
+        print_text(facts_text(f"a session with a platform of AMD's {chain.product}", facts, 8))
     print_wrote_folder(output)
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from sevbuild.identity.launch_secret import decode_table
 from sevbuild.identity.sev_platform import OwnedGuest
+from sevbuild.image.kernel_hashes import KernelHashes, cmdline_digest, hash_table
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.sev_guest import SevPlatform
 from sevbuild.launch.update import LaunchUpdate
@@ -468,3 +469,64 @@ def test_the_random_numbers_are_the_systems(trusted: None, monkeypatch: pytest.M
     monkeypatch.setattr("os.urandom", numbers)
     told(create("chain", "--policy", 5, "-o", "s"), 2, "a key that anybody could guess")
     assert not Path("s").exists()
+
+
+FW = "launch-abi/sevctl/OVMF.amdsev.fd_trimmed_edk2-ovmf-20220126gitbb1bba3d77-4.el9"
+NONCE_OF_SEVCTL = "wxP6tRHCFrFQWxsuqZA8QA=="
+OLD = (
+    "--api-major",
+    "0x01",
+    "--api-minor",
+    40,
+    "--build-id",
+    40,
+    "--policy",
+    "0x03",
+    "--nonce",
+    NONCE_OF_SEVCTL,
+)
+SEV_ES = "/o0nzDKE5XgtVnUZWPhUea/WZYrTKLExR7KCwuMdbActvpWfXTFk21KMZIAAhQny"
+
+
+def _digest_of_files(kernel: bool = False, vcpus: int = 0) -> str:
+    data = shared_file(FW).read_bytes()
+    if kernel:
+        folder = "launch-abi/sevctl/measurement"
+        files = [shared_file(f"{folder}/{name}-fake").read_bytes() for name in ("vmlinuz", "initrd")]
+        cmdline = cmdline_digest(b"foo bar baz fake kernel=cmdline")
+        data += hash_table(KernelHashes(sha256(files[0]).digest(), sha256(files[1]).digest(), cmdline))
+    for vcpu in range(vcpus):
+        data += shared_file(f"launch-abi/sevctl/vmsa{min(vcpu, 1)}.bin").read_bytes()
+    return sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("digest", "words", "expected"),
+    [
+        (
+            lambda: "xkvRAfyaSizgonxAjZIAkR8TmolUabBKQKb6KJCDDSM=",
+            OLD,
+            "lswbxWxI9gckya16JQvdFtpYmNO4b+3inAPpqsgoBI7DE/q1EcIWsVBbGy6pkDxA",
+        ),
+        (_digest_of_files, OLD, "oMDewIouJSpbpNRHj7Mk3p08H2dPZQdsZMU14qIymBnDE/q1EcIWsVBbGy6pkDxA"),
+        (
+            lambda: _digest_of_files(kernel=True),
+            OLD,
+            "h3auYbWQnVW7EGLWN4Hf9SN0oEYMPU2sK4bLnefWPwvDE/q1EcIWsVBbGy6pkDxA",
+        ),
+        (
+            lambda: _digest_of_files(vcpus=4),
+            ("--api-major", 1, "--api-minor", 49, "--build-id", 6, "--policy", "0x05", "--host", "host"),
+            SEV_ES,
+        ),
+    ],
+    ids=["digest", "firmware", "kernel", "sev-es"],
+)
+def test_measurements_are_those_of_sevctl(
+    digest: Callable[[], str], words: tuple[object, ...], expected: str
+) -> None:
+    """Every measurement that tests/measurementbuild.rs of virtee/sevctl 8b47f3a expects."""
+    tik = shared_file("launch-abi/sevctl/measurement/tik1.bin")
+    Path("host").write_text(SEV_ES)
+    result = run("session", "measurement", digest(), *words, "--tik", tik)
+    assert result.out == f"{expected}\n", result

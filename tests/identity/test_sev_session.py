@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from base64 import b64decode, b64encode
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from sevbuild.identity.launch_secret import (
     encode_table,
     secret_guid,
 )
+from sevbuild.identity.owner_files import owner_files
 from sevbuild.identity.sev_certificate import SevCertificate
 from sevbuild.identity.sev_platform import OwnedGuest
 from sevbuild.identity.sev_session import (
@@ -40,7 +42,7 @@ from sevbuild.launch.page_type import PageType
 from sevbuild.launch.sev_guest import SevGuestState, SevPlatform
 from sevbuild.launch.status import LaunchError, Status
 from sevbuild.launch.update import LaunchUpdate
-from tests.support.real import peer_program
+from tests.support.real import peer_program, require
 from tests.support.sev_platform import own_platform
 from tests.support.shared import ROOT, shared_file
 
@@ -361,3 +363,44 @@ def _digest() -> bytes:
     guest = _started()
     guest.launch_measure(MNONCE)
     return guest.launch_finish()
+
+
+def test_the_platform_takes_what_libvirts_tool_encrypts(tmp_path: Path) -> None:
+    """It verifies a measurement of the model with keys of a session of ours, and packs a secret for it."""
+    require(shutil.which("virt-qemu-sev-validate", path="/usr/bin:/bin"), "virt-qemu-sev-validate")
+    owner = _owner(0x3)
+    image = bytes(range(256)) * 16
+    guest = OwnedGuest(OWN.pdh, SevPlatform(build_id=24))
+    guest.launch_start(0x3, owner.godh, owner.session)
+    guest.launch_update(LaunchUpdate(0xFFFFF000, PageType.NORMAL, len(image), image, "firmware"))
+    blob = guest.launch_measure(MNONCE)
+    files, _ = owner_files(owner, "vm")
+    for name, data in {**files, "fw": image, "key": b"open sesame"}.items():
+        (tmp_path / name).write_bytes(data)
+    command = [
+        "/usr/bin/virt-qemu-sev-validate",
+        "--measurement",
+        b64encode(blob).decode(),
+        "--tk",
+        "vm_tk.bin",
+    ]
+    command += [
+        "--api-major",
+        "1",
+        "--api-minor",
+        "55",
+        "--build-id",
+        "24",
+        "--policy",
+        "3",
+        "--firmware",
+        "fw",
+    ]
+    command += ["--inject-secret", "luks-key:key", "--secret-header", "header", "--secret-payload", "payload"]
+    # The program is run by the first python3 there is; its packages are the system's.
+    system = {**os.environ, "PATH": "/usr/bin:/bin"}
+    result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=system)
+    assert result.returncode == 0, result.stdout + result.stderr
+    header, payload = (b64decode((tmp_path / name).read_text()) for name in ("header", "payload"))
+    plain = guest.launch_secret(header, payload, address=0, length=len(payload))
+    assert decode_table(plain, "table") == [Secret(LUKS, b"open sesame")]
