@@ -16,7 +16,10 @@ __all__ = ["WantedBlock", "check_id_block"]
 
 
 class WantedBlock(NamedTuple):
-    """What a block is held to; None where nothing was said. Digests have 48 bytes, ids 16."""
+    """What a block is held to; None where nothing was said. Digests have 48 bytes, ids 16.
+
+    An empty digest of an author key wants that there be none.
+    """
 
     launch_digest: bytes | None = None
     policy: int | None = None
@@ -25,6 +28,11 @@ class WantedBlock(NamedTuple):
     family_id: bytes | None = None
     image_id: bytes | None = None
     guest_svn: int | None = None
+
+    def over(self, below: WantedBlock) -> WantedBlock:
+        """Return what is wanted here, and for the rest what is wanted `below`."""
+        given = {name: value for name, value in self._asdict().items() if value is not None}
+        return below._replace(**given)
 
 
 def check_id_block(block: bytes, auth: bytes | None, wanted: WantedBlock) -> tuple[Check, ...]:
@@ -62,29 +70,41 @@ def _of_auth(block: bytes, data: bytes | None, wanted: WantedBlock) -> Iterator[
         yield failed("authentication", error.message)
         return
     yield passed("authentication", "every byte that the firmware passes over is zero")
-    given = GivenIdBlock.of(block, data, author_key=auth.author is not None)
-    if auth.signature.verifies(block, auth.key.public_key("the ID key")):
-        yield passed("id-key-signature", "the ID key signed the block")
-    else:
-        yield failed("id-key-signature", "the ID key did not sign this block")
+    yield _signed(
+        "id-key-signature",
+        auth.signature.verifies(block, auth.key.public_key("the ID key")),
+        ("the ID key signed the block", "the ID key did not sign this block"),
+    )
     yield _held("id-key", auth.key.digest, wanted.key_digest)
-    if auth.author is None:
-        if wanted.author_key_digest is not None:
-            yield failed("author-key", "there is no author key", "", wanted.author_key_digest.hex())
-    else:
-        signed = auth.author.signature.verifies(
-            auth.key.encode(), auth.author.key.public_key("the author key")
-        )
-        if signed:
-            yield passed("author-key-signature", "the author key signed the ID key")
-        else:
-            yield failed("author-key-signature", "the author key did not sign this ID key")
-        yield _held("author-key", auth.author.key.digest, wanted.author_key_digest)
-    refusal = given.refusal()
+    yield from _of_author(auth, wanted.author_key_digest)
+    refusal = GivenIdBlock.of(block, data, author_key=auth.author is not None).refusal()
     if refusal is None:
         yield passed("launch-finish", "SNP_LAUNCH_FINISH takes it for its launch digest and policy")
     else:
         yield failed("launch-finish", f"SNP_LAUNCH_FINISH refuses it: {refusal[0].name}: {refusal[1]}")
+
+
+def _of_author(auth: IdAuth, wanted: bytes | None) -> Iterator[Check]:
+    if auth.author is None:
+        if wanted:
+            yield failed("author-key", "there is no author key", "", wanted.hex())
+        elif wanted is not None:
+            yield passed("author-key", "there is no author key, as wanted")
+        return
+    signature, key = auth.author
+    yield _signed(
+        "author-key-signature",
+        signature.verifies(auth.key.encode(), key.public_key("the author key")),
+        ("the author key signed the ID key", "the author key did not sign this ID key"),
+    )
+    if wanted == b"":
+        yield failed("author-key", "no author key was wanted", key.digest.hex())
+    else:
+        yield _held("author-key", key.digest, wanted)
+
+
+def _signed(name: str, holds: bool, reasons: tuple[str, str]) -> Check:
+    return passed(name, reasons[0]) if holds else failed(name, reasons[1])
 
 
 def _held(name: str, found: bytes | int, wanted: bytes | int | None) -> Check:

@@ -25,6 +25,7 @@ from sevbuild.cli.report import print_data, print_digests, print_notices
 from sevbuild.errors import MismatchError, SevbuildError, within
 
 if TYPE_CHECKING:
+    from sevbuild.attest.verdict import Check
     from sevbuild.guest.guest import Guest
     from sevbuild.identity.signed_block import SignedBlock
 
@@ -239,6 +240,11 @@ def verify(
     guest_svn: int | None = options.value_option(
         "--guest-svn", metavar="N", text="The security version number.", default=None
     ),
+    against: str = options.value_option(
+        "--against",
+        metavar="PATH",
+        text="What was published: it must be the block of a target there, by the key that is named there.",
+    ),
     fmt: str = options.TABLE_FORMAT,
 ) -> None:
     """Check an ID block and its authentication, and say of each check what holds.
@@ -268,7 +274,16 @@ def verify(
         guest_svn=guest_svn,
     )
     found = read_block_file(block, auth)
-    checks = check_id_block(found.block, found.auth, wanted)
+    checks: list[Check] = []
+    if against:
+        from sevbuild.bundle.published import read_values
+        from sevbuild.identity.id_block import IdBlock
+        from sevbuild.reference.id_blocks import published_block
+
+        source, values = read_values(against)
+        check, said = published_block(values, IdBlock.decode(found.block, found.source), source)
+        checks, wanted = [check], wanted.over(said)
+    checks += check_id_block(found.block, found.auth, wanted)
     if as_json:
         from sevbuild.documents.json_text import json_text
 

@@ -382,6 +382,51 @@ def test_what_does_not_hold_is_named(signed: str, words: list[str], name: str) -
     told(run("id-block", "verify", signed, words[0], "x"), 2, "x")
 
 
+def test_a_block_is_held_to_what_was_published(signed: str) -> None:
+    keys = ("--set", "id-block.key=id.pem", "--set", "id-block.author-key=author.pem")
+    for name, more in (
+        ("with", [*keys, "--set", "id-block.guest-svn=4"]),
+        ("other", [*keys]),
+        ("without", []),
+    ):
+        Path(f"{name}.json").write_text(run("measure", "-q", "-f", "json", *more).out)
+    result = run("id-block", "verify", signed, "--against", "with.json")
+    told(result, 0)
+    assert "the launch digest is that of snp/qemu/EPYC-Milan/vcpus1 in with.json" in result.out
+    assert result.out.splitlines()[-1] == "out/id-block.bin: 13 pass, 0 fail"
+    told(run("id-block", "verify", signed, "--against", "other.json"), 1, "guest-svn: does not hold")
+    # An author whom nobody published is none to trust.
+    Path("lone.json").write_text(
+        run(
+            "measure", "-q", "-f", "json", "--set", "id-block.key=id.pem", "--set", "id-block.guest-svn=4"
+        ).out
+    )
+    told(
+        run("id-block", "verify", signed, "--against", "lone.json"),
+        1,
+        "error: out/id-block.bin: author-key: does not",
+    )
+    assert run("id-block", "create", "-q", "--key", "id.pem", "--guest-svn", 4, "-o", "lone").status == 0
+    lone = run("id-block", "verify", "lone", "--against", "lone.json")
+    assert "there is no author key, as wanted" in lone.out
+    assert lone.out.endswith("lone/id-block.bin: 12 pass, 0 fail\n")
+    # What is asked for on the command line comes first.
+    told(run("id-block", "verify", signed, "--against", "other.json", "--guest-svn", 4), 0)
+    plain = run("id-block", "verify", signed, "--against", "without.json")
+    told(plain, 0)
+    assert plain.out.splitlines()[-1].endswith(
+        "not checked: family-id, image-id, guest-svn, id-key, author-key"
+    )
+    foreign = run("id-block", "verify", signed, "--against", ROOT / "tests" / "data" / "none.json")
+    told(foreign, 2, "none.json")
+    Path("foreign.json").write_text(run("measure", "-q", "-f", "json", "--set", "vcpu.count=2").out)
+    told(
+        run("id-block", "verify", signed, "--against", "foreign.json"),
+        1,
+        "out/id-block.bin: target: does not hold",
+    )
+
+
 def _set(name: str, at: int, value: int) -> Callable[[str], None]:
     def change(folder: str) -> None:
         path = Path(folder, f"id-{name}.bin")
