@@ -17,7 +17,7 @@ from sevbuild.attest.report import decode_report, reserved_set
 from sevbuild.attest.vek import decode_vek
 from sevbuild.errors import SevbuildError
 from tests.support.amd_ca import authority, pem
-from tests.support.evidence import binding, dstack, hcl, message, quote, runtime, trustee
+from tests.support.evidence import binding, dstack, dstack_1, hcl, message, quote, runtime, trustee, tsm_cbor
 from tools.fuzz_targets import Target
 
 __all__ = ["attest_targets"]
@@ -72,6 +72,7 @@ def evidence_seeds(vcek: bytes) -> tuple[list[bytes], list[bytes], list[bytes]]:
             "cert_chain": [{"cert_type": "VCEK", "data": [*vcek[:40]]}],
         },
         {"attestation": dstack(raw, vcek).hex()},
+        {"attestation": dstack_1(raw, vcek).hex()},
         {
             "hcl_report": b64encode(bound).decode(),
             "tpm_quote": quote(message(b"nonce")),
@@ -83,7 +84,14 @@ def evidence_seeds(vcek: bytes) -> tuple[list[bytes], list[bytes], list[bytes]]:
             "provider": "sev_guest",
         },
     ]
-    binary = [raw + table_of(("VCEK", vcek)), dstack(raw, vcek, pem(vcek)), raw, raw.hex().encode()]
+    binary = [
+        raw + table_of(("VCEK", vcek)),
+        dstack(raw, vcek, pem(vcek)),
+        dstack_1(raw, vcek),
+        tsm_cbor(raw),
+        raw,
+        raw.hex().encode(),
+    ]
     return [bound], binary, [json.dumps(document).encode() for document in documents]
 
 

@@ -31,6 +31,8 @@ _HINT = (
     "known are a report of 1184 bytes, alone or with its certificate table, in hexadecimal or base64; what "
     "configfs-tsm has, also as JSON; the evidence of Trustee, dstack and Azure"
 )
+_CBOR_MAPS = tuple(bytes([0xA0 | count]) for count in range(1, 16))
+"""How a map of so few entries begins in CBOR (RFC 8949, 3.1)."""
 _TABLE_END = 24
 """The bytes of the shortest certificate table, which has no entry."""
 
@@ -82,8 +84,10 @@ def _begins_as_report(raw: bytes) -> bool:
 def _form_of(raw: bytes) -> str | None:
     if raw[:4] == b"HCLA":
         return "hcl"
-    if raw[:2] == b"\0\x03":
+    if raw[:2] == b"\0\x03" or raw[1:9] == b"\xa7version":
         return "dstack"
+    if raw[:1] in _CBOR_MAPS and b"\x67outblob" in raw:
+        return "tsm"
     if len(raw) == REPORT_SIZE:
         return "report"
     if len(raw) >= REPORT_SIZE + _TABLE_END and _begins_as_report(raw):
@@ -111,6 +115,12 @@ def _dstack(raw: bytes, source: str) -> Evidence:
     return decode_attestation(raw, source)
 
 
+def _tsm(raw: bytes, source: str) -> Evidence:
+    from sevbuild.attest.tsm import tsm_of_cbor
+
+    return tsm_of_cbor(raw, source)
+
+
 def _hcl(raw: bytes, source: str) -> Evidence:
     from sevbuild.attest.hcl import decode_hcl
 
@@ -122,6 +132,7 @@ _READERS: dict[str, Callable[[bytes, str], Evidence]] = {
     "report": _report,
     "report-and-table": _report_and_table,
     "dstack": _dstack,
+    "tsm": _tsm,
     "hcl": _hcl,
 }
 

@@ -8,7 +8,7 @@ from sevbuild.attest.json_bytes import base64_at
 from sevbuild.documents.json_reader import Reader
 from sevbuild.errors import SevbuildError
 
-__all__ = ["PROVIDER", "tsm_evidence", "tsm_of_json"]
+__all__ = ["PROVIDER", "tsm_evidence", "tsm_of_cbor", "tsm_of_json"]
 
 PROVIDER = "sev_guest"
 """How Linux calls the provider of SNP reports (drivers/virt/coco/sev-guest/sev-guest.c)."""
@@ -41,3 +41,36 @@ def tsm_of_json(table: Reader, source: str) -> Evidence:
     provider = table.string("provider", required=False)
     table.document.raise_faults()
     return tsm_evidence(source, outblob, auxblob, provider, manifest)
+
+
+def tsm_of_cbor(data: bytes, source: str) -> Evidence:
+    """Return the same of its CBOR (RFC 8949): one map of text to bytes or text, as Veraison takes it."""
+    at, found = 1, dict[str, bytes]()
+    for _entry in range(data[0] & 0x1F):
+        kind, key, at = _cbor_string(data, at, source)
+        if kind != _TEXT or key.decode("latin-1") in found:
+            raise SevbuildError(f"{source}: a key of the map is no text, or stands there twice")
+        _kind, found[key.decode("latin-1")], at = _cbor_string(data, at, source)
+    if at != len(data):
+        raise SevbuildError(f"{source}: more follows the map, at offset {at}")
+    if "outblob" not in found:
+        raise SevbuildError(f"{source}: the map has no outblob")
+    provider = found.get("provider", b"").decode("latin-1")
+    manifest = found.get("manifestblob", b"")
+    return tsm_evidence(source, found["outblob"], found.get("auxblob", b""), provider, manifest)
+
+
+_BYTES, _TEXT = 2, 3
+
+
+def _cbor_string(data: bytes, at: int, source: str) -> tuple[int, bytes, int]:
+    """Return the kind of the string at `at`, its bytes, and where it ends."""
+    first = data[at] if at < len(data) else 0
+    kind, size = first >> 5, first & 0x1F
+    start = at + 1
+    if kind in (_BYTES, _TEXT) and 24 <= size <= 26:
+        start += 1 << size - 24
+        size = int.from_bytes(data[at + 1 : start], "big")
+    if kind not in (_BYTES, _TEXT) or size > len(data) - start:
+        raise SevbuildError(f"{source}: neither bytes nor text of a known size, at offset {at}")
+    return kind, data[start : start + size], start + size

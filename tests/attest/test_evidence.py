@@ -17,7 +17,17 @@ from sevbuild.attest.evidence import EVIDENCE_LIMIT, FORMS, is_evidence, read_ev
 from sevbuild.attest.report import decode_report
 from sevbuild.errors import SevbuildError
 from tests.support.amd_ca import authority, pem
-from tests.support.evidence import FORMS_OF_OURS, compact, dstack, hcl, table, trustee, tsm
+from tests.support.evidence import (
+    FORMS_OF_OURS,
+    compact,
+    dstack,
+    dstack_1,
+    hcl,
+    table,
+    trustee,
+    tsm,
+    tsm_cbor,
+)
 from tests.support.shared import needs_vectors, shared_file
 
 # The file, its form, the report in it, the certificates by name.
@@ -31,6 +41,7 @@ VECTORS = [
         ["SEV-VCEK"],
     ),
     ("publish/veraison/sevsnp-tsm-report.json", "tsm", None, ["ARK-Genoa", "SEV-Genoa", "SEV-VCEK"]),
+    ("publish/veraison/sevsnp-tsm-report.cbor", "tsm", None, ["ARK-Genoa", "SEV-Genoa", "SEV-VCEK"]),
     (
         "publish/dstack/sev-snp-attestation.json",
         "dstack",
@@ -189,6 +200,36 @@ def test_a_table_gives_the_certificates_and_what_else_is_in_it() -> None:
         (lambda _raw: b'{"attestation": "xyz"}', "e: $.attestation: must be hexadecimal digits"),
         (lambda raw: dstack(raw)[:500], "e: it ends early"),
         (lambda raw: dstack(raw, *[b""] * 17), "e: 17 certificates, where 16 are the most"),
+        (lambda raw: dstack_1(raw, *[b""] * 17), "e: 17 certificates, where 16 are the most"),
+        (lambda raw: dstack_1(raw)[:-1], "e: it ends early, at offset "),
+        (lambda raw: dstack_1(raw) + b"\0", "e: more follows than there should be"),
+        (lambda raw: dstack_1(raw, version=2), "e: $.version: must be 1..1, got 2"),
+        (
+            lambda raw: dstack_1(raw, platform={"kind": "tdx"}),
+            "e: $.platform.kind: must be sev-snp, got 'tdx'",
+        ),
+        (lambda raw: dstack_1(raw, platform={"data": 1}), "e: $.platform.data: must be a table"),
+        (
+            lambda raw: dstack_1(raw, data={"report": [300]}),
+            "e: $.platform.data.report: must be a list of num",
+        ),
+        (lambda raw: dstack_1(raw, data={"cert_chain": {}}), "e: $.platform.data.cert_chain: must be a list"),
+        (
+            lambda raw: dstack_1(raw, data={"cert_chain": [1]}),
+            "e: $.platform.data.cert_chain[0]: must be a list",
+        ),
+        (lambda raw: tsm_cbor(raw)[:-1], "e: neither bytes nor text of a known size, at offset 9"),
+        (lambda raw: tsm_cbor(raw) + b"\0", "e: more follows the map, at offset 1196"),
+        (
+            lambda raw: b"\xa2" + tsm_cbor(raw)[1:] * 2,
+            "e: a key of the map is no text, or stands there twice",
+        ),
+        (
+            lambda raw: b"\xa2" + tsm_cbor(raw)[1:] + b"\x41a\x41b",
+            "e: a key of the map is no text, or stands",
+        ),
+        (lambda raw: b"\xa2" + tsm_cbor(raw)[1:] + b"\x61a\xf6", "e: neither bytes nor text of a known size"),
+        (lambda _raw: b"\xa1\x61a\x49\0\x67outblob", "e: the map has no outblob"),
         (lambda _raw: b"\0\x03\x03\0\0\0\0", "e: a size is greater than any that fits"),
     ],
 )
@@ -217,6 +258,22 @@ def test_what_configfs_tsm_has_beside_the_report_is_told() -> None:
     assert [one.source for one in evidence.certificates] == ["t.json: auxblob: VCEK"]
     assert evidence.notes == ("t.json: manifestblob, 3 bytes: what a service lists of itself, not read",)
     assert read_evidence(tsm(report, auxblob=b""), "t.json").certificates == ()
+    auxblob = table({"VCEK": home.vcek.der})
+    cbor = tsm_cbor(report, auxblob=auxblob, provider="sev_guest\n", manifestblob=b"abc")
+    found = read_evidence(cbor, "t.json")
+    assert (found.report, found.notes, len(found.certificates)) == (report, evidence.notes, 1)
+
+
+@pytest.mark.parametrize("form", [list, bytes])
+def test_version_1_of_dstack_has_its_certificates(form: type) -> None:
+    report = authority().report()
+    data = {"report": form(report), "cert_chain": [form(b"c" * 70_000), form(b"")]}
+    found = read_evidence(dstack_1(report, data=data), "d")
+    assert (found.form, found.report) == ("dstack", report)
+    assert [(one.source, len(one.data)) for one in found.certificates] == [
+        ("d: cert_chain[0]", 70_000),
+        ("d: cert_chain[1]", 0),
+    ]
 
 
 @pytest.mark.parametrize("size", [0, 63, 64, (1 << 14) - 1, 1 << 14])

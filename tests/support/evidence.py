@@ -21,13 +21,16 @@ __all__ = [
     "binding",
     "compact",
     "dstack",
+    "dstack_1",
     "hcl",
     "message",
+    "message_pack",
     "quote",
     "runtime",
     "table",
     "trustee",
     "tsm",
+    "tsm_cbor",
 ]
 
 _GUIDS = {
@@ -110,6 +113,59 @@ def dstack(report: bytes, *certificates: bytes, rest: bytes = b"\0") -> bytes:
     return b"\0\x03" + each[0] + compact(len(certificates)) + b"".join(each[1:]) + rest
 
 
+def message_pack(value: Any) -> bytes:
+    """Return a value as MessagePack, each in the form that rmp-serde gives it."""
+    if value is None or isinstance(value, bool):
+        return {None: b"\xc0", False: b"\xc2", True: b"\xc3"}[value]
+    if isinstance(value, int):
+        return _whole(value)
+    if isinstance(value, dict):
+        body = b"".join(message_pack(key) + message_pack(entry) for key, entry in value.items())
+        return _counted(len(value), {0: 0x80, 2: 0xDE, 4: 0xDF}) + body
+    if isinstance(value, list):
+        return _counted(len(value), {0: 0x90, 2: 0xDC, 4: 0xDD}) + b"".join(map(message_pack, value))
+    raw = value if isinstance(value, bytes) else value.encode()
+    heads = {1: 0xC4, 2: 0xC5, 4: 0xC6} if raw is value else {0: 0xA0, 1: 0xD9, 2: 0xDA, 4: 0xDB}
+    return _counted(len(raw), heads, 32) + raw
+
+
+def _whole(value: int) -> bytes:
+    if -0x20 <= value < 0x80:
+        return bytes([value & 0xFF])
+    signed = value < 0
+    size = next(size for size in range(4) if -(1 << (8 << size) - 1) <= value < 1 << (8 << size) - signed)
+    return bytes([(0xD0 if signed else 0xCC) + size]) + value.to_bytes(1 << size, "big", signed=signed)
+
+
+def _counted(count: int, heads: Mapping[int, int], few: int = 16) -> bytes:
+    for size, head in heads.items():
+        if size == 0 and count < few:
+            return bytes([head | count])
+        if size and count < 1 << 8 * size:
+            return bytes([head]) + count.to_bytes(size, "big")
+    raise AssertionError
+
+
+def dstack_1(report: bytes, *certificates: bytes, **bent: Any) -> bytes:
+    """Return an attestation of dstack of version 1; `platform` and `data` bend it."""
+    data = {"report": list(report), "cert_chain": [list(one) for one in certificates], "mr_config": "{}"}
+    platform = {"kind": "sev-snp", "data": {**data, **bent.pop("data", {})}, **bent.pop("platform", {})}
+    stack = {"kind": "dstack", "data": {"report_data": [7] * 64, "runtime_events": [], "config": "x" * 300}}
+    return message_pack({"version": 1, "platform": platform, "stack": stack, **bent})
+
+
+def tsm_cbor(report: bytes, **parts: str | bytes) -> bytes:
+    """Return what configfs-tsm has as CBOR."""
+    body = b""
+    for name, part in {"outblob": report, **parts}.items():
+        for value in (name, part):
+            raw = value.encode() if isinstance(value, str) else value
+            kind = 0x60 if isinstance(value, str) else 0x40
+            size = bytes([kind | len(raw)]) if len(raw) < 24 else bytes([kind | 25]) + pack(">H", len(raw))
+            body += size + raw
+    return bytes([0xA1 + len(parts)]) + body
+
+
 def runtime(**bent: Any) -> bytes:
     """Return the runtime data of an HCL report, with the key of the TPM in it."""
     numbers = _TPM_KEY.public_key().public_numbers()
@@ -169,6 +225,9 @@ FORMS_OF_OURS: dict[str, Callable[[bytes], bytes]] = {
     ),
     "tsm": tsm,
     "dstack": dstack,
+    "dstack 1": dstack_1,
+    "dstack 1 in JSON": lambda report: json.dumps({"attestation": dstack_1(report).hex()}).encode(),
+    "tsm in CBOR": tsm_cbor,
     "dstack in JSON": lambda report: json.dumps({"attestation": dstack(report).hex()}).encode(),
     "report-and-table": lambda report: report + bytes(24),
     "hcl": lambda report: hcl(report, b"{}"),

@@ -1,0 +1,63 @@
+"""MessagePack as dstack writes it: what is written is read, and nothing else is."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sevbuild.attest.message_pack import decode_message_pack
+from sevbuild.errors import SevbuildError
+from tests.support.evidence import message_pack
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.binary(max_size=300) | st.text(),
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(), inner, max_size=20),
+    max_leaves=30,
+)
+
+
+@given(VALUES)
+def test_what_was_written_is_read(value: Any) -> None:
+    assert decode_message_pack(message_pack(value), "value") == value
+
+
+@pytest.mark.parametrize("size", [0, 15, 16, 31, 32, 0xFF, 0x100, 0xFFFF, 0x10000])
+def test_each_size_has_its_form(size: int) -> None:
+    for value in (b"b" * size, "t" * size, [1] * size, {str(at): at for at in range(size)}):
+        assert decode_message_pack(message_pack(value), "value") == value
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", "v: it ends early, at offset 0"),
+        (b"\xcc", "v: it ends early, at offset 1"),
+        (b"\xa2a", "v: it ends early, at offset 1"),
+        (b"\x92\x01", "v: it ends early, at offset 1"),
+        (b"\xdd\xff\xff\xff\xff", "v: it ends early, at offset 5"),
+        (b"\xdf\xff\xff\xff\xff", "v: it ends early, at offset 5"),
+        (b"\x01\x01", "v: more follows than there should be, at offset 1"),
+        (b"\xa1\xff", "v: a text is not UTF-8, at offset 2"),
+        (b"\x81\x01\x01", "v: a key of a map is no text, or stands there twice, at offset 2"),
+        (b"\x82\xa1a\x01\xa1a\x02", "v: a key of a map is no text, or stands there twice, at offset 6"),
+        (b"\x81\x90\x01", "v: it is nested too deeply, at offset 2"),
+        (b"\xc1", "v: 0xc1 begins no value of evidence, at offset 1"),
+        (b"\xca\0\0\0\0", "v: 0xca begins no value of evidence, at offset 1"),
+        (b"\xd4\0\0", "v: 0xd4 begins no value of evidence, at offset 1"),
+        (b"\x91" * 100_000, "v: it is nested too deeply, at offset 33"),
+    ],
+)
+def test_what_is_none_is_refused(data: bytes, error: str) -> None:
+    with pytest.raises(SevbuildError) as caught:
+        decode_message_pack(data, "v")
+    assert str(caught.value) == error
+
+
+@given(st.binary())
+def test_any_bytes_are_a_value_or_one_clear_error(data: bytes) -> None:
+    with suppress(SevbuildError):
+        decode_message_pack(data, "value")
