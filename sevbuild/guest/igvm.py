@@ -95,14 +95,13 @@ class IgvmGuest:
 
     def reported(self, target: Target) -> IdBlock | None:
         """Return what a report of a target shows of the ID block in its ready file, None without one."""
-        headers = (
-            self._loaded(target).id_blocks if target.variant.declared(IGVM) and target.mode == "snp" else ()
-        )
+        headers = self._loaded(target).id_blocks if target.mode == "snp" else ()
         if not headers:
             return None
         from sevbuild.identity.igvm_block import reported_block
 
-        return reported_block(headers)
+        # No loader takes a file with two.
+        return reported_block(headers[0])
 
     def notices(self) -> list[Notice]:
         """Return what speaks against the launches that were planned, and what files have that is odd."""

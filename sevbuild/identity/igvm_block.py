@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha384
 
 from sevbuild.identity.ecdsa import CURVE_P384, KEY_SIZE, NUMBER_SIZE, SIGNATURE_SIZE
@@ -88,11 +87,8 @@ def given_block(header: SnpIdBlock, policy: int) -> GivenIdBlock:
     return GivenIdBlock(block, bytes(auth), bool(header.author_key_enabled))
 
 
-def reported_block(headers: Sequence[SnpIdBlock]) -> Reported | None:
-    """Return what a report shows of the one ID block among a file's headers, None without one."""
-    if len(headers) != 1:
-        return None
-    (header,) = headers
+def reported_block(header: SnpIdBlock) -> Reported:
+    """Return what a report shows of the ID block in a header."""
     # The policy is no part of it.
     given = given_block(header, 0)
     digests = [sha384(part_of(given.auth, at, KEY_SIZE)).digest() for at in (ID_KEY_AT, AUTHOR_KEY_AT)]

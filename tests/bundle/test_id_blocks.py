@@ -383,6 +383,7 @@ def test_an_author_who_signed_elsewhere(folder: Path) -> None:
         ({"key": "k", "guest-svn": 1 << 32}, {}, "id-block.guest-svn: must be 0x0..0xffffffff"),
         ({"key": "k", "passphrase": "x"}, {}, "id-block.passphrase: unknown key"),
         ({"key": "~/k"}, {}, "begins with ~"),
+        (5, {}, "id-block: must be a table"),
         (
             SIGNED,
             {"launch": {"mode": "sev", "policy": None}},
@@ -395,9 +396,7 @@ def test_an_author_who_signed_elsewhere(folder: Path) -> None:
         ),
     ],
 )
-def test_what_a_manifest_may_not_say(
-    folder: Path, block: dict[str, Any], tables: dict[str, Any], message: str
-) -> None:
+def test_what_a_manifest_may_not_say(folder: Path, block: Any, tables: dict[str, Any], message: str) -> None:
     with pytest.raises(FaultsError) as caught:
         load_guest(str(declared(folder, block, **tables)))
     assert message in caught.value.message
@@ -458,6 +457,12 @@ def test_each_entry_of_a_matrix_can_have_its_own(folder: Path) -> None:
     build(declared(folder, SIGNED, vcpu={"count": None}, matrix=matrix), folder / "dist")
     values = verify_bundle(str(folder / "dist")).values.values
     assert [value.id_block.guest_svn for value in values if value.id_block] == [7, 9]
+    lone: list[dict[str, Any]] = [{"vcpu": {"count": 1}}, {"vcpu": {"count": 2}, "id-block": SIGNED}]
+    manifest = manifest_of(folder, kernel=None, initrd=None, vcpu={"count": None}, matrix=lone)
+    build(manifest, folder / "dist")
+    values = verify_bundle(str(folder / "dist")).values.values
+    assert [value.id_block is None for value in values] == [True, False]
+    assert run("check", manifest).status == 0
 
 
 def test_equal_launches_share_a_block(folder: Path) -> None:

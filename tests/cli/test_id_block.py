@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from base64 import b64decode
 from collections.abc import Callable
 from hashlib import sha384
@@ -16,10 +18,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from sevbuild.identity.firmware import GivenIdBlock
 from sevbuild.identity.id_auth import IdAuth
 from sevbuild.identity.id_block import IdBlock
+from sevbuild.igvm.headers import GuestPolicy, PageData
 from sevbuild.launch.snp_guest import SnpGuest
 from tests.support.cli import Result, run
 from tests.support.guests import write_manifest
 from tests.support.id_blocks import AUTHOR_KEY, ID_KEY, private_key, private_pem, public_pem
+from tests.support.igvm import BSP, ID_BLOCK, SNP, write_file
 from tests.support.shared import ROOT, shared_file
 
 HELLO = ROOT / "guests" / "hello" / "hello.fd"
@@ -133,6 +137,14 @@ def test_blocks_of_published_values() -> None:
     ]
 
 
+def test_blocks_of_values_that_have_none_yet(tmp_path: Path) -> None:
+    launch = {"mode": ["snp", "sev"], "policy": {"snp": 0x30000, "sev": 1}}
+    write_manifest(tmp_path, firmware={"path": str(HELLO)}, vcpu={"model": "EPYC-Milan"}, launch=launch)
+    Path("values.json").write_text(run("measure", "-q", "-f", "json").out)
+    told(run("id-block", "create", "-q", "values.json", "--key", "id.pem", "-o", "out"), 0)
+    assert IdBlock.decode(launched("out").block, "out") == IdBlock(bytes.fromhex(DIGEST), 0x30000)
+
+
 def test_only_snp_guests_have_one(tmp_path: Path) -> None:
     write_manifest(tmp_path, firmware={"path": str(HELLO)}, launch={"mode": "sev"})
     told(
@@ -235,6 +247,14 @@ def test_payload_and_attach() -> None:
     told(run("id-block", "attach", "signing", "--key", "signing/id-key.bin", *author), 0)
     told(run("id-block", "attach", "signing", "--key", "id.pub", "--author-key", "author.pem"), 0)
     assert launched("signing").author_key
+
+
+def test_a_payload_goes_into_a_pipe() -> None:
+    for more, size in (([], 96), (["--digest"], 48)):
+        command = [sys.executable, "-m", "sevbuild", "id-block", "payload", "-o", "-", *more]
+        result = subprocess.run(command, check=True, capture_output=True)
+        assert len(result.stdout) == size
+        assert result.stdout.hex() == run("id-block", "payload", *more).out.strip()
 
 
 def test_several_blocks_are_attached_at_once() -> None:
@@ -410,6 +430,7 @@ def test_a_block_is_held_to_what_was_published(signed: str) -> None:
     lone = run("id-block", "verify", "lone", "--against", "lone.json")
     assert "there is no author key, as wanted" in lone.out
     assert lone.out.endswith("lone/id-block.bin: 12 pass, 0 fail\n")
+    assert "author-key" not in run("id-block", "verify", "lone").out
     # What is asked for on the command line comes first.
     told(run("id-block", "verify", signed, "--against", "other.json", "--guest-svn", 4), 0)
     plain = run("id-block", "verify", signed, "--against", "without.json")
@@ -479,6 +500,13 @@ def test_the_block_in_an_igvm_file() -> None:
     )
     told(run("id-block", "show", shared_file("igvm/snp_all_v1.igvm")), 2, "no ID blocks in the file")
     told(run("id-block", "show", file, "a"), 2, "has the authentication of its ID block")
+
+
+@pytest.mark.parametrize("policies", [0, 2])
+def test_the_policy_of_a_block_in_an_igvm_file(tmp_path: Path, policies: int) -> None:
+    page = PageData(0x1000, 1, bytes(4096))
+    write_file(tmp_path, SNP, *[GuestPolicy(0x30000, 1)] * policies, page, BSP, ID_BLOCK)
+    told(run("id-block", "verify", "guest.igvm"), 2, f"{policies} guest policies beside the ID block")
 
 
 def test_digests_of_keys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha384
+from typing import cast
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
@@ -28,7 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sevbuild.errors import MismatchError, SevbuildError
-from sevbuild.identity.ecdsa import ORDER_P384, EcdsaSignature, P384PublicKey
+from sevbuild.identity.ecdsa import ORDER_P384, EcdsaSignature, P384PublicKey, sign_deterministically
 from sevbuild.identity.keys import EncryptedKeyError, load_private_key, load_public_key
 from sevbuild.identity.signature import Signed, matching_signature, signature_forms
 from sevbuild.identity.signed_block import signed_by
@@ -130,6 +132,19 @@ def test_a_certificate_is_no_key() -> None:
     with pytest.raises(SevbuildError, match="not a key") as caught:
         load_public_key(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "key")
     assert "openssl x509 -pubkey" in str(caught.value.hint)
+
+
+class _OldOpenSsl:
+    """A key of a `cryptography` that has no RFC 6979."""
+
+    def sign(self, _data: bytes, _algorithm: object) -> bytes:
+        raise UnsupportedAlgorithm("deterministic_signing")
+
+
+def test_a_machine_that_cannot_sign_deterministically() -> None:
+    with pytest.raises(SevbuildError, match=r"cannot sign deterministically \(RFC 6979\)") as caught:
+        sign_deterministically(cast("EllipticCurvePrivateKey", _OldOpenSsl()), b"data", hashes.SHA384())
+    assert "OpenSSL 3.2" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (1, 1), (1 << 384, 5), (-1, 5)])
