@@ -42,7 +42,7 @@ class Target(NamedTuple):
     @property
     def order(self) -> Order:
         """Return `canonical` where the manifest or the profile sorts the launch, else `profile`."""
-        if self.variant.declared(IGVM) is not None:
+        if self.variant.loads_igvm and self.variant.declared(IGVM) is not None:
             # A ready file has an order of its own, which its loader follows.
             return "profile"
         return "canonical" if self.profile.rules.order == "canonical" else self.variant.order
