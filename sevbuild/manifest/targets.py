@@ -134,24 +134,12 @@ def variant_targets(variant: Variant, mode: Mode, profile: LaunchProfile) -> lis
     cmdlines: tuple[Cmdline | None, ...] = (None,)
     if variant.kernel is not None:
         cmdlines = variant.kernel.cmdlines
+    settings = (policy, policy_origin, features, features_origin)
     found = []
     for cpu in variant.cpus:
         for count in variant.counts:
             for cmdline in cmdlines:
                 name = None if cmdline is None else cmdline.name
-                found.append(
-                    Target(
-                        label=target_label(mode, profile.name, cpu.label, count, name),
-                        variant=variant,
-                        mode=mode,
-                        profile=profile,
-                        cpu=cpu,
-                        vcpus=count,
-                        cmdline=cmdline,
-                        policy=policy,
-                        policy_origin=policy_origin,
-                        guest_features=features,
-                        features_origin=features_origin,
-                    )
-                )
+                label = target_label(mode, profile.name, cpu.label, count, name)
+                found.append(Target(label, variant, mode, profile, cpu, count, cmdline, *settings))
     return found
