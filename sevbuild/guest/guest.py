@@ -162,9 +162,11 @@ class Guest:
         self._begin(targets)
         planned = [(target, self.plan(target)) for target in targets]
         self._tree.announce([plan for _, plan in planned])
+        # Of one profile and the same inputs there can be thousands of targets.
+        alike = {(t.variant, t.profile): t for t in targets}
+        doubts = {key: target_doubts(target) for key, target in alike.items()}
         measured = [
-            Measured(target, plan, self._digest(target, plan), target_doubts(target))
-            for target, plan in planned
+            Measured(t, plan, self._digest(t, plan), doubts[t.variant, t.profile]) for t, plan in planned
         ]
         self._notice(self.kernels.notices)
         if self._igvm is not None:
@@ -203,10 +205,10 @@ class Guest:
     def _begin(self, targets: Sequence[Target]) -> None:
         """Start what can run beside the rest: kernel files in threads, then the firmware's pages here."""
         self._start(list(dict.fromkeys(target.variant for target in targets)))
-        firmware_first = [
-            t for t in targets if t.order == "profile" and t.variant.declared(FIRMWARE) is not None
-        ]
+        firmware_first = [t for t in targets if t.order == "profile"]
         for target in {(t.mode == "snp", t.variant): t for t in firmware_first}.values():
+            if target.variant.declared(FIRMWARE) is None:
+                continue
             firmware = self.firmware(target.variant)
             if isinstance(firmware, Firmware):
                 update = self._planner.firmware_update(firmware)

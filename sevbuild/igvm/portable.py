@@ -114,10 +114,10 @@ class _Check:
                 page, self.features = measured_context(header, loader, self.mode, self.features)
             except SevbuildError as error:
                 self.breach("context", "VP contexts", f"{error.message}: {loader.summary} refuses it", number)
-                continue
-            if header.data is not None and page != data_bytes(header.data):
+            else:
                 reason = f"{loader.summary} measures other registers than VP context {header.vp_index} has"
-                self.breach("registers", "VP contexts", reason, number)
+                if header.data is not None and page != data_bytes(header.data):
+                    self.breach("registers", "VP contexts", reason, number)
 
     def finish(self) -> None:
         for number, gpa, size in self.inserts:

@@ -9,7 +9,6 @@ from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import TABLE_SIZE, KernelHashes, hash_page, hash_table
 from sevbuild.image.ovmf import Firmware, Section, check_sections, section_kind_name
 from sevbuild.image.svsm import Svsm
-from sevbuild.launch.batch import LaunchBatch
 from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
 from sevbuild.launch.plan import LaunchPlan
@@ -82,6 +81,9 @@ class Planner:
             if seed is not None:
                 hint = "in canonical order the firmware comes after the sections; only its file can tell that digest"
                 raise SevbuildError("a seed fixes the firmware as the first region", hint=hint)
+            # Few launches are sorted.
+            from sevbuild.launch.batch import LaunchBatch
+
             batch = LaunchBatch()
             for update in regions:
                 batch.update_data(update)

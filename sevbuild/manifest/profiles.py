@@ -38,7 +38,6 @@ from sevbuild.launch.profile import (
     ProfileProse,
 )
 from sevbuild.manifest.path_keys import check_path, is_profile_path
-from sevbuild.text import ancestors
 from sevbuild.vcpu.reset import SYMBOLS
 from sevbuild.vcpu.save_area import FIELDS, SEGMENT_PARTS
 
@@ -145,7 +144,10 @@ def _decode(lineage: list[tuple[str, Document, dict[str, Any]]]) -> LaunchProfil
             given = {}
         for leaf in _leaves(own):
             # A value given again is no longer covered by what its parent cited.
-            sources[leaf] = next((given[at] for at in ancestors(leaf) if given.get(at)), unsaid)
+            at = leaf
+            while at and not given.get(at):
+                at = at.rpartition(".")[0]
+            sources[leaf] = given[at] if at else unsaid
         if "advice" in raw:
             sources["advice"] = given.get("advice", unsaid)
         headings = Table(document, raw)

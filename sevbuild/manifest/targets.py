@@ -42,7 +42,7 @@ class Target(NamedTuple):
     @property
     def order(self) -> Order:
         """Return `canonical` where the manifest or the profile sorts the launch, else `profile`."""
-        if self.variant.declared(IGVM) is not None:
+        if self.variant.loads_igvm and self.variant.declared(IGVM) is not None:
             # A ready file has an order of its own, which its loader follows.
             return "profile"
         return "canonical" if self.profile.rules.order == "canonical" else self.variant.order
@@ -134,24 +134,12 @@ def variant_targets(variant: Variant, mode: Mode, profile: LaunchProfile) -> lis
     cmdlines: tuple[Cmdline | None, ...] = (None,)
     if variant.kernel is not None:
         cmdlines = variant.kernel.cmdlines
+    settings = (policy, policy_origin, features, features_origin)
     found = []
     for cpu in variant.cpus:
         for count in variant.counts:
             for cmdline in cmdlines:
                 name = None if cmdline is None else cmdline.name
-                found.append(
-                    Target(
-                        label=target_label(mode, profile.name, cpu.label, count, name),
-                        variant=variant,
-                        mode=mode,
-                        profile=profile,
-                        cpu=cpu,
-                        vcpus=count,
-                        cmdline=cmdline,
-                        policy=policy,
-                        policy_origin=policy_origin,
-                        guest_features=features,
-                        features_origin=features_origin,
-                    )
-                )
+                label = target_label(mode, profile.name, cpu.label, count, name)
+                found.append(Target(label, variant, mode, profile, cpu, count, cmdline, *settings))
     return found

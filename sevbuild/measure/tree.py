@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from sevbuild.launch.page_digest import PageHasher
 from sevbuild.launch.plan import LaunchPlan
-from sevbuild.launch.sev_guest import SevGuest
 from sevbuild.launch.snp_guest import SnpGuest
 from sevbuild.launch.update import LaunchUpdate
+
+if TYPE_CHECKING:
+    from sevbuild.launch.sev_guest import SevGuest
 
 __all__ = ["LaunchTree"]
 
@@ -108,6 +111,9 @@ class LaunchTree:
             guest = SnpGuest(hasher=self._hasher)
             guest.launch_start(plan.policy, seed=plan.seed)
         else:
+            # Most guests are SNP guests, and never need the other model.
+            from sevbuild.launch.sev_guest import SevGuest
+
             guest = SevGuest()
             guest.launch_start(plan.policy)
         return self._roots.setdefault((plan.mode == "snp", plan.seed), _Node(guest, None))
