@@ -27,8 +27,13 @@ EXTRA = {
         *("rtmr1=" + "11" * 48, "rtmr2=" + "22" * 48, "root=" + "33" * 32, "raw=" + "44" * 32),
         *("memory-mb=4096", "gpus=1", "disks=3", "image-version=1", "config=a"),
     ],
+    "go-sev-guest": ["product-line=Milan"],
     "igvm-identity": ["guest-svn=7"],
 }
+
+
+ONE_TARGET = ("go-sev-guest",)
+"""Formats whose reader knows one launch digest."""
 
 
 class Walk:
@@ -64,6 +69,12 @@ class Walk:
         self.expect(f"{name}: recompute", run("recompute", document), done_or_told)
         for fmt in self.formats:
             extra = [word for pair in EXTRA.get(fmt, []) for word in ("--extra", pair)]
+            if fmt in ONE_TARGET:
+                labels = [value["label"] for value in json.loads(document.read_text())["values"]]
+                extra += [
+                    "--target",
+                    next((label for label in labels if label.startswith("snp/")), labels[0]),
+                ]
             result = run("export", document, "-f", fmt, *extra, "-o", f"{self.folder}/out/")
             self.expect(f"{name}: export {fmt}", result, partial(written, fmt))
             self.written += result.status == 0
