@@ -215,6 +215,8 @@ TREES = {
     "reference-values": bend_json,
     "ingredients": bend_json,
     "evidence-json": bend_json,
+    "appraisal": bend_toml,
+    "envelope": bend_json,
 }
 """Documents that are bent as trees too, and how."""
 
@@ -239,6 +241,7 @@ def targets() -> list[Target]:
 
 def byte_targets() -> list[Target]:
     """Return every parser with valid inputs for it."""
+    from tools.fuzz_appraise import appraise_targets
     from tools.fuzz_attest import attest_targets
     from tools.fuzz_sev import sev_targets
 
@@ -314,5 +317,6 @@ def byte_targets() -> list[Target]:
         Target("reference-values", reference_values, ours, text=True),
         Target("ingredients", ingredients, (theirs, b"[" + theirs + b"]", one_vcpu), text=True),
         *attest_targets(),
+        *appraise_targets(),
         *sev_targets(),
     ]

@@ -95,14 +95,13 @@ def _verify(
     """Return the verdict on one report, and the product that it says itself."""
     from sevbuild.appraise.evidence import evidence_at
     from sevbuild.appraise.stores import gather_certificates
-    from sevbuild.attest.evidence import FORMS
     from sevbuild.attest.report import decode_report
 
     evidence = evidence_at(path)
     report = decode_report(evidence.report, path, allow_unknown_version=policy.unknown_versions)
     product = report.product or trust.product
     found = gather_certificates(report, product, evidence.certificates, certificates)
-    origin = Origin(path, FORMS[evidence.form], _bound(evidence, report, policy), evidence.notes)
+    origin = Origin(path, evidence.form, _bound(evidence, report, policy), evidence.notes)
     verdict = appraise_report(report, found, policy, targets, trust, origin)
     return verdict, report.product
 

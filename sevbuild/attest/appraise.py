@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.attest.chain import check_chain
 from sevbuild.attest.check_names import CHECKS
@@ -25,16 +25,15 @@ __all__ = ["Origin", "Trust", "appraise_report"]
 
 
 class Origin(NamedTuple):
-    """What a report came in: `form` says what that is, `notes` what is to be said of it.
+    """What a report came in: `form` is that of the evidence, `notes` are what is to be said of it.
 
-    `checks` are those of what binds the report in it, `fields` the report's for the verdict's JSON.
+    `checks` are those of what binds the report in it.
     """
 
     source: str
-    form: str = "attestation report"
+    form: str = "report"
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
-    fields: Mapping[str, Any] = {}
 
 
 class Trust(NamedTuple):
@@ -75,6 +74,7 @@ def appraise_report(
     return Verdict(
         origin.source,
         origin.form,
+        report,
         tuple(sorted(checks, key=lambda check: order.index(check.name))),
         required_checks(policy, vlek=vlek),
         target,
@@ -82,7 +82,6 @@ def appraise_report(
         trust.at,
         trust.at_given,
         (*origin.notes, *(f"ignored: {line}" for line in chain.ignored)),
-        origin.fields,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sevbuild.attest.appraisal import DEFAULT_MAXIMUM_POLICY, HOST_VMPL, LOWEST_VMPL
-from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
+from sevbuild.attest.platform_info import PLATFORM_INFO_BITS, bit_names
 from sevbuild.attest.verdict import Check, failed, not_checked, passed
 from sevbuild.launch.policy import SNP_HIGHEST_BIT, SNP_MUST_BE_ONE, SNP_PERMISSIONS, SNP_POLICY_BITS
 
@@ -37,9 +37,9 @@ def policy_faults(policy: int, most: int) -> list[str]:
     faults = []
     if not policy & SNP_MUST_BE_ONE:
         faults.append("bit 17, which is always one, is clear")
-    if unknown := policy >> (SNP_HIGHEST_BIT + 1):
-        bits = [str(SNP_HIGHEST_BIT + 1 + bit) for bit in range(unknown.bit_length()) if unknown >> bit & 1]
-        faults.append(f"set though unknown: bit {', '.join(bits)}")
+    unknown = bit_names(policy >> (SNP_HIGHEST_BIT + 1) << (SNP_HIGHEST_BIT + 1), {})
+    if unknown:
+        faults.append(f"set though unknown: {', '.join(unknown)}")
     for name, bit in SNP_POLICY_BITS.items():
         has, may = bool(policy >> bit & 1), bool(most >> bit & 1)
         if name in SNP_PERMISSIONS and has and not may:
@@ -89,8 +89,8 @@ def _exact(whose: str, policy: int, wanted: int) -> Check:
     ]
     if changed & 0xFFFF:
         bits.append(f"the minimum ABI is {_abi(policy)}, not {_abi(wanted)}")
-    known = sum(1 << bit for bit in SNP_POLICY_BITS.values()) | 0xFFFF
-    bits += [f"bit {bit} differs" for bit in range(64) if changed >> bit & 1 and not known >> bit & 1]
+    others = changed & ~sum(1 << bit for bit in SNP_POLICY_BITS.values()) & ~0xFFFF
+    bits += [f"{name} differs" for name in bit_names(others, {})]
     return failed("policy", f"not {whose}: {', '.join(bits)}", f"{policy:#x}", f"{wanted:#x}")
 
 

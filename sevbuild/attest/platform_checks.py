@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
+from sevbuild.attest.platform_info import platform_info_names
 from sevbuild.attest.verdict import Check, failed, not_checked, passed
 
 if TYPE_CHECKING:
@@ -103,9 +103,7 @@ def _provisional(report: Report, policy: AppraisalPolicy) -> Check:
 
 
 def _platform(report: Report, policy: AppraisalPolicy) -> Check:
-    names = [name for name, bit in PLATFORM_INFO_BITS.items() if report.platform_info >> bit & 1]
-    unknown = report.platform_info & ~sum(1 << bit for bit in PLATFORM_INFO_BITS.values())
-    names += [f"bit {bit}" for bit in range(unknown.bit_length()) if unknown >> bit & 1]
+    names = platform_info_names(report.platform_info)
     found = f"{report.platform_info:#x} ({', '.join(names) or 'none'})"
     if not policy.platform_required and not policy.platform_forbidden:
         return not_checked("platform-info", "no bits were asked for (platform.required, .forbidden)", found)

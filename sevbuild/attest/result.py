@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -12,6 +12,7 @@ from sevbuild.attest.verdict import Check
 if TYPE_CHECKING:
     from sevbuild.attest.appraisal import AppraisalPolicy
     from sevbuild.attest.named_target import NamedTarget
+    from sevbuild.attest.report import Report
 
 __all__ = ["VERDICT_SCHEMA", "EarStatus", "Verdict", "required_checks", "time_text", "verdict_document"]
 
@@ -42,11 +43,12 @@ class Verdict(NamedTuple):
 
     `at` is the time of the verdict in UTC; `at_given` tells whether it was given or read from a clock.
     `notes` say what was left aside, such as certificates that were not needed. `form` is that of the
-    evidence, `report` what is in it (attest/describe.py).
+    evidence, one of FORMS (attest/evidence.py).
     """
 
     source: str
     form: str
+    report: Report
     checks: tuple[Check, ...]
     required: frozenset[str]
     target: NamedTarget | None
@@ -54,7 +56,6 @@ class Verdict(NamedTuple):
     at: datetime
     at_given: bool
     notes: tuple[str, ...] = ()
-    report: Mapping[str, Any] = {}
 
     @property
     def failed(self) -> list[Check]:
@@ -132,6 +133,8 @@ def verdict_document(verdicts: Iterable[Verdict]) -> dict[str, Any]:
 
 
 def _report_entry(verdict: Verdict) -> dict[str, Any]:
+    from sevbuild.attest.describe import describe_report
+
     target = verdict.target
     return {
         "source": verdict.source,
@@ -157,7 +160,7 @@ def _report_entry(verdict: Verdict) -> dict[str, Any]:
         ],
         "not_checked": [_json(check.name) for check in verdict.unchecked],
         "notes": list(verdict.notes),
-        "report": dict(verdict.report),
+        "report": describe_report(verdict.report),
     }
 
 

@@ -38,10 +38,11 @@ def print_verdicts(verdicts: Sequence[Verdict], fmt: str) -> None:
 
 
 def _print_verdict(verdict: Verdict) -> None:
+    from sevbuild.attest.evidence import FORMS
     from sevbuild.attest.result import time_text
     from sevbuild.cli.tables import text_table
 
-    print_line(f"{verdict.source}: {verdict.form}")
+    print_line(f"{verdict.source}: {FORMS[verdict.form]}")
     rows = [(check.name, _word(check, verdict), _reason(check)) for check in verdict.checks]
     print_text(text_table(("check", "result", "what was found"), rows, indent=2))
     whose = "as given" if verdict.at_given else "this machine's time"

@@ -38,7 +38,6 @@ _ENTRY = Struct("<16sI")
 _BLOCK = 16
 _HEADER = Struct("<I16s32s")
 _CONTEXT = b"\x01"
-_COMPRESSED = 1
 
 
 class Secret(NamedTuple):
@@ -68,7 +67,7 @@ class SecretPacket(NamedTuple):
         if len(plaintext) > MOST_BYTES:
             raise SevbuildError(f"a secret of {len(plaintext)} bytes, where Linux takes {MOST_BYTES} at most")
         payload = ctr(keys.tek, iv, plaintext)
-        mac = packet_mac(keys.tik, 0, iv, payload, len(plaintext), measure)
+        mac = _packet_mac(keys.tik, 0, iv, payload, len(plaintext), measure)
         return cls(_HEADER.pack(0, iv, mac), payload)
 
     @property
@@ -79,7 +78,7 @@ class SecretPacket(NamedTuple):
     def open(self, keys: TransportKeys, guest_length: int, measure: bytes) -> bytes | None:
         """Return the plaintext, None for a packet that was made for another session or measurement."""
         flags, iv, mac = _HEADER.unpack(self.header)
-        own = packet_mac(keys.tik, flags, iv, self.payload, guest_length, measure)
+        own = _packet_mac(keys.tik, flags, iv, self.payload, guest_length, measure)
         if not hmac.compare_digest(own, mac):
             return None
         return ctr(keys.tek, iv, self.payload)
@@ -98,7 +97,9 @@ def packet_for(
     return SecretPacket.seal(encode_table(secrets), keys, host.measure if bound else b"", random(KEY_BYTES))
 
 
-def packet_mac(tik: bytes, flags: int, iv: bytes, payload: bytes, guest_length: int, measure: bytes) -> bytes:
+def _packet_mac(
+    tik: bytes, flags: int, iv: bytes, payload: bytes, guest_length: int, measure: bytes
+) -> bytes:
     """Return what vouches for a packet: HMAC-SHA256 with the TIK (SEV API 6.6)."""
     lengths = guest_length.to_bytes(4, "little") + len(payload).to_bytes(4, "little")
     message = _CONTEXT + flags.to_bytes(4, "little") + iv + lengths + payload + measure

@@ -67,6 +67,9 @@ def read_keys(data: bytes, name: str) -> TransportKeys:
     """Return both keys in a file's contents, TEK and then TIK, as sev-tool's tmp_tk.bin has them."""
     if len(data) != KEYS_SIZE:
         raise SevbuildError(f"{name}: {counted(len(data), 'byte')}, where TEK and TIK have {KEYS_SIZE}")
+    if hex_bytes(data.decode("ascii", "replace")) is not None:
+        hint = "--tik or --tek takes it"
+        raise SevbuildError(f"{name}: the hexadecimal digits of one key, where two keys are", hint=hint)
     return TransportKeys(data[:KEY_BYTES], data[KEY_BYTES:])
 
 
@@ -95,7 +98,7 @@ class Session(NamedTuple):
         """Return the session that hands keys over under a shared secret (48 bytes), bound to a policy."""
         kek, kik = _wrapping_keys(shared, nonce)
         wrapped = ctr(kek, iv, keys.tek + keys.tik)
-        return cls(nonce, wrapped, iv, hmac.digest(kik, wrapped, "sha256"), policy_mac(keys.tik, policy))
+        return cls(nonce, wrapped, iv, hmac.digest(kik, wrapped, "sha256"), _policy_mac(keys.tik, policy))
 
     def unwrap(self, shared: bytes) -> TransportKeys | None:
         """Return the keys, None where they were wrapped under another shared secret, or altered."""
@@ -107,7 +110,7 @@ class Session(NamedTuple):
 
     def is_for(self, policy: int, tik: bytes) -> bool:
         """Tell whether the session, of which this is the TIK, is for a guest of this policy (u32)."""
-        return hmac.compare_digest(policy_mac(tik, policy), self.policy_mac)
+        return hmac.compare_digest(_policy_mac(tik, policy), self.policy_mac)
 
 
 class OwnerSession(NamedTuple):
@@ -145,7 +148,7 @@ def shared_secret(private: EllipticCurvePrivateKey, peer: P384PublicKey, name: s
     return private.exchange(ECDH(), peer.public_key(name))
 
 
-def policy_mac(tik: bytes, policy: int) -> bytes:
+def _policy_mac(tik: bytes, policy: int) -> bytes:
     """Return what binds a session to a policy (SEV API 6.2.1)."""
     return hmac.digest(tik, policy.to_bytes(4, "little"), "sha256")
 

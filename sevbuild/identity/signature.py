@@ -152,7 +152,7 @@ def _digest_mistakes(message: bytes) -> Iterator[tuple[bytes, HashAlgorithm | Pr
     hint = "sign with SHA-384, or sign the digest that `sevbuild id-block payload --digest` writes"
     for algorithm in (hashes.SHA256(), hashes.SHA512(), hashes.SHA224()):
         name = f"SHA-{algorithm.digest_size * 8}"
-        why = "; cosign and most KMS take SHA-256 unless told otherwise" if name == "SHA-256" else ""
+        why = "; cosign 2 and most KMS take SHA-256 unless told otherwise" if name == "SHA-256" else ""
         yield message, algorithm, (f"a signature over {name}; the firmware verifies SHA-384", hint + why)
         again = f"a signature of the digest, hashed once more with {name}"
         yield digest, algorithm, (again, "sign the digest as it is")

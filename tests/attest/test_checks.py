@@ -181,7 +181,7 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
     ("policy", {"policy": 0x30136}, {"maximum_policy": 0x30137}, "fail", "its minimum ABI is 1.54, below 1.55"),
     ("policy", {"policy": 0x30000}, {}, "pass", "neither debug nor migrate-ma is permitted"),
     ("policy", {"policy": 0x10000}, {}, "fail", "bit 17, which is always one, is clear"),
-    ("policy", {"policy": 0xC030000}, {}, "fail", "set though unknown: bit 26, 27"),
+    ("policy", {"policy": 0xC030000}, {}, "fail", "set though unknown: bit 26, bit 27"),
     # What the firmware should have seen to.
     (
         "policy-platform",

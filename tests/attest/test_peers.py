@@ -1,4 +1,4 @@
-"""Side by side with `snpguest verify` and go-sev-guest's `check`: each disagreement is listed, with its reason.
+"""Side by side with `snpguest verify` and go-sev-guest's `check`: disagreements are listed with reasons.
 
 Inputs are every hardware report, and 200 that are bent, drawn from one seed. Where a peer is not on this
 machine, what we say of each input is tested all the same (docs/peers.md says how to get them).
@@ -153,12 +153,15 @@ def bent(draw: random.Random, base: Input) -> Input:
             ]
         )
         return base._replace(kind=way, report=report)
-    if kind == "S":
-        return base._replace(kind="the other S", report=mirrored(base.report))
     if kind == "table":
         return base._replace(
             kind="a bit of the table's head", bent_table=flipped(base.table, draw.randrange(8 * 24 * 4))
         )
+    return base._replace(kind="the other S", report=mirrored(base.report)) if kind == "S" else own(base)
+
+
+def own(base: Input) -> Input:
+    """Return a report of the same product whose certificates lead to a root that nobody knows."""
     made = authority(base.product)
     return Input(
         "a root of one's own",

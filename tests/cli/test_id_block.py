@@ -289,7 +289,7 @@ def test_what_does_not_attach() -> None:
     attach = ("id-block", "attach", "signing", "--key", "id.pub")
     told(run(*attach), 2, "cannot read signing/id-block.sig")
     signature.write_bytes(ID_KEY.key.sign(block, ECDSA(SHA256())))
-    told(run(*attach), 1, "a signature over SHA-256; the firmware verifies SHA-384", "cosign and most KMS")
+    told(run(*attach), 1, "a signature over SHA-256; the firmware verifies SHA-384", "cosign 2 and most KMS")
     signature.write_bytes(b"junk")
     told(run(*attach), 2, "4 bytes that are no signature on P-384")
     signature.write_bytes(AUTHOR_KEY.sign(block).der)

@@ -392,6 +392,7 @@ def test_measurements_are_printed(published: tuple[Path, list[dict[str, Any]]]) 
         ),
         (("--tik", "key.txt"), "key.txt: 11 bytes, where a key has 16"),
         (("--tk", "tik.bin"), "tik.bin: 16 bytes, where TEK and TIK have 32"),
+        (("--tk", "digits"), "digits: the hexadecimal digits of one key, where two keys are"),
         (("--session", "nope"), "cannot read nope"),
         (
             ("--session", "two"),
@@ -403,6 +404,7 @@ def test_measurements_are_printed(published: tuple[Path, list[dict[str, Any]]]) 
 def test_keys_that_are_none(words: tuple[str, ...], message: str) -> None:
     Path("two").mkdir()
     Path("none").mkdir()
+    Path("digits").write_text(TIK.hex())
     for name in ("a_tik.bin", "b_tik.bin", "a_tek.bin"):
         Path("two", name).write_bytes(TIK)
     Path("blob").write_bytes(bytes(48))

@@ -184,7 +184,7 @@ def test_the_verdict_as_json() -> None:
     }
     entry = verdict(result)
     assert entry["at"] == "2026-06-01T00:00:00Z"
-    assert entry["form"] == "an attestation report"
+    assert (entry["form"], entry["report"]["vmpl"]) == ("report", 0)
     assert entry["trustworthiness"] == {
         "instance_identity": 2,
         "configuration": 2,

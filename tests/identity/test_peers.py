@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 from base64 import b64decode, b64encode
 from pathlib import Path
@@ -131,3 +133,41 @@ def test_snpguest_writes_the_same(tmp_path: Path) -> None:
         text=True,
     ).stdout.strip()
     assert digest.removeprefix("0x") == run("id-block", "key-digest", tmp_path / "id.pem").out.strip()
+
+
+def test_what_cosign_signs(tmp_path: Path) -> None:
+    """cosign 3 hashes with SHA-384 where the key is on P-384; cosign 2 with SHA-256, whatever the key."""
+    cosign = peer_program("cosign")
+    (tmp_path / "id.pem").write_bytes(private_pem(ID_KEY))
+    (tmp_path / "id.pub").write_bytes(public_pem(ID_KEY))
+    (tmp_path / "block").write_bytes(BLOCK.encode())
+    environment = {**os.environ, "COSIGN_PASSWORD": "", "HOME": str(tmp_path)}
+
+    def call(*words: str) -> None:
+        command = [cosign, *words]
+        subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, env=environment)
+
+    call("import-key-pair", "--key", "id.pem")
+    options = ["--yes", "--key", "import-cosign.key", "--tlog-upload=false"]
+    listed = subprocess.run(
+        [cosign, "sign-blob", "--help"], check=True, capture_output=True, text=True
+    ).stdout
+    options += ["--use-signing-config=false"] if "--use-signing-config" in listed else ["--new-bundle-format"]
+    call("sign-blob", *options, "--bundle", "bundle.json", "block")
+    signed_message = json.loads((tmp_path / "bundle.json").read_text())["messageSignature"]
+    (tmp_path / "sig").write_text(signed_message["signature"])
+    words = (
+        "id-block",
+        "attach",
+        tmp_path / "block",
+        "--key",
+        tmp_path / "id.pub",
+        "--signature",
+        tmp_path / "sig",
+    )
+    result = run(*words)
+    if signed_message["messageDigest"]["algorithm"] == "SHA2_384":
+        assert result.status == 0, result.err
+    else:
+        assert result.status == 1
+        assert "a signature over SHA-256; the firmware verifies SHA-384" in result.err

@@ -218,3 +218,34 @@ def test_an_owners_rsa_key_has_a_size_that_is_known() -> None:
     data[16:20] = (1024).to_bytes(4, "little")
     with pytest.raises(SevbuildError, match="oca: an RSA key of 1024 bits, where 2048 or 4096 are known"):
         list(certificates_in(bytes(data), "oca"))
+
+
+FIRST, SECOND = 1044 + 8, 1044 + 520 + 8
+"""Where the two signatures of a platform's certificate begin."""
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "links"),
+    [
+        ("oca", FIRST, ["the OCA is not signed by itself"]),
+        ("pek", SECOND, ["the PEK is not signed by the OCA"]),
+        ("pek", FIRST, ["the PEK is not signed by the CEK"]),
+        ("pdh", FIRST, ["the PDH is not signed by the PEK"]),
+        ("cek", FIRST, ["the CEK is not signed by the ASK"]),
+        ("ask", -1, ["the ASK is not signed by the ARK"]),
+        ("ark", -1, ["the ARK is not signed by itself"]),
+        ("pek", 4, ["the PEK is not signed by the OCA", "the PEK is not signed by the CEK"]),
+        ("cek", 4, ["the CEK is not signed by the ASK"]),
+        ("ask", 4, ["the ASK is not signed by the ARK"]),
+        ("ask", 20, ["the ASK is not signed by the ARK"]),
+    ],
+)
+@pytest.mark.parametrize("rsa_owner", [False, True])
+def test_each_link_is_held_alone(name: str, at: int, links: list[str], rsa_owner: bool) -> None:
+    platform = own_platform(2048, rsa_owner)
+    data = bytearray(platform.files[name])
+    data[at] ^= 1
+    files = platform.files | {name: bytes(data)}
+    with pytest.raises(MismatchError) as caught:
+        verified_chain(certificates_in(b"".join(files[one] for one in NAMES), "x"), [platform.root])
+    assert list(caught.value.details) == links
