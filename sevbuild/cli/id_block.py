@@ -83,12 +83,14 @@ def create(
     Signatures are deterministic (RFC 6979). `build` does the same for a manifest with [id-block].
     """
     options.check_format(fmt, FORMATS)
+    if output == "-":
+        raise SevbuildError("-o -: an ID block is two files", hint="-o DIR; --format base64 prints both")
     launches, guest, notices = block.launches(file, settings, target, lock)
     keys = (key, author_key, author_signature)
     signed = _signed(launches, guest, keys, passphrases)
     print_notices(notices, quiet=quiet)
     if output:
-        _write(output, launches, [_files(one) for one in signed], keys, quiet=quiet)
+        _write(output, launches, [_files(one) for one in signed], [*keys, file or ""], quiet=quiet)
     elif fmt in ONE_AT_A_TIME and len(signed) > 1:
         raise SevbuildError(
             f"{len(signed)} ID blocks: --format {fmt} shows one", hint="--target LABEL, or -o DIR"
@@ -132,6 +134,7 @@ def payload(
         lock.refuse()
         if not key:
             raise SevbuildError("--author requires the ID key", hint="--key FILE")
+        passphrases.refuse_author()
         field = id_block_options.public_key(key, passphrases.read().id_key).encode()
         payloads, labels = [("", "id-key", field)], ["the ID key"]
     else:
@@ -307,8 +310,7 @@ def key_digest(
 ) -> None:
     """Print the digest by which reports show a key: the SHA-384 of its 0x404 bytes."""
     options.check_format(fmt, ("hex", "base64"))
-    if passphrases.author_passphrase_env or passphrases.author_passphrase_fd is not None:
-        raise SevbuildError("--author-passphrase-env and -fd are for an author key beside an ID key")
+    passphrases.refuse_author()
     passphrase = passphrases.read().id_key
     print_digests([(path, id_block_options.public_key(path, passphrase).digest) for path in keys], fmt)
 
@@ -333,8 +335,9 @@ def _signed(
     if guest is None or guest.id_blocks is None:
         hint = "--key FILE, or key in [id-block] of a manifest; `payload` is for keys that are elsewhere"
         raise SevbuildError("there is no ID key to sign with", hint=hint)
-    guest.id_blocks.passphrases = secrets
-    return [guest.id_blocks.sign(guest.select(launch.labels)[0].variant, launch.block) for launch in launches]
+    guest.id_blocks.unlock(secrets)
+    variants = {target.label: target.variant for target in guest.targets}
+    return [guest.id_blocks.sign(variants[launch.labels[0]], launch.block) for launch in launches]
 
 
 def _files(signed: SignedBlock) -> dict[str, bytes]:
@@ -347,7 +350,7 @@ def _write(
     output: str,
     launches: Sequence[Launch],
     made: Sequence[Mapping[str, bytes]],
-    keys: Sequence[str],
+    given: Sequence[str],
     *,
     quiet: bool,
 ) -> None:
@@ -357,7 +360,7 @@ def _write(
         for folder, one in zip(folders, made, strict=True)
         for name, data in one.items()
     }
-    write_outputs(files, protect(documents=[path for path in keys if path]), folders=True, quiet=quiet)
+    write_outputs(files, protect(documents=[path for path in given if path]), folders=True, quiet=quiet)
 
 
 def _hex(name: str, text: str, size: int) -> bytes | None:

@@ -156,6 +156,9 @@ def _launches(
         from sevbuild.reference.id_blocks import unsigned_blocks
 
         source = load_values(path, settings=settings, targets=targets, lock=lock)
+        if source.values.releases:
+            hint = "the document of one release, or its folder, has the launch digests of that alone"
+            raise SevbuildError(f"{path}: has several releases, which share labels", hint=hint)
         return list(unsigned_blocks(source.values)), None, source.notices
     from sevbuild.guest.id_blocks import unsigned_block
 
@@ -193,6 +196,8 @@ def author_part(
     if not author_key:
         if author_signature:
             raise SevbuildError("--author-signature requires --author-key", hint="whose signature it is")
+        if passphrase is not None:
+            raise SevbuildError("a passphrase for --author-key, which is not given")
         return None
     if not author_signature:
         return author_of(key, private_key(author_key, passphrase))

@@ -49,6 +49,11 @@ class PassphraseOptions(NamedTuple):
             _read("--author-passphrase", self.author_passphrase_env, self.author_passphrase_fd),
         )
 
+    def refuse_author(self) -> None:
+        """Raise SevbuildError for a passphrase of an author key, where there is none beside the ID key."""
+        if self.author_passphrase_env or self.author_passphrase_fd is not None:
+            raise SevbuildError("--author-passphrase-env and -fd are for an author key beside an ID key")
+
     def open_keys(self, guest: "Guest") -> None:
         """Have the keys of a guest's ID blocks opened with these; raises SevbuildError where it has none."""
         if not any(value not in ("", None) for value in self):
@@ -57,7 +62,7 @@ class PassphraseOptions(NamedTuple):
             raise SevbuildError(
                 "a passphrase, but no key that it opens", hint="[id-block] of the manifest names one"
             )
-        guest.id_blocks.passphrases = self.read()
+        guest.id_blocks.unlock(self.read())
 
 
 def _read(option: str, name: str, descriptor: int | None) -> bytes | None:

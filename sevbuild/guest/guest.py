@@ -73,7 +73,7 @@ class Guest:
             # Only guests that have one need to know of keys.
             from sevbuild.guest.id_blocks import IdBlocks
 
-            self._id_blocks = IdBlocks(self.manifest.directory)
+            self._id_blocks = IdBlocks(self.manifest)
         return self._id_blocks
 
     def select(self, patterns: Sequence[str]) -> list[Target]:

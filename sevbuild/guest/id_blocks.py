@@ -16,7 +16,7 @@ from sevbuild.identity.keys import KEY_LIMIT, EncryptedKeyError, PrivateKey, loa
 from sevbuild.identity.signature import SIGNATURE_LIMIT
 from sevbuild.identity.signed_block import SignedBlock, attached_author, author_of, sign_block
 from sevbuild.launch.id_block import IdBlock
-from sevbuild.manifest.model import DeclaredIdBlock, Variant
+from sevbuild.manifest.model import DeclaredIdBlock, Manifest, Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.unused import takes_id_block
 
@@ -45,15 +45,26 @@ class FoundBlock(NamedTuple):
 class IdBlocks:
     """The ID blocks of one guest; keys and folders are read when they are first needed, and once.
 
-    Whatever fails names the manifest's key that it is about. Encrypted keys are opened by `passphrases`.
+    Whatever fails names the manifest's key that it is about. Encrypted keys need `unlock`.
     """
 
-    def __init__(self, directory: str) -> None:
-        self.passphrases = Passphrases()
-        self._directory = directory
+    def __init__(self, manifest: Manifest) -> None:
+        self._passphrases = Passphrases()
+        self._manifest = manifest
         self._keys: dict[Variant, tuple[PrivateKey, Author | None]] = {}
         self._digests: dict[Variant, tuple[bytes, bytes | None]] = {}
         self._folders: dict[str, Mapping[tuple[bytes, int], FoundBlock]] = {}
+
+    def unlock(self, passphrases: Passphrases) -> None:
+        """Have encrypted keys opened with these; raises SevbuildError for one that no key is named for."""
+        declared = [variant.id_block for variant in self._manifest.variants if variant.id_block is not None]
+        for name, passphrase, keys in (
+            ("key", passphrases.id_key, [block.key for block in declared]),
+            ("author-key", passphrases.author_key, [block.author_key for block in declared]),
+        ):
+            if passphrase is not None and not any(keys):
+                raise SevbuildError(f"a passphrase for id-block.{name}, which the manifest does not name")
+        self._passphrases = passphrases
 
     def signed(self, target: Target, digest: bytes) -> SignedBlock | None:
         """Return the signed block of a target and its launch digest, None where it has none.
@@ -112,16 +123,17 @@ class IdBlocks:
         elif declared.key is not None:
             try:
                 self._opened(variant, declared)
-            except EncryptedKeyError as error:
-                yield Notice("note", _place(variant, "id-block"), f"{error.message}: it was not opened")
+            except EncryptedKeyError:
+                where = variant.document.where("id-block.key")
+                yield Notice("note", where, "a key of [id-block] is encrypted: it was not opened")
             except SevbuildError:
                 if declared.key_digest is None or os.path.lexists(self._path(declared.key)):
                     raise
-                message = "the key is not on this machine; key-digest stands for it"
-                yield Notice("note", _place(variant, "id-block.key"), message)
+                message = "the ID key is not on this machine; key-digest stands for it"
+                yield Notice("note", variant.document.where("id-block.key"), message)
         else:
             message = "no ID block is built: its key is known by its digest alone"
-            yield Notice("note", _place(variant, "id-block"), message)
+            yield Notice("note", variant.document.where("id-block"), message)
 
     def _key_digests(self, variant: Variant, declared: DeclaredIdBlock) -> tuple[bytes, bytes | None]:
         """Return the digests of ID key and author key, by what says them with the least opened."""
@@ -136,7 +148,7 @@ class IdBlocks:
         return known
 
     def _public(self, variant: Variant, key: str, name: str | None) -> P384PublicKey:
-        passphrase = self.passphrases.id_key if key == "key" else self.passphrases.author_key
+        passphrase = self._passphrases.id_key if key == "key" else self._passphrases.author_key
         hint = f"id-block.{key}-digest stands for the key where it is not opened; {_UNLOCK}"
         with within(_place(variant, f"id-block.{key}"), hint=hint):
             return load_public_key(self._read(name, KEY_LIMIT), str(name), passphrase)
@@ -147,7 +159,7 @@ class IdBlocks:
         if known is None:
             with within(_place(variant, "id-block.key"), hint=_UNLOCK):
                 data = self._read(declared.key, KEY_LIMIT)
-                key = load_private_key(data, str(declared.key), self.passphrases.id_key)
+                key = load_private_key(data, str(declared.key), self._passphrases.id_key)
             _check_pin(variant, "key-digest", key.public, declared.key_digest)
             author = self._author(variant, declared, key.public)
             known = self._keys[variant] = (key, author)
@@ -160,7 +172,7 @@ class IdBlocks:
             hint = f"a public one requires author-signature; {_UNLOCK}"
             with within(_place(variant, "id-block.author-key"), hint=hint):
                 data = self._read(declared.author_key, KEY_LIMIT)
-                author_key = load_private_key(data, declared.author_key, self.passphrases.author_key)
+                author_key = load_private_key(data, declared.author_key, self._passphrases.author_key)
             author = author_of(key, author_key)
         else:
             public = self._public(variant, "author-key", declared.author_key)
@@ -174,7 +186,7 @@ class IdBlocks:
         return read_file(self._path(name or ""), limit)
 
     def _path(self, name: str) -> str:
-        return path_from(self._directory, name)
+        return path_from(self._manifest.directory, name)
 
     def _blocks(self, variant: Variant, folder: str) -> Mapping[tuple[bytes, int], FoundBlock]:
         """Return the blocks of a folder by launch digest and policy, each verified."""

@@ -343,7 +343,7 @@ def test_an_encrypted_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert run(*words).status == 2
     assert "id-block=" in run(*words, "--passphrase-env", "ID_PASS").out
     checked = run("check", manifest)
-    assert (checked.status, "was not opened" in checked.err) == (0, True)
+    assert (checked.status, "a key of [id-block] is encrypted: it was not opened" in checked.err) == (0, True)
     # What opens nothing is refused, not ignored.
     told = run("build", "-q", "-o", folder / "dist", "--passphrase-env", "ID_PASS", declared(folder, SIGNED))
     assert (told.status, "the key is not encrypted" in told.err) == (2, True)
@@ -353,6 +353,27 @@ def test_a_passphrase_without_a_key(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ID_PASS", "open")
     told = run("build", "-q", "-o", folder / "dist", "--passphrase-env", "ID_PASS", manifest_of(folder))
     assert (told.status, "a passphrase, but no key that it opens" in told.err) == (2, True)
+    for words, block in (
+        ("--author-passphrase-env", {"key": "secret.pem"}),
+        ("--passphrase-env", {"key-digest": "ab" * 48}),
+    ):
+        told = run("build", "-q", "-o", folder / "dist", words, "ID_PASS", declared(folder, block))
+        assert told.status == 2
+        assert "which the manifest does not name" in told.err
+
+
+def test_an_encrypted_author_key(folder: Path) -> None:
+    (folder / "author.pem").write_bytes(private_pem(AUTHOR_KEY, passphrase=b"sesame"))
+    guest = load_guest(
+        str(declared(folder, {"key": "secret.pem", "author-key": "author.pem"}, vcpu={"count": 1}))
+    )
+    assert guest.id_blocks is not None
+    guest.id_blocks.unlock(Passphrases(b"open", b"sesame"))
+    (item,) = guest.measure()
+    signed = guest.id_blocks.signed(item.target, item.digest)
+    assert signed is not None
+    assert signed.auth.author is not None
+    assert signed.auth.author.key == AUTHOR_KEY.public
 
 
 def test_an_author_who_signed_elsewhere(folder: Path) -> None:
@@ -482,7 +503,6 @@ def test_measure_opens_no_key(folder: Path) -> None:
     assert run("measure", "-q", manifest).status == 0
     guest = load_guest(str(manifest))
     assert guest.id_blocks is not None
-    assert guest.id_blocks.passphrases == Passphrases()
     with pytest.raises(SevbuildError, match=r"id-block\.key: cannot read"):
         guest.check_inputs()
 

@@ -177,6 +177,32 @@ def test_keys_that_are_wanting() -> None:
     )
 
 
+def test_words_that_would_be_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ID_PASS", "open")
+    author = ("--author-passphrase-env", "ID_PASS")
+    told(
+        run("id-block", "create", "--key", "id.pem", *author),
+        2,
+        "a passphrase for --author-key, which is not given",
+    )
+    told(run("id-block", "payload", "--author", "--key", "id.pem", *author), 2, "are for an author key")
+    told(run("id-block", "create", "--key", "id.pem", "-o", "-"), 2, "-o -: an ID block is two files")
+    told(
+        run("id-block", "create", "--set", "id-block.key=id.pem", *author),
+        2,
+        "which the manifest does not name",
+    )
+    assert not Path("-").exists()
+
+
+def test_a_document_of_several_releases() -> None:
+    for version, policy in (("1", "0x30000"), ("2", "0x20000")):
+        more = ("--set", f"guest.version={version}", "--set", f"launch.policy={policy}")
+        Path(f"{version}.json").write_text(run("measure", "-q", "-f", "json", *more).out)
+    Path("both.json").write_text(run("merge", "1.json", "2.json").out)
+    told(run("id-block", "create", "both.json", "--key", "id.pem"), 2, "both.json: has several releases")
+
+
 def test_a_passphrase_by_environment_or_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ID_PASS", "open")
     told(run("id-block", "create", "--key", "secret.pem", "--passphrase-env", "ID_PASS", "-o", "a"), 0)
