@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sevbuild.attest.appraisal import APPRAISAL_SCHEMA, LOWEST_VMPL, AppraisalPolicy, Published
-from sevbuild.attest.check_names import CHECKS
+from sevbuild.attest.check_names import CHECKS, NEVER_WAIVED
 from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
 from sevbuild.attest.product import PRODUCTS, Product, Tcb
 from sevbuild.attest.tpm_quote import parse_nonce
@@ -20,6 +20,7 @@ from sevbuild.documents.document import (
     check_word,
     parse_toml,
 )
+from sevbuild.errors import SevbuildError
 from sevbuild.launch.policy import decode_policy, policy_of
 
 __all__ = ["U64", "decode_appraisal", "parse_version"]
@@ -33,9 +34,12 @@ T = TypeVar("T")
 def decode_appraisal(text: str, source: str) -> AppraisalPolicy:
     """Return the appraisal policy in a TOML text; `source` is its name in messages.
 
-    Raises FaultsError with all that is wrong.
+    Raises FaultsError with all that is wrong, SevbuildError for a manifest.
     """
     raw = parse_toml(text, source)
+    if {"launch", "firmware", "vcpu"} & raw.keys():
+        hint = f"`sevbuild appraisal init {source}` writes one of it"
+        raise SevbuildError(f"{source}: a manifest, not an appraisal policy", hint=hint)
     document = Document(source, text)
     top = Table(document, raw)
     if top.any("schema") != APPRAISAL_SCHEMA or isinstance(raw["schema"], bool):
@@ -126,6 +130,8 @@ def _checks(policy: AppraisalPolicy, table: Table) -> AppraisalPolicy:
     required, waived = _several(table, "require", names), _several(table, "waive", names)
     for word in sorted(set(required) & set(waived)):
         table.fault("waive", f"{word} is required as well")
+    for word in sorted(set(NEVER_WAIVED) & set(waived)):
+        table.fault("waive", f"{word}: without it nothing in a report is anybody's word")
     return policy._replace(
         required=frozenset(required),
         waived=frozenset(waived),
@@ -193,6 +199,9 @@ def _chip_id(document: Document, path: str, value: Any) -> bytes | None:
     """Return the 64 bytes of a chip id; the 8 of a newer product stand at their start, as in a report."""
     short = isinstance(value, str) and len(value.lower().removeprefix("0x")) == 16
     found = check_hex(document, path, value, 8 if short else 64)
+    if found is not None and not any(found):
+        document.fault(path, "must not be zero: so it is of every chip whose id the host masks")
+        return None
     return None if found is None else found.ljust(64, b"\0")
 
 

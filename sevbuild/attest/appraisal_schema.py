@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sevbuild.attest.appraisal import APPRAISAL_SCHEMA, LOWEST_VMPL
-from sevbuild.attest.check_names import CHECKS
+from sevbuild.attest.check_names import CHECKS, NEVER_WAIVED
 from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
 from sevbuild.attest.product import PRODUCTS, Product
 from sevbuild.documents.schema_shapes import one_or_list, table
@@ -145,13 +145,17 @@ def _tcb(product: Product) -> dict[str, Any]:
 
 def _checks() -> dict[str, Any]:
     names = {"type": "string", "enum": list(CHECKS)}
+    waivable = {"type": "string", "enum": [name for name in CHECKS if name not in NEVER_WAIVED]}
     return table(
         "Which checks must be made. One that fails refuses the report whatever stands here.",
         {
             "require": one_or_list(
                 "Checks without which the report is refused, beside those of the default.", names
             ),
-            "waive": one_or_list("Checks of the default without which it is not refused.", names),
+            "waive": one_or_list(
+                "Checks of the default without which it is not refused; signature and chain are none.",
+                waivable,
+            ),
             "strict": {
                 "description": "Refuse reserved fields of the signed report that are set. Default false.",
                 "type": "boolean",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-__all__ = ["CHECKS", "CheckKind", "Claim"]
+__all__ = ["CHECKS", "NEVER_WAIVED", "CheckKind", "Claim"]
 
 Claim = Literal["instance-identity", "configuration", "executables", "hardware"]
 """A claim of AR4SI (draft-ietf-rats-ar4si, 2.3) that a check belongs to."""
@@ -66,3 +66,6 @@ CHECKS: dict[str, CheckKind] = {
     ),
 }
 """Every check by name, in the order of a verdict."""
+
+NEVER_WAIVED = ("signature", "chain")
+"""Checks without which nothing in a report is anybody's word."""

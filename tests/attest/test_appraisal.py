@@ -135,6 +135,10 @@ def test_a_bound_of_the_guest_policy() -> None:
             "platform.chip-id = '0011'",
             "a.toml:2: platform.chip-id: must be 128 hexadecimal digits, got '0011'",
         ),
+        (
+            f"platform.chip-id = '{'00' * 64}'",
+            "a.toml:2: platform.chip-id: must not be zero: so it is of every chip whose id the host masks",
+        ),
         ("platform.product = 'Naples'", "a.toml:2: platform.product: unknown value 'Naples'"),
         ("platform.required = 'bit 6'", "a.toml:2: platform.required: unknown value 'bit 6'"),
         ("platform.csp-id = ''", "a.toml:2: platform.csp-id: must not be empty"),
@@ -154,6 +158,10 @@ def test_a_bound_of_the_guest_policy() -> None:
             "a.toml:2: minimum-tcb.Milan.fmc: unknown key",
         ),
         ("checks.require = 'tcb'", "a.toml:2: checks.require: unknown value 'tcb'"),
+        (
+            "checks.waive = ['signature', 'vmpl']",
+            "a.toml:2: checks.waive: signature: without it nothing in a report is anybody's word",
+        ),
         ("checks = {require = 'vmpl', waive = 'vmpl'}", "a.toml:2: checks.waive: vmpl is required as well"),
         ("published.release = 1", "a.toml:2: published.release: must be a string, got an integer"),
         ("policy = 1", "a.toml:2: policy: unknown key"),
@@ -166,6 +174,12 @@ def test_a_bound_of_the_guest_policy() -> None:
 def test_a_fault_and_its_line(line: str, fault: str) -> None:
     text = line if line.startswith("schema") else f"schema = 1\n{line}\n"
     assert faults(text) == [fault]
+
+
+def test_a_manifest_is_told_apart() -> None:
+    with pytest.raises(SevbuildError, match=r"guest\.toml: a manifest, not an appraisal policy") as caught:
+        decode_appraisal((ROOT / "guests" / "hello" / "guest.toml").read_text(), "guest.toml")
+    assert caught.value.hint == "`sevbuild appraisal init guest.toml` writes one of it"
 
 
 def test_all_faults_are_said_at_once() -> None:

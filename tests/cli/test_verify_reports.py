@@ -407,6 +407,26 @@ def test_an_unknown_version_is_read_where_that_is_allowed(tmp_path: Path) -> Non
     assert "version" in verdict(result)["not_checked"]
 
 
+def test_a_provider_or_a_chip_that_nobody_vouches_for(tmp_path: Path) -> None:
+    policy = tmp_path / "appraisal.toml"
+    policy.write_text('schema = 1\n[platform]\ncsp-id = "CN=x"\n')
+    asked = run(*given("genoa-v5-oak"), *AT, "--appraisal", policy, "--format", "json")
+    assert failures(asked) == ["csp_id"]
+    # Without a certificate there is neither; the rest says that it is refused.
+    words = given("genoa-v5-oak")
+    none = run(*words[:2], *words[4:], *AT, "--appraisal", policy, "--format", "json")
+    (check,) = (check for check in verdict(none)["checks"] if check["name"] == "csp_id")
+    assert (none.status, check["status"]) == (1, "not_checked")
+    chip = report_of("genoa-v5-oak").read_bytes()[0x1A0:0x1E0].hex()
+    policy.write_text(f'schema = 1\n[platform]\nchip-id = ["{"11" * 64}", "{chip}"]\n')
+    assert run(*given("genoa-v5-oak"), *AT, "--appraisal", policy).status == 0
+    # A VLEK names no chip, so none is accepted where one is asked for.
+    vlek = run(
+        *given("milan-v3-aws-vlek"), *REPORTS["milan-v3-aws-vlek"], "--appraisal", policy, "-f", "json"
+    )
+    assert failures(vlek) == ["chip_id"]
+
+
 def test_an_appraisal_policy_is_applied(tmp_path: Path) -> None:
     policy = tmp_path / "appraisal.toml"
     report = report_of("milan-v3-aws-vlek")

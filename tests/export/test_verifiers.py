@@ -222,6 +222,29 @@ def test_trustees_engine_appraises(
     assert appraised(tmp_path, policy, "snp", claims(report)) == wanted
 
 
+def test_a_digest_without_a_target(tmp_path: Path) -> None:
+    """Nothing is known of its guest policy, but that the guest must not be read."""
+    _, _, report = reported()
+    bare = AppraisalPolicy(measurements=(report.measurement,))
+    policy = made("trustee-policy", published(b"\2" * 48), bare)
+    assert appraised(tmp_path, policy, "snp", claims(report)) == (3, 2, 2)
+    debugged = {**claims(report), "policy_debug_allowed": True}
+    assert appraised(tmp_path, policy, "snp", debugged) == (3, 2, 36)
+    exact = made("trustee-policy", published(b"\2" * 48), bare._replace(policy=0x20000))
+    assert appraised(tmp_path, exact, "snp", claims(report)) == (3, 2, 36)
+    alone = bare._replace(published=Published(releases=("9",)), products=("Genoa",))
+    config = made("go-sev-guest", published(b"\2" * 48), alone)
+    assert check(tmp_path, "genoa-v5-oak", config) == 0
+    assert check(tmp_path, "genoa-v5-oak", config.replace("0x230000", "0x20000")) == 5
+
+
+def test_how_each_is_run_is_said() -> None:
+    values = published(b"\1" * 48)
+    notes = {fmt: exporter(fmt).notes(values, ExportOptions()) for fmt in appraising_formats()}
+    assert "check -in REPORT -config go-sev-guest.textproto -network=false" in notes["go-sev-guest"][0]
+    assert "set-attestation-policy --policy-file trustee-policy.rego" in notes["trustee-policy"][0]
+
+
 def test_trustees_engine_appraises_nothing_else(tmp_path: Path) -> None:
     _, _, report = reported()
     policy = made("trustee-policy", published(report.measurement))
