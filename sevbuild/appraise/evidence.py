@@ -13,6 +13,7 @@ from sevbuild.fs import is_regular, read_file, read_range, read_standard_input
 
 __all__ = ["describe_evidence_at", "evidence_at", "holds_evidence"]
 
+_STANDARD_INPUT = "stdin"
 _TRIES = 3
 """How often a folder is read that somebody asks for another report meanwhile."""
 _PARTS = ("outblob", "auxblob", "provider", "manifestblob")
@@ -24,7 +25,7 @@ def evidence_at(path: str) -> Evidence:
     Raises SevbuildError where there is none.
     """
     if path == "-":
-        return read_evidence(read_standard_input(EVIDENCE_LIMIT), "stdin")
+        return read_evidence(read_standard_input(EVIDENCE_LIMIT), _STANDARD_INPUT)
     if os.path.isdir(path):
         return _tsm_folder(path)
     return read_evidence(read_file(path, EVIDENCE_LIMIT), path)
@@ -39,7 +40,8 @@ def holds_evidence(path: str) -> bool:
 
 def describe_evidence_at(path: str) -> dict[str, Any]:
     """Return a JSON-able description of the evidence at a path; raises SevbuildError where there is none."""
-    return {"name": os.path.basename(os.path.abspath(path)), **describe_evidence(evidence_at(path), path)}
+    name = _STANDARD_INPUT if path == "-" else os.path.basename(os.path.abspath(path))
+    return {"name": name, **describe_evidence(evidence_at(path), name if path == "-" else path)}
 
 
 def _tsm_folder(path: str) -> Evidence:

@@ -31,7 +31,7 @@ def inspect(
         ...,
         metavar="FILE",
         help="A firmware, a kernel, an image, an initrd, a VMSA, an IGVM file, a bundle, reference values or "
-        "an attestation report, recognized by content.",
+        "an attestation report (of standard input with -), recognized by content.",
     ),
     fmt: str = options.TABLE_FORMAT,
     mode: str | None = options.MODE,
@@ -79,7 +79,7 @@ def _describe(path: str, mode: Mode | None) -> tuple[dict[str, Any], ReferenceVa
         return describe_bundle(path), None
     from sevbuild.appraise.evidence import describe_evidence_at, holds_evidence
 
-    if holds_evidence(path):
+    if path == "-" or holds_evidence(path):
         return describe_evidence_at(path), None
     if is_document(path):
         from sevbuild.reference.document import reference_document

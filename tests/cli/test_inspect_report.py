@@ -145,3 +145,12 @@ def test_what_is_no_report_is_told(tmp_path: Path) -> None:
     found = run("inspect", path)
     assert found.status == 2
     assert "byte 0x49f is set, where a report has zeros that no signature covers" in found.err
+
+
+def test_a_report_comes_by_standard_input() -> None:
+    found = run("inspect", "-", stdin=authority().report().hex())
+    assert (found.status, found.err) == (0, "")
+    assert found.out.startswith("stdin: an attestation report, version 3, Milan\n")
+    other = run("inspect", "-", stdin="firmware")
+    assert (other.status, other.out) == (2, "")
+    assert other.err.startswith("error: stdin: no evidence of a guest\n")
