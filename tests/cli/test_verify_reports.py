@@ -272,6 +272,27 @@ def test_a_report_on_standard_input() -> None:
     assert result.out.startswith("-: an attestation report\n")
 
 
+def test_what_azure_binds_is_checked() -> None:
+    path = shared_file("reports/azure-hcl-evidence-v2.json")
+    result = run("verify", path, *AT, "--format", "json")
+    found = {check["name"]: check for check in verdict(result)["checks"]}
+    assert [found[name]["status"] for name in ("hcl_binding", "tpm_quote")] == ["pass", "pass"]
+    assert "Azure binds its runtime data in it" in found["report_data"]["reason"]
+    assert verdict(result)["form"] == "azure-vtpm"
+    asked = run("verify", path, *AT, "--report-data", "00" * 64, "--format", "json")
+    assert "report_data" in failures(asked)
+
+
+@pytest.mark.parametrize("prefix", ["", "0x", "0X"])
+def test_digits_are_taken_with_and_without_their_prefix(prefix: str) -> None:
+    words = given("genoa-v5-oak")
+    words[-1] = prefix + words[-1].upper()
+    zeros = ("--host-data", prefix + "00" * 32)
+    assert run(*words, *AT, *zeros).status == 0
+    # As characters these would be other bytes: nothing but digits is taken.
+    assert run(*words, *AT, "--host-data", "0" * 32).status == 2
+
+
 def test_report_data_by_a_file(tmp_path: Path) -> None:
     (tmp_path / "key.pub").write_bytes(b"a key")
     result = run(*given("genoa-v5-oak"), *AT, "--report-data-sha512", tmp_path / "key.pub", "-f", "json")
