@@ -161,7 +161,7 @@ class Reader:
         if years == 2:
             # RFC 5280, 4.1.2.5.1: of 1950 to 2049.
             year += 2000 if year < 50 else 1900
-        month, day, hour, minute, second = (int(digits[at : at + 2]) for at in range(years, years + 10, 2))
+        month, day, hour, minute, second = (int(digits[at : at + 2]) for at in range(years, len(digits), 2))
         try:
             return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
         except ValueError:
@@ -193,7 +193,7 @@ class Reader:
                 raise self.fault("the length of an element is none")
             size = int.from_bytes(data[at + 2 : start], "big")
             # 10.1: the shortest form.
-            if size < 0x80 or size >> 8 * (count - 1) == 0:
+            if size < 0x80 or not size >> 8 * (count - 1):
                 raise self.fault("the length of an element is not in its shortest form")
         if size > end - start:
             raise self.fault("an element is longer than what holds it")
