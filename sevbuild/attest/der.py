@@ -33,10 +33,10 @@ UTC_TIME = 0x17
 GENERALIZED_TIME = 0x18
 SEQUENCE = 0x30
 SET = 0x31
-TEXTS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii"}
+TEXTS: dict[int | None, str] = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii"}
 """UTF8String, PrintableString and IA5String, and how each is decoded."""
 
-TIMES = {UTC_TIME: 2, GENERALIZED_TIME: 4}
+TIMES: dict[int | None, int] = {UTC_TIME: 2, GENERALIZED_TIME: 4}
 """UTCTime and GeneralizedTime, and how many digits each has for the year."""
 
 
@@ -127,18 +127,16 @@ class Reader:
         """Return the numbers of the bits that are set in the next element (11.2.2)."""
         inner = self.element(BIT_STRING)
         found = self.data[inner.at : inner.end]
-        unused = found[0] if found else 8
-        last = found[-1] if len(found) > 1 else 0
-        # All unused bits are zero, and the last that is used is set.
-        if unused > 7 or ((unused or len(found) > 1) and last & -last != 1 << unused):
+        value = int.from_bytes(found[1:], "big")
+        # All unused bits are zero, the last that is used is set, and none is used where none is set.
+        if found != b"\0" and (not value or found[0] > 7 or value & -value != 1 << found[0]):
             raise inner.fault("a string of named bits is not in its shortest form")
-        return frozenset(
-            8 * at + bit for at, byte in enumerate(found[1:]) for bit in range(8) if byte & 0x80 >> bit
-        )
+        size = 8 * len(found[1:])
+        return frozenset(bit for bit in range(size) if value >> (size - 1 - bit) & 1)
 
     def text(self) -> str:
         """Return the next element, a text of one of the kinds in TEXTS."""
-        encoding = TEXTS.get(self.tag or 0)
+        encoding = TEXTS.get(self.tag)
         if encoding is None:
             raise self.fault("a text is expected")
         inner = self.element(self.data[self.at])
@@ -149,7 +147,7 @@ class Reader:
 
     def time(self) -> datetime:
         """Return the next element, a time to the second in UTC (11.7 and 11.8; RFC 5280, 4.1.2.5)."""
-        years = TIMES.get(self.tag or 0)
+        years = TIMES.get(self.tag)
         if years is None:
             raise self.fault("a time is expected")
         inner = self.element(self.data[self.at])
