@@ -59,7 +59,7 @@ def _entries(data: bytes, source: str) -> list[_Entry]:
     for guid, offset, size in places:
         if guid in found:
             raise SevbuildError(f"{source}: two entries are {_said(guid)}")
-        if offset < first or size == 0 or offset + size > len(data):
+        if offset < first or not size or offset + size > len(data):
             raise SevbuildError(
                 f"{source}: {_said(guid)} is {size} bytes at offset {offset}, "
                 f"where {len(data)} bytes are there and the entries end at {first}"

@@ -60,6 +60,13 @@ def test_entries_keep_their_order_and_what_is_none_is_noted() -> None:
     assert decode_table(bytes(24), "table") == ()
 
 
+def test_64_entries_are_the_most() -> None:
+    several = [(f"{at:08x}-0000-0000-0000-000000000001", b"x") for at in range(65)]
+    assert len(table_notes(table(*several[:64]), "table")) == 64
+    with pytest.raises(SevbuildError, match="more than 64 entries"):
+        decode_table(table(*several), "table")
+
+
 def test_a_guid_in_a_firmwares_order_is_not_known() -> None:
     # Mixed-endian, as some hosts wrote it (google/go-sev-guest#157).
     swapped = "8d75da63-64e6-6445-adc5-f4b93be8accd"
