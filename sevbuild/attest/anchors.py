@@ -182,8 +182,12 @@ def _may_sign(certificate: Certificate) -> bool:
     usage = certificate.extensions.get(KEY_USAGE)
     if basic is None or usage is None:
         return False
-    constraints = Reader(basic[1], f"{certificate.source}: basic constraints").element()
-    bits = Reader(usage[1], f"{certificate.source}: key usage").named_bits()
+    whole = Reader(basic[1], f"{certificate.source}: basic constraints")
+    constraints = whole.element()
+    whole.finish()
+    whole = Reader(usage[1], f"{certificate.source}: key usage")
+    bits = whole.named_bits()
+    whole.finish()
     return constraints.tag == der.BOOLEAN and constraints.boolean() and _SIGNS_CERTIFICATES in bits
 
 

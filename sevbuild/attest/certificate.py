@@ -78,9 +78,11 @@ def decode_certificate(data: bytes, source: str) -> Certificate:
     signed = data[at : outer.at]
     algorithm, signature = outer.raw(der.SEQUENCE), outer.bits()
     outer.finish()
+    explicit = inner.element(0xA0)
     # RFC 5280, 4.1: version 3 is the number 2.
-    if inner.element(0xA0).integer() != 2:
+    if explicit.integer() != 2:
         raise SevbuildError(f"{source}: it is no X.509 certificate of version 3")
+    explicit.finish()
     serial = inner.integer()
     if inner.raw(der.SEQUENCE) != algorithm:
         raise SevbuildError(f"{source}: it names two signature algorithms")
@@ -200,6 +202,6 @@ def _public_key(reader: Reader) -> P384PublicKey | RsaPublicKey:
 
 def _from_base64(text: bytes, source: str) -> bytes:
     joined = b"".join(text.split())
-    if re.fullmatch(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2,3}={1,2})?", joined) and len(joined) % 4 == 0:
+    if re.fullmatch(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", joined):
         return a2b_base64(joined)
     raise SevbuildError(f"{source}: the PEM in it is no base64")

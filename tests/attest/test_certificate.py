@@ -224,6 +224,8 @@ def bent(old: bytes, new: bytes) -> bytes:
     ("data", "reason"),
     [
         (lambda: authority().vcek._replace(version=1).der, "no X.509 certificate of version 3"),
+        (lambda: authority().vcek._replace(version=3).der, "no X.509 certificate of version 3"),
+        (lambda: bent(bytes.fromhex("a003020102020100"), bytes.fromhex("a006020102020100")), "more follows"),
         (
             lambda: authority().vcek._replace(public_key=public(ec.generate_private_key(ec.SECP256R1()))).der,
             "neither of P-384 nor RSA",
@@ -238,6 +240,7 @@ def bent(old: bytes, new: bytes) -> bytes:
         ),
         (lambda: bent(bytes.fromhex("03620004"), bytes.fromhex("03620104")), "unused bits"),
         (lambda: bent(bytes.fromhex("03620004"), bytes.fromhex("03620002")), "no uncompressed point"),
+        (lambda: bent(bytes.fromhex("03620004"), bytes.fromhex("03620006")), "no uncompressed point"),
         (lambda: bent(b"\x03\x82\x01\x01\x00", b"\x03\x82\x01\x01\x01"), "unused bits"),
     ],
 )
@@ -245,6 +248,23 @@ def test_what_amd_does_not_write_is_refused(data: object, reason: str) -> None:
     assert callable(data)
     with pytest.raises(SevbuildError, match=reason):
         decode_certificate(data(), "it")
+
+
+def test_64_certificates_are_the_most() -> None:
+    one = ours()
+    assert len(certificates_in(one * 64, "it")) == len(certificates_in(pem(one) * 64, "it")) == 64
+    for data in (one * 65, pem(one) * 65):
+        with pytest.raises(SevbuildError, match="more than 64"):
+            certificates_in(data, "it")
+    text = b" " * ((1 << 20) - len(pem(one)))
+    assert len(certificates_in(text + pem(one), "it")) == 1
+
+
+def test_a_base64_that_ends_with_one_or_two_fillers_is_read() -> None:
+    for fill in range(3):
+        # Sizes that differ by one: the extension that grows is none that is known.
+        whole = authority().vcek.having("1.2.3", b"x" * fill).der
+        assert certificates_in(pem(whole), "it")[0].der == whole
 
 
 def test_both_signature_algorithms_are_one() -> None:
