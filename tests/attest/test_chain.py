@@ -355,6 +355,12 @@ def test_an_extension_that_is_none_is_a_failure(number: str, value: bytes, reaso
     assert reason in of(chain, "vek-extensions").reason
 
 
+def test_every_byte_is_a_number_of_a_tcb() -> None:
+    ca = authority()
+    given = (ca.vcek.having(f"{ARC}.3.1", integer(255)), ca.ask)
+    assert not_passed(own(ca, given, ca.report(reported_tcb=ca.version() | 0xFF))) == {}
+
+
 def test_a_stepping_in_the_products_name_is_passed_over() -> None:
     ca = authority()
     chain = own(ca, (ca.vcek.having(f"{ARC}.2", tlv(0x16, b"Milan-B0")), ca.ask))
