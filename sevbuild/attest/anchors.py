@@ -67,10 +67,9 @@ class Signer(NamedTuple):
 
 
 class Anchors(NamedTuple):
-    """The two keys above a VEK, None with the reason in `fault` where there are none that are trusted."""
+    """The key above a VEK and the root above that, or None and in `fault` why none is trusted."""
 
-    signer: Signer | None
-    root: Signer | None
+    keys: tuple[Signer, Signer] | None
     fault: str = ""
 
 
@@ -104,6 +103,13 @@ def pinned_signer(common: str) -> Signer | None:
     return None
 
 
+def _pinned_pair(common: str) -> tuple[Signer, Signer] | None:
+    """Return AMD's key with this name and the root above it, None where it has none."""
+    signer = pinned_signer(common)
+    root = signer and pinned_signer(common_name(signer.issuer))
+    return (signer, root) if signer and root else None
+
+
 def find_anchors(vek: Certificate, given: Sequence[Certificate], roots: Sequence[Certificate]) -> Anchors:
     """Return the keys above a VEK.
 
@@ -111,12 +117,9 @@ def find_anchors(vek: Certificate, given: Sequence[Certificate], roots: Sequence
     what leads to one of them is trusted; what lies between may be given, or stand with the roots.
     """
     wanted = common_name(vek.issuer)
-    pinned = pinned_signer(wanted)
-    root = pinned and pinned_signer(common_name(pinned.issuer))
+    pinned = _pinned_pair(wanted)
     if not roots:
-        if pinned is None or root is None:
-            return Anchors(None, None, f"no key of AMD's called {wanted or 'nothing'} is pinned")
-        return Anchors(pinned, root)
+        return Anchors(pinned, "" if pinned else f"no key of AMD's called {wanted or 'nothing'} is pinned")
     own = [one for one in roots if one.subject == one.issuer]
     if not own:
         raise SevbuildError(
@@ -124,20 +127,20 @@ def find_anchors(vek: Certificate, given: Sequence[Certificate], roots: Sequence
             f"{common_name(roots[0].issuer)}",
             hint="a root has signed itself, as an ARK does",
         )
-    if root is not None and any(one.sha256 == root.sha256 for one in own):
-        return Anchors(pinned, root)
+    if pinned is not None and any(one.sha256 == pinned[1].sha256 for one in own):
+        return Anchors(pinned)
     fault = f"no certificate of {wanted or 'its issuer'} is given that leads to {own[0].source}"
     for one in own:
         above, wrong = _as_signer(one, one)
         if above is None:
-            return Anchors(None, None, wrong)
+            return Anchors(None, wrong)
         for between in (*given, *roots):
             if between.subject == vek.issuer and between.issuer == one.subject and between is not one:
                 signer, wrong = _as_signer(between, one)
                 if signer is not None:
-                    return Anchors(signer, above)
+                    return Anchors((signer, above))
                 fault = wrong
-    return Anchors(None, None, fault)
+    return Anchors(None, fault)
 
 
 def unknown_critical(certificate: Certificate, known: Sequence[str]) -> str:

@@ -67,16 +67,17 @@ def check_chain(
     has to be valid. `roots` replace AMD's keys; nothing in `certificates` does. Raises SevbuildError for a
     root that is none.
     """
-    vek, key, others = _choose(report, certificates, at)
-    if vek is None or key is None:
+    chosen, others = _choose(report, certificates, at)
+    if chosen is None:
         return _without_vek(report, others, product)
+    vek, key = chosen
     facts, fault = _facts(vek)
     anchors = find_anchors(vek, others, roots)
-    kind = kind_of_vek(vek)
+    kind, chain = kind_of_vek(vek), _chain(vek, anchors)
     checks = (
         _signature(report, vek.source, key),
         _signing_key(report, kind),
-        _chain(vek, anchors),
+        chain,
         _names(vek, anchors, facts),
         _validity(vek, anchors, at),
         check_revocation(anchors, crls, at),
@@ -90,13 +91,12 @@ def check_chain(
         _product(report, product, None if facts is None else facts.product),
     )
     named = report.product or product or (None if facts is None else facts.product)
-    trusted = anchors.root is not None and checks[2].status == "pass"
     return Chain(
         vek,
         facts,
         named,
         checks,
-        _described(anchors.root) if trusted and anchors.root is not None else "",
+        _described(anchors.keys[1]) if anchors.keys and chain.status == "pass" else "",
         tuple(_ignored(others, anchors)),
         "",
     )
@@ -104,12 +104,12 @@ def check_chain(
 
 def _choose(
     report: Report, certificates: Sequence[Certificate], at: datetime
-) -> tuple[Certificate | None, P384PublicKey | None, list[Certificate]]:
-    """Return the report's certificate, its key, and all others; None where none has such a key."""
+) -> tuple[tuple[Certificate, P384PublicKey] | None, list[Certificate]]:
+    """Return the report's certificate with its key, None where none has such a key, and all others."""
     each = list({one.sha256: one for one in certificates}.values())
     candidates = [(one, one.public_key) for one in each if isinstance(one.public_key, P384PublicKey)]
     if not candidates:
-        return None, None, each
+        return None, each
     wanted = SIGNING_KEYS.get(report.signing_key)
 
     def fitness(candidate: tuple[Certificate, P384PublicKey]) -> tuple[bool, bool, bool]:
@@ -120,8 +120,9 @@ def _choose(
             one.not_before <= at <= one.not_after,
         )
 
-    vek, key = candidates[0] if len(candidates) == 1 else max(candidates, key=fitness)
-    return vek, key, [one for one in each if one is not vek]
+    # Of one there is nothing to find out.
+    chosen = candidates[0] if len(candidates) == 1 else max(candidates, key=fitness)
+    return chosen, [one for one in each if one is not chosen[0]]
 
 
 def _facts(vek: Certificate) -> tuple[VekFacts | None, str]:
@@ -160,7 +161,7 @@ def _without_vek(report: Report, others: Sequence[Certificate], product: Product
         not_checked("chip-id", "there is no certificate", report.chip_id.hex()),
         _product(report, product, None),
     )
-    return Chain(None, None, named, checks, "", tuple(_ignored(others, Anchors(None, None))), url or "")
+    return Chain(None, None, named, checks, "", tuple(_ignored(others, Anchors(None))), url or "")
 
 
 def _signature(report: Report, source: str, key: P384PublicKey) -> Check:
@@ -189,9 +190,9 @@ def _signing_key(report: Report, kind: str | None) -> Check:
 
 
 def _chain(vek: Certificate, anchors: Anchors) -> Check:
-    signer, root = anchors.signer, anchors.root
-    if signer is None or root is None:
+    if anchors.keys is None:
         return failed("chain", anchors.fault)
+    signer, root = anchors.keys
     if not signer.has_signed(vek):
         whose = f"AMD's {signer.name}" if signer.pinned else signer.name
         return failed("chain", f"{vek.source} is not signed by {whose} (RSA-PSS, SHA-384)")
@@ -215,9 +216,10 @@ def _names(vek: Certificate, anchors: Anchors, facts: VekFacts | None) -> Check:
             f"{wanted}, of AMD",
         )
     names = [f"SEV-{kind}", wanted]
-    if anchors.signer is not None and anchors.root is not None:
+    if anchors.keys is not None:
+        signer, root = anchors.keys
         above = ROOT_PREFIX + product
-        for name in (anchors.signer.issuer, anchors.root.subject, anchors.root.issuer):
+        for name in (signer.issuer, root.subject, root.issuer):
             if not is_amd_name(name, above):
                 what = f"the root above {wanted} has another name"
                 return failed("certificate-names", what, name_text(name), f"{above}, of AMD")
@@ -227,9 +229,7 @@ def _names(vek: Certificate, anchors: Anchors, facts: VekFacts | None) -> Check:
 
 def _validity(vek: Certificate, anchors: Anchors, at: datetime) -> Check:
     each = [(common_name(vek.subject) or vek.source, vek.not_before, vek.not_after)]
-    each += [
-        (key.name, key.not_before, key.not_after) for key in (anchors.signer, anchors.root) if key is not None
-    ]
+    each += [(key.name, key.not_before, key.not_after) for key in anchors.keys or ()]
     wanted = f"at {at:%Y-%m-%d %H:%M:%S} UTC"
     spans = ", ".join(f"{name} {first:%Y-%m-%d} to {last:%Y-%m-%d}" for name, first, last in each)
     faults = [f"{name} is not valid before {first:%Y-%m-%d}" for name, first, _last in each if at < first]
@@ -291,7 +291,7 @@ def _product(report: Report, given: Product | None, certified: Product | None) -
 
 def _ignored(others: Sequence[Certificate], anchors: Anchors) -> Iterator[str]:
     """Yield what is to be said of each certificate that was given and not needed."""
-    used = {key.sha256 for key in (anchors.signer, anchors.root) if key is not None}
+    used = {key.sha256 for key in anchors.keys or ()}
     for one in others:
         common = common_name(one.subject) or "a certificate without a name"
         pinned = pinned_signer(common)

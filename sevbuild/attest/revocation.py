@@ -23,9 +23,9 @@ def check_revocation(anchors: Anchors, crls: Sequence[Crl], at: datetime) -> Che
     """
     if not crls:
         return not_checked(_NAME, "no list of revoked certificates is given")
-    signer, root = anchors.signer, anchors.root
-    if signer is None or root is None:
+    if anchors.keys is None:
         return not_checked(_NAME, "no key above the VEK is trusted")
+    signer, root = anchors.keys
     own = [crl for crl in crls if crl.issuer == root.subject]
     if not own:
         theirs = ", ".join(sorted({common_name(crl.issuer) or "nobody" for crl in crls}))

@@ -100,6 +100,11 @@ def of(chain: Chain, name: str) -> Check:
 @pytest.mark.parametrize("name", REAL)
 def test_each_real_report_leads_to_amds_root_by_its_certificate_alone(name: str) -> None:
     chain = real(name)
+    kind, product = REAL[name][0].upper(), chain.product
+    assert product is not None
+    above = {"VCEK": f"SEV-{product.name}", "VLEK": f"SEV-VLEK-{product.name}"}[kind]
+    assert of(chain, "chain").reason == f"SEV-{kind} <- {above} <- ARK-{product.name}, AMD's root"
+    assert of(chain, "signing-key").found == of(chain, "signing-key").wanted == kind
     vlek = {"chip-id": "not checked"} if REAL[name][0] == "vlek" else {}
     assert not_passed(chain) == vlek
     assert chain.trust_anchor.startswith("AMD's ARK-")
@@ -139,8 +144,12 @@ def test_an_expired_certificate_is_told_at_its_date_and_nothing_else() -> None:
 
 @needs_vectors
 def test_a_report_of_version_2_takes_its_product_from_the_user() -> None:
+    assert real("milan-v2-gcp-automata").product == product_named("Milan")
+    assert of(real("milan-v2-gcp-automata"), "product").reason == "Milan, as given"
     chain = real("milan-v2-gcp-automata", product=None)
     assert not_passed(chain) == {"product": "fail"}
+    # What else is read of the report is read as the certificate says it.
+    assert chain.product == product_named("Milan")
     assert "--product" in of(chain, "product").reason
     assert "its certificate is of Milan" in of(chain, "product").reason
     assert not_passed(real("milan-v2-gcp-automata", product=product_named("Genoa"))) == {"product": "fail"}
@@ -167,6 +176,7 @@ def test_a_report_without_a_certificate_says_how_to_get_it() -> None:
         "?blSPL=03&teeSPL=00&snpSPL=14&ucodeSPL=213"
     )
     unnamed = check_chain(report(name), [], product=None, at=REAL_AT)
+    assert (chain.product, unnamed.product) == (product_named("Milan"), None)
     assert unnamed.vek_url == ""
     assert "takes the product" in of(unnamed, "signature").reason
 
@@ -240,6 +250,11 @@ def test_a_root_of_ones_own_is_trusted_where_it_is_given(product: str) -> None:
     chain = own(ca)
     assert not_passed(chain) == {}
     assert chain.trust_anchor.startswith(f"given: ARK-{product} (SHA-256 ")
+    assert of(chain, "chain").reason.endswith(f"ARK-{product}, the root that is given")
+    assert of(chain, "product").reason == product
+    fmc = ", fmc 1" if ca.tcb.fmc == 1 else ""
+    said = f"the certificate is for this TCB: boot loader 4, tee 0, snp 24, microcode 219{fmc}"
+    assert of(chain, "reported-tcb").reason == said
     assert chain.facts is not None
     assert (chain.facts.tcb, chain.facts.hwid, chain.facts.csp_id) == (ca.tcb, ca.chip, None)
     assert not_passed(own(ca, (ca.vcek,), roots=read(ca.ask, ca.ark))) == {}
@@ -287,6 +302,8 @@ def test_of_two_certificates_of_one_key_the_valid_one_is_taken() -> None:
     expired = ca.vcek._replace(not_after=AT - timedelta(days=1))
     assert not_passed(own(ca, (expired, ca.vcek, ca.ask))) == {}
     assert not_passed(own(ca, (expired, ca.ask))) == {"validity": "fail"}
+    for edge in (ca.vcek._replace(not_after=AT), ca.vcek._replace(not_before=AT)):
+        assert not_passed(own(ca, (expired, edge, ca.ask))) == {}
 
 
 @pytest.mark.parametrize("which", ["vcek", "ask", "ark"])
