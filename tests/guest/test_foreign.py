@@ -10,6 +10,8 @@ import pytest
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch, given_kernel
 from sevbuild.guest.inspect_igvm import inspect_igvm
+from sevbuild.identity.id_block import IdBlock
+from sevbuild.identity.igvm_block import id_block_header
 from sevbuild.igvm.headers import (
     GuestPolicy,
     Header,
@@ -25,6 +27,7 @@ from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdl
 from sevbuild.launch.region_data import chunks
 from sevbuild.manifest.model import Cpu
 from sevbuild.vcpu.save_area import build_vmsa, parse_vmsa
+from tests.support.id_blocks import signed
 from tests.support.igvm import BSP, ID_BLOCK, SNP, write_file
 
 SEV_ES = SupportedPlatform(2, 0, PlatformType.SEV_ES)
@@ -195,9 +198,15 @@ def test_an_id_block_for_another_digest_stops_a_launch_of_snp_alone(tmp_path: Pa
     items = _file(tmp_path, SNP, POLICY, PAGE, BSP, ID_BLOCK).launches(ForeignLaunch())
     for item in items:
         assert item.doubts == ((doubt,) if item.target.loader.launches else ())
-    right = ID_BLOCK._replace(ld=items[0].digest)
+    right = id_block_header(signed(IdBlock(items[0].digest, POLICY.policy)))
     for item in _file(tmp_path, SNP, POLICY, PAGE, BSP, right).launches(ForeignLaunch()):
         assert item.doubts == ()
+    # For its digest, and not signed: the processor refuses the second too.
+    reason = "the file's ID block is refused, BAD_SIGNATURE: not signed by the ID key"
+    for item in _file(tmp_path, SNP, POLICY, PAGE, BSP, right._replace(guest_svn=9)).launches(
+        ForeignLaunch()
+    ):
+        assert item.doubts == ((("cannot-boot", reason),) if item.target.loader.launches else ())
     # An SEV-ES launch has no ID block to be held to, whatever the file says.
     es = _file(tmp_path, SEV_ES, ES_POLICY, PAGE, ES_BSP, ID_BLOCK._replace(compatibility_mask=2))
     (item,) = es.launches(ForeignLaunch(["igvmmeasure"]))
