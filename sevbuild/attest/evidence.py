@@ -82,15 +82,18 @@ def _begins_as_report(raw: bytes) -> bool:
 
 
 def _form_of(raw: bytes) -> str | None:
+    """Return the form of binary evidence by its marks, None for bytes without any."""
     if raw[:4] == b"HCLA":
         return "hcl"
-    if raw[:2] == b"\0\x03" or raw[1:9] == b"\xa7version":
+    # SCALE: version 0, SEV-SNP, a report of 1,184 bytes. MessagePack: a map with `version` before all.
+    if raw[:4] == b"\0\x03\x81\x12" or raw[1:9] == b"\xa7version":
         return "dstack"
     if raw[:1] in _CBOR_MAPS and b"\x67outblob" in raw:
         return "tsm"
     if len(raw) == REPORT_SIZE:
         return "report"
-    if len(raw) >= REPORT_SIZE + _TABLE_END and _begins_as_report(raw):
+    # A number that small begins other files as well; SIGNATURE_ALGO is 1 in every report that is signed.
+    if len(raw) >= REPORT_SIZE + _TABLE_END and _begins_as_report(raw) and raw[0x34:0x38] == b"\1\0\0\0":
         return "report-and-table"
     return None
 

@@ -15,6 +15,7 @@ from sevbuild.attest.tpm_quote import TpmQuote
 from sevbuild.attest.verdict import Check, failed, not_checked, passed
 from sevbuild.documents.json_input import parse_json
 from sevbuild.errors import SevbuildError
+from sevbuild.text import counted
 
 __all__ = ["HclBinding", "check_binding", "check_nonce", "check_quote", "decode_hcl"]
 
@@ -102,7 +103,9 @@ def check_quote(hcl: HclBinding) -> Check:
     nonce = hcl.quote.extra_data.hex()
     if reason:
         return failed(name, reason, nonce)
-    return passed(name, f"the TPM signed PCRs and nonce with {_AK}", nonce)
+    return passed(
+        name, f"the TPM signed {counted(len(hcl.quote.selected), 'PCR')} and a nonce with {_AK}", nonce
+    )
 
 
 def check_nonce(hcl: HclBinding | None, nonces: Sequence[bytes]) -> Check:

@@ -230,7 +230,10 @@ def test_a_table_gives_the_certificates_and_what_else_is_in_it() -> None:
         ),
         (lambda raw: b"\xa2" + tsm_cbor(raw)[1:] + b"\x61a\xf6", "e: neither bytes nor text of a known size"),
         (lambda _raw: b"\xa1\x61a\x49\0\x67outblob", "e: the map has no outblob"),
-        (lambda _raw: b"\0\x03\x03\0\0\0\0", "e: a size is greater than any that fits"),
+        (
+            lambda _raw: b'{"attestation": "0003030000"}',
+            "e: attestation: a size is greater than any that fits",
+        ),
     ],
 )
 def test_what_is_no_evidence_is_refused(make: Callable[[bytes], bytes], error: str) -> None:
@@ -242,7 +245,19 @@ def test_what_is_no_evidence_is_refused(make: Callable[[bytes], bytes], error: s
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"ab" * 48, b"{}", b"[1]", b'{"schema": 1}', b"{", b"\x7fELF" + bytes(2000), b"text", b"IGVM"],
+    [
+        b"",
+        b"ab" * 48,
+        b"\0\x03" * 2000,
+        b"\2\0\0\0" * 1024,
+        b"{}",
+        b"[1]",
+        b'{"schema": 1}',
+        b"{",
+        b"\x7fELF" + bytes(2000),
+        b"text",
+        b"IGVM",
+    ],
 )
 def test_other_files_have_no_marks_of_evidence(data: bytes) -> None:
     assert not is_evidence(data)

@@ -141,7 +141,7 @@ def test_what_is_too_short_is_no_hcl_report() -> None:
 def test_our_own_quote_passes() -> None:
     bound, quoted = checks(read_evidence(ours(), "a.json"))
     assert (bound.status, quoted.status, quoted.found) == ("pass", "pass", b"nonce".hex())
-    assert quoted.reason == "the TPM signed PCRs and nonce with HCLAkPub"
+    assert quoted.reason == "the TPM signed 24 PCRs and a nonce with HCLAkPub"
     # Fewer PCRs are as good.
     some = ours(tpm_quote=quote(message(b"n", b"\x01\x80")))
     assert checks(read_evidence(some, "a.json"))[1].status == "pass"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sevbuild.attest.evidence import read_evidence
 from sevbuild.attest.report import (
     REPORT_SIZE,
     SIGNATURE_OFFSET,
@@ -70,6 +71,27 @@ def test_a_report_has_the_values_it_is_listed_with(name: str) -> None:
     assert reserved_set(report, product) == []
     assert report.signed == raw[:0x2A0]
     assert encoded(report) == raw
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "policy", "firmware", "measurement"),
+    [
+        ("launch-abi/trustee/test-report.bin", 2, 0x3001F, "1.52.4", "a1f39304"),
+        ("publish/trustee/snp-test-report.bin", 2, 0x3001F, "1.52.4", "a1f39304"),
+        ("launch-abi/go-sev-guest/attestation.bin", 2, 0xB0000, "1.49.3", "b07af962"),
+        ("launch-abi/virtee-sev/report_milan.hex", 2, 0x30000, "1.52.4", "7a1e5c26"),
+        ("publish/dstack/extracted-report.bin", 3, 0x30000, "1.55.29", "7f51e17f"),
+        ("publish/veraison/sevsnp-tsm-report.json", 3, 0x30000, "1.55.40", "7699e6ac"),
+        ("reports/trustee-evidence.json", 3, 0x30000, "1.55.40", "6a6519d7"),
+    ],
+)
+def test_reports_of_other_projects_have_their_values(
+    name: str, version: int, policy: int, firmware: str, measurement: str
+) -> None:
+    report = decode_report(read_evidence(shared_file(name).read_bytes(), name).report, name)
+    assert (report.version, report.policy, str(report.current_version)) == (version, policy, firmware)
+    assert report.measurement.hex()[:8] == measurement
+    assert encoded(report) == report.raw
 
 
 def encoded(report: Report) -> bytes:
