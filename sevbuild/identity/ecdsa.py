@@ -33,7 +33,7 @@ CURVE_P384 = 2
 KEY_SIZE = 0x404
 """The bytes of a public key (SNP ABI table 141, SEV API table 112)."""
 SIGNATURE_SIZE = 512
-"""The bytes of a signature (SNP ABI table 139): r, s, zeros."""
+"""The bytes of a signature (SNP ABI, chapter 10): r, s, zeros."""
 ORDER_P384 = (
     0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
 )
@@ -127,7 +127,7 @@ class P384PublicKey(NamedTuple):
 
     @property
     def digest(self) -> bytes:
-        """Return what a report has of an ID or author key: the SHA-384 of its field (SNP ABI table 22)."""
+        """Return what a report has of an ID or author key: the SHA-384 of its field."""
         return sha384(self.encode()).digest()
 
     def public_key(self, name: str) -> EllipticCurvePublicKey:

@@ -1,4 +1,4 @@
-"""The authentication of an ID block: signatures and public keys, 4096 bytes (SNP ABI table 75)."""
+"""The authentication of an ID block: signatures and public keys, 4096 bytes (SNP ABI, SNP_LAUNCH_FINISH)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 AUTH_SIZE = 4096
 ALGORITHM = 1
-"""ECDSA on P-384 with SHA-384 (SNP ABI table 138)."""
+"""ECDSA on P-384 with SHA-384 (SNP ABI, chapter 10)."""
 
 AUTHOR_ALGORITHM_AT = 0x004
 ID_BLOCK_SIGNATURE_AT = 0x040

@@ -1,4 +1,4 @@
-"""The ID block: what a publisher signs of a guest, 96 bytes (SNP ABI table 74)."""
+"""The ID block: what a publisher signs of a guest, 96 bytes (SNP ABI, SNP_LAUNCH_FINISH)."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def id_block_header(signed: SignedBlock, mask: int = 1) -> SnpIdBlock:
 def given_block(header: SnpIdBlock, policy: int) -> GivenIdBlock:
     """Return what a loader gives SNP_LAUNCH_FINISH of a header; `policy` is the file's GUEST_POLICY.
 
-    QEMU 10.2 backends/igvm.c puts the page together so: it leaves out what the header has reserved.
+    QEMU 10.2 puts the page together so: what the header has reserved is not in it.
     """
     block = IdBlock(
         header.ld, policy, header.family_id, header.image_id, header.guest_svn, header.version
