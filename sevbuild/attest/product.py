@@ -76,4 +76,5 @@ def product_named(name: str) -> Product:
     for product in PRODUCTS:
         if product.name.lower() == name.lower():
             return product
-    raise SevbuildError("unknown product", hint=f"one of {', '.join(product.name for product in PRODUCTS)}")
+    known = ", ".join(product.name for product in PRODUCTS)
+    raise SevbuildError("unknown product", hint=f"one of {known}; Siena and Bergamo are Genoa")

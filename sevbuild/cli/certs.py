@@ -61,10 +61,12 @@ def fetch(
         if not quiet:
             print_message(text)
 
-    given = product_named(product) if product else None
+    with within(f"--product {product}"):
+        given = product_named(product) if product else None
     for path in reports:
-        report = decode_report(evidence_at(path).report, path, allow_unknown_version=True)
-        with within(path):
+        name = "stdin" if path == "-" else path
+        report = decode_report(evidence_at(path).report, name, allow_unknown_version=True)
+        with within(name):
             named = product_to_ask_for(report, given)
             fetched = fetch_vek(report, named, tell)
         tell(f"fetched from {fetched.url}" if fetched.url else "it was fetched before")

@@ -191,7 +191,7 @@ def test_a_busy_service_is_waited_for_and_said(service: Server) -> None:
         ("milan-v3-aws-vlek", (), "signed by a VLEK, which AMD's key service does not have"),
         ("milan-v2-gcp-automata", (), "does not name its product"),
         ("genoa-v5-oak", ("--product", "Milan"), "the report is of Genoa: --product names another"),
-        ("genoa-v5-oak", ("--product", "Siena"), "unknown product"),
+        ("genoa-v5-oak", ("--product", "Siena"), "--product Siena: unknown product"),
         ("milan-v2-gcp-automata", ("--product", "milan"), "HTTP 404"),
     ],
 )

@@ -54,4 +54,4 @@ def test_products_have_names_of_their_own() -> None:
     assert len({product.name for product in PRODUCTS}) == len(PRODUCTS)
     with pytest.raises(SevbuildError, match="unknown product") as raised:
         product_named("Naples")
-    assert raised.value.hint == "one of Milan, Genoa, Turin, Venice"
+    assert raised.value.hint == "one of Milan, Genoa, Turin, Venice; Siena and Bergamo are Genoa"
