@@ -260,6 +260,8 @@ def byte_targets() -> list[Target]:
     module = make_firmware(size=0x4000, sections=sections, svsm_entry=0x100)
     manifests = [path.read_bytes() for path in sorted(ROOT.glob("templates/init/*.toml"))]
     manifests += [path.read_bytes() for path in sorted(ROOT.glob("guests/*/guest.toml"))]
+    signing = f'\n[id-block]\nkey = "k"\nkey-digest = "{"ab" * 48}"\nauthor-key = "a"\nauthor-signature = "s"\nguest-svn = 7\n'
+    manifests.append(manifests[-1] + signing.encode())
     # A profile of one's own takes no shipped name.
     profiles = [
         re.sub(rb'(?m)^name = ".*"$', b'name = "own"', path.read_bytes())
