@@ -29,6 +29,7 @@ from sevbuild.network import key_service
 from tests.support.amd_ca import AT, authority, pem
 from tests.support.cli import run
 from tests.support.https import Handler, Server
+from tests.support.real import peer_program
 from tests.support.shared import ROOT, needs_vectors, shared_file
 
 pytestmark = needs_vectors
@@ -136,6 +137,21 @@ def test_a_folder_for_snpguest_is_written(service: Server, tmp_path: Path) -> No
     )
     assert short.status == 2
     assert "1 certificates are there, where 2 should be" in short.err
+
+
+@pytest.mark.usefixtures("service")
+def test_snpguest_verifies_with_the_folder(tmp_path: Path) -> None:
+    path = shared_file("reports/turin-v5-azure-aci.report.bin")
+    assert run("certs", "fetch", "-q", "-o", tmp_path / "certs", path).status == 0
+    for words in (["certs", "certs"], ["attestation", "certs", str(path)]):
+        done = subprocess.run(
+            [peer_program("snpguest"), "verify", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_another_certificate_than_the_reports_is_not_kept(service: Server) -> None:
