@@ -29,11 +29,13 @@ _TEXT_LIMIT = 8192
 class BlockFile(NamedTuple):
     """The bytes of a block as they were found, and of its authentication, None where there is none.
 
-    `author_key` is what an IGVM file says of AUTHOR_KEY_EN, None where nothing does.
+    Each has the path of its file. `author_key` is what an IGVM file says of AUTHOR_KEY_EN, None where nothing
+    does.
     """
 
     source: str
     block: bytes
+    auth_source: str
     auth: bytes | None
     author_key: bool | None = None
 
@@ -54,7 +56,7 @@ def read_block_file(path: str, auth: str = "") -> BlockFile:
         auth = beside if os.path.lexists(beside) else ""
     block = _read(path)
     IdBlock.decode(block, path)
-    return BlockFile(path, block, _read(auth) if auth else None)
+    return BlockFile(path, block, auth, _read(auth) if auth else None)
 
 
 def block_paths(path: str) -> list[str]:
@@ -78,7 +80,7 @@ def read_signed_block(path: str, auth: str = "") -> SignedBlock:
         hint = "`sevbuild id-block attach` makes it of a signature"
         raise SevbuildError(f"{found.source}: there is no {AUTH_FILE} beside it", hint=hint)
     return SignedBlock(
-        IdBlock.decode(found.block, found.source), IdAuth.decode(found.auth, auth or found.source)
+        IdBlock.decode(found.block, found.source), IdAuth.decode(found.auth, found.auth_source)
     )
 
 
@@ -88,7 +90,7 @@ def _read(path: str) -> bytes:
     text = b"".join(data.split())
     if _BASE64.fullmatch(text):
         with suppress(Base64Error):
-            return b64decode(text, validate=True)
+            return b64decode(text)
     return data
 
 
@@ -108,4 +110,6 @@ def _of_igvm(path: str) -> BlockFile:
         ]
         if len(policies) != 1:
             raise SevbuildError(f"{len(policies)} guest policies beside the ID block, which needs one")
-    return BlockFile(path, *given_block(block, policies[0]))
+    (policy,) = policies
+    given = given_block(block, policy)
+    return BlockFile(path, given.block, path, given.auth, given.author_key)

@@ -352,7 +352,7 @@ def test_check_looks_at_keys(folder: Path) -> None:
 def test_a_block_from_a_file_or_a_folder(folder: Path) -> None:
     place = put(folder, PLAIN)
     block, auth = str(place / "id-block.bin"), str(place / "id-auth.bin")
-    bare = BlockFile(block, PLAIN.block.encode(), PLAIN.auth.encode())
+    bare = BlockFile(block, PLAIN.block.encode(), auth, PLAIN.auth.encode())
     for words in ((str(place),), (block,), (block, auth), (str(place), auth)):
         assert read_block_file(*words) == bare
         assert read_signed_block(*words) == PLAIN
@@ -360,10 +360,13 @@ def test_a_block_from_a_file_or_a_folder(folder: Path) -> None:
     renamed.write_bytes(PLAIN.block.encode())
     # What lies beside a block of another name is not taken for its own.
     shutil.copy(auth, folder / "id-auth.bin")
-    assert read_block_file(str(renamed)) == BlockFile(str(renamed), PLAIN.block.encode(), None)
+    assert read_block_file(str(renamed)) == BlockFile(str(renamed), PLAIN.block.encode(), "", None)
     with pytest.raises(SevbuildError, match=r"renamed: there is no id-auth\.bin beside it") as caught:
         read_signed_block(str(renamed))
     assert "id-block attach" in str(caught.value.hint)
+    (place / "id-auth.bin").write_bytes(bytes(4096))
+    with pytest.raises(SevbuildError, match=r"^[^:]*blocks/id-auth\.bin: ID key algorithm 0"):
+        read_signed_block(str(place))
     (place / "id-auth.bin").unlink()
     assert read_block_file(str(place)).auth is None
 
@@ -400,7 +403,7 @@ def test_a_block_in_an_igvm_file(folder: Path) -> None:
         path = write_file(folder, SNP, GuestPolicy(0x30000, 1), PAGE, BSP, id_block_header(signed))
         found = read_block_file(str(path))
         author = signed.auth.author is not None
-        assert found == BlockFile(str(path), signed.block.encode(), signed.auth.encode(), author)
+        assert found == BlockFile(str(path), signed.block.encode(), str(path), signed.auth.encode(), author)
         assert IdAuth.decode(found.auth or b"", "x") == signed.auth
         with pytest.raises(
             SevbuildError, match="is an IGVM file, and has the authentication of its ID block"
