@@ -190,8 +190,11 @@ def test_reserved_bytes_that_are_signed_are_found_each(product: str) -> None:
         bent = bytearray(raw)
         bent[at] = 1
         assert reserved_set(decode_report(bytes(bent), "report"), home.product) == [f"0x{at:03x}"]
-    report = decode_report(home.report(key_info=1 << 5), "report")
-    assert reserved_set(report, home.product) == ["KEY_INFO bits 31:5"]
+    for bit in range(5, 32):
+        report = decode_report(home.report(key_info=1 << bit), "report")
+        assert reserved_set(report, home.product) == ["KEY_INFO bits 31:5"]
+    report = decode_report(home.report(version=5, current_mit_vector=1 << 63), "report")
+    assert reserved_set(report, home.product) == []
 
 
 def test_reserved_bytes_of_a_tcb_are_those_of_its_product() -> None:
