@@ -38,10 +38,9 @@ _AMD = (
     ("O", "Advanced Micro Devices"),
 )
 # RFC 5280, 4.2.1.9 and 4.2.1.3.
-BASIC_CONSTRAINTS = "2.5.29.19"
-KEY_USAGE = "2.5.29.15"
+_BASIC_CONSTRAINTS = "2.5.29.19"
+_KEY_USAGE = "2.5.29.15"
 _SIGNS_CERTIFICATES = 5
-_SIGNS_LISTS = 6
 
 
 class Signer(NamedTuple):
@@ -129,18 +128,22 @@ def find_anchors(vek: Certificate, given: Sequence[Certificate], roots: Sequence
         )
     if pinned is not None and any(one.sha256 == pinned[1].sha256 for one in own):
         return Anchors(pinned)
-    fault = f"no certificate of {wanted or 'its issuer'} is given that leads to {own[0].source}"
+    found = Anchors(
+        None, f"no certificate of {wanted or 'its issuer'} is given that leads to {own[0].source}"
+    )
     for one in own:
         above, wrong = _as_signer(one, one)
         if above is None:
-            return Anchors(None, wrong)
+            found = Anchors(found.keys, wrong)
+            continue
         for between in (*given, *roots):
             if between.subject == vek.issuer and between.issuer == one.subject and between is not one:
                 signer, wrong = _as_signer(between, one)
-                if signer is not None:
+                if signer is not None and signer.has_signed(vek):
                     return Anchors((signer, above))
-                fault = wrong
-    return Anchors(None, fault)
+                # One of the right name and another key is better than none: `chain` says what it is.
+                found = Anchors(found.keys if signer is None else (signer, above), wrong)
+    return found
 
 
 def unknown_critical(certificate: Certificate, known: Sequence[str]) -> str:
@@ -162,7 +165,7 @@ def _as_signer(certificate: Certificate, root: Certificate) -> tuple[Signer | No
         return None, f"{name} has no RSA key"
     if not is_signed_by(certificate, root.public_key):
         return None, f"{name} is not signed by {common_name(root.subject)} (RSA-PSS, SHA-384)"
-    unknown = unknown_critical(certificate, (BASIC_CONSTRAINTS, KEY_USAGE))
+    unknown = unknown_critical(certificate, (_BASIC_CONSTRAINTS, _KEY_USAGE))
     if unknown:
         return None, f"{name} has the critical extension {unknown}, which is not known"
     if not _may_sign(certificate):
@@ -181,8 +184,8 @@ def _as_signer(certificate: Certificate, root: Certificate) -> tuple[Signer | No
 
 
 def _may_sign(certificate: Certificate) -> bool:
-    basic = certificate.extensions.get(BASIC_CONSTRAINTS)
-    usage = certificate.extensions.get(KEY_USAGE)
+    basic = certificate.extensions.get(_BASIC_CONSTRAINTS)
+    usage = certificate.extensions.get(_KEY_USAGE)
     if basic is None or usage is None:
         return False
     whole = Reader(basic[1], f"{certificate.source}: basic constraints")

@@ -538,10 +538,18 @@ def test_the_key_between_is_the_roots() -> None:
     assert not_passed(own(ca, (ca.vcek,))) == {"chain": "fail"}
     assert not_passed(own(ca, roots=read(other.ark))) == {"chain": "fail"}
     assert not_passed(own(ca, (ca.vcek._replace(signed_by=other.ask.signed_by), ca.ask))) == {"chain": "fail"}
-    # Of several of this name, the one that the root has signed.
-    chain = own(ca, (ca.vcek, other.ask, ca.ask))
-    assert not_passed(chain) == {}
-    assert len(chain.ignored) == 1
+    # Of several of this name, the one that the root has signed, and that has signed the VCEK.
+    renewed = ca.ask._replace(public_key=other.ask.public_key)
+    for several in ((other.ask, ca.ask), (renewed, ca.ask), (ca.ask, renewed), (ca.ask, other.ask)):
+        chain = own(ca, (ca.vcek, *several))
+        assert not_passed(chain) == {}
+        assert len(chain.ignored) == 1
+    alone = own(ca, (ca.vcek, renewed))
+    assert of(alone, "chain").reason == "given 1 is not signed by SEV-Milan (RSA-PSS, SHA-384)"
+    # Of several roots, the one that the others lead to.
+    forged = ca.ark._replace(public_key=other.ark.public_key)
+    for roots in ((other.ark, ca.ark), (ca.ark, other.ark), (forged, ca.ark), (ca.ark, forged)):
+        assert not_passed(own(ca, roots=read(*roots))) == {}
 
 
 @pytest.mark.parametrize("number", ["2.5.29.15", "2.5.29.19"])
