@@ -54,22 +54,28 @@ def check_measurement(
         return passed("measurement", "a launch digest that was given by itself", found), None
     if same:
         return failed("measurement", f"that of {same[0].name}: {same[0].refused}", found), None
-    usable = [target for target in targets if target.mode == "snp" and not target.refused]
-    if not usable and not policy.measurements:
-        reason = "nothing to hold it to was given (--against PATH, --expect HEX)"
-        if targets:
-            refused = any(target.refused for target in targets)
-            why = "the appraisal policy accepts no target" if refused else "no target has mode snp"
-            return failed("measurement", why, found), None
-        return not_checked("measurement", reason, found), None
-    count = len(usable) + len(policy.measurements)
-    among = (
-        "the launch digest that was given" if count == 1 and not usable else f"any of {count} launch digests"
-    )
-    if count == 1 and usable:
-        among = f"the launch digest of {usable[0].name}"
-    wanted = usable[0].digest.hex() if count == 1 and usable else ""
-    return failed("measurement", f"not {among}", found, wanted), None
+    return _of_none(found, policy, targets), None
+
+
+def _of_none(found: str, policy: AppraisalPolicy, targets: Sequence[NamedTarget]) -> Check:
+    """Return the check of a MEASUREMENT (hex) that is no accepted launch digest."""
+    name = "measurement"
+    accepted = [
+        (f"the launch digest of {target.name}", target.digest)
+        for target in targets
+        if target.mode == "snp" and not target.refused
+    ]
+    accepted += [("the launch digest that was given", digest) for digest in policy.measurements]
+    if len(accepted) == 1:
+        ((what, digest),) = accepted
+        return failed(name, f"not {what}", found, digest.hex())
+    if accepted:
+        return failed(name, f"not any of {len(accepted)} launch digests", found)
+    if targets:
+        refused = any(target.refused for target in targets)
+        why = "the appraisal policy accepts no target" if refused else "no target has mode snp"
+        return failed(name, why, found)
+    return not_checked(name, "nothing to hold it to was given (--against PATH, --expect HEX)", found)
 
 
 def _version(report: Report) -> Check:

@@ -182,7 +182,19 @@ FIELDS: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
     ("policy", {"policy": 0x30000}, {}, "pass", "neither debug nor migrate-ma is permitted"),
     ("policy", {"policy": 0x10000}, {}, "fail", "bit 17, which is always one, is clear"),
     ("policy", {"policy": 0xC030000}, {}, "fail", "set though unknown: bit 26, bit 27"),
+    ("policy", {"policy": 0x30137}, {"maximum_policy": 0x30137}, "pass", "within that of the appraisal policy"),
+    ("policy", {"policy": 0x30001}, {"policy": 0x30000}, "fail", "not the appraisal policy's: the minimum ABI is 0.1, not 0.0"),
     # What the firmware should have seen to.
+    ("policy-platform", {"policy": 0x30137}, {}, "pass", "the platform is as the guest policy demands"),
+    ("policy-platform", {"policy": 0x20000, "platform_info": 0x24}, {}, "pass", "the platform is as the guest policy demands"),
+    (
+        "policy-platform",
+        {"policy": 0x30137, **dict.fromkeys(("current_version", "committed_version"), FirmwareVersion(1, 54, 40))},
+        {},
+        "fail",
+        "the firmware's ABI is 1.54, below the guest policy's minimum 1.55",
+    ),
+    ("vmpl", {"vmpl": 3}, {}, "fail", "VMPL 3, accepted is 0 (--vmpl 3 accepts it)"),
     (
         "policy-platform",
         {"policy": 0x20000},
@@ -373,6 +385,31 @@ def test_the_target_that_was_measured(
     check, found = check_measurement(report(), policy, targets)
     assert said(check) == (status, reason)
     assert found == named
+
+
+def test_what_was_wanted_is_shown_where_it_is_one_digest() -> None:
+    for targets, given, wanted in (
+        ([target(digest=OTHER)], (), OTHER.hex()),
+        ([target(digest=OTHER), target(refused="x", digest=b"\1" * 48)], (), OTHER.hex()),
+        ([], (OTHER,), OTHER.hex()),
+        ([target(digest=OTHER)], (OTHER,), ""),
+        ([], (), ""),
+    ):
+        check, _ = check_measurement(report(), AppraisalPolicy(measurements=given), targets)
+        assert (check.found, check.wanted) == (MEASUREMENT.hex(), wanted)
+
+
+def test_a_digest_is_accepted_of_whichever_target_is() -> None:
+    both = [target(refused="no accepted release has it", version="1.3.0"), target()]
+    for targets in (both, both[::-1]):
+        check, found = check_measurement(report(), AppraisalPolicy(), targets)
+        assert (check.status, found) == ("pass", target())
+
+
+def test_a_tcb_is_shown_part_by_part() -> None:
+    assert checked(report())["minimum-tcb"].found == "boot-loader 4, tee 0, snp 24, microcode 219"
+    turin = report(cpuid_fam_id=0x1A, cpuid_mod_id=2, reported_tcb=0x51_00_00_00_04_01_02_03)
+    assert checked(turin)["minimum-tcb"].found == "fmc 3, boot-loader 2, tee 1, snp 4, microcode 81"
 
 
 def test_a_target_of_another_policy_is_no_match_of_the_policy() -> None:
