@@ -55,7 +55,9 @@ class TpmQuote(NamedTuple):
             key.verify(self.signature, self.message, PKCS1v15(), SHA256())
         except InvalidSignature:
             return "the quote was not signed by the TPM's key in the runtime data"
-        if max(self.selected, default=0) >= len(self.pcrs):
+        if not self.selected:
+            return "the quote is of no PCR"
+        if max(self.selected) >= len(self.pcrs):
             return f"the quote is of PCR {max(self.selected)}, where {len(self.pcrs)} are given"
         values = b"".join(self.pcrs[number] for number in self.selected)
         if sha256(values).digest() != self.pcr_digest:
@@ -82,13 +84,10 @@ def decode_quote(message: bytes, signature: bytes, pcrs: tuple[bytes, ...], sour
     extra_data = reader.sized()
     # Clock, reset and restart counts, whether it is safe; firmware version.
     reader.take(8 + 4 + 4 + 1 + 8)
-    selected: tuple[int, ...] = ()
-    banks = reader.number(4)
-    for _bank in range(min(banks, 2)):
-        algorithm, bits = reader.number(2), reader.take(reader.number(1))
-        if banks != 1 or algorithm != _SHA256:
-            raise SevbuildError(f"{source}: the quote is not of the bank of SHA-256 alone")
-        selected = tuple(at for at in range(8 * len(bits)) if bits[at // 8] >> at % 8 & 1)
+    if (reader.number(4), reader.number(2)) != (1, _SHA256):
+        raise SevbuildError(f"{source}: the quote is not of the bank of SHA-256 alone")
+    bits = reader.take(reader.number(1))
+    selected = tuple(at for at in range(8 * len(bits)) if bits[at // 8] >> at % 8 & 1)
     digest = reader.sized()
     if reader.at != len(message):
         raise SevbuildError(f"{source}: the quote goes on behind its end")

@@ -102,6 +102,8 @@ def test_zeros_behind_the_digest_are_part_of_the_binding() -> None:
         ({"data_head": {1: 2}}, "an HCL report of version 1.2"),
         ({"head": {2: 1}}, "the HCL report has no SNP report"),
         ({"data_head": {2: 4}}, "no SNP report (type 2, 4): it is of a TDX guest"),
+        ({"data_head": {2: 3}}, "no SNP report (type 2, 3)$"),
+        ({"data_head": {2: 5}}, "no SNP report (type 2, 5)$"),
         ({"head": {3: 5}}, "the HCL report has status 0x5"),
         ({"head": {5: 1}}, "or reserved fields are set"),
         ({"data_head": {3: 0}}, "hash type 0 of the HCL report is none of 1 to 3"),
@@ -115,12 +117,22 @@ def test_an_hcl_report_of_another_kind_is_refused(bent: dict[str, Any], error: s
     with pytest.raises(SevbuildError) as caught:
         read_evidence(hcl(authority().report(), b"{}", **bent), "h")
     assert str(caught.value).startswith("h: ")
-    assert error in str(caught.value)
+    assert error in f"{caught.value}$"
+
+
+def test_sizes_that_agree_with_each_other_have_to_fit_the_bytes() -> None:
+    report = authority().report()
+    assert read_evidence(hcl(report, b"{}", rest=b""), "h").report == report
+    for more in (1, 100, 1236, 1 << 20):
+        heads = {"head": {1: 1238 + more}, "data_head": {0: 22 + more, 4: 2 + more}}
+        with pytest.raises(SevbuildError, match="the sizes in the HCL report do not fit its 1238 bytes"):
+            read_evidence(hcl(report, b"{}", rest=b"", **heads), "h")
 
 
 @pytest.mark.parametrize(
     ("data", "error"),
     [
+        (b"", "h: runtime data:1: not valid JSON"),
         (b"[]", "h: runtime data: must be an object"),
         (b"{", "h: runtime data:1: not valid JSON"),
         (b'{"keys": [], "keys": []}', "h: runtime data: not a readable JSON document: the key 'keys' appears twice"),
@@ -129,7 +141,7 @@ def test_an_hcl_report_of_another_kind_is_refused(bent: dict[str, Any], error: s
 )  # fmt: skip
 def test_runtime_data_is_an_object(data: bytes, error: str) -> None:
     with pytest.raises(SevbuildError) as caught:
-        read_evidence(hcl(authority().report(), data), "h")
+        read_evidence(hcl(authority().report(), data, rest=b""), "h")
     assert error in str(caught.value)
 
 
@@ -162,6 +174,8 @@ def test_the_vcek_comes_along(vcek: str) -> None:
         ({"signature": "00" * 256}, "the quote was not signed by the TPM's key in the runtime data"),
         ({"signature": "00"}, "the quote was not signed by the TPM's key in the runtime data"),
         ({"pcrs": [pcr.hex() for pcr in PCRS[:9]]}, "the quote is of PCR 23, where 9 are given"),
+        ({"pcrs": [pcr.hex() for pcr in PCRS[:23]]}, "the quote is of PCR 23, where 23 are given"),
+        ({"pcrs": []}, "the quote is of PCR 23, where 0 are given"),
         ({"pcrs": [pcr.hex() for pcr in reversed(PCRS)]}, "the quote is of other PCR values than those given"),
     ],
 )  # fmt: skip
@@ -189,10 +203,38 @@ def test_what_is_no_nonce_is_refused(text: str) -> None:
     assert parse_nonce("0xAB" + "00" * 63) == b"\xab" + bytes(63)
 
 
+@pytest.mark.parametrize("pcrs", [[], [pcr.hex() for pcr in PCRS]])
+def test_a_quote_of_no_pcr_fails(pcrs: list[str]) -> None:
+    evidence = read_evidence(ours(tpm_quote={**quote(message(b"n", b"\0\0\0")), "pcrs": pcrs}), "a.json")
+    assert checks(evidence)[1][1:3] == ("fail", "the quote is of no PCR")
+
+
+def number(value: int) -> str:
+    """Return a number as a JWK has it."""
+    return urlsafe_b64encode(value.to_bytes((value.bit_length() + 7) // 8, "big")).decode().rstrip("=")
+
+
+def test_a_key_of_any_size_up_to_8192_bits_is_read() -> None:
+    found = decode_quote(message(b"n"), b"", (), "q")
+    for bits in (2048, 3072, 8192):
+        key = {"kty": "RSA", "e": "AQAB", "n": number((1 << bits) - 1)}
+        assert found.key_of(key).key_size == bits
+
+
 @pytest.mark.parametrize(
     "bent",
-    [{"kty": "EC"}, {"e": "AQ"}, {"n": "AQAB"}, {"n": None}, {"n": "?"}, {"n": "_" * 1600}],
-    ids=["kind", "exponent", "short", "none", "no base64", "long"],
+    [
+        {"n": number((1 << 2047) - 1)},
+        {"n": number((1 << 8192) + 1)},
+        {"n": number((1 << 2048) - 2)},
+        {"e": number(65539)},
+        {"kty": "EC"},
+        {"e": "AQ"},
+        {"n": "AQAB"},
+        {"n": None},
+        {"n": "?"},
+        {"n": "_" * 1600},
+    ],
 )
 def test_a_key_that_is_none_fails(bent: dict[str, Any]) -> None:
     found = checks(read_evidence(ours(runtime(**bent)), "a.json"))[1]
@@ -200,6 +242,14 @@ def test_a_key_that_is_none_fails(bent: dict[str, Any]) -> None:
         "fail",
         True,
     )
+
+
+def test_two_keys_of_the_tpm_are_none() -> None:
+    """Whoever takes the first and whoever takes the last would hold the quote to different keys."""
+    keys = json.loads(runtime())["keys"]
+    data = json.dumps({"keys": [*keys, {**keys[1], "n": "AQAB"}]}).encode()
+    found = checks(read_evidence(ours(data), "a.json"))[1]
+    assert found[1:3] == ("fail", "the runtime data has 2 keys HCLAkPub, where one is expected")
 
 
 @pytest.mark.parametrize("data", [b"{}", b'{"keys": 1}', b'{"keys": [1]}', runtime(kid="HCLEkPub")])
@@ -223,7 +273,9 @@ def test_a_key_that_is_absent_fails(data: bytes) -> None:
             message(b"n", banks=pack(">IHB", 2, 0x0B, 1) + b"\1" + pack(">HB", 0x0B, 1) + b"\1"),
             "the quote is not of the bank of SHA-256 alone",
         ),
-        (message(b"n", banks=pack(">I", 1 << 31)), "the quote ends early"),
+        (message(b"n", banks=pack(">I", 1 << 31)), "the quote is not of the bank of SHA-256 alone"),
+        (message(b"n", banks=pack(">I", 0)), "the quote is not of the bank of SHA-256 alone"),
+        (message(b"n", banks=pack(">IH", 1, 0x0B) + b"\xff"), "the quote ends early"),
     ],
 )
 def test_what_is_no_quote_is_refused(data: bytes, error: str) -> None:
