@@ -67,18 +67,17 @@ def appraise_report(
         checks = [_bound(check) for check in checks]
     checks += [_narrowed(check, report, chain, policy) for check in chain.checks]
     checks += [*_provider(chain, policy), *origin.checks]
-    made = {check.name for check in checks}
-    checks += [
-        not_checked(name, "there is nothing of it in what was given") for name in policy.required - made
-    ]
-    order = list(CHECKS)
     vlek = chain.facts is not None and chain.facts.kind == "VLEK"
+    required = required_checks(policy, vlek=vlek)
+    absent = required - {check.name for check in checks}
+    checks += [not_checked(name, "there is nothing of it in what was given") for name in absent]
+    order = list(CHECKS)
     return Verdict(
         origin.source,
         origin.form,
         report,
         tuple(sorted(checks, key=lambda check: order.index(check.name))),
-        required_checks(policy, vlek=vlek),
+        required,
         target,
         chain.trust_anchor,
         trust.at,

@@ -448,6 +448,14 @@ def test_a_provider_or_a_chip_that_nobody_vouches_for(tmp_path: Path) -> None:
     assert failures(vlek) == ["chip_id"]
 
 
+@pytest.mark.parametrize("name", ["tpm-quote", "hcl-binding", "csp-id"])
+def test_what_is_required_and_cannot_be_there_is_missing(tmp_path: Path, name: str) -> None:
+    policy = tmp_path / "appraisal.toml"
+    policy.write_text(f'schema = 1\n[checks]\nrequire = "{name}"\n')
+    result = run(*given("genoa-v5-oak"), *AT, "--appraisal", policy, "--format", "json")
+    assert (result.status, failures(result)) == (1, [name.replace("-", "_")])
+
+
 def test_an_appraisal_policy_is_applied(tmp_path: Path) -> None:
     policy = tmp_path / "appraisal.toml"
     report = report_of("milan-v3-aws-vlek")
