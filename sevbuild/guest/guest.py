@@ -207,9 +207,8 @@ class Guest:
         self._start(list(dict.fromkeys(target.variant for target in targets)))
         firmware_first = [t for t in targets if t.order == "profile"]
         for target in {(t.mode == "snp", t.variant): t for t in firmware_first}.values():
-            if target.variant.declared(FIRMWARE) is None:
-                continue
-            firmware = self.firmware(target.variant)
+            declared = target.variant.declared(FIRMWARE)
+            firmware = None if declared is None else self.firmware(target.variant)
             if isinstance(firmware, Firmware):
                 update = self._planner.firmware_update(firmware)
                 self._tree.prime(LaunchPlan(target.mode, target.policy, None, (update,), ()))
