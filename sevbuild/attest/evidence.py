@@ -79,7 +79,7 @@ def _text_of(data: bytes) -> str | None:
 
 def _begins_as_report(raw: bytes) -> bool:
     """Tell whether bytes begin as a report of some version that may be: a small number in four bytes."""
-    return len(raw) >= 4 and raw[0] > 0 and raw[1:4] == bytes(3)
+    return raw[1:4] == bytes(3) and raw[0] > 0
 
 
 def _form_of(raw: bytes) -> str | None:
