@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sevbuild.attest.appraisal import Published
 from sevbuild.attest.named_target import NamedTarget
 from sevbuild.bundle.published import is_document
 from sevbuild.fs import read_file
-from sevbuild.reference.accepted import Accepted
+from sevbuild.manifest.selection import LabelPatterns, select
+from sevbuild.reference.accepted import Accepted, refusal
 
 if TYPE_CHECKING:
     from sevbuild.reference.model import ReferenceValues
@@ -43,10 +45,13 @@ def named_targets(values: ReferenceValues, published: Published = EVERY) -> list
     return found
 
 
-def foreign_targets(path: str) -> list[NamedTarget] | None:
+def foreign_targets(
+    path: str, published: Published = EVERY, targets: Sequence[str] = ()
+) -> list[NamedTarget] | None:
     """Return the targets that others' ingredients lead to, None where the file is none of theirs.
 
-    Such a document names neither guest nor policy: the file's name stands for the guest.
+    Such a document names neither guest, release nor policy: the file's name stands for the guest. `targets`
+    pick some by their labels; those that `published` leaves out say why. Raises SevbuildError.
     """
     from sevbuild.documents.json_input import DOCUMENT_LIMIT, parse_json
     from sevbuild.reference.peers import is_foreign
@@ -60,4 +65,16 @@ def foreign_targets(path: str) -> list[NamedTarget] | None:
         return None
     result = recompute_document(path, data, Request(), [], None)
     name = os.path.basename(path)
-    return [NamedTarget(name, None, item.label, "snp", item.digest, None) for item in result.recomputed]
+    patterns = LabelPatterns(published.targets, {item.label for item in result.recomputed})
+    return [
+        NamedTarget(
+            name,
+            None,
+            item.label,
+            "snp",
+            item.digest,
+            None,
+            refused=refusal(published, patterns, name, (), item.label),
+        )
+        for item in select(targets, result.recomputed)
+    ]

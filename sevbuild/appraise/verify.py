@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from hashlib import sha512
 from typing import TYPE_CHECKING
@@ -24,6 +26,7 @@ __all__ = ["parse_time", "read_trust", "sha512_of", "verify_reports"]
 
 _CERTIFICATES_LIMIT = 16 << 20
 """No file of certificates, and no list of revoked ones, is larger."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?", re.ASCII | re.IGNORECASE)
 _BOUND_LIMIT = 1 << 30
 """The largest file whose SHA-512 a report is held to."""
 
@@ -52,15 +55,16 @@ def read_trust(roots: Sequence[str], crls: Sequence[str], at: str, product: Prod
 
 def parse_time(text: str) -> datetime:
     """Return a day (its start in UTC), or a time of RFC 3339 with its zone; raises SevbuildError."""
-    try:
-        at = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
-    except ValueError:
-        at = None
-    day = len(text) == len("2026-11-25")
-    if at is None or (at.tzinfo is None and not day):
+    at = None
+    # Python 3.11 and later read more of ISO 8601, weeks among it, and not all of that alike.
+    if _TIME.fullmatch(text) is not None:
+        with suppress(ValueError, OverflowError):
+            found = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+            at = found.replace(tzinfo=found.tzinfo or timezone.utc).astimezone(timezone.utc)
+    if at is None:
         hint = "write a day, 2026-11-25, or a time with its zone, 2026-11-25T12:00:00Z"
         raise SevbuildError(f"--at {text[:60]}: not a date", hint=hint)
-    return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)
+    return at
 
 
 def verify_reports(
@@ -74,6 +78,8 @@ def verify_reports(
 
     `certificates` are files, or folders of them. Raises SevbuildError for what holds no report.
     """
+    if paths.count("-") > 1:
+        raise SevbuildError("- stands for several reports", hint="standard input can be read once")
     verdicts, products = [], []
     for path in paths:
         verdict, of_report = _verify(path, policy, targets, trust, certificates)

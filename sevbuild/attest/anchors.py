@@ -126,7 +126,9 @@ def find_anchors(vek: Certificate, given: Sequence[Certificate], roots: Sequence
             f"{common_name(roots[0].issuer)}",
             hint="a root has signed itself, as an ARK does",
         )
-    if pinned is not None and any(one.sha256 == pinned[1].sha256 for one in own):
+    # Beside AMD's root another of its name may be given.
+    amd = pinned is not None and any(one.sha256 == pinned[1].sha256 for one in own)
+    if pinned is not None and amd and (len(own) == 1 or pinned[0].has_signed(vek)):
         return Anchors(pinned)
     found = Anchors(
         None, f"no certificate of {wanted or 'its issuer'} is given that leads to {own[0].source}"

@@ -42,7 +42,8 @@ def decode_appraisal(text: str, source: str) -> AppraisalPolicy:
         raise SevbuildError(f"{source}: a manifest, not an appraisal policy", hint=hint)
     document = Document(source, text)
     top = Table(document, raw)
-    if top.any("schema") != APPRAISAL_SCHEMA or isinstance(raw["schema"], bool):
+    schema = top.any("schema")
+    if schema != APPRAISAL_SCHEMA or type(schema) is not int:
         top.fault(
             "schema", f"must be {APPRAISAL_SCHEMA}, the version of appraisal policies this release reads"
         )
@@ -147,6 +148,8 @@ def _minima(top: Table, key: str) -> dict[str, Tcb]:
     """Return the least TCBs by product."""
     table = top.table(key)
     found: dict[str, Tcb] = {}
+    if table is not None and not table.names():
+        top.fault(key, "must not be empty", f"a minimum is that of a product: [{key}.Milan]")
     for name in () if table is None else table.names():
         word = check_word(top.document, f"{key}.{name}", name, _PRODUCTS)
         entry = None if word is None or table is None else table.table(name)

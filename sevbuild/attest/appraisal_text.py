@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 
 _HEAD = """#:schema appraisal.schema.json
 # What is accepted of the attestation reports of {guests}.
-# `sevbuild verify REPORT --against {source} --appraisal FILE` holds reports to it, FILE being this;
+# `sevbuild verify REPORT --against {source} --appraisal appraisal.toml` holds reports to it;
 # `sevbuild schema --of appraisal > appraisal.schema.json` helps the editor.
 schema = {schema}
 

@@ -128,8 +128,10 @@ class Reader:
         inner = self.element(BIT_STRING)
         found = self.data[inner.at : inner.end]
         value = int.from_bytes(found[1:], "big")
-        # All unused bits are zero, the last that is used is set, and none is used where none is set.
-        if found != b"\0" and (not value or found[0] > 7 or value & -value != 1 << found[0]):
+        # The unused bits are zero, and some bit of the last byte is set. The last used one would have to be
+        # as well, which it is not in the key usage of AMD's ASKs and ASVKs (03 02 01 04).
+        wrong = not value or found[0] > 7 or not found[-1] or value & (1 << found[0]) - 1
+        if found != b"\0" and wrong:
             raise inner.fault("a string of named bits is not in its shortest form")
         size = 8 * len(found[1:])
         return frozenset(bit for bit in range(size) if value >> (size - 1 - bit) & 1)

@@ -11,7 +11,7 @@ from sevbuild.documents.binary_text import base64_bytes, hex_bytes
 from sevbuild.errors import SevbuildError
 from sevbuild.text import utf8_text
 
-__all__ = ["EVIDENCE_LIMIT", "FORMS", "Evidence", "GivenCertificate", "is_evidence", "read_evidence"]
+__all__ = ["EVIDENCE_LIMIT", "FORMS", "KNOWN", "Evidence", "GivenCertificate", "is_evidence", "read_evidence"]
 
 EVIDENCE_LIMIT = 4 << 20
 """The size of the largest evidence that is read: dstack's event logs are the longest part of any."""
@@ -27,10 +27,11 @@ FORMS = {
 }
 """Each form, and how a sentence calls it."""
 
-_HINT = (
+KNOWN = (
     "known are a report of 1184 bytes, alone or with its certificate table, in hexadecimal or base64; what "
     "configfs-tsm has, also as JSON; the evidence of Trustee, dstack and Azure"
 )
+"""What is read, as a hint says it."""
 _CBOR_MAPS = tuple(bytes([0xA0 | count]) for count in range(1, 16))
 """How a map of so few entries begins in CBOR (RFC 8949, 3.1)."""
 _TABLE_END = 24
@@ -51,7 +52,7 @@ def read_evidence(data: bytes, source: str) -> Evidence:
     form = _form_of(raw)
     if form is None:
         size = f": a report is {REPORT_SIZE} bytes, not {len(raw)}" if _begins_as_report(raw) else ""
-        raise SevbuildError(f"{source}: no evidence of a guest{size}", hint=None if size else _HINT)
+        raise SevbuildError(f"{source}: no evidence of a guest{size}", hint=None if size else KNOWN)
     return _READERS[form](raw, source)
 
 
@@ -78,7 +79,7 @@ def _text_of(data: bytes) -> str | None:
 
 def _begins_as_report(raw: bytes) -> bool:
     """Tell whether bytes begin as a report of some version that may be: a small number in four bytes."""
-    return len(raw) >= 4 and raw[0] > 0 and raw[1:4] == bytes(3)
+    return raw[1:4] == bytes(3) and raw[0] > 0
 
 
 def _form_of(raw: bytes) -> str | None:
@@ -174,4 +175,4 @@ def _of_json(data: bytes, source: str) -> Evidence:
         from sevbuild.attest.dstack import dstack_of_json
 
         return dstack_of_json(table, source)
-    raise SevbuildError(f"{source}: no evidence of a guest", hint=_HINT)
+    raise SevbuildError(f"{source}: no evidence of a guest", hint=KNOWN)

@@ -51,7 +51,8 @@ def trustee_evidence(table: Reader, source: str) -> Evidence:
         if report.any(name) is not None:
             fields[name] = _number(report, name, size)
     fields.update((name, listed_at(report, name, size)) for name, size in _LISTS.items())
-    known = product_of(_int(fields.get("cpuid_fam_id")), _int(fields.get("cpuid_mod_id")))
+    family, model = fields.get("cpuid_fam_id"), fields.get("cpuid_mod_id")
+    known = product_of(family, model) if isinstance(family, int) and isinstance(model, int) else None
     fields.update((name, _tcb(report.section(name), known)) for name in _TCBS)
     fields.update((name, _version(report.section(key))) for key, name in _VERSIONS.items())
     numbers = report.section("signature")
@@ -59,11 +60,6 @@ def trustee_evidence(table: Reader, source: str) -> Evidence:
     found, notes = _certificates(table, source)
     table.document.raise_faults()
     return Evidence("trustee", encode_report(fields, signature), tuple(found), None, tuple(notes))
-
-
-def _int(value: object) -> int:
-    """Return a number that may be absent; no family has the number -1."""
-    return value if isinstance(value, int) else -1
 
 
 def _number(table: Reader, key: str, size: int) -> int:

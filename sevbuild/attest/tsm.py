@@ -65,8 +65,8 @@ _BYTES, _TEXT = 2, 3
 
 def _cbor_string(data: bytes, at: int, source: str) -> tuple[int, bytes, int]:
     """Return the kind of the string at `at`, its bytes, and where it ends."""
-    first = data[at] if at < len(data) else 0
-    kind, size = first >> 5, first & 0x1F
+    first = data[at : at + 1] or b"\0"
+    kind, size = first[0] >> 5, first[0] & 0x1F
     start = at + 1
     if kind in (_BYTES, _TEXT) and 24 <= size <= 26:
         start += 1 << size - 24

@@ -68,7 +68,8 @@ class _Replaceable:
         found = _plain_files(folder, shown)
         if not found:
             return
-        listed = listed_digests(folder, shown) if CHECKSUMS in found else {}
+        sums = read_text(os.path.join(folder, CHECKSUMS)) if CHECKSUMS in found else ""
+        listed = listed_digests(sums, shown)
         for name in found:
             if name == CHECKSUMS or (name == SIGNATURE and _is_signature(folder)):
                 continue
@@ -109,10 +110,10 @@ def _is_signature(folder: str) -> bool:
     return text is not None and base64_bytes(text) is not None
 
 
-def listed_digests(folder: str, shown: str) -> dict[str, str]:
-    """Return the digest of each name in the SHA256SUMS of a folder."""
+def listed_digests(text: str, shown: str) -> dict[str, str]:
+    """Return the digest of each name in the text of a SHA256SUMS; `shown` is its folder in messages."""
     listed = {}
-    for line in read_text(os.path.join(folder, CHECKSUMS)).splitlines():
+    for line in text.splitlines():
         digest, gap, name = line.partition("  ")
         if not gap or len(digest) != 64 or not set(digest) <= _HEX or name in listed:
             raise _foreign(f"{shown}: {CHECKSUMS} is not that of a release")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.bundle.release import listed_digests
@@ -63,7 +64,7 @@ def _release(folder: str, key: VerifyingKey, called: str) -> Publication:
         lines.append(
             f"{os.path.join(folder, CHECKSUMS)}: signed by {_owner(key, called)}: {counted(len(listed), 'file')}"
         )
-        covered = _document(folder) if DOCUMENT_NAME in listed else None
+        covered = _document(folder, listed[DOCUMENT_NAME]) if DOCUMENT_NAME in listed else None
     for name in _SIGNED_FILES:
         path = os.path.join(folder, name)
         if not os.path.isfile(path):
@@ -89,9 +90,10 @@ def _checksums(folder: str, key: VerifyingKey, called: str) -> dict[str, str]:
     signature = None if text is None else base64_bytes(text)
     if signature is None:
         raise SevbuildError(f"{os.path.join(folder, SIGNATURE)}: not a signature in base64")
-    if not key.verifies(read_file(path, DOCUMENT_LIMIT), signature):
+    data = read_file(path, DOCUMENT_LIMIT)
+    if not key.verifies(data, signature):
         raise MismatchError(f"{path}: not signed by {called}")
-    listed = listed_digests(folder, folder)
+    listed = listed_digests(utf8_text(data) or "", folder)
     for name, digest in listed.items():
         file = os.path.join(folder, name)
         if os.path.islink(file) or not os.path.isfile(file):
@@ -101,9 +103,15 @@ def _checksums(folder: str, key: VerifyingKey, called: str) -> dict[str, str]:
     return listed
 
 
-def _document(folder: str) -> ReferenceValues | None:
+def _document(folder: str, digest: str = "") -> ReferenceValues | None:
+    """Return the reference values of a release; those that `digest` lists are of the very bytes it is of."""
     path = os.path.join(folder, DOCUMENT_NAME)
-    return read_reference_values(path, read_file(path, DOCUMENT_LIMIT)) if os.path.isfile(path) else None
+    if not digest and not os.path.isfile(path):
+        return None
+    data = read_file(path, DOCUMENT_LIMIT)
+    if digest and sha256(data).hexdigest() != digest:
+        raise MismatchError(f"{path}: not the file that {CHECKSUMS} lists")
+    return read_reference_values(path, data)
 
 
 def _hold(folder: str, values: ReferenceValues) -> None:

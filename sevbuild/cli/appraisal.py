@@ -42,7 +42,9 @@ def init(
         raise SevbuildError(f"{output} already exists", hint=hint)
     values = load_values(file, settings=[], targets=[], lock=lock).values
     releases = values.releases or (() if values.version is None else (values.version,))
-    text = appraisal_text(named_targets(values), releases, file)
+    # Where it lies on this machine is nothing to publish.
+    name = os.path.basename(file.rstrip("/")) or file
+    text = appraisal_text(named_targets(values), releases, name)
     if output == "-":
         print_data(text)
         return

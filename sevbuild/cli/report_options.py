@@ -125,11 +125,16 @@ class ReportOptions(NamedTuple):
         rich_help_panel=TRUST,
     )
 
-    def refuse(self) -> None:
-        """Raise SevbuildError for a run without a report, where they have no effect."""
+    def refuse(self, file: str) -> None:
+        """Raise SevbuildError where `file` is no report, and an option has no effect."""
         for name, value in self._asdict().items():
             if value not in ([], "", False):
-                raise SevbuildError(f"--{name.replace('_', '-')} is for attestation reports")
+                from sevbuild.attest.evidence import KNOWN
+
+                raise SevbuildError(
+                    f"--{name.replace('_', '-')} is for attestation reports, and {file} is no such evidence",
+                    hint=KNOWN,
+                )
 
     def policy(self, expect: str) -> "AppraisalPolicy":
         """Return the appraisal policy: the file's, with what the options say in its place.

@@ -65,7 +65,7 @@ def verify(
     if more:
         hint = f"`sevbuild verify {file} --against {more[0]}` compares the two, `sevbuild diff` shows what changed"
         raise SevbuildError(f"unexpected argument: {more[0]!r}", hint=hint)
-    reports.refuse()
+    reports.refuse(file)
     if _signed(file, key, asked, lock, as_json=as_json):
         return
     if bundle_at(file) is None:
@@ -166,11 +166,15 @@ def _targets(
     found = []
     for path in asked.against:
         if key:
+            lock.refuse()
             found += named_targets(_signed_values(path, key, asked), accepted)
             continue
-        others = foreign_targets(path)
+        others = foreign_targets(path, accepted, asked.target)
         if others is not None:
             lock.refuse()
+            for flag, value in (("--release", asked.release), ("--set", asked.settings)):
+                if value:
+                    raise SevbuildError(f"{flag}: {path} has ingredients alone, and names no release")
             found += others
             continue
         source = load_values(path, settings=asked.settings, targets=asked.target, lock=lock)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha384
 from typing import TYPE_CHECKING, NamedTuple
 
+from sevbuild.documents.binary_text import base64_bytes, hex_bytes
 from sevbuild.errors import MismatchError, SevbuildError
 from sevbuild.identity.ecdsa import (
     COORDINATE_SIZE,
@@ -19,6 +18,7 @@ from sevbuild.identity.ecdsa import (
     EcdsaSignature,
     P384PublicKey,
 )
+from sevbuild.text import utf8_text
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -31,8 +31,6 @@ SIGNATURE_LIMIT = 4096
 """No signature is larger, in any form."""
 
 _TEXT = re.compile(rb"(?:0[xX])?([0-9A-Fa-f]+|[0-9A-Za-z+/_=-]+)")
-_HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _OTHER_CURVES = {64: "P-256", 132: "P-521"}
 
 
@@ -101,16 +99,10 @@ def _bytes_of(data: bytes) -> Iterator[bytes]:
         return
     yield data
     # Who copies from a terminal has line ends in it.
-    match = _TEXT.fullmatch(b"".join(data.split()))
-    if match is None:
-        return
-    text = match[1]
-    if _HEX.fullmatch(text):
-        yield bytes.fromhex(text.decode())
-        return
-    text = text.rstrip(b"=").translate(_URL_SAFE)
-    with suppress(Base64Error):
-        yield b64decode(text + b"=" * (-len(text) % 4), validate=True)
+    text = utf8_text(data)
+    written = None if text is None else hex_bytes(text) or base64_bytes(text)
+    if written is not None:
+        yield written
 
 
 def _read(data: bytes, source: str) -> Iterator[EcdsaSignature]:

@@ -7,10 +7,28 @@ from typing import TYPE_CHECKING
 from sevbuild.manifest.selection import LabelPatterns
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sevbuild.attest.appraisal import Published
     from sevbuild.reference.model import ReferenceValues, Value
 
-__all__ = ["Accepted"]
+__all__ = ["Accepted", "refusal"]
+
+
+def refusal(
+    published: Published, patterns: LabelPatterns, guest: str, releases: Collection[str], label: str
+) -> str:
+    """Return why a target of a guest and these releases is not accepted, empty where it is.
+
+    `patterns` are those of `published.targets`.
+    """
+    if published.guests and guest not in published.guests:
+        return f"guest {guest} is not accepted (published.guest)"
+    if published.releases and not set(published.releases) & set(releases):
+        return f"no accepted release has it (published.release: {', '.join(published.releases)})"
+    if not patterns.picks(label):
+        return f"the target is not accepted (published.target: {', '.join(patterns.patterns)})"
+    return ""
 
 
 class Accepted:
@@ -23,14 +41,7 @@ class Accepted:
 
     def refusal(self, value: Value) -> str:
         """Return why a value is not accepted, empty where it is."""
-        published, name = self._published, self._values.name
-        if published.guests and name not in published.guests:
-            return f"guest {name} is not accepted (published.guest)"
-        if published.releases and not set(published.releases) & set(self._releases(value)):
-            return f"no accepted release has it (published.release: {', '.join(published.releases)})"
-        if not self._patterns.picks(value.label):
-            return f"the target is not accepted (published.target: {', '.join(self._patterns.patterns)})"
-        return ""
+        return refusal(self._published, self._patterns, self._values.name, self._releases(value), value.label)
 
     def snp_values(self) -> list[Value]:
         """Return the accepted values of SNP targets, in their order."""

@@ -277,6 +277,8 @@ def test_appraisal_init(tmp_path: Any) -> None:
     assert (again.status, "already exists" in again.err) == (2, True)
     assert run("appraisal", "init", values, "-o", str(path), "--force").status == 0
     assert run("appraisal", "init", values, "-o", "-").out == path.read_text()
+    assert str(ROOT) not in path.read_text()
+    assert "--against reference-values.json " in path.read_text()
     assert run("appraisal", "init", values, "-o", "-", "--force").status == 2
 
 

@@ -231,6 +231,18 @@ def test_a_table_gives_the_certificates_and_what_else_is_in_it() -> None:
         (lambda raw: b"\xa2" + tsm_cbor(raw)[1:] + b"\x61a\xf6", "e: neither bytes nor text of a known size"),
         (lambda _raw: b"\xa1\x61a\x49\0\x67outblob", "e: the map has no outblob"),
         (
+            lambda _raw: b"\xa2\x61a\x41\0\x67outblob",
+            "e: neither bytes nor text of a known size, at offset 13",
+        ),
+        (
+            lambda _raw: b"\xa1\x67outblob\x5b" + bytes(9),
+            "e: neither bytes nor text of a known size, at offset 9",
+        ),
+        (
+            lambda _raw: b"\xa1\x67outblob\x5f" + bytes(9),
+            "e: neither bytes nor text of a known size, at offset 9",
+        ),
+        (
             lambda _raw: b'{"attestation": "0003030000"}',
             "e: attestation: a size is greater than any that fits",
         ),
@@ -277,6 +289,34 @@ def test_what_configfs_tsm_has_beside_the_report_is_told() -> None:
     cbor = tsm_cbor(report, auxblob=auxblob, provider="sev_guest\n", manifestblob=b"abc")
     found = read_evidence(cbor, "t.json")
     assert (found.report, found.notes, len(found.certificates)) == (report, evidence.notes, 1)
+
+
+@pytest.mark.parametrize("size", [0, 23, 24, 25, 255, 256, 0xFFFF, 0x10000])
+def test_sizes_of_cbor_are_read(size: int) -> None:
+    report = authority().report()
+    found = read_evidence(tsm_cbor(report, more=b"m" * size, manifestblob=b"n" * size), "t")
+    assert found.report == report
+    assert bool(found.notes) == bool(size)
+
+
+def test_the_largest_evidence_is_read() -> None:
+    report = authority().report()
+    largest = report.ljust(EVIDENCE_LIMIT, b"\0")
+    assert is_evidence(largest)
+    assert read_evidence(largest, "e").report == report
+
+
+@pytest.mark.parametrize(
+    ("digits", "said"),
+    [("010000", False), ("01000000", True), ("ff000000", True), ("00000000", False), ("01010000", False)],
+)
+def test_what_begins_as_a_report_is_told_its_size(digits: str, said: bool) -> None:
+    with pytest.raises(SevbuildError) as caught:
+        read_evidence(digits.encode(), "e")
+    assert caught.value.message == "e: no evidence of a guest" + (
+        f": a report is 1184 bytes, not {len(digits) // 2}" if said else ""
+    )
+    assert (caught.value.hint is None) == said
 
 
 @pytest.mark.parametrize("form", [list, bytes])

@@ -15,6 +15,7 @@ import pytest
 import tomli
 
 from sevbuild.attest.check_names import CHECKS
+from tests.support.cli import run
 from tests.support.hardware import hardware_report, vectors
 from tests.support.mutated_evidence import MUTATIONS, mutants
 from tests.support.own_evidence import own_evidence
@@ -132,3 +133,30 @@ def test_check_takes_the_product_of_a_version_2_report_from_a_flag_alone(tmp_pat
     refused = run_check(tmp_path, config)
     assert "product stepping number 0x0 is not 0x1" in refused.stderr
     assert run_check(tmp_path, config, "-product=Milan").returncode == 0
+
+
+@needs_vectors
+@pytest.mark.parametrize(
+    ("peer", "name", "status"),
+    [
+        ("snpguest", "genoa-v5-oak", 0),
+        ("snpguest", "milan-v3-aws-vlek", 1),
+        ("snpguest", "own: a debug policy", 1),
+        ("snpguest", "own root, which nobody trusts", 1),
+        ("check", "dstack", 0),
+        ("check", "veraison-json, its table", 0),
+        ("check", "turin-v5-oak", 0),
+        ("check", "own: version 6", 2),
+    ],
+)
+def test_the_command_line_says_the_same(peer: str, name: str, status: int, tmp_path: Path) -> None:
+    parts, asked = {**vectors(), **own_evidence()}[name]()
+    path, certificates = PEERS[peer].lay(parts, tmp_path)
+    words = ["--expect", asked.measurement.hex(), "--vmpl", str(asked.vmpl), "--at", f"{asked.at:%Y-%m-%d}"]
+    for place in certificates:
+        words += ["--certs", place]
+    if asked.roots is not None:
+        root = tmp_path / "root.der"
+        root.write_bytes(asked.roots[1])
+        words += ["--root", str(root)]
+    assert run("verify", path, *words).status == status

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from sevbuild.bundle.signatures import holds_signature, published_by
 from sevbuild.errors import MismatchError, SevbuildError
+from sevbuild.fs import hash_files
 from sevbuild.reference.export.in_toto import PAYLOAD_TYPE, pae
 from sevbuild.reference.export.signing import load_signing_key, load_verifying_key
 from tests.export.support import pem
@@ -308,3 +309,28 @@ def test_of_an_envelope_there_is_nothing_else_to_verify(release: Path, options: 
     assert result.status == 2
     assert options[0] in result.err
     assert os.path.exists(key)
+
+
+def test_the_values_are_of_the_bytes_that_were_held_to_the_checksums(
+    release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document that is exchanged between two looks at it is not taken for the one that was signed."""
+    for name in ("in-toto.intoto.jsonl", "corim.cose"):
+        (release / name).unlink()
+    document, key = release / "reference-values.json", str(release.parent / "key.pub")
+    sums = [line for line in (release / "SHA256SUMS").read_text().splitlines() if "in-toto" not in line]
+    text = "".join(f"{line}\n" for line in sums if "corim.cose" not in line)
+    (release / "SHA256SUMS").write_text(text)
+    signature = load_signing_key(pem(KEYS["P-256"])).sign(text.encode())
+    (release / "SHA256SUMS.sig").write_bytes(b64encode(signature))
+    assert published_by(str(release), key).values is not None
+
+    def hash_then_exchange(paths: list[str]) -> Any:
+        found = hash_files(paths)
+        if os.path.basename(paths[0]) == document.name:
+            document.write_text(document.read_text().replace("hello", "other"))
+        return found
+
+    monkeypatch.setattr("sevbuild.bundle.signatures.hash_files", hash_then_exchange)
+    with pytest.raises(MismatchError, match=r"reference-values\.json: not the file that SHA256SUMS lists"):
+        published_by(str(release), key)

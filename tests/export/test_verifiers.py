@@ -8,17 +8,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import uuid
-from base64 import b64encode
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from struct import pack
 from typing import Any
 
 import pytest
 
 from sevbuild.attest.appraisal import AppraisalPolicy, Published
-from sevbuild.attest.product import Tcb
+from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
+from sevbuild.attest.product import Tcb, product_named
 from sevbuild.attest.report import Report, decode_report
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.id_block import IdBlock
@@ -26,22 +24,17 @@ from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import appraising_formats, exporter, render
 from sevbuild.reference.model import ReferenceValues
 from tests.export.support import document, typed
+from tests.support.hardware import hardware_report
 from tests.support.real import peer_program, tool
-from tests.support.shared import shared_file
+from tests.support.verifiers import PEERS, run_check
 
-VCEK, ASK, ARK = (
-    "63da758d-e664-4564-adc5-f4b93be8accd",
-    "4ab7b379-bbac-4fe4-a02f-05aef327c782",
-    "c0b406a4-a803-4952-9743-3fb6014cd0ae",
-)
 EMPTY = AppraisalPolicy()
 GENOA = Tcb(10, 0, 25, 84)
 
 
-def reported(name: str = "genoa-v5-oak") -> tuple[bytes, bytes, Report]:
-    """Return a report of hardware, its VCEK (DER), and what is in the report."""
-    raw = shared_file(f"reports/{name}.report.bin").read_bytes()
-    return raw, shared_file(f"reports/{name}.vcek.der").read_bytes(), decode_report(raw, name)
+def reported(name: str = "genoa-v5-oak") -> Report:
+    """Return what is in a report of hardware."""
+    return decode_report(hardware_report(name)[0].report, name)
 
 
 def published(*digests: bytes, policy: int = 0x30000, block: IdBlock | None = None) -> ReferenceValues:
@@ -61,28 +54,13 @@ def made(fmt: str, values: ReferenceValues, /, policy: AppraisalPolicy = EMPTY, 
 
 
 def check(folder: Path, name: str, config: str) -> int:
-    """Return how go-sev-guest's check ends: 0, 2 for the signature, 5 for the policy."""
-    program = peer_program("check")
-    raw, vcek, _ = reported(name)
-    chain = shared_file(f"reports/{name.partition('-')[0]}_ask_ark_asvk.pem").read_bytes()
-    ask, ark, *_ = (
-        part + b"-----END CERTIFICATE-----\n" for part in chain.split(b"-----END CERTIFICATE-----\n")
-    )
-    (folder / "in.bin").write_bytes(raw + table({VCEK: vcek, ASK: ask, ARK: ark}))
-    (folder / "c.textproto").write_text(config)
-    command = [program, "-in", "in.bin", "-config", "c.textproto", "-network=false", "-quiet"]
-    result = subprocess.run(command, check=False, capture_output=True, cwd=folder)
+    """Return how go-sev-guest's check ends: 0, or 5 for the policy."""
+    parts, asked = hardware_report(name)
+    PEERS["check"].lay(parts, folder)
+    product = [f"-product={asked.product}"] if asked.unsaid else []
+    result = run_check(folder, config, "-quiet", *product)
     assert result.returncode in (0, 5), result.stderr
     return result.returncode
-
-
-def table(entries: Mapping[str, bytes]) -> bytes:
-    """Return a certificate table (GHCB 2.03, 4.1.8.1): GUIDs in printed order, places, then data."""
-    at, head, body = 24 * (len(entries) + 1), b"", b""
-    for guid, data in entries.items():
-        head += uuid.UUID(guid).bytes + pack("<II", at + len(body), len(data))
-        body += data
-    return head + bytes(24) + body
 
 
 RIGHT: list[dict[str, Any]] = [
@@ -119,7 +97,7 @@ WRONG: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", RIGHT, ids=str)
 def test_check_of_go_sev_guest_accepts(tmp_path: Path, fields: dict[str, Any]) -> None:
-    _, _, report = reported()
+    report = reported()
     config = made(
         "go-sev-guest", published(report.measurement), AppraisalPolicy(**fields, products=("Genoa",))
     )
@@ -128,7 +106,7 @@ def test_check_of_go_sev_guest_accepts(tmp_path: Path, fields: dict[str, Any]) -
 
 @pytest.mark.parametrize("fields", WRONG, ids=str)
 def test_check_of_go_sev_guest_refuses(tmp_path: Path, fields: dict[str, Any]) -> None:
-    _, _, report = reported()
+    report = reported()
     config = made(
         "go-sev-guest", published(report.measurement), AppraisalPolicy(**fields, products=("Genoa",))
     )
@@ -136,7 +114,7 @@ def test_check_of_go_sev_guest_refuses(tmp_path: Path, fields: dict[str, Any]) -
 
 
 def test_check_of_go_sev_guest_takes_the_digest_and_the_id_block_of_the_target(tmp_path: Path) -> None:
-    _, _, report = reported("milan-v3-azure-aci")
+    report = reported("milan-v3-azure-aci")
     block = IdBlock(report.id_key_digest, None, report.family_id, report.image_id, report.guest_svn)
     extra: dict[str, Any] = {"product-line": "Milan"}
     right = made("go-sev-guest", published(report.measurement, policy=report.policy, block=block), **extra)
@@ -154,6 +132,91 @@ def test_check_of_go_sev_guest_takes_the_digest_and_the_id_block_of_the_target(t
         assert check(tmp_path, "milan-v3-azure-aci", wrong) == 5
     digest = made("go-sev-guest", published(b"\1" * 48, policy=report.policy), **extra)
     assert check(tmp_path, "milan-v3-azure-aci", digest) == 5
+
+
+# Every report of the vectors that check can verify: its own values are accepted, each changed one is refused.
+READ_BY_CHECK = (
+    "genoa-v3-azure-aci",
+    "genoa-v3-routex",
+    "genoa-v5-oak",
+    "milan-v2-gcp-automata",
+    "milan-v3-azure-aci",
+    "milan-v3-azure-cvm",
+    "go-sev-guest",
+    "virtee-sev",
+    "dstack",
+    "veraison-json",
+)
+
+
+def exact_policy(report: Report, product: str) -> AppraisalPolicy:
+    """Return the policy that accepts a report and nothing else, as far as check can be asked."""
+    tcbs = [product_named(product).tcb(tcb) for tcb in (report.reported_tcb, report.launch_tcb)]
+    names = [name for name, bit in PLATFORM_INFO_BITS.items() if report.platform_info >> bit & 1]
+    return AppraisalPolicy(
+        products=(product,),
+        vmpls=(report.vmpl,),
+        policy=report.policy,
+        host_data=(report.host_data,),
+        report_data=(report.report_data,),
+        family_ids=(report.family_id,),
+        image_ids=(report.image_id,),
+        guest_svn=report.guest_svn,
+        chip_ids=(report.chip_id,),
+        firmware_version=report.current_version,
+        minimum_tcb={product: tcbs[0]},
+        minimum_launch_tcb={product: tcbs[1]},
+        platform_required=tuple(name for name in names if name in ("ecc", "alias-check-complete")),
+        platform_forbidden=tuple(name for name in ("smt", "tsme") if name not in names),
+    )
+
+
+@pytest.mark.parametrize("name", READ_BY_CHECK)
+def test_check_of_go_sev_guest_takes_a_report_with_its_own_values_alone(tmp_path: Path, name: str) -> None:
+    report, product = reported(name), hardware_report(name)[1].product
+    right = exact_policy(report, product)
+    config = partial(made, "go-sev-guest")
+    own = published(report.measurement, policy=report.policy)
+    assert check(tmp_path, name, config(own, right)) == 0
+    (tcb,) = right.minimum_tcb.values()
+    changes: tuple[dict[str, Any], ...] = (
+        {"vmpls": (3 - report.vmpl,)},
+        {"policy": report.policy & ~(1 << 16)},
+        {"host_data": (bytes(31) + b"\1",)},
+        {"report_data": (bytes(63) + b"\1",)},
+        {"image_ids": (bytes(15) + b"\7",)},
+        {"guest_svn": report.guest_svn + 1},
+        {"chip_ids": (report.chip_id[::-1],)},
+        {"firmware_version": report.current_version._replace(build=report.current_version.build + 1)},
+        {"minimum_tcb": {product: tcb._replace(microcode=tcb.microcode + 1)}},
+        {"platform_required": ("rapl-dis",)},
+    )
+    for changed in changes:
+        assert check(tmp_path, name, config(own, right._replace(**changed))) == 5, changed
+    digest = bytes([report.measurement[0] ^ 1]) + report.measurement[1:]
+    assert check(tmp_path, name, config(published(digest, policy=report.policy), right)) == 5
+
+
+# From published ingredients to a report of hardware: the reference values are those that we compute.
+MILAN = AppraisalPolicy(products=("Milan",))
+
+
+def test_check_appraises_what_dstack_published(tmp_path: Path) -> None:
+    config = made("go-sev-guest", typed(document("hardware")), MILAN)
+    assert [check(tmp_path, name, config) for name in ("dstack", "milan-v3-azure-cvm")] == [0, 5]
+
+
+def test_snpguest_appraises_what_dstack_published(tmp_path: Path) -> None:
+    script = made("snpguest", typed(document("hardware")), MILAN)
+    assert snpguest(tmp_path, "dstack", script) == (0, "dstack 1, snp/qemu/EPYC-v4/vcpus2")
+    assert snpguest(tmp_path, "milan-v3-azure-cvm", script)[0] == 1
+
+
+def test_trustees_engine_appraises_what_dstack_published(tmp_path: Path) -> None:
+    policy = made("trustee-policy", typed(document("hardware")), MILAN)
+    assert appraised(tmp_path, policy, "snp", claims(reported("dstack"))) == (3, 2, 2)
+    # Where no target is known, no configuration is.
+    assert appraised(tmp_path, policy, "snp", claims(reported("milan-v3-azure-cvm"))) == (33, 2, 36)
 
 
 def claims(report: Report) -> dict[str, Any]:
@@ -217,14 +280,14 @@ def appraised(folder: Path, policy: str, tee: str, found: dict[str, Any]) -> tup
 def test_trustees_engine_appraises(
     tmp_path: Path, fields: dict[str, Any], wanted: tuple[int, int, int]
 ) -> None:
-    _, _, report = reported()
+    report = reported()
     policy = made("trustee-policy", published(b"\2" * 48, report.measurement), AppraisalPolicy(**fields))
     assert appraised(tmp_path, policy, "snp", claims(report)) == wanted
 
 
 def test_a_digest_without_a_target(tmp_path: Path) -> None:
     """Nothing is known of its guest policy, but that the guest must not be read."""
-    _, _, report = reported()
+    report = reported()
     bare = AppraisalPolicy(measurements=(report.measurement,))
     policy = made("trustee-policy", published(b"\2" * 48), bare)
     assert appraised(tmp_path, policy, "snp", claims(report)) == (3, 2, 2)
@@ -246,7 +309,7 @@ def test_how_each_is_run_is_said() -> None:
 
 
 def test_trustees_engine_appraises_nothing_else(tmp_path: Path) -> None:
-    _, _, report = reported()
+    report = reported()
     policy = made("trustee-policy", published(report.measurement))
     assert appraised(tmp_path, policy, "tdx", claims(report)) == (33, 97, 36)
     assert appraised(tmp_path, policy, "snp", {}) == (33, 2, 36)
@@ -264,28 +327,21 @@ def test_trustees_engine_appraises_nothing_else(tmp_path: Path) -> None:
 
 
 def snpguest(folder: Path, name: str, script: str) -> tuple[int, str]:
-    """Return how the script ends with snpguest on the path, and what it prints."""
+    """Return how the script ends with snpguest on the path, and the last line that it prints."""
     program = Path(peer_program("snpguest"))
-    raw, vcek, _ = reported(name)
-    chain = shared_file(f"reports/{name.partition('-')[0]}_ask_ark_asvk.pem").read_text()
-    ask, ark, *_ = (
-        f"{part}-----END CERTIFICATE-----\n" for part in chain.split("-----END CERTIFICATE-----\n")
-    )
-    pem = f"-----BEGIN CERTIFICATE-----\n{b64encode(vcek).decode()}\n-----END CERTIFICATE-----\n"
-    certificates = folder / "certs"
-    certificates.mkdir(exist_ok=True)
-    for file, text in (("ask.pem", ask), ("ark.pem", ark), ("vcek.pem", pem)):
-        (certificates / file).write_text(text)
-    (folder / "report.bin").write_bytes(raw)
-    (folder / "run.sh").write_text(script)
+    parts, asked = hardware_report(name)
+    place = folder / str(len(list(folder.iterdir())))
+    place.mkdir()
+    report, certificates = PEERS["snpguest"].lay(parts, place)
+    (place / "run.sh").write_text(script)
     environment = {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
-    command = ["sh", "run.sh", "certs", "report.bin"]
-    result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, env=environment)
+    command = ["sh", "run.sh", *certificates, report, *([asked.product.lower()] if asked.unsaid else [])]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=place, env=environment)
     return result.returncode, result.stdout.splitlines()[-1]
 
 
 def test_snpguest_names_the_target(tmp_path: Path) -> None:
-    _, _, report = reported()
+    report = reported()
     values = published(b"\2" * 48, report.measurement)
     label = f"{values.title()}, {values.values[1].label}"
     assert snpguest(tmp_path, "genoa-v5-oak", made("snpguest", values)) == (0, label)
@@ -297,10 +353,37 @@ def test_snpguest_names_the_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "genoa-v3-routex",
+        "siena-bergamo-v5-attestation-rs",
+        "milan-v2-gcp-automata",
+        "turin-v5-bitcoin-pir-a",
+        "milan-v3-aws-vlek",
+        "dstack",
+    ],
+)
+def test_snpguest_takes_a_report_with_its_own_values_alone(tmp_path: Path, name: str) -> None:
+    report = reported(name)
+    values = published(report.measurement)
+    right = AppraisalPolicy(host_data=(report.host_data,), report_data=(report.report_data,))
+    label = f"{values.title()}, {values.values[0].label}"
+    assert snpguest(tmp_path, name, made("snpguest", values, right)) == (0, label)
+    changes: tuple[dict[str, Any], ...] = (
+        {"host_data": (bytes(31) + b"\1",)},
+        {"report_data": (bytes(63) + b"\1",)},
+    )
+    for changed in changes:
+        assert snpguest(tmp_path, name, made("snpguest", values, right._replace(**changed)))[0] == 1, changed
+    digest = bytes([report.measurement[0] ^ 1]) + report.measurement[1:]
+    assert snpguest(tmp_path, name, made("snpguest", published(digest), right))[0] == 1
+
+
+@pytest.mark.parametrize(
     "fields", [{"host_data": (b"\1" * 32,)}, {"report_data": (b"\1" * 64,)}, {"id_keys": (b"\1" * 48,)}, {"author_keys": (b"\1" * 48,)}]
 )  # fmt: skip
 def test_snpguest_refuses(tmp_path: Path, fields: dict[str, Any]) -> None:
-    _, _, report = reported()
+    report = reported()
     script = made("snpguest", published(report.measurement), AppraisalPolicy(**fields))
     assert snpguest(tmp_path, "genoa-v5-oak", script)[0] == 1
     assert snpguest(tmp_path, "genoa-v5-oak", made("snpguest", published(b"\2" * 48)))[0] == 1

@@ -161,8 +161,9 @@ def tsm_cbor(report: bytes, **parts: str | bytes) -> bytes:
         for value in (name, part):
             raw = value.encode() if isinstance(value, str) else value
             kind = 0x60 if isinstance(value, str) else 0x40
-            size = bytes([kind | len(raw)]) if len(raw) < 24 else bytes([kind | 25]) + pack(">H", len(raw))
-            body += size + raw
+            wide = next(wide for wide in range(-1, 3) if len(raw) < (24 if wide < 0 else 1 << (8 << wide)))
+            size = b"" if wide < 0 else len(raw).to_bytes(1 << wide, "big")
+            body += bytes([kind | (len(raw) if wide < 0 else 24 + wide)]) + size + raw
     return bytes([0xA1 + len(parts)]) + body
 
 
