@@ -138,6 +138,11 @@ def test_a_report_without_family_has_the_layout_of_its_parts() -> None:
         ({"measurement": [256] * 48}, "$.attestation_report.measurement: must be 48 numbers"),
         ({"measurement": [True] * 48}, "$.attestation_report.measurement: must be 48 numbers"),
         ({"measurement": "00"}, "$.attestation_report.measurement: must be 48 numbers"),
+        ({"current": {"major": 1, "minor": 256, "build": 0}}, "$.attestation_report.current.minor: must be 0..255"),
+        (
+            {"launch_tcb": {"fmc": None, "bootloader": 256, "tee": 0, "snp": 0, "microcode": 0}},
+            "$.attestation_report.launch_tcb.bootloader: must be 0..255, got 256",
+        ),
         ({"current": {"major": 1}}, "$.attestation_report.current.minor: missing"),
         ({"signature": {"r": []}}, "$.attestation_report.signature.r: must be 72 numbers"),
         ({"launch_tcb": {"fmc": 1}}, "$.attestation_report.launch_tcb.fmc: must be null: Milan has no such part"),
@@ -199,6 +204,7 @@ def test_a_table_gives_the_certificates_and_what_else_is_in_it() -> None:
         (lambda _raw: b'{"attestation": "0002"}', "e: attestation: no attestation of dstack with a quote of"),
         (lambda _raw: b'{"attestation": "xyz"}', "e: $.attestation: must be hexadecimal digits"),
         (lambda raw: dstack(raw)[:500], "e: it ends early"),
+        (lambda raw: dstack(raw, b"c" * 100, rest=b"")[:-1], "e: it ends early"),
         (lambda raw: dstack(raw, *[b""] * 17), "e: 17 certificates, where 16 are the most"),
         (lambda raw: dstack_1(raw, *[b""] * 17), "e: 17 certificates, where 16 are the most"),
         (lambda raw: dstack_1(raw)[:-1], "e: it ends early, at offset "),
@@ -329,6 +335,12 @@ def test_version_1_of_dstack_has_its_certificates(form: type) -> None:
         ("d: cert_chain[0]", 70_000),
         ("d: cert_chain[1]", 0),
     ]
+
+
+def test_an_attestation_may_end_with_its_certificates() -> None:
+    for make in (dstack, dstack_1):
+        assert len(read_evidence(make(authority().report(), *[b"c"] * 16), "d").certificates) == 16
+    assert len(read_evidence(dstack(authority().report(), b"c" * 100, rest=b""), "d").certificates) == 1
 
 
 @pytest.mark.parametrize("size", [0, 63, 64, (1 << 14) - 1, 1 << 14])

@@ -25,6 +25,12 @@ def test_what_was_written_is_read(value: Any) -> None:
     assert decode_message_pack(message_pack(value), "value") == value
 
 
+@pytest.mark.parametrize("bits", [5, 7, 8, 15, 16, 31, 32, 63])
+def test_each_whole_number_has_its_form(bits: int) -> None:
+    for value in (1 << bits, (1 << bits) - 1, -(1 << bits), -(1 << bits) + 1, -1, 0):
+        assert decode_message_pack(message_pack([value, -1]), "value") == [value, -1]
+
+
 @pytest.mark.parametrize("size", [0, 15, 16, 31, 32, 0xFF, 0x100, 0xFFFF, 0x10000])
 def test_each_size_has_its_form(size: int) -> None:
     for value in (b"b" * size, "t" * size, [1] * size, {str(at): at for at in range(size)}):
