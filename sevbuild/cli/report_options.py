@@ -125,16 +125,20 @@ class ReportOptions(NamedTuple):
         rich_help_panel=TRUST,
     )
 
+    @property
+    def given(self) -> str:
+        """Return the first option that was given, empty where none was."""
+        names = [name for name, value in self._asdict().items() if value not in ([], "", False)]
+        return f"--{names[0].replace('_', '-')}" if names else ""
+
     def refuse(self, file: str) -> None:
         """Raise SevbuildError where `file` is no report, and an option has no effect."""
-        for name, value in self._asdict().items():
-            if value not in ([], "", False):
-                from sevbuild.attest.evidence import KNOWN
+        if self.given:
+            from sevbuild.attest.evidence import KNOWN
 
-                raise SevbuildError(
-                    f"--{name.replace('_', '-')} is for attestation reports, and {file} is no such evidence",
-                    hint=KNOWN,
-                )
+            raise SevbuildError(
+                f"{self.given} is for attestation reports, and {file} is no such evidence", hint=KNOWN
+            )
 
     def policy(self, expect: str) -> "AppraisalPolicy":
         """Return the appraisal policy: the file's, with what the options say in its place.

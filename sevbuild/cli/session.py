@@ -216,7 +216,7 @@ def secret(
         raise SevbuildError("a secret is for a guest that was verified", hint=hint)
     if unverified and (target or release or policy):
         raise SevbuildError("--target, --release and --policy are for --against")
-    if header == payload:
+    if os.path.realpath(header) == os.path.realpath(payload):
         raise SevbuildError("--header and --payload name one file")
     report, own = firmware.report(host), keys.read()
     if not own.tek:
@@ -229,9 +229,12 @@ def secret(
         _print_pass(found)
     packet = packet_for(entries, own, report, os.urandom)
     parts = packet if binary else [_base64(part).encode() for part in packet]
-    given = [*host, *keys, *(text.partition(":")[2] for text in secrets)]
+    given = [*host, against, *keys, *(text.partition(":")[2] for text in secrets)]
+    if keys.session:
+        given += [os.path.join(keys.session, name) for name in os.listdir(keys.session)]
     protected = protect(documents=[path for path in given if path not in ("", "-")])
-    write_outputs(dict(zip((header, payload), parts, strict=True)), protected)
+    hint = "--header and --payload name other files"
+    write_outputs(dict(zip((header, payload), parts, strict=True)), protected, hint=hint)
 
 
 def _verified(

@@ -58,7 +58,7 @@ def verify(
     from sevbuild.bundle.published import bundle_at
 
     as_json = options.wants_json(fmt, "table")
-    if _is_report(files[0]):
+    if _is_report(files[0], asked=reports.given != ""):
         _verify_reports(files, asked, lock, reports, key=key, fmt=fmt, quiet=quiet)
         return
     file, *more = files
@@ -80,15 +80,20 @@ def verify(
     verify_bundle(file, asked, quiet=quiet)
 
 
-def _is_report(path: str) -> bool:
-    """Tell whether a path is to be taken for evidence, as a binary file of no known kind is."""
+def _is_report(path: str, *, asked: bool) -> bool:
+    """Tell whether a path is to be taken for evidence, as a binary file of no known kind is.
+
+    Of a pipe, which can be read once, it is what was `asked` for: whether options say how to verify a report.
+    """
     from sevbuild.appraise.evidence import holds_evidence
     from sevbuild.fs import is_regular, read_range
     from sevbuild.kind import HEAD_SIZE, kind_of
 
     if path == "-" or holds_evidence(path):
         return True
-    head = read_range(path, 0, HEAD_SIZE) if is_regular(path) else b""
+    if not is_regular(path):
+        return asked and os.path.exists(path) and not os.path.isdir(path)
+    head = read_range(path, 0, HEAD_SIZE)
     return b"\0" in head and kind_of(head) is None and head[:1] not in _COSE_SIGN1
 
 

@@ -532,3 +532,27 @@ def test_measurements_are_those_of_sevctl(
     Path("host").write_text(SEV_ES)
     result = run("session", "measurement", digest(), *words, "--tik", tik)
     assert result.out == f"{expected}\n", result
+
+
+@pytest.mark.parametrize("name", ["tik.bin", "tek.bin", "tk.bin", "session.b64"])
+def test_a_secret_does_not_replace_what_its_session_is(name: str) -> None:
+    """A TIK that is written over is lost, and with it every later measurement and secret of the launch."""
+    Path("blob").write_bytes(bytes(48))
+    kept = {"vm_tik.bin": TIK, "vm_tek.bin": TEK, "vm_tk.bin": TEK + TIK, "vm_session.b64": b"A"}
+    Path("own").mkdir()
+    for file, data in kept.items():
+        Path("own", file).write_bytes(data)
+    words = ("session", "secret", "blob", "--secret", "luks-key:key.txt", "--unverified", "--session", "own")
+    for pair in (
+        ("--header", f"own/vm_{name}", "--payload", "p"),
+        ("--header", "h", "--payload", f"own/vm_{name}"),
+    ):
+        told(
+            run(*words, *pair),
+            2,
+            f"own/vm_{name} is an input of this command: it is not replaced",
+            "--header and --payload name other files",
+        )
+    told(run(*words, "--header", "h", "--payload", "./h"), 2, "--header and --payload name one file")
+    assert {file: Path("own", file).read_bytes() for file in kept} == kept
+    assert not Path("h").exists()

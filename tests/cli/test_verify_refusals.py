@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,23 @@ def test_what_is_no_report_is_told_of_where_a_report_was_meant(tmp_path: Path, d
     assert result.status == 2
     assert f"--certs is for attestation reports, and {file} is no such evidence" in result.err
     assert "known are a report of 1184 bytes" in result.err
+
+
+def test_a_pipe_is_a_report_where_one_is_verified(tmp_path: Path) -> None:
+    """As `verify <(ssh guest cat report) --at ...` has it; without such options it is a document."""
+    own = authority("Milan")
+    words = [*map(str, _written(tmp_path, own)), "--root", str(tmp_path / "ark")]
+    at, flag = words.index(str(tmp_path / "report")), tmp_path / "pipe"
+    os.mkfifo(flag)
+    words[at] = str(flag)
+    results = []
+    for data in (own.report(), b"nothing"):
+        writer = threading.Thread(target=flag.write_bytes, args=(data,))
+        writer.start()
+        results.append(run(*words))
+        writer.join()
+    assert [result.status for result in results] == [0, 2]
+    assert f"{flag}: no evidence of a guest" in results[1].err
 
 
 def test_standard_input_is_one_report() -> None:
