@@ -10,7 +10,7 @@ from sevbuild.bundle.release import listed_digests
 from sevbuild.documents.binary_text import base64_bytes
 from sevbuild.documents.json_input import DOCUMENT_LIMIT
 from sevbuild.errors import MismatchError, SevbuildError
-from sevbuild.fs import hash_files, is_regular, read_file, read_range
+from sevbuild.fs import hash_files, is_regular, read_file, read_range, why_unreadable
 from sevbuild.reference.export.signing import VerifyingKey, load_verifying_key
 from sevbuild.reference.read import read_reference_values
 from sevbuild.reference.release import CHECKSUMS, DOCUMENT_NAME, SIGNATURE
@@ -49,6 +49,9 @@ def published_by(path: str, key_path: str) -> Publication:
     folder = os.path.dirname(path) or "." if os.path.basename(path) == CHECKSUMS else path
     if os.path.isdir(folder):
         return _release(folder, key, key_path)
+    fault = why_unreadable(path)
+    if fault is not None:
+        raise fault
     if not holds_signature(path):
         hint = f"of a release, name the folder with {CHECKSUMS} and {SIGNATURE}"
         raise SevbuildError(f"{path}: no envelope, no signed CoRIM: nothing in it is signed", hint=hint)

@@ -334,3 +334,8 @@ def test_the_values_are_of_the_bytes_that_were_held_to_the_checksums(
     monkeypatch.setattr("sevbuild.bundle.signatures.hash_files", hash_then_exchange)
     with pytest.raises(MismatchError, match=r"reference-values\.json: not the file that SHA256SUMS lists"):
         published_by(str(release), key)
+
+
+def test_what_is_not_there_is_not_called_unsigned(release: Path) -> None:
+    with pytest.raises(SevbuildError, match=r"cannot read .*/absent: No such file"):
+        published_by(str(release / "absent"), str(release.parent / "key.pub"))
