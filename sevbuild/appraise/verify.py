@@ -10,7 +10,7 @@ from hashlib import sha512
 from typing import TYPE_CHECKING
 
 from sevbuild.attest.appraise import Origin, Trust, appraise_report
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import read_file
 
 if TYPE_CHECKING:
@@ -44,13 +44,16 @@ def read_trust(roots: Sequence[str], crls: Sequence[str], at: str, product: Prod
     from sevbuild.attest.certificate import certificates_in
     from sevbuild.attest.crl import crls_in
 
-    return Trust(
-        parse_time(at) if at else datetime.now(timezone.utc),
-        bool(at),
-        tuple(one for path in roots for one in certificates_in(read_file(path, _CERTIFICATES_LIMIT), path)),
-        tuple(one for path in crls for one in crls_in(read_file(path, _CERTIFICATES_LIMIT), path)),
-        product,
-    )
+    with within("--root", hint="a certificate in PEM or DER, which has signed itself"):
+        trusted = [one for path in roots for one in certificates_in(_certificates(path), path)]
+    with within("--crl", hint="`sevbuild certs fetch REPORT --crl FILE` writes such a list"):
+        revoked = [one for path in crls for one in crls_in(_certificates(path), path)]
+    when = parse_time(at) if at else datetime.now(timezone.utc)
+    return Trust(when, bool(at), tuple(trusted), tuple(revoked), product)
+
+
+def _certificates(path: str) -> bytes:
+    return read_file(path, _CERTIFICATES_LIMIT)
 
 
 def parse_time(text: str) -> datetime:

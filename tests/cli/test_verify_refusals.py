@@ -152,3 +152,22 @@ def test_amd_s_root_and_one_of_its_name_are_both_trusted(tmp_path: Path) -> None
     alone = run(*words, "--root", amd)
     assert (alone.status, "refused: chain;" in alone.out) == (1, True)
     assert run(*words).status == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "hint"),
+    [
+        ("--crl", "ark", "`sevbuild certs fetch REPORT --crl FILE` writes such a list"),
+        ("--crl", "report", "`sevbuild certs fetch REPORT --crl FILE` writes such a list"),
+        ("--root", "crl", "a certificate in PEM or DER, which has signed itself"),
+        ("--root", "report", "a certificate in PEM or DER, which has signed itself"),
+    ],
+)
+def test_another_file_than_the_option_takes(tmp_path: Path, option: str, given: str, hint: str) -> None:
+    own = authority("Milan")
+    words = _written(tmp_path, own)
+    (tmp_path / "crl").write_bytes(own.crl())
+    result = run(*words, option, tmp_path / given)
+    assert (result.status, result.out) == (2, "")
+    assert f"error: {option}: {tmp_path / given}: " in result.err
+    assert hint in result.err
