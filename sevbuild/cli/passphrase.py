@@ -83,6 +83,8 @@ def _read(option: str, name: str, descriptor: int | None) -> bytes | None:
             data += more
     except OSError as error:
         raise file_error("read", f"{option}-fd {descriptor}", error) from None
+    except OverflowError:
+        raise SevbuildError(f"{option}-fd {descriptor}: not the number of a file descriptor") from None
     line = data.partition(b"\n")[0].removesuffix(b"\r")
     if not line or len(line) > _LONGEST:
         raise SevbuildError(f"{option}-fd {descriptor}: a line of 1 to {_LONGEST} bytes is a passphrase")

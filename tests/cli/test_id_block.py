@@ -223,6 +223,7 @@ def test_a_passphrase_by_environment_or_descriptor(monkeypatch: pytest.MonkeyPat
         "--passphrase-env cannot be combined with --passphrase-fd",
     )
     told(run(*create, "--passphrase-fd", 999), 2, "cannot read --passphrase-fd 999")
+    told(run(*create, "--passphrase-fd", 1 << 64), 2, "not the number of a file descriptor")
     with open(os.devnull, "rb") as nothing:
         told(
             run(*create, "--passphrase-fd", nothing.fileno()), 2, "a line of 1 to 4096 bytes is a passphrase"
