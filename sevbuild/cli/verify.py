@@ -112,7 +112,7 @@ def _verify_reports(
     from sevbuild.cli.verdicts import print_verdicts
 
     policy = reports.policy(asked.expect)
-    targets = _targets(asked, lock, policy.published, key=key, quiet=quiet)
+    targets = _targets(asked, lock, policy.published, key=key, told=fmt != "json", quiet=quiet)
     verdicts = verify_reports(files, policy, targets, reports.trust(), reports.certs)
     print_verdicts(verdicts, fmt)
     if not all(verdict.holds for verdict in verdicts):
@@ -147,11 +147,11 @@ def _signed(file: str, key: str, asked: Asked, lock: options.LockOptions, *, as_
 
 
 def _targets(
-    asked: Asked, lock: options.LockOptions, accepted: Published, *, key: str, quiet: bool
+    asked: Asked, lock: options.LockOptions, accepted: Published, *, key: str, told: bool, quiet: bool
 ) -> list[NamedTarget]:
     """Return the targets that `--against` names, measured now where that is a manifest.
 
-    With a key only what its owner signed is taken.
+    With a key only what its owner signed is taken, and with `told` it is said what that is.
     """
     from sevbuild.appraise.references import foreign_targets, named_targets
     from sevbuild.cli.report import print_notices
@@ -172,7 +172,7 @@ def _targets(
     for path in asked.against:
         if key:
             lock.refuse()
-            found += named_targets(_signed_values(path, key, asked), accepted)
+            found += named_targets(_signed_values(path, key, asked, told=told), accepted)
             continue
         others = foreign_targets(path, accepted, asked.target)
         if others is not None:
@@ -189,19 +189,22 @@ def _targets(
     return found
 
 
-def _signed_values(path: str, key: str, asked: Asked) -> ReferenceValues:
+def _signed_values(path: str, key: str, asked: Asked, *, told: bool) -> ReferenceValues:
     """Return the reference values that the owner of a key signed; raises SevbuildError."""
     from sevbuild.bundle.signatures import published_by
+    from sevbuild.cli.report import print_line
     from sevbuild.manifest.selection import select_labels
     from sevbuild.reference.releases import at_release
 
     if asked.settings:
         raise SevbuildError("--set overrides a manifest, not what was signed")
-    values = published_by(path, key).values
+    lines, values = published_by(path, key)
     if values is None:
         raise SevbuildError(
             f"{path}: signed, but no reference values", hint="name the release, or its envelope"
         )
+    for line in lines if told else ():
+        print_line(line)
     chosen = set(select_labels(asked.target, [value.label for value in values.values]))
     values = values._replace(values=tuple(value for value in values.values if value.label in chosen))
     return at_release(values, asked.release) if asked.release else values

@@ -22,6 +22,7 @@ from sevbuild.fs import hash_files
 from sevbuild.reference.export.in_toto import PAYLOAD_TYPE, pae
 from sevbuild.reference.export.signing import load_signing_key, load_verifying_key
 from tests.export.support import pem
+from tests.support.amd_ca import authority
 from tests.support.cli import run
 from tests.support.real import peer_program
 from tests.support.shared import ROOT, shared_file
@@ -339,3 +340,16 @@ def test_the_values_are_of_the_bytes_that_were_held_to_the_checksums(
 def test_what_is_not_there_is_not_called_unsigned(release: Path) -> None:
     with pytest.raises(SevbuildError, match=r"cannot read .*/absent: No such file"):
         published_by(str(release / "absent"), str(release.parent / "key.pub"))
+
+
+def test_a_verdict_says_whose_reference_values_it_rests_on(release: Path, tmp_path: Path) -> None:
+    key, report = release.parent / "key.pub", tmp_path / "report"
+    report.write_bytes(authority("Milan").report())
+    words = ("verify", report, "--against", release, "--key", key, "--at", "2026-06-01")
+    lines = published_by(str(release), str(key)).lines
+    result = run(*words)
+    assert result.status == 1
+    assert result.out.splitlines()[: len(lines)] == lines
+    assert result.out.splitlines()[-1].startswith(f"{report}: refused: measurement; ")
+    # JSON is the verdict alone.
+    assert json.loads(run(*words, "--format", "json").out)["verified"] is False
