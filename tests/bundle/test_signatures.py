@@ -353,3 +353,11 @@ def test_a_verdict_says_whose_reference_values_it_rests_on(release: Path, tmp_pa
     assert result.out.splitlines()[-1].startswith(f"{report}: refused: measurement; ")
     # JSON is the verdict alone.
     assert json.loads(run(*words, "--format", "json").out)["verified"] is False
+
+
+def test_locks_are_not_of_what_was_signed(release: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    report.write_bytes(authority("Milan").report())
+    result = run("verify", report, "--against", release, "--key", release.parent / "key.pub", "--locked")
+    assert (result.status, result.out) == (2, "")
+    assert "--locked, --frozen, --lock and --offline are for manifests" in result.err
