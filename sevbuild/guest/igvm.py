@@ -101,7 +101,8 @@ class IgvmGuest:
         from sevbuild.identity.igvm_block import reported_block
 
         # No loader takes a file with two.
-        return reported_block(headers[0])
+        (header,) = headers
+        return reported_block(header)
 
     def notices(self) -> list[Notice]:
         """Return what speaks against the launches that were planned, and what files have that is odd."""

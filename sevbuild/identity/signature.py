@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha384
@@ -30,7 +29,6 @@ __all__ = ["SIGNATURE_LIMIT", "Signed", "digest_to_sign", "matching_signature", 
 SIGNATURE_LIMIT = 4096
 """No signature is larger, in any form."""
 
-_TEXT = re.compile(rb"(?:0[xX])?([0-9A-Fa-f]+|[0-9A-Za-z+/_=-]+)")
 _OTHER_CURVES = {64: "P-256", 132: "P-521"}
 
 
@@ -65,7 +63,7 @@ def signature_forms(data: bytes, source: str) -> tuple[EcdsaSignature, ...]:
     # A number of zero, or one that is the order or more, is none of a signature.
     valid = [pair for pair in found if all(0 < number < ORDER_P384 for number in pair)]
     if not valid:
-        size = len(data.strip()) if _TEXT.fullmatch(data) else len(data)
+        size = len(data)
         curve = _OTHER_CURVES.get(size)
         hint = "DER, or r and s of 48 bytes each, or the 512 bytes of the ID authentication"
         thing = f"; {size} bytes are r and s of {curve}" if curve and not found else ""

@@ -16,12 +16,13 @@ from sevbuild.identity.ecdsa import ORDER_P384
 from sevbuild.identity.firmware import GivenIdBlock
 from sevbuild.identity.id_auth import Author, IdAuth
 from sevbuild.identity.id_block import IdBlock
-from sevbuild.identity.igvm_block import given_block, id_block_header
+from sevbuild.identity.igvm_block import given_block, id_block_header, reported_block
 from sevbuild.identity.keys import load_public_key
 from sevbuild.identity.signed_block import SignedBlock, author_of, sign_block
 from sevbuild.igvm.headers import GuestPolicy, SnpIdBlock
 from sevbuild.igvm.reader import read_igvm
 from sevbuild.igvm.source import MemorySource
+from sevbuild.launch.id_block import IdBlock as Reported
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.snp_guest import SnpGuest, SnpGuestState
 from sevbuild.launch.status import LaunchError, Status
@@ -85,6 +86,18 @@ def test_whatever_is_changed_is_refused_or_another_value(at: int, change: int, a
     assert found != auth or (at, change, author) == (4, 1, False)
 
 
+@pytest.mark.parametrize(("size", "taken"), [(0x643, False), (0x644, True), (4096, True), (4097, False)])
+def test_how_many_bytes_an_authentication_has(size: int, taken: bool) -> None:
+    data = signed().auth.encode().ljust(size, b"\0")[:size]
+    if taken:
+        assert IdAuth.decode(data, "auth") == signed().auth
+    else:
+        with pytest.raises(
+            SevbuildError, match=f"^auth: {size} bytes; the authentication of an ID block has 4096$"
+        ):
+            IdAuth.decode(data, "auth")
+
+
 AUTH = signed(author=True).auth.encode()
 
 
@@ -92,6 +105,8 @@ AUTH = signed(author=True).auth.encode()
     ("at", "value", "message"),
     [
         (0x000, 2, "auth: ID key algorithm 2; 1 is ECDSA P-384 with SHA-384"),
+        (0x003, 1, "auth: ID key algorithm 16777217; 1 is ECDSA P-384 with SHA-384"),
+        (0x007, 1, "auth: author key algorithm 16777217; 1 is ECDSA P-384 with SHA-384"),
         (0x004, 0, "auth: author key algorithm 0; 1 is ECDSA P-384 with SHA-384"),
         (0x008, 1, "auth: reserved bytes in 0x8..0x3f are set"),
         (0x644, 1, "auth: reserved bytes in 0x644..0x67f are set"),
@@ -329,6 +344,14 @@ def test_a_header_of_ours_comes_to_the_same_block(block: IdBlock, author: bool) 
     one = SignedBlock(block, signed(author=author).auth)
     given = given_block(id_block_header(one, 1), block.policy)
     assert given == (one.block.encode(), one.auth.encode(), author)
+
+
+@pytest.mark.parametrize("author", [False, True])
+def test_what_a_report_shows_of_a_header(author: bool) -> None:
+    wanted = Reported(
+        ID_KEY.public.digest, AUTHOR_KEY.public.digest if author else None, b"f" * 16, b"i" * 16, 7
+    )
+    assert reported_block(id_block_header(signed(author=author))) == wanted
 
 
 def test_sev_snp_measure_writes_the_same(tmp_path: Path) -> None:

@@ -109,7 +109,10 @@ def _pem(key: EllipticCurvePrivateKey | Ed25519PrivateKey, *, public: bool) -> b
     [
         (derive_private_key(5, SECP256R1()), "a key on secp256r1; ID blocks take P-384"),
         (derive_private_key(5, SECP521R1()), "a key on secp521r1; ID blocks take P-384"),
-        (Ed25519PrivateKey.from_private_bytes(bytes(32)), "a key of another kind"),
+        (
+            Ed25519PrivateKey.from_private_bytes(bytes(32)),
+            "a key of another kind \\(ed25519\\); ID blocks take ECDSA on P-384",
+        ),
     ],
 )
 def test_other_curves_are_refused(
@@ -237,6 +240,17 @@ def test_a_mistake_is_named(data: bytes, message: str) -> None:
     with pytest.raises(MismatchError) as caught:
         matching_signature(data, SIGNED, "sig", [AUTHORED])
     assert caught.value.message == f"sig: {message}"
+
+
+def test_the_hint_says_who_signs_sha_256() -> None:
+    for algorithm, said in ((hashes.SHA256(), True), (hashes.SHA512(), False)):
+        with pytest.raises(MismatchError) as caught:
+            matching_signature(_by(algorithm), SIGNED, "sig")
+        assert ("cosign 2" in str(caught.value.hint)) is said
+
+
+def test_the_smallest_numbers_are_those_of_a_signature() -> None:
+    assert signature_forms(encode_dss_signature(1, 1), "sig") == (EcdsaSignature(1, 1),)
 
 
 @pytest.mark.parametrize(
