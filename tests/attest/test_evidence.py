@@ -135,6 +135,7 @@ def test_a_report_without_family_has_the_layout_of_its_parts() -> None:
         ({"vmpl": True}, "$.attestation_report.vmpl: must be an integer"),
         ({"cpuid_step": 256}, "$.attestation_report.cpuid_step: must be 0..255"),
         ({"measurement": [0] * 47}, "$.attestation_report.measurement: must be 48 numbers from 0 to 255"),
+        ({"measurement": [-1] * 48}, "$.attestation_report.measurement: must be 48 numbers from 0 to 255"),
         ({"measurement": [256] * 48}, "$.attestation_report.measurement: must be 48 numbers"),
         ({"measurement": [True] * 48}, "$.attestation_report.measurement: must be 48 numbers"),
         ({"measurement": "00"}, "$.attestation_report.measurement: must be 48 numbers"),

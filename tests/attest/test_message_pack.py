@@ -54,6 +54,8 @@ def test_each_size_has_its_form(size: int) -> None:
         (b"\xc1", "v: 0xc1 begins no value of evidence, at offset 1"),
         (b"\xca\0\0\0\0", "v: 0xca begins no value of evidence, at offset 1"),
         (b"\xd4\0\0", "v: 0xd4 begins no value of evidence, at offset 1"),
+        (b"\xdf\0\0\0\x02" + b"\xa1a\x01"[:3], "v: it ends early, at offset 5"),
+        (b"\x81\xa1a" * 100_000, "v: it is nested too deeply, at offset 97"),
         (b"\x91" * 100_000, "v: it is nested too deeply, at offset 33"),
     ],
 )
@@ -61,6 +63,16 @@ def test_what_is_none_is_refused(data: bytes, error: str) -> None:
     with pytest.raises(SevbuildError) as caught:
         decode_message_pack(data, "v")
     assert str(caught.value) == error
+
+
+def test_values_are_nested_32_deep_and_no_deeper() -> None:
+    for one in (b"\x91", b"\x81\xa1a"):
+        value = decode_message_pack(one * 32 + b"\1", "v")
+        for _ in range(32):
+            (value,) = value if isinstance(value, list) else value.values()
+        assert value == 1
+        with pytest.raises(SevbuildError, match="nested too deeply"):
+            decode_message_pack(one * 33 + b"\1", "v")
 
 
 @given(st.binary())
