@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from sevbuild.documents.document import Document
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.policy import (
     DEFAULT_POLICIES,
@@ -11,6 +14,7 @@ from sevbuild.launch.policy import (
     SNP_POLICY_BITS,
     SevPolicy,
     SnpPolicy,
+    decode_policy,
     policy_of,
 )
 
@@ -115,3 +119,67 @@ def test_a_policy_is_of_the_family_of_its_mode() -> None:
     assert isinstance(policy_of("snp", 0x30000), SnpPolicy)
     for mode in ("sev", "sev-es"):
         assert isinstance(policy_of(mode, 0x5), SevPolicy)
+
+
+def decoded(value: Any, mode: Mode) -> tuple[int | None, list[tuple[str, str]]]:
+    """Return the policy that `value` is decoded to, and the faults with their paths."""
+    document = Document("guest.toml", "")
+    policy = decode_policy(document, "launch.policy", value, mode)
+    return policy, [(fault.path, fault.message) for fault in document.faults]
+
+
+@pytest.mark.parametrize("mode", ["snp", "sev", "sev-es"])
+@pytest.mark.parametrize("policy", [0, 1, (1 << 64) - 1])
+def test_a_number_is_a_policy_as_it_stands(policy: int, mode: Mode) -> None:
+    assert decoded(policy, mode) == (policy, [])
+
+
+@pytest.mark.parametrize("policy", [-1, 1 << 64, True, "0x1"])
+def test_a_policy_is_a_number_of_64_bits_or_a_table(policy: Any) -> None:
+    found, faults = decoded(policy, "snp")
+    assert found is None
+    assert [path for path, _message in faults] == ["launch.policy"]
+
+
+def test_a_table_names_the_bits_that_are_set() -> None:
+    assert decoded({}, "snp") == (None, [("launch.policy", "must not be empty")])
+    for name, bit in SNP_POLICY_BITS.items():
+        assert decoded({name: True}, "snp") == (1 << 17 | 1 << bit, [])
+        assert decoded({name: False}, "snp") == (1 << 17, [])
+    for name, bit in SEV_POLICY_BITS.items():
+        assert decoded({name: True}, "sev") == (1 << bit, [])
+        assert decoded({name: False}, "sev") == (0, [])
+
+
+def test_an_es_guest_has_its_bit_unless_it_is_cleared() -> None:
+    assert decoded({"nodbg": True}, "sev-es") == (0x5, [])
+    assert decoded({"es": True}, "sev-es") == (0x4, [])
+    assert decoded({"es": False}, "sev-es") == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("version", "snp", "sev"),
+    [
+        ("1.55", 0x20137, 0x37010000),
+        ("255.254", 0x2FFFE, 0xFEFF0000),
+        ("254.255", 0x2FEFF, 0xFFFE0000),
+        ("0.1", 0x20001, 0x01000000),
+        ("001.055", 0x20137, 0x37010000),
+    ],
+)
+def test_the_least_firmware_has_two_places_in_two_orders(version: str, snp: int, sev: int) -> None:
+    assert decoded({"abi": version}, "snp") == (snp, [])
+    assert decoded({"api": version}, "sev") == (sev, [])
+
+
+@pytest.mark.parametrize(
+    "version", ["155", "1.256", "256.1", "1.x", "x.1", "1.0055", "1.", ".5", "1.\u00b2", "1.5.5"]
+)
+def test_the_least_firmware_is_two_numbers_of_a_byte(version: str) -> None:
+    message = f'must look like "1.55", got {version!r}'
+    assert decoded({"abi": version}, "snp") == (1 << 17, [("launch.policy.abi", message)])
+
+
+def test_keys_of_the_other_family_are_refused() -> None:
+    assert [path for path, _message in decoded({"api": "1.55"}, "snp")[1]] == ["launch.policy.api"]
+    assert [path for path, _message in decoded({"abi": "1.55"}, "sev")[1]] == ["launch.policy.abi"]

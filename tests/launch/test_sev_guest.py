@@ -12,7 +12,7 @@ import pytest
 
 from sevbuild.image.kernel_hashes import KernelHashes, cmdline_digest, hash_table
 from sevbuild.launch.page_type import PageType
-from sevbuild.launch.sev_guest import SevGuest, SevGuestState, SevPlatform
+from sevbuild.launch.sev_guest import SevGuest, SevGuestState, SevPlatform, launch_measurement
 from sevbuild.launch.status import LaunchError, Status
 from sevbuild.launch.update import LaunchUpdate
 from tests.support.shared import VECTORS, shared_file
@@ -168,3 +168,13 @@ def test_measurements_are_those_of_sevctl(vector: dict[str, Any]) -> None:
         guest.launch_update(VMSA._replace(data=page))
     tik = shared_file(f"{folder}/measurement/tik1.bin").read_bytes()
     assert guest.launch_measure(tik, blob[32:]) == blob[:32]
+
+
+@pytest.mark.parametrize(
+    ("api", "head"), [((0, 16), b""), ((0, 17), bytes((4, 0, 17, 9))), ((1, 0), bytes((4, 1, 0, 9)))]
+)
+def test_the_firmware_is_vouched_for_from_api_0_17_on(api: tuple[int, int], head: bytes) -> None:
+    platform = SevPlatform(api_major=api[0], api_minor=api[1], build_id=9)
+    tik, digest, nonce = bytes(range(16)), bytes(range(32)), bytes(range(50, 66))
+    message = head + (5).to_bytes(4, "little") + digest + nonce
+    assert launch_measurement(tik, platform, 5, digest, nonce) == hmac.digest(tik, message, "sha256")
