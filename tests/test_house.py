@@ -74,6 +74,10 @@ def test_no_text_says_the_same_words_twice_in_a_row(path: Path) -> None:
         ("identity", "from sevbuild.manifest.model import Manifest\n"),
         ("identity", "from os import urandom\n"),
         ("commands", "from sevbuild.bundle.layout import DOCUMENT\n"),
+        ("diagnose", "import typer\n"),
+        ("diagnose", 'era = "old" if profile.name == "ec2" else ""\n'),
+        ("picture", "from hashlib import sha384\n"),
+        ("picture", "from sevbuild.manifest.model import Variant\n"),
     ],
 )
 def test_what_a_room_may_not_do_is_seen(room: str, text: str) -> None:
@@ -268,6 +272,8 @@ def test_a_measurement_loads_nothing_heavy() -> None:
         "sevbuild.attest",
         "sevbuild.identity",
         "sevbuild.appraise",
+        "sevbuild.diagnose",
+        "sevbuild.picture",
     )
     assert not [name for name in modules if name.startswith(others)]
     verbs = {name for name in modules if name.startswith("sevbuild.cli.")}

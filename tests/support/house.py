@@ -70,6 +70,12 @@ ROOMS = {
         # A delimiter that no text of others can foresee.
         excepted=(("cli/github.py", "hashlib"),),
     ),
+    "diagnose": Room(
+        "know a terminal; change a plan that was asked for; ask for a profile by its name",
+        imports=("typer", "rich", "click", "socket", "subprocess"),
+        calls=("print", "input", "isatty"),
+        profiles=True,
+    ),
     "api": Room("compute anything on its own", imports=(*_DIGESTS, *_MODEL, *_FILES)),
     "appraise": Room(
         "know a terminal; measure on its own",
@@ -100,6 +106,11 @@ ROOMS = {
         ),
         calls=_EDGES,
         profiles=True,
+    ),
+    "picture": Room(
+        "read files; know manifests; compute a digest",
+        imports=(*_FILES, *_CLOCKS_AND_PEOPLE, *_DIGESTS, *_MODEL),
+        calls=_EDGES,
     ),
     "attest": Room(
         "know manifests, files, the network",

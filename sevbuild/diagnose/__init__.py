@@ -1,0 +1,1 @@
+"""Why a launch digest is another: explain, diff, replay."""

@@ -1,0 +1,1 @@
+"""Launch plans as pictures: SVG and HTML text."""
