@@ -1,0 +1,46 @@
+"""A setup gives the body, the VMSAs and the plan that its target has."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sevbuild.diagnose.setup import LaidOut
+from sevbuild.launch.planner import GuestInputs, LaunchShape, Planner
+from sevbuild.measure.tree import LaunchTree
+from tests.support.guests import guest_of
+from tests.support.shared import ROOT
+
+
+@pytest.mark.parametrize("mode", ["sev", "sev-es", "snp"])
+def test_a_setup_is_the_launch_of_its_target(mode: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "guests" / "hello" / "hello.fd", tmp_path)
+    guest = guest_of(tmp_path, launch={"mode": mode}, firmware={"path": "hello.fd"})
+    (target,) = guest.targets
+    (measured,) = guest.measure([target])
+    inputs = GuestInputs(guest.firmware(target.variant), None, guest.kernels.hashes(target))
+    shape = LaunchShape(
+        target.mode,
+        target.profile.rules.launch,
+        target.order,
+        target.policy,
+        target.vcpus,
+        target.cpu.signature,
+        target.guest_features or 0,
+    )
+    setup, planner = LaidOut(inputs, shape, target.profile), Planner()
+    assert setup.mode == mode
+    assert LaunchTree().digest(setup.plan(planner)) == measured.digest
+    body, tail = setup.body(planner), setup.tail(planner)
+    wanted = setup.with_vcpus(3).plan(planner)
+    assert body.regions == wanted.regions
+    assert body.seed is None
+    assert not setup.counted_in_body
+    pages = [update.data for update in wanted.vmsas]
+    if mode == "sev":
+        assert (tail.pages, tail.further) == ((), None)
+    else:
+        assert pages == [*tail.pages, tail.further, tail.further]
+        assert tail.gpa == wanted.vmsas[0].gpa
