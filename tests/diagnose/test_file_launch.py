@@ -17,7 +17,7 @@ from tests.support.igvm import BSP, SNP, write_file
 PAGE = PageData(0x20000, 1, b"\xaa" * 4096)
 
 
-@pytest.mark.parametrize(("loader", "follow"), [("qemu", 1), ("igvm-reference", 0)])
+@pytest.mark.parametrize(("loader", "follow"), [("qemu", 1), ("igvmmeasure", 0)])
 def test_body_and_vmsas_are_those_of_the_plan(loader: str, follow: int, tmp_path: Path) -> None:
     file = ForeignFile(str(write_file(tmp_path, SNP, PAGE, BSP)))
     setup = FileLaunch(file, loader, "snp", 3, 0x00A00F11)
