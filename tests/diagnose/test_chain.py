@@ -1,4 +1,4 @@
-"""The independent chain agrees with sev-snp-measure where both can speak, and with values read on hardware."""
+"""The independent chain agrees with sev-snp-measure where both can speak, and its every field enters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hosts launch otherwise than QEMU of today, as the independent chain takes it (facts: docs/profiles.md)."""
+"""What hosts launch otherwise than QEMU of today, as the independent chain takes it (docs/profiles.md)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from typing import Any
 
 from tests.support.chain import segment
 
-__all__ = ["DEBUGSWAP", "EC2", "EC2_RDX0", "GCE", "GCE_GENOA", "IGVM", "INIT2", "LEGACY_FPU", "SVSM", "number"]
+__all__ = [
+    "DEBUGSWAP",
+    "EC2",
+    "EC2_RDX0",
+    "GCE",
+    "GCE_GENOA",
+    "IGVM",
+    "INIT2",
+    "LEGACY_FPU",
+    "SVSM",
+    "number",
+]
 
 
 def number(value: int, size: int = 8) -> bytes:
