@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from sevbuild.diagnose.setup import Setup
 from sevbuild.launch.region_data import Contents
 
-__all__ = ["AXES", "Change", "Edit", "HostFacts", "Material", "Start", "Touches"]
+__all__ = ["AXES", "SEEN", "Change", "Edit", "HostFacts", "Material", "Start", "Touches"]
 
 AXES = (
     "mode",
@@ -33,12 +33,19 @@ AXES = (
 )
 """What can be otherwise; two changes of one axis exclude each other."""
 
+SEEN = 1000
+"""Changes of a weight below it were seen in the wild; the others are swept, for what nobody reported yet."""
+
 Touches = Literal["body", "tail", "both"]
 """What of a launch a change can alter: what comes before the VMSAs, the VMSAs, or both."""
 
 
 class Edit(NamedTuple):
-    """What to write in a manifest: a dotted key, and its value as TOML; None where the key goes away."""
+    """What to write in a manifest: a dotted key, and its value as TOML; None where the key goes away.
+
+    One that takes away a key which the manifest has not says nothing, nor one with the value that is there.
+    Of several changes together they are made in the order of AXES: the last one to name a key is right.
+    """
 
     key: str
     value: str | None
@@ -77,7 +84,10 @@ class Material(NamedTuple):
     """What is at hand of a start beyond digests, for rules that change bytes; None for what is not.
 
     `cmdline` is the command line as measured, without the NUL. `kernel` and each of `initrd` (its parts, as
-    they are concatenated) give their bytes when asked. `dtb` is what was given to be appended.
+    they are concatenated) give their bytes when asked. `dtb` is what was given to be appended. `template` is
+    the command line with the placeholders that depend on the target left in it, `cmdline_key` the key of a
+    manifest that has it, None where an image has it. `initrd_names` are the files of `initrd` as a manifest
+    names them. `image` is the whole unified kernel image where `kernel` and `initrd` are parts of it.
     """
 
     cmdline: bytes | None = None
@@ -85,6 +95,10 @@ class Material(NamedTuple):
     initrd: tuple[Callable[[], Contents], ...] = ()
     firmware: bytes | None = None
     dtb: bytes | None = None
+    template: str | None = None
+    cmdline_key: str | None = "kernel.cmdline"
+    initrd_names: tuple[str, ...] = ()
+    image: Callable[[], Contents] | None = None
 
 
 class Start(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from sevbuild.diagnose.departures import LEFT_OUT, Departure, without_sections
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.plan import LaunchPlan
@@ -67,12 +68,14 @@ class Setup(Protocol):
 class LaidOut(NamedTuple):
     """A launch that a host lays out by a profile: what it is made of, and everything it depends on.
 
-    `shape.launch` are the profile's own values unless a rule changed one of them.
+    `departures` are the single values by which the launch departs from its profile, by name; `shape.launch`
+    has them already, and `launched` the inputs without the sections that are left out.
     """
 
     inputs: GuestInputs
     shape: LaunchShape
     profile: LaunchProfile
+    departures: tuple[tuple[str, Departure], ...] = ()
 
     @property
     def mode(self) -> Mode:
@@ -85,6 +88,12 @@ class LaidOut(NamedTuple):
         return self.shape.vcpus
 
     @property
+    def launched(self) -> GuestInputs:
+        """Return the inputs as they are launched: without the sections that are left out."""
+        left_out = dict(self.departures).get(LEFT_OUT)
+        return without_sections(self.inputs, left_out) if isinstance(left_out, tuple) else self.inputs
+
+    @property
     def counted_in_body(self) -> bool:
         """Tell that a host lays out the same regions for any number of vCPUs."""
         return False
@@ -95,7 +104,7 @@ class LaidOut(NamedTuple):
 
     def body(self, planner: Planner) -> Body:
         """Return what is launched before the VMSAs; raises SevbuildError for what no host can launch."""
-        plan = planner.plan(self.inputs, self.shape._replace(vcpus=1))
+        plan = planner.plan(self.launched, self.shape._replace(vcpus=1))
         return Body(plan.mode, plan.seed, plan.regions)
 
     def tail(self, planner: Planner) -> Tail:
@@ -105,9 +114,9 @@ class LaidOut(NamedTuple):
         """
         gpa = self.shape.launch.vmsa_gpa
         try:
-            vmsas = planner.plan(self.inputs, self.shape._replace(vcpus=2)).vmsas
+            vmsas = planner.plan(self.launched, self.shape._replace(vcpus=2)).vmsas
         except SevbuildError:
-            vmsas = planner.plan(self.inputs, self.shape._replace(vcpus=1)).vmsas
+            vmsas = planner.plan(self.launched, self.shape._replace(vcpus=1)).vmsas
         pages = [bytes(update.data) for update in vmsas if isinstance(update.data, bytes)]
         if any(len(page) != VMSA_SIZE for page in pages) or len(pages) != len(vmsas):
             raise SevbuildError("a VMSA that is not one page in memory")
@@ -115,4 +124,4 @@ class LaidOut(NamedTuple):
 
     def plan(self, planner: Planner) -> LaunchPlan:
         """Return the launch plan; raises SevbuildError for what no host can launch."""
-        return planner.plan(self.inputs, self.shape)
+        return planner.plan(self.launched, self.shape)

@@ -50,7 +50,7 @@ class Planner:
     """
 
     def __init__(self) -> None:
-        self._firmware: dict[Firmware, LaunchUpdate] = {}
+        self._firmware: dict[int, LaunchUpdate] = {}
         self._updates: dict[tuple[int, PageType, int, bytes | None, str], LaunchUpdate] = {}
         self._regions: dict[tuple[GuestInputs, LaunchValues, Mode], tuple[LaunchUpdate, ...]] = {}
         self._vmsas: dict[tuple[bytes, bytes | None, int], list[LaunchUpdate]] = {}
@@ -59,11 +59,12 @@ class Planner:
 
     def firmware_update(self, firmware: Firmware) -> LaunchUpdate:
         """Return the launch update of the firmware's own pages, which most launches begin with."""
-        found = self._firmware.get(firmware)
+        # Its pages are the same whatever was read from them; the update keeps them, and so their id.
+        data = firmware.data
+        found = self._firmware.get(id(data))
         if found is None:
-            data = firmware.data
             found = LaunchUpdate(firmware.gpa, PageType.NORMAL, len(data), data, "firmware")
-            self._firmware[firmware] = found
+            self._firmware[id(data)] = found
         return found
 
     def plan(self, inputs: GuestInputs, shape: LaunchShape) -> LaunchPlan:
