@@ -18,12 +18,15 @@ from sevbuild.identity.rsa import RsaPublicKey
 __all__ = [
     "Certificate",
     "Name",
+    "Signed",
     "certificates_in",
     "common_name",
     "decode_certificate",
     "decode_extensions",
     "decode_name",
+    "decode_signed",
     "ders_in",
+    "expect_algorithm",
     "name_text",
 ]
 
@@ -69,24 +72,25 @@ class Certificate(NamedTuple):
     signature_algorithm: bytes
 
 
+class Signed(NamedTuple):
+    """What a signature of X.509 covers, to be read and as bytes; the DER of its algorithm; the signature."""
+
+    contents: Reader
+    signed: bytes
+    algorithm: bytes
+    signature: bytes
+
+
 def decode_certificate(data: bytes, source: str) -> Certificate:
     """Return the certificate of these bytes, all of them; raises SevbuildError for anything that is none."""
-    whole = Reader(data, source)
-    outer = whole.element()
-    whole.finish()
-    at = outer.at
-    inner = outer.element()
-    signed = data[at : outer.at]
-    algorithm, signature = outer.raw(der.SEQUENCE), outer.bits()
-    outer.finish()
+    inner, signed, algorithm, signature = decode_signed(data, source)
     explicit = inner.element(0xA0)
     # RFC 5280, 4.1: version 3 is the number 2.
     if explicit.integer() != 2:
         raise SevbuildError(f"{source}: it is no X.509 certificate of version 3")
     explicit.finish()
     serial = inner.integer()
-    if inner.raw(der.SEQUENCE) != algorithm:
-        raise SevbuildError(f"{source}: it names two signature algorithms")
+    expect_algorithm(inner, algorithm)
     issuer = decode_name(inner)
     validity = inner.element()
     not_before, not_after = validity.time(), validity.time()
@@ -139,6 +143,25 @@ def ders_in(data: bytes, source: str, label: str) -> list[bytes]:
     if len(found) > _MOST:
         raise SevbuildError(f"{source}: it has more than {_MOST} certificates")
     return found
+
+
+def decode_signed(data: bytes, source: str) -> Signed:
+    """Return the two parts of what X.509 signs, certificates and lists alike (RFC 5280, 4.1.1 and 5.1.1)."""
+    whole = Reader(data, source)
+    outer = whole.element()
+    whole.finish()
+    at = outer.at
+    contents = outer.element()
+    signed = data[at : outer.at]
+    algorithm, signature = outer.raw(der.SEQUENCE), outer.bits()
+    outer.finish()
+    return Signed(contents, signed, algorithm, signature)
+
+
+def expect_algorithm(reader: Reader, algorithm: bytes) -> None:
+    """Check that the next element is the signature algorithm that stands beside the signature as well."""
+    if reader.raw(der.SEQUENCE) != algorithm:
+        raise SevbuildError(f"{reader.source}: it names two signature algorithms")
 
 
 def decode_name(reader: Reader) -> Name:

@@ -8,8 +8,14 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from sevbuild.attest import der
-from sevbuild.attest.certificate import Name, decode_extensions, decode_name, ders_in
-from sevbuild.attest.der import Reader
+from sevbuild.attest.certificate import (
+    Name,
+    decode_extensions,
+    decode_name,
+    decode_signed,
+    ders_in,
+    expect_algorithm,
+)
 from sevbuild.errors import SevbuildError
 
 __all__ = ["Crl", "crls_in", "decode_crl"]
@@ -41,19 +47,11 @@ def crls_in(data: bytes, source: str) -> list[Crl]:
 
 def decode_crl(data: bytes, source: str) -> Crl:
     """Return the list of these bytes, all of them; raises SevbuildError for anything that is none."""
-    whole = Reader(data, source)
-    outer = whole.element()
-    whole.finish()
-    at = outer.at
-    inner = outer.element()
-    signed = data[at : outer.at]
-    algorithm, signature = outer.raw(der.SEQUENCE), outer.bits()
-    outer.finish()
+    inner, signed, algorithm, signature = decode_signed(data, source)
     # RFC 5280, 5.1.2.1: version 2 is the number 1.
     if inner.integer() != 1:
         raise SevbuildError(f"{source}: it is no list of revoked certificates of version 2")
-    if inner.raw(der.SEQUENCE) != algorithm:
-        raise SevbuildError(f"{source}: it names two signature algorithms")
+    expect_algorithm(inner, algorithm)
     issuer = decode_name(inner)
     this_update = inner.time()
     next_update = inner.time() if inner.tag in der.TIMES else None
