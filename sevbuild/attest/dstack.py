@@ -5,6 +5,7 @@ Source: dstack-attest, src/attestation.rs and src/v1.rs.
 
 from __future__ import annotations
 
+from sevbuild.attest.byte_reader import ByteReader
 from sevbuild.attest.given import Evidence, GivenCertificate
 from sevbuild.attest.json_bytes import hex_at, listed, listed_at
 from sevbuild.attest.message_pack import decode_message_pack
@@ -41,7 +42,7 @@ def decode_attestation(data: bytes, source: str) -> Evidence:
         return _version_1(data, source)
     if data[:2] != _SNP:
         raise SevbuildError(f"{source}: no attestation of dstack with a quote of AMD SEV-SNP")
-    reader = _Reader(data, source)
+    reader = _Reader(data, source, len(_SNP))
     report = reader.sized()
     count = reader.size()
     _check_count(count, source)
@@ -80,26 +81,17 @@ def _check_count(count: int, source: str) -> None:
         raise SevbuildError(f"{source}: {count} certificates, where {_MOST_CERTIFICATES} are the most")
 
 
-class _Reader:
+class _Reader(ByteReader):
     """SCALE: sizes in their compact form, bytes behind them (docs.polkadot.com, SCALE codec)."""
-
-    def __init__(self, data: bytes, source: str) -> None:
-        self.data, self.source, self.at = data, source, len(_SNP)
 
     def sized(self) -> bytes:
         """Return the next bytes that have their size before them."""
-        return self._take(self.size())
+        return self.take(self.size())
 
     def size(self) -> int:
         """Return the next size: how many bytes it has stand in its two lowest bits."""
-        first = self._take(1)
+        first = self.take(1)
         mode = first[0] & 3
         if mode == len(_MORE):
-            raise SevbuildError(f"{self.source}: a size is greater than any that fits")
-        return int.from_bytes(first + self._take(_MORE[mode]), "little") >> 2
-
-    def _take(self, size: int) -> bytes:
-        if size > len(self.data) - self.at:
-            raise SevbuildError(f"{self.source}: it ends early")
-        self.at += size
-        return self.data[self.at - size : self.at]
+            raise self.fault("a size is greater than any that fits")
+        return int.from_bytes(first + self.take(_MORE[mode]), "little") >> 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sevbuild.errors import SevbuildError
+from sevbuild.attest.byte_reader import ByteReader
 
 __all__ = ["decode_message_pack"]
 
@@ -27,18 +27,14 @@ def decode_message_pack(data: bytes, source: str) -> Any:
     """
     reader = _Reader(data, source)
     value = reader.value(0)
-    if reader.at != len(data):
-        raise reader.fault("more follows than there should be")
+    reader.finish()
     return value
 
 
-class _Reader:
-    def __init__(self, data: bytes, source: str) -> None:
-        self.data, self.source, self.at = data, source, 0
-
+class _Reader(ByteReader):
     def value(self, depth: int) -> Any:
         """Return the next value."""
-        first = self._take(1)[0]
+        first = self.take(1)[0]
         if first < 0x80:
             return first
         if first >= 0xE0:
@@ -46,29 +42,30 @@ class _Reader:
         if first in _WORDS:
             return _WORDS[first]
         if first in _UNSIGNED:
-            return int.from_bytes(self._take(_UNSIGNED[first]), "big")
+            return self.number(_UNSIGNED[first])
         if first in _SIGNED:
-            return int.from_bytes(self._take(_SIGNED[first]), "big", signed=True)
+            return int.from_bytes(self.take(_SIGNED[first]), "big", signed=True)
         return self._sized(first, depth)
 
     def _sized(self, first: int, depth: int) -> Any:
         """Return a value that says its size: bytes, text, a list or a map."""
         if first in _BIN:
-            return self._take(self._size(_BIN[first]))
+            return self.take(self.number(_BIN[first]))
         if first in _STR or 0xA0 <= first < 0xC0:
-            return self._text(self._size(_STR[first]) if first in _STR else first & 0x1F)
+            return self._text(self.number(_STR[first]) if first in _STR else first & 0x1F)
         if depth == _DEEPEST:
             raise self.fault("it is nested too deeply")
         if first in _ARRAY or 0x90 <= first < 0xA0:
-            count = self._size(_ARRAY[first]) if first in _ARRAY else first & 0xF
-            self._room(count)
+            count = self.number(_ARRAY[first]) if first in _ARRAY else first & 0xF
+            # Each value is one byte at least.
+            self.room(count)
             return [self.value(depth + 1) for _ in range(count)]
         if first in _MAP or first < 0x90:
-            return self._map(self._size(_MAP[first]) if first in _MAP else first & 0xF, depth)
+            return self._map(self.number(_MAP[first]) if first in _MAP else first & 0xF, depth)
         raise self.fault(f"0x{first:02x} begins no value of evidence")
 
     def _map(self, count: int, depth: int) -> dict[str, Any]:
-        self._room(2 * count)
+        self.room(2 * count)
         found: dict[str, Any] = {}
         for _ in range(count):
             key = self.value(_DEEPEST)
@@ -78,26 +75,8 @@ class _Reader:
         return found
 
     def _text(self, size: int) -> str:
-        raw = self._take(size)
+        raw = self.take(size)
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             raise self.fault("a text is not UTF-8") from None
-
-    def _size(self, size: int) -> int:
-        return int.from_bytes(self._take(size), "big")
-
-    def _room(self, count: int) -> None:
-        """Check that so many values can follow, each of one byte at least."""
-        if count > len(self.data) - self.at:
-            raise self.fault("it ends early")
-
-    def _take(self, size: int) -> bytes:
-        if size > len(self.data) - self.at:
-            raise self.fault("it ends early")
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def fault(self, what: str) -> SevbuildError:
-        """Return what to raise of the bytes here."""
-        return SevbuildError(f"{self.source}: {what}, at offset {self.at}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sevbuild.attest.byte_reader import ByteReader
 from sevbuild.documents.binary_text import base64_bytes, hex_bytes
 from sevbuild.errors import SevbuildError
 
@@ -77,40 +78,22 @@ def parse_nonce(text: str) -> bytes:
 
 def decode_quote(message: bytes, signature: bytes, pcrs: tuple[bytes, ...], source: str) -> TpmQuote:
     """Return a quote; raises SevbuildError where the bytes are no TPMS_ATTEST of one."""
-    reader = _Reader(message, source)
+    reader = ByteReader(message, source)
     if reader.number(4) != _MAGIC or reader.number(2) != _ATTEST_QUOTE:
         raise SevbuildError(f"{source}: no quote of a TPM")
-    reader.sized()
-    extra_data = reader.sized()
+    _sized(reader)
+    extra_data = _sized(reader)
     # Clock, reset and restart counts, whether it is safe; firmware version.
     reader.take(8 + 4 + 4 + 1 + 8)
     if (reader.number(4), reader.number(2)) != (1, _SHA256):
         raise SevbuildError(f"{source}: the quote is not of the bank of SHA-256 alone")
     bits = reader.take(reader.number(1))
     selected = tuple(at for at in range(8 * len(bits)) if bits[at // 8] >> at % 8 & 1)
-    digest = reader.sized()
-    if reader.at != len(message):
-        raise SevbuildError(f"{source}: the quote goes on behind its end")
+    digest = _sized(reader)
+    reader.finish()
     return TpmQuote(message, signature, pcrs, extra_data, selected, digest)
 
 
-class _Reader:
-    """The bytes of a structure, big-endian, in turn."""
-
-    def __init__(self, data: bytes, source: str) -> None:
-        self.data, self.source, self.at = data, source, 0
-
-    def take(self, size: int) -> bytes:
-        """Return the next bytes."""
-        if size > len(self.data) - self.at:
-            raise SevbuildError(f"{self.source}: the quote ends early")
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def number(self, size: int) -> int:
-        """Return the next number."""
-        return int.from_bytes(self.take(size), "big")
-
-    def sized(self) -> bytes:
-        """Return the next bytes that have their size before them (TPM2B)."""
-        return self.take(self.number(2))
+def _sized(reader: ByteReader) -> bytes:
+    """Return the next bytes that have their size before them (TPM2B)."""
+    return reader.take(reader.number(2))
