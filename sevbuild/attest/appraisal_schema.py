@@ -8,14 +8,13 @@ from sevbuild.attest.appraisal import APPRAISAL_SCHEMA, LOWEST_VMPL
 from sevbuild.attest.check_names import CHECKS, NEVER_WAIVED
 from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
 from sevbuild.attest.product import PRODUCTS, Product
-from sevbuild.documents.schema_shapes import one_or_list, table
+from sevbuild.documents.document import U32, U64
+from sevbuild.documents.schema_shapes import filled_table, hex_digits, integer, one_or_list, table, text, word
 from sevbuild.launch.policy import SNP_POLICY_BITS
 
 __all__ = ["appraisal_schema"]
 
-_U32 = 0xFFFFFFFF
-_U64 = (1 << 64) - 1
-_TEXT = {"type": "string", "minLength": 1}
+_TEXT = text(minLength=1)
 
 
 def appraisal_schema() -> dict[str, Any]:
@@ -50,26 +49,21 @@ def _published() -> dict[str, Any]:
             "target": one_or_list(
                 "Only these targets: a label, whole parts of one (vcpus2), or a glob.", _TEXT
             ),
-            "measurement": one_or_list("Launch digests that are accepted without a name.", _hex(48)),
+            "measurement": one_or_list("Launch digests that are accepted without a name.", hex_digits(48)),
         },
     )
 
 
 def _guest() -> dict[str, Any]:
-    version = {"type": "string", "pattern": r"^[0-9]{1,3}\.[0-9]{1,3}$"}
-    bits = {
-        "type": "object",
-        "minProperties": 1,
-        "properties": {**{name: {"type": "boolean"} for name in SNP_POLICY_BITS}, "abi": version},
-        "additionalProperties": False,
-    }
-    policy = {"anyOf": [{"type": "integer", "minimum": 0, "maximum": _U64}, bits]}
+    version = text(pattern=r"^[0-9]{1,3}\.[0-9]{1,3}$")
+    bits = filled_table({**{name: {"type": "boolean"} for name in SNP_POLICY_BITS}, "abi": version})
+    policy = {"anyOf": [integer(0, U64), bits]}
     return table(
         "How the guest was launched, and who in it asked for the report.",
         {
             "vmpl": one_or_list(
                 "The VMPL at which the report was asked for. Default 0.",
-                {"type": "integer", "minimum": 0, "maximum": LOWEST_VMPL},
+                integer(0, LOWEST_VMPL),
             ),
             "policy": {
                 "description": "The one guest policy that is accepted. Absent: that of the target, without debug and migrate-ma.",
@@ -79,56 +73,48 @@ def _guest() -> dict[str, Any]:
                 "description": "In place of policy: the most that is permitted, the least that is demanded, and the lowest minimum ABI.",
                 **policy,
             },
-            "host-data": one_or_list("HOST_DATA, 32 bytes in hex.", _hex(32)),
-            "report-data": one_or_list("REPORT_DATA, 64 bytes in hex.", _hex(64)),
+            "host-data": one_or_list("HOST_DATA, 32 bytes in hex.", hex_digits(32)),
+            "report-data": one_or_list("REPORT_DATA, 64 bytes in hex.", hex_digits(64)),
             "tpm-nonce": one_or_list(
                 "The nonce of the TPM's quote that comes with evidence of Azure, in hex.",
-                {"type": "string", "pattern": "^(0[xX])?([0-9a-fA-F]{2}){1,64}$"},
+                text(pattern="^(0[xX])?([0-9a-fA-F]{2}){1,64}$"),
             ),
-            "family-id": one_or_list("FAMILY_ID of the ID block, 16 bytes in hex.", _hex(16)),
-            "image-id": one_or_list("IMAGE_ID of the ID block, 16 bytes in hex.", _hex(16)),
-            "guest-svn": {
-                "description": "The least GUEST_SVN of the ID block.",
-                "type": "integer",
-                "minimum": 0,
-                "maximum": _U32,
-            },
-            "id-key-digest": one_or_list("The key that signed the ID block, by its SHA-384.", _hex(48)),
-            "author-key-digest": one_or_list("The key that signed the ID key, by its SHA-384.", _hex(48)),
+            "family-id": one_or_list("FAMILY_ID of the ID block, 16 bytes in hex.", hex_digits(16)),
+            "image-id": one_or_list("IMAGE_ID of the ID block, 16 bytes in hex.", hex_digits(16)),
+            "guest-svn": integer(0, U32, "The least GUEST_SVN of the ID block."),
+            "id-key-digest": one_or_list("The key that signed the ID block, by its SHA-384.", hex_digits(48)),
+            "author-key-digest": one_or_list(
+                "The key that signed the ID key, by its SHA-384.", hex_digits(48)
+            ),
         },
     )
 
 
 def _platform() -> dict[str, Any]:
-    bits = {"type": "string", "enum": list(PLATFORM_INFO_BITS)}
-    number = {"type": "integer", "minimum": 0, "maximum": _U64}
-    chip = {"type": "string", "pattern": "^(0[xX])?([0-9a-fA-F]{16}|[0-9a-fA-F]{128})$"}
+    bits = word(PLATFORM_INFO_BITS)
+    chip = text(pattern="^(0[xX])?([0-9a-fA-F]{16}|[0-9a-fA-F]{128})$")
     return table(
         "The machine and its firmware.",
         {
-            "product": one_or_list(
-                "Only these products.", {"type": "string", "enum": [product.name for product in PRODUCTS]}
-            ),
+            "product": one_or_list("Only these products.", word(product.name for product in PRODUCTS)),
             "required": one_or_list("Bits of PLATFORM_INFO that must be set.", bits),
             "forbidden": one_or_list("Bits of PLATFORM_INFO that must be clear.", bits),
             "chip-id": one_or_list("Only these chips: CHIP_ID in hex, or its 8 bytes from Turin on.", chip),
             "csp-id": one_or_list(
                 "Only VLEKs of these cloud providers, as the certificate names them.", _TEXT
             ),
-            "firmware-version": {
-                "description": 'The oldest SNP firmware, "1.55" or with its build "1.55.21"; as it runs, and as committed.',
-                "type": "string",
-                "pattern": r"^[0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,3})?$",
-            },
+            "firmware-version": text(
+                'The oldest SNP firmware, "1.55" or with its build "1.55.21"; as it runs, and as committed.',
+                pattern=r"^[0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,3})?$",
+            ),
             "provisional-firmware": {
                 "description": "Whether firmware is accepted that is not committed. Default false.",
                 "type": "boolean",
             },
-            "launch-mitigations": {
-                "description": "Bits that LAUNCH_MIT_VECTOR must have; reports have it from version 5 on.",
-                **number,
-            },
-            "current-mitigations": {"description": "Bits that CURRENT_MIT_VECTOR must have.", **number},
+            "launch-mitigations": integer(
+                0, U64, "Bits that LAUNCH_MIT_VECTOR must have; reports have it from version 5 on."
+            ),
+            "current-mitigations": integer(0, U64, "Bits that CURRENT_MIT_VECTOR must have."),
         },
     )
 
@@ -139,13 +125,13 @@ def _minima(description: str) -> dict[str, Any]:
 
 def _tcb(product: Product) -> dict[str, Any]:
     parts = [part.replace("_", "-") for part, _ in product.parts]
-    number = {"type": "integer", "minimum": 0, "maximum": 0xFF}
+    number = integer(0, 0xFF)
     return table(f"The least of each part on {product.name}.", dict.fromkeys(parts, number), required=parts)
 
 
 def _checks() -> dict[str, Any]:
-    names = {"type": "string", "enum": list(CHECKS)}
-    waivable = {"type": "string", "enum": [name for name in CHECKS if name not in NEVER_WAIVED]}
+    names = word(CHECKS)
+    waivable = word(name for name in CHECKS if name not in NEVER_WAIVED)
     return table(
         "Which checks must be made. One that fails refuses the report whatever stands here.",
         {
@@ -166,7 +152,3 @@ def _checks() -> dict[str, Any]:
             },
         },
     )
-
-
-def _hex(size: int) -> dict[str, Any]:
-    return {"type": "string", "pattern": f"^(0[xX])?[0-9a-fA-F]{{{2 * size}}}$"}

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sevbuild.documents.document import Table, check_hex
+from sevbuild.documents.document import U32, Table, check_hex
 from sevbuild.documents.schema_shapes import hex_digits, integer, table, text
 from sevbuild.manifest.model import DeclaredIdBlock
 from sevbuild.manifest.path_keys import decode_path
 
 __all__ = ["decode_id_block", "id_block_schema"]
-
-_U32 = 0xFFFFFFFF
 
 
 def decode_id_block(top: Table, *, ready: bool) -> DeclaredIdBlock | None:
@@ -22,7 +20,7 @@ def decode_id_block(top: Table, *, ready: bool) -> DeclaredIdBlock | None:
     found = DeclaredIdBlock(
         family_id=_hex(section, "family-id", 16),
         image_id=_hex(section, "image-id", 16),
-        guest_svn=section.integer("guest-svn", 0, _U32),
+        guest_svn=section.integer("guest-svn", 0, U32),
         key=decode_path(section, "key", url_key=None),
         key_digest=_hex(section, "key-digest", 48),
         author_key=decode_path(section, "author-key", url_key=None),
@@ -89,7 +87,7 @@ def id_block_schema() -> dict[str, Any]:
                 **hex_digits(16),
             },
             "guest-svn": integer(
-                0, _U32, "The guest's security version number, as reports show it. Default 0."
+                0, U32, "The guest's security version number, as reports show it. Default 0."
             ),
         },
     )
