@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sevbuild.attest.product import Tcb
+from sevbuild.attest.report import FirmwareVersion
 
 __all__ = [
     "APPRAISAL_SCHEMA",
@@ -46,7 +47,7 @@ class AppraisalPolicy(NamedTuple):
     Of several values each is accepted. `policy` is the one guest policy that is accepted, `maximum_policy`
     bounds it by its bits; without either it is that of the matched target, and where none is known
     DEFAULT_MAXIMUM_POLICY. Digests are 48 bytes, family and image id 16, host data 32, report data and chip
-    ids 64, nonces of a TPM's quote as many as were given. `firmware_version` is (major, minor, build).
+    ids 64, nonces of a TPM's quote as many as were given.
     `required` and `waived` name checks: a required one that was not made refuses the report, a waived one
     does not.
     """
@@ -70,7 +71,7 @@ class AppraisalPolicy(NamedTuple):
     platform_forbidden: tuple[str, ...] = ()
     chip_ids: tuple[bytes, ...] = ()
     csp_ids: tuple[str, ...] = ()
-    firmware_version: tuple[int, int, int] | None = None
+    firmware_version: FirmwareVersion | None = None
     provisional_firmware: bool = False
     launch_mitigations: int = 0
     current_mitigations: int = 0

@@ -10,8 +10,12 @@ from sevbuild.attest.appraisal import APPRAISAL_SCHEMA, LOWEST_VMPL, AppraisalPo
 from sevbuild.attest.check_names import CHECKS, NEVER_WAIVED
 from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
 from sevbuild.attest.product import PRODUCTS, Product, Tcb
+from sevbuild.attest.report import FirmwareVersion
 from sevbuild.attest.tpm_quote import parse_nonce
+from sevbuild.documents.binary_text import dotted_bytes
 from sevbuild.documents.document import (
+    U32,
+    U64,
     Document,
     Table,
     check_hex,
@@ -23,10 +27,7 @@ from sevbuild.documents.document import (
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.policy import decode_policy, policy_of
 
-__all__ = ["U64", "decode_appraisal", "parse_version"]
-
-U32 = 0xFFFFFFFF
-U64 = (1 << 64) - 1
+__all__ = ["decode_appraisal", "parse_version"]
 
 T = TypeVar("T")
 
@@ -66,16 +67,12 @@ def decode_appraisal(text: str, source: str) -> AppraisalPolicy:
     return policy
 
 
-def parse_version(text: str) -> tuple[int, int, int] | None:
+def parse_version(text: str) -> FirmwareVersion | None:
     """Return a firmware version that is written `1.55` or `1.55.21`, None for any other text."""
-    parts = text.split(".")
-    known = len(parts) in (2, 3) and all(
-        part.isascii() and part.isdigit() and len(part) <= 3 for part in parts
-    )
-    numbers = [int(part) for part in parts] if known else [256]
-    if max(numbers) > 255:
+    numbers = dotted_bytes(text)
+    if numbers is None or len(numbers) not in (2, 3):
         return None
-    return numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else 0
+    return FirmwareVersion(*numbers.ljust(3, b"\0"))
 
 
 def _published(policy: AppraisalPolicy, table: Table) -> AppraisalPolicy:

@@ -248,12 +248,7 @@ def _reported_tcb(report: Report, facts: VekFacts | None) -> Check:
     wanted = f"0x{facts.version:016x}"
     if found != wanted:
         return failed("reported-tcb", "the certificate is for another TCB", found, wanted)
-    parts = ", ".join(
-        f"{part} {number}" for part, number in facts.tcb._asdict().items() if number is not None
-    )
-    return passed(
-        "reported-tcb", f"the certificate is for this TCB: {parts.replace('_', ' ')}", found, wanted
-    )
+    return passed("reported-tcb", f"the certificate is for this TCB: {facts.tcb}", found, wanted)
 
 
 def _chip_id(report: Report, facts: VekFacts | None) -> Check:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from sevbuild.attest.appraisal import DEFAULT_MAXIMUM_POLICY, HOST_VMPL, LOWEST_VMPL
 from sevbuild.attest.platform_info import PLATFORM_INFO_BITS, bit_names
 from sevbuild.attest.verdict import Check, failed, not_checked, passed
-from sevbuild.launch.policy import SNP_HIGHEST_BIT, SNP_MUST_BE_ONE, SNP_PERMISSIONS, SNP_POLICY_BITS
+from sevbuild.launch.policy import (
+    SNP_HIGHEST_BIT,
+    SNP_MUST_BE_ONE,
+    SNP_PERMISSIONS,
+    SNP_POLICY_BITS,
+    SnpPolicy,
+    version_text,
+)
 
 if TYPE_CHECKING:
     from sevbuild.attest.appraisal import AppraisalPolicy
@@ -46,13 +53,10 @@ def policy_faults(policy: int, most: int) -> list[str]:
             faults.append(f"it permits {name}")
         elif name not in SNP_PERMISSIONS and may and not has:
             faults.append(f"it does not demand {name}")
-    if (policy & 0xFFFF) < (most & 0xFFFF):
-        faults.append(f"its minimum ABI is {_abi(policy)}, below {_abi(most)}")
+    abi, least = SnpPolicy(policy).abi, SnpPolicy(most).abi
+    if abi < least:
+        faults.append(f"its minimum ABI is {version_text(abi)}, below {version_text(least)}")
     return faults
-
-
-def _abi(policy: int) -> str:
-    return f"{policy >> 8 & 0xFF}.{policy & 0xFF}"
 
 
 def _policy(report: Report, policy: AppraisalPolicy, target: NamedTarget | None) -> Check:
@@ -80,15 +84,16 @@ def _at_most(policy: int, most: int, *, given: bool) -> Check:
 
 def _exact(whose: str, policy: int, wanted: int) -> Check:
     if policy == wanted:
-        return passed("policy", f"{whose}", f"{policy:#x}", f"{wanted:#x}")
+        return passed("policy", whose, f"{policy:#x}", f"{wanted:#x}")
     changed = policy ^ wanted
     bits = [
         f"{name} is {'set' if policy >> bit & 1 else 'clear'}"
         for name, bit in SNP_POLICY_BITS.items()
         if changed >> bit & 1
     ]
-    if changed & 0xFFFF:
-        bits.append(f"the minimum ABI is {_abi(policy)}, not {_abi(wanted)}")
+    abi, other = SnpPolicy(policy).abi, SnpPolicy(wanted).abi
+    if abi != other:
+        bits.append(f"the minimum ABI is {version_text(abi)}, not {version_text(other)}")
     others = changed & ~sum(1 << bit for bit in SNP_POLICY_BITS.values()) & ~0xFFFF
     bits += [f"{name} differs" for name in bit_names(others, {})]
     return failed("policy", f"not {whose}: {', '.join(bits)}", f"{policy:#x}", f"{wanted:#x}")
@@ -106,10 +111,10 @@ def _policy_platform(report: Report) -> Check:
         demanded = report.policy >> SNP_POLICY_BITS[name] & 1
         if demanded and not report.platform_info >> PLATFORM_INFO_BITS[name] & 1:
             wrong.append(f"{name} is off, which the guest policy demands")
-    abi = report.current_version.major << 8 | report.current_version.minor
-    if (report.policy & 0xFFFF) > abi:
+    abi, least = report.current_version[:2], SnpPolicy(report.policy).abi
+    if least > abi:
         wrong.append(
-            f"the firmware's ABI is {_abi(abi)}, below the guest policy's minimum {_abi(report.policy)}"
+            f"the firmware's ABI is {version_text(abi)}, below the guest policy's minimum {version_text(least)}"
         )
     if wrong:
         return failed("policy-platform", "; ".join(wrong), found)

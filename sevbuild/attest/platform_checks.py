@@ -35,7 +35,7 @@ def _tcbs(report: Report, policy: AppraisalPolicy, product: Product | None) -> l
         product.tcb(version)
         for version in (report.reported_tcb, report.committed_tcb, report.current_tcb, report.launch_tcb)
     )
-    order = f"{_tcb(reported)} <= {_tcb(committed)} <= {_tcb(current)}"
+    order = f"{reported} <= {committed} <= {current}"
     right = committed.covers(reported) and current.covers(committed)
     found = [
         passed("tcb-order", "reported <= committed <= current", order)
@@ -52,48 +52,35 @@ def _tcbs(report: Report, policy: AppraisalPolicy, product: Product | None) -> l
 
 def _minimum(name: str, tcb: Tcb, least: Tcb | None, product: Product, *, given: bool) -> Check:
     if least is None and not given:
-        return not_checked(
-            name, f"no minimum was given ([{name}.{product.name}] of an appraisal policy)", _tcb(tcb)
-        )
+        reason = f"no minimum was given ([{name}.{product.name}] of an appraisal policy)"
+        return not_checked(name, reason, str(tcb))
     if least is None:
-        return failed(name, f"the appraisal policy has none for {product.name}", _tcb(tcb))
+        return failed(name, f"the appraisal policy has none for {product.name}", str(tcb))
     if tcb.covers(least):
-        return passed(name, "no part is below the minimum", _tcb(tcb), _tcb(least))
+        return passed(name, "no part is below the minimum", str(tcb), str(least))
     below = [
-        f"{part.replace('_', '-')} {mine}, at least {other}"
-        for part, mine, other in zip(tcb._fields, tcb, least, strict=True)
-        if mine is not None and other is not None and mine < other
+        f"{part} {tcb.parts[part]}, at least {number}"
+        for part, number in least.parts.items()
+        if part in tcb.parts and tcb.parts[part] < number
     ]
-    return failed(name, f"below the minimum: {'; '.join(below)}", _tcb(tcb), _tcb(least))
-
-
-def _tcb(tcb: Tcb) -> str:
-    """Return a TCB in one line, its parts in the order in which they start."""
-    parts = [] if tcb.fmc is None else [f"fmc {tcb.fmc}"]
-    parts += [f"boot-loader {tcb.boot_loader}", f"tee {tcb.tee}", f"snp {tcb.snp}"]
-    return ", ".join([*parts, f"microcode {tcb.microcode}"])
+    return failed(name, f"below the minimum: {'; '.join(below)}", str(tcb), str(least))
 
 
 def _firmware(report: Report, policy: AppraisalPolicy) -> Check:
-    current, committed = tuple(report.current_version), tuple(report.committed_version)
-    found = f"{_dotted(current)}, committed {_dotted(committed)}"
+    current, committed = report.current_version, report.committed_version
+    found = f"{current}, committed {committed}"
     least = policy.firmware_version
     if least is None:
         return not_checked("firmware-version", "no minimum was given (platform.firmware-version)", found)
-    wanted = _dotted(least)
     if min(current, committed) >= least:
-        return passed("firmware-version", f"at least {wanted}", found, wanted)
-    return failed("firmware-version", f"older than {wanted}", found, wanted)
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
+        return passed("firmware-version", f"at least {least}", found, str(least))
+    return failed("firmware-version", f"older than {least}", found, str(least))
 
 
 def _provisional(report: Report, policy: AppraisalPolicy) -> Check:
     # By the versions alone: microcode that is newer than what was committed (AWS has that) is no firmware to
     # which the host could go back, and tcb-order shows it.
-    found = f"{_dotted(report.current_version)}, committed {_dotted(report.committed_version)}"
+    found = f"{report.current_version}, committed {report.committed_version}"
     if report.current_version == report.committed_version:
         return passed("provisional-firmware", "the firmware that runs is committed", found)
     if policy.provisional_firmware:

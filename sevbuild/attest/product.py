@@ -18,6 +18,16 @@ class Tcb(NamedTuple):
     microcode: int
     fmc: int | None = None
 
+    @property
+    def parts(self) -> dict[str, int]:
+        """The parts that the product has by the keys of an appraisal policy, in the order they start in."""
+        order = {"fmc": self.fmc, "boot-loader": self.boot_loader, "tee": self.tee, "snp": self.snp}
+        found = {**order, "microcode": self.microcode}
+        return {key: number for key, number in found.items() if number is not None}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key} {number}" for key, number in self.parts.items())
+
     def covers(self, least: Tcb) -> bool:
         """Tell whether no part is below that of `least`; parts that either has not are not compared."""
         return all(

@@ -7,12 +7,12 @@ from typing import Any
 
 from sevbuild.attest.appraisal import HOST_VMPL
 from sevbuild.attest.evidence import FORMS
+from sevbuild.attest.product import Tcb
 from sevbuild.cli.tables import text_table
 from sevbuild.text import visible
 
 __all__ = ["evidence_text"]
 
-_PARTS = {"boot_loader": "boot loader", "tee": "TEE", "snp": "SNP", "microcode": "microcode", "fmc": "FMC"}
 _HEXADECIMAL = ("vmpl", "cpuid_fam_id", "cpuid_mod_id", "cpuid_step")
 _SHORTEST = 32
 """The digits of the shortest field that is bytes."""
@@ -58,10 +58,10 @@ def _parted(value: Mapping[str, Any]) -> str:
     return f"{value['value']} ({', '.join([*words, *value['bits']]) or 'none'})"
 
 
-def _tcb(parts: Mapping[str, int | None] | None) -> str:
+def _tcb(parts: Mapping[str, Any] | None) -> str:
     if parts is None:
         return " (which parts these are depends on the product)"
-    return f" ({', '.join(f'{_PARTS[name]} {part}' for name, part in parts.items() if part is not None)})"
+    return f" ({Tcb(**parts)})"
 
 
 def _certificate(one: Mapping[str, Any]) -> tuple[str, str, str, str]:

@@ -1,11 +1,11 @@
-"""Bytes that somebody has written as text: hexadecimal digits, or base64."""
+"""Bytes that somebody has written as text: hexadecimal digits, base64, or numbers with dots between them."""
 
 from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error
 
-__all__ = ["base64_bytes", "hex_bytes"]
+__all__ = ["base64_bytes", "dotted_bytes", "hex_bytes"]
 
 _DIGITS = frozenset("0123456789abcdef")
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -37,3 +37,12 @@ def base64_bytes(text: str) -> bytes | None:
         )
     except (Error, ValueError):
         return None
+
+
+def dotted_bytes(text: str) -> bytes | None:
+    """Return the bytes of a version such as `1.55.21`, a number each; None for any other text."""
+    parts = text.split(".")
+    if not all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts):
+        return None
+    numbers = [int(part) for part in parts]
+    return bytes(numbers) if max(numbers) <= 0xFF else None

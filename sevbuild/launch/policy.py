@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sevbuild.documents.binary_text import dotted_bytes
 from sevbuild.documents.document import Document, Table, check_integer
 from sevbuild.launch.mode import Mode
 
@@ -19,6 +20,7 @@ __all__ = [
     "SnpPolicy",
     "decode_policy",
     "policy_of",
+    "version_text",
 ]
 
 SEV_POLICY_BITS = {"nodbg": 0, "noks": 1, "es": 2, "nosend": 3, "domain": 4, "sev": 5}
@@ -60,10 +62,15 @@ class SevPolicy(int):
         """Tell whether the guest is an SEV-ES guest."""
         return bool(self >> SEV_POLICY_BITS["es"] & 1)
 
+    @property
+    def api(self) -> tuple[int, int]:
+        """The minimum API: major and minor."""
+        return self >> 16 & 0xFF, self >> 24 & 0xFF
+
     def refusal(self, *, api: tuple[int, int] | None = None) -> str | None:
         """Return why LAUNCH_START refuses the policy for a guest owner's session, else None."""
-        if api is not None and (self >> 16 & 0xFF, self >> 24 & 0xFF) > api:
-            return f"the policy requires API {self >> 16 & 0xFF}.{self >> 24 & 0xFF}"
+        if api is not None and self.api > api:
+            return f"the policy requires API {version_text(self.api)}"
         if self & 0xFFC0:
             return "bits 15:6 must be zero"
         return None
@@ -97,6 +104,11 @@ class SnpPolicy(int):
 
     __slots__ = ()
 
+    @property
+    def abi(self) -> tuple[int, int]:
+        """The minimum ABI: major and minor."""
+        return self >> 8 & 0xFF, self & 0xFF
+
     def refusal(
         self,
         *,
@@ -109,8 +121,8 @@ class SnpPolicy(int):
             return "bit 17 must be one"
         if host_smt and not self >> SNP_POLICY_BITS["smt"] & 1:
             return "the policy forbids SMT and the host runs with it"
-        if abi is not None and (self >> 8 & 0xFF, self & 0xFF) > abi:
-            return f"the policy requires ABI {self >> 8 & 0xFF}.{self & 0xFF}"
+        if abi is not None and self.abi > abi:
+            return f"the policy requires ABI {version_text(self.abi)}"
         if self >> (highest_bit + 1):
             return f"bits above {highest_bit} are reserved"
         return None
@@ -143,6 +155,11 @@ def policy_of(mode: Mode, policy: int) -> SnpPolicy | SevPolicy:
     return SnpPolicy(policy) if mode == "snp" else SevPolicy(policy)
 
 
+def version_text(version: tuple[int, int]) -> str:
+    """Return a minimum ABI or API, major and minor, as policies are written with it."""
+    return f"{version[0]}.{version[1]}"
+
+
 def decode_policy(document: Document, path: str, value: Any, mode: Mode) -> int | None:
     """Return the policy that a document gives as a number or as a table of named bits, None with a fault.
 
@@ -163,12 +180,8 @@ def decode_policy(document: Document, path: str, value: Any, mode: Mode) -> int 
     key = "abi" if snp else "api"
     version = table.string(key)
     if version is not None:
-        major, dot, minor = version.partition(".")
-        numbers = [
-            int(part) if part.isascii() and part.isdigit() and len(part) <= 3 else 256
-            for part in (major, minor)
-        ]
-        if not dot or max(numbers) > 255:
+        numbers = dotted_bytes(version)
+        if numbers is None or len(numbers) != 2:
             table.fault(key, f'must look like "1.55", got {version!r}')
         else:
             policy |= numbers[0] << 8 | numbers[1] if snp else numbers[0] << 16 | numbers[1] << 24

@@ -16,6 +16,7 @@ from sevbuild.attest.appraisal_schema import appraisal_schema
 from sevbuild.attest.appraisal_text import appraisal_text
 from sevbuild.attest.named_target import NamedTarget
 from sevbuild.attest.product import Tcb
+from sevbuild.attest.report import FirmwareVersion
 from sevbuild.bundle.published import read_values
 from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.launch.id_block import IdBlock
@@ -89,7 +90,7 @@ def test_every_key_has_its_value() -> None:
         platform_forbidden=("smt",),
         chip_ids=(b"\x08" * 64, b"\t" * 8 + bytes(56)),
         csp_ids=("CN=cc-us-east-2.amazonaws.com",),
-        firmware_version=(1, 55, 21),
+        firmware_version=FirmwareVersion(1, 55, 21),
         provisional_firmware=True,
         launch_mitigations=1,
         current_mitigations=3,

@@ -252,8 +252,8 @@ def test_a_root_of_ones_own_is_trusted_where_it_is_given(product: str) -> None:
     assert chain.trust_anchor.startswith(f"given: ARK-{product} (SHA-256 ")
     assert of(chain, "chain").reason.endswith(f"ARK-{product}, the root that is given")
     assert of(chain, "product").reason == product
-    fmc = ", fmc 1" if ca.tcb.fmc == 1 else ""
-    said = f"the certificate is for this TCB: boot loader 4, tee 0, snp 24, microcode 219{fmc}"
+    fmc = "fmc 1, " if ca.tcb.fmc == 1 else ""
+    said = f"the certificate is for this TCB: {fmc}boot-loader 4, tee 0, snp 24, microcode 219"
     assert of(chain, "reported-tcb").reason == said
     assert chain.facts is not None
     assert (chain.facts.tcb, chain.facts.hwid, chain.facts.csp_id) == (ca.tcb, ca.chip, None)

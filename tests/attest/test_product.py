@@ -55,3 +55,9 @@ def test_products_have_names_of_their_own() -> None:
     with pytest.raises(SevbuildError, match="unknown product") as raised:
         product_named("Naples")
     assert raised.value.hint == "one of Milan, Genoa, Turin, Venice; Siena and Bergamo are Genoa"
+
+
+def test_a_tcb_is_written_by_the_keys_of_an_appraisal_policy() -> None:
+    assert str(Tcb(4, 0, 24, 219)) == "boot-loader 4, tee 0, snp 24, microcode 219"
+    assert str(Tcb(1, 2, 3, 80, 5)) == "fmc 5, boot-loader 1, tee 2, snp 3, microcode 80"
+    assert Tcb(4, 0, 24, 219).parts == {"boot-loader": 4, "tee": 0, "snp": 24, "microcode": 219}

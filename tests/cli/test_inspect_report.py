@@ -50,7 +50,7 @@ def test_each_field_is_shown(tmp_path: Path) -> None:
     assert rows["PLATFORM_INFO"] == "0x10000000065 (smt, ecc, alias-check-complete, iommu-write-safe, bit 40)"
     assert rows["VMPL"] == "0xffffffff (the host asked for it)"
     assert (rows["AUTHOR_KEY_EN"], rows["MASK_CHIP_KEY"], rows["SIGNING_KEY"]) == ("yes", "yes", "VLEK")
-    assert rows["CURRENT_TCB"] == "0xdb00000018000401 (boot loader 4, TEE 0, SNP 24, microcode 219, FMC 1)"
+    assert rows["CURRENT_TCB"] == "0xdb00000018000401 (fmc 1, boot-loader 4, tee 0, snp 24, microcode 219)"
     assert (rows["HOST_DATA"], rows["CPUID_FAM_ID"]) == ("32 bytes of zeros", "0x1a")
     assert (rows["CURRENT_VERSION"], rows["CURRENT_MIT_VECTOR"]) == ("1.55.40", "0x3")
     report = document["report"]
@@ -65,7 +65,7 @@ def test_what_a_version_does_not_have_is_said(tmp_path: Path) -> None:
     assert ", version 2, no product is named\n" in text
     assert "CPUID_FAM_ID        not in this version\n" in text
     # A chip's id of 64 bytes is of Milan or Genoa, which have one layout.
-    assert "REPORTED_TCB        0xdb18000000000004 (boot loader 4, " in text
+    assert "REPORTED_TCB        0xdb18000000000004 (boot-loader 4, " in text
     assert document["product"] is None
     text, _document = shown(tmp_path, authority("Turin").report(version=2))
     assert "REPORTED_TCB        0xdb00000018000401 (which parts these are depends on the product)\n" in text

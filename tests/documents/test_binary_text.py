@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sevbuild.documents.binary_text import base64_bytes, hex_bytes
+from sevbuild.documents.binary_text import base64_bytes, dotted_bytes, hex_bytes
 
 
 @given(st.binary(min_size=1))
@@ -29,3 +29,11 @@ def test_other_text_is_no_hexadecimal(text: str) -> None:
 @pytest.mark.parametrize("text", ["A", "AB=C", "AB==C", "A===", "A.BC", "éA==", "AAAAA", "A+-A"])
 def test_other_text_is_no_base64(text: str) -> None:
     assert base64_bytes(text) is None
+
+
+def test_a_version_is_a_byte_for_each_number() -> None:
+    assert dotted_bytes("1.55.21") == bytes([1, 55, 21])
+    assert dotted_bytes("7") == b"\x07"
+    assert dotted_bytes("0.255") == b"\0\xff"
+    for text in ("", ".", "1.", "1..2", "1.256", "1.0001", "1.x", "1.\u0661", " 1.2", "-1.2"):
+        assert dotted_bytes(text) is None

@@ -17,7 +17,7 @@ import pytest
 from sevbuild.attest.appraisal import AppraisalPolicy, Published
 from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
 from sevbuild.attest.product import Tcb, product_named
-from sevbuild.attest.report import Report, decode_report
+from sevbuild.attest.report import FirmwareVersion, Report, decode_report
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.id_block import IdBlock
 from sevbuild.reference.export.interface import ExportOptions
@@ -68,7 +68,7 @@ RIGHT: list[dict[str, Any]] = [
     {"policy": 0x30000},
     {"maximum_policy": 0x230000},
     {"minimum_tcb": {"Genoa": GENOA}, "minimum_launch_tcb": {"Genoa": GENOA}},
-    {"firmware_version": (1, 55, 43)},
+    {"firmware_version": FirmwareVersion(1, 55, 43)},
     {"platform_required": ("ecc", "alias-check-complete"), "platform_forbidden": ("tsme",)},
     {"host_data": (bytes(32),), "family_ids": (bytes(16),)},
     {"provisional_firmware": True},
@@ -80,8 +80,8 @@ WRONG: list[dict[str, Any]] = [
     {"minimum_tcb": {"Genoa": GENOA._replace(snp=26)}},
     {"minimum_tcb": {"Genoa": GENOA._replace(microcode=85)}},
     {"minimum_launch_tcb": {"Genoa": GENOA._replace(boot_loader=11)}},
-    {"firmware_version": (1, 56, 0)},
-    {"firmware_version": (1, 55, 44)},
+    {"firmware_version": FirmwareVersion(1, 56, 0)},
+    {"firmware_version": FirmwareVersion(1, 55, 44)},
     {"platform_required": ("rapl-dis",)},
     {"platform_forbidden": ("smt",)},
     {"host_data": (b"\1" * 32,)},
@@ -461,7 +461,7 @@ ALL = AppraisalPolicy(
     platform_forbidden=("smt", "iommu-write-safe"),
     chip_ids=(bytes(64),),
     csp_ids=("x",),
-    firmware_version=(1, 55, 0),
+    firmware_version=FirmwareVersion(1, 55, 0),
     launch_mitigations=1,
     current_mitigations=1,
     minimum_tcb={"Turin": Tcb(0, 0, 0, 0, 1)},

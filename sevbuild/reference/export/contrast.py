@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.policy import SNP_POLICY_BITS
+from sevbuild.launch.policy import SNP_POLICY_BITS, SnpPolicy
 from sevbuild.reference.export.interface import RECOMPUTED_PROFILE, Exporter, ExportOptions, values_of
 from sevbuild.reference.export.text import ordered_json
 from sevbuild.reference.model import ReferenceValues, Value
@@ -113,7 +113,8 @@ def _single(values: ReferenceValues) -> list[tuple[Value, int | None]]:
 
 
 def _policy(policy: int) -> dict[str, int | bool]:
-    found: dict[str, int | bool] = {"ABIMinor": policy & 0xFF, "ABIMajor": policy >> 8 & 0xFF}
+    major, minor = SnpPolicy(policy).abi
+    found: dict[str, int | bool] = {"ABIMinor": minor, "ABIMajor": major}
     found |= {name: bool(policy >> SNP_POLICY_BITS[bit] & 1) for name, bit in _POLICY_NAMES.items()}
     return found
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.policy import SNP_POLICY_BITS
+from sevbuild.launch.policy import SNP_POLICY_BITS, SnpPolicy
 from sevbuild.reference.export.interface import Exporter, ExportOptions, values_of
 from sevbuild.reference.export.text import ordered_json, unique
 from sevbuild.reference.model import ReferenceValues, Value
@@ -85,8 +85,8 @@ def _policy_values(values: Sequence[Value]) -> dict[str, int | bool | None]:
     policies = {value.policy for value in values}
     rows = [
         {
-            "snp_guest_abi_major": policy >> 8 & 0xFF,
-            "snp_guest_abi_minor": policy & 0xFF,
+            "snp_guest_abi_major": SnpPolicy(policy).abi[0],
+            "snp_guest_abi_minor": SnpPolicy(policy).abi[1],
             "snp_single_socket": bool(policy >> SNP_POLICY_BITS["single-socket"] & 1),
             "snp_smt_allowed": bool(policy >> SNP_POLICY_BITS["smt"] & 1),
         }

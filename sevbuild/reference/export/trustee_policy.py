@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.policy import SNP_POLICY_BITS, SNP_READABLE
+from sevbuild.launch.policy import SNP_POLICY_BITS, SNP_READABLE, SnpPolicy
 from sevbuild.reference.accepted import Accepted
 from sevbuild.reference.export.interface import Exporter, ExportOptions
 from sevbuild.reference.export.unsaid import unsaid_warning
@@ -167,10 +167,11 @@ def _targets(values: ReferenceValues, policy: AppraisalPolicy) -> list[dict[str,
 
 
 def _claims(digest: bytes, policy: int) -> dict[str, Any]:
+    major, minor = SnpPolicy(policy).abi
     return {
         "measurement": digest.hex(),
-        "policy_abi_major": policy >> 8 & 0xFF,
-        "policy_abi_minor": policy & 0xFF,
+        "policy_abi_major": major,
+        "policy_abi_minor": minor,
         **{claim: bool(policy >> SNP_POLICY_BITS[bit] & 1) for bit, claim in _POLICY_CLAIMS.items()},
     }
 
