@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = [
     "ancestors",
@@ -10,6 +14,7 @@ __all__ = [
     "counted",
     "decode_text",
     "encode_text",
+    "time_text",
     "utf8_text",
     "visible",
     "visible_json",
@@ -33,6 +38,13 @@ _RUNNER = "##["
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, such as `1 target` and `2 targets`."""
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def time_text(at: datetime) -> str:
+    """Return a time as RFC 3339 in UTC, to the second."""
+    from datetime import timezone
+
+    return at.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def decode_text(data: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from datetime import datetime, timedelta, timezone
 
 import pytest
 import tomli
@@ -11,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sevbuild.documents.json_text import json_bytes
-from sevbuild.text import decode_text, encode_text, visible, visible_json, visible_lines, visible_toml
+from sevbuild.text import (
+    decode_text,
+    encode_text,
+    time_text,
+    visible,
+    visible_json,
+    visible_lines,
+    visible_toml,
+)
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 TEXT = st.text(st.characters() | st.sampled_from("\0\n\r\t\x1b\x7f\x9b\u2028\ufeff\udc80:#[" + BIDI))
@@ -78,3 +87,9 @@ def test_a_toml_string_says_the_same(text: str) -> None:
     assert tomli.loads(f"x = {written}")["x"] == text
     assert not [char for char in written if char in BIDI or unicodedata.category(char) == "Cc"]
     assert "##[" not in written
+
+
+def test_a_time_is_in_utc_to_the_second() -> None:
+    at = datetime(2026, 6, 1, 12, 30, 15, 999_999, tzinfo=timezone.utc)
+    assert time_text(at) == "2026-06-01T12:30:15Z"
+    assert time_text(at.astimezone(timezone(timedelta(hours=5)))) == "2026-06-01T12:30:15Z"

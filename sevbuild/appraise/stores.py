@@ -12,6 +12,7 @@ from sevbuild.attest.vek_url import store_names
 from sevbuild.errors import SevbuildError, file_errors, within
 from sevbuild.fs import read_file
 from sevbuild.identity.ecdsa import P384PublicKey
+from sevbuild.text import time_text
 
 if TYPE_CHECKING:
     from sevbuild.attest.given import GivenCertificate
@@ -122,7 +123,7 @@ def _kept(path: str) -> KeptVek:
         facts.product.name,
         (facts.hwid or b"").hex(),
         f"0x{facts.version:016x}",
-        f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}",
+        time_text(certificate.not_after),
     )
 
 

@@ -14,13 +14,13 @@ from sevbuild.attest.product import PRODUCTS, Product
 from sevbuild.attest.report import SIGNING_KEYS, Report, decode_report, reserved_set
 from sevbuild.attest.vek import decode_vek, kind_of_vek
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.policy import SNP_POLICY_BITS
+from sevbuild.launch.policy import SNP_POLICY_BITS, SnpPolicy, version_text
+from sevbuild.text import time_text
 
 __all__ = ["describe_evidence", "describe_report"]
 
 _TCBS = ("current_tcb", "reported_tcb", "committed_tcb", "launch_tcb")
 _SHORT_CHIP_ID = 8
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def describe_evidence(evidence: Evidence, source: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def describe_report(report: Report) -> dict[str, Any]:
             found[name] = value
     found["policy"] = {
         "value": f"{report.policy:#x}",
-        "abi": f"{report.policy >> 8 & 0xFF}.{report.policy & 0xFF}",
+        "abi": version_text(SnpPolicy(report.policy).abi),
         # Bit 17 is always one.
         "bits": bit_names(report.policy & ~0x2FFFF, SNP_POLICY_BITS),
     }
@@ -103,8 +103,8 @@ def _describe_certificate(certificate: Certificate, source: str) -> dict[str, An
         "fault": None,
         "subject": name_text(certificate.subject),
         "issuer": name_text(certificate.issuer),
-        "not_before": f"{certificate.not_before:{_TIME}}",
-        "not_after": f"{certificate.not_after:{_TIME}}",
+        "not_before": time_text(certificate.not_before),
+        "not_after": time_text(certificate.not_after),
         "sha256": certificate.sha256.hex(),
     }
     if kind_of_vek(certificate) is None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sevbuild.attest.check_names import CHECKS
 from sevbuild.attest.verdict import Check
+from sevbuild.text import time_text
 
 if TYPE_CHECKING:
     from sevbuild.attest.appraisal import AppraisalPolicy
     from sevbuild.attest.named_target import NamedTarget
     from sevbuild.attest.report import Report
 
-__all__ = ["VERDICT_SCHEMA", "EarStatus", "Verdict", "required_checks", "time_text", "verdict_document"]
+__all__ = ["VERDICT_SCHEMA", "EarStatus", "Verdict", "required_checks", "verdict_document"]
 
 VERDICT_SCHEMA = 1
 """The version of the JSON verdict's shape."""
@@ -113,11 +114,6 @@ def required_checks(policy: AppraisalPolicy, *, vlek: bool) -> frozenset[str]:
     if policy.unknown_versions:
         names.discard("version")
     return frozenset((names | policy.required) - policy.waived)
-
-
-def time_text(at: datetime) -> str:
-    """Return a time as RFC 3339 in UTC, to the second."""
-    return at.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def verdict_document(verdicts: Iterable[Verdict]) -> dict[str, Any]:

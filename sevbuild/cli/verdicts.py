@@ -39,8 +39,8 @@ def print_verdicts(verdicts: Sequence[Verdict], fmt: str) -> None:
 
 def _print_verdict(verdict: Verdict) -> None:
     from sevbuild.attest.evidence import FORMS
-    from sevbuild.attest.result import time_text
     from sevbuild.cli.tables import text_table
+    from sevbuild.text import time_text
 
     print_line(f"{verdict.source}: {FORMS[verdict.form]}")
     rows = [(check.name, _word(check, verdict), _reason(check)) for check in verdict.checks]
