@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sevbuild.errors import Notice
 from sevbuild.guest.order import ORDER_HINT, is_launched
-from sevbuild.image.ovmf import Firmware, section_kind_name
+from sevbuild.image.oddities import image_oddities, section_oddities
+from sevbuild.image.ovmf import Firmware
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.policy import policy_of
 from sevbuild.launch.profile import LaunchProfile
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["firmware_notices", "target_doubts", "target_notices"]
 
-_LARGEST_FLASH = 8 << 20
-_BIOS_MULTIPLE = 64 << 10
 _SNP_ACTIVE = 1
 
 
@@ -74,27 +73,9 @@ def firmware_notices(variant: Variant, firmware: Firmware, targets: Sequence[Tar
     """Return what the firmware of a variant calls for on the hosts of its targets."""
     declared = variant.declared(FIRMWARE)
     where = "firmware" if declared is None else declared.name
-    size = len(firmware.data)
-    notices = []
-    if size > _LARGEST_FLASH:
-        notices.append(Notice("warning", where, f"{size} bytes; QEMU maps at most 8 MiB as flash"))
-    if size % _BIOS_MULTIPLE:
-        hint = "it works as flash unit 0; a split OVMF_CODE is measured without its variable store"
-        notices.append(
-            Notice(
-                "warning", where, f"{size} bytes is not a multiple of 64 KiB: QEMU's -bios refuses it", hint
-            )
-        )
-    if not firmware.entries:
-        notices.append(
-            Notice("warning", where, "no OVMF footer table: is this a firmware for confidential guests?")
-        )
+    notices = [Notice("warning", where, message, hint) for message, hint in image_oddities(firmware)]
     if any(target.mode == "snp" for target in targets):
-        for index, section in enumerate(firmware.metadata.sections or ()):
-            name = section_kind_name(section.kind)
-            if name.startswith("0x"):
-                message = f"section {index} has the unknown kind {name}; QEMU launches it as zero pages"
-                notices.append(Notice("warning", where, message, "older SNP trees of QEMU refuse to start"))
+        notices += [Notice("warning", where, message, hint) for message, hint in section_oddities(firmware)]
     if variant.kernel is not None and variant.kernel.hashes:
         loaders = dict.fromkeys(
             target.profile.rules.loader for target in targets if target.profile.rules.loader

@@ -10,13 +10,12 @@ from sevbuild.errors import SevbuildError
 from sevbuild.image.guid import GUID_NAMES
 from sevbuild.image.igvm_areas import read_igvm_areas
 from sevbuild.image.kernel_hashes import TABLE_SIZE
+from sevbuild.image.oddities import image_oddities, section_oddities
 from sevbuild.image.ovmf import SECTION_KINDS, Area, Firmware, check_sections, section_kind_name
 
 __all__ = ["Finding", "describe_firmware", "lint_firmware"]
 
 _PAGE = 4096
-_LARGEST_FLASH = 8 << 20
-_BIOS_MULTIPLE = 64 << 10
 _AMD_SEV = "build OvmfPkg/AmdSev/AmdSevX64.dsc (Debian: package ovmf-amdsev)"
 _SHOWN_DATA = 64
 
@@ -50,17 +49,8 @@ def lint_firmware(firmware: Firmware, *, verifier: bool | None) -> list[Finding]
 
 
 def _image(firmware: Firmware) -> Iterator[Finding]:
-    size = len(firmware.data)
-    if size % _BIOS_MULTIPLE:
-        hint = "it works as flash unit 0; a split OVMF_CODE is measured without its variable store"
-        yield Finding(
-            "warning", "image", f"{size} bytes is not a multiple of 64 KiB: QEMU's -bios refuses it", hint
-        )
-    if size > _LARGEST_FLASH:
-        yield Finding("warning", "image", f"{size} bytes; QEMU maps at most 8 MiB as flash")
-    if not firmware.entries:
-        hint = "plain SEV can launch it; SEV-ES needs the table for several vCPUs, SNP always"
-        yield Finding("warning", "image", "no footer table: is this an OVMF?", hint)
+    for message, hint in image_oddities(firmware):
+        yield Finding("warning", "image", message, hint)
     guids = [entry.guid for entry in firmware.entries]
     for guid in dict.fromkeys(guid for guid in guids if guids.count(guid) > 1):
         name = GUID_NAMES.get(guid, guid)
@@ -93,17 +83,11 @@ def _sections(firmware: Firmware) -> Iterator[Finding]:
     reason = check_sections(sections)
     if reason is not None:
         yield Finding("error", "sections", f"cannot be launched: {reason}")
+    for message, hint in section_oddities(firmware):
+        yield Finding("warning", "sections", message, hint)
     for index, section in enumerate(sections):
-        name = section_kind_name(section.kind)
-        if section.kind not in SECTION_KINDS:
-            hint = "older SNP trees of QEMU refuse to start"
-            yield Finding(
-                "warning",
-                "sections",
-                f"section {index} has the unknown kind {name}; QEMU launches it as zero pages",
-                hint,
-            )
         if section.gpa + section.size > firmware.gpa and section.gpa < firmware.gpa + len(firmware.data):
+            name = section_kind_name(section.kind)
             yield Finding("error", "sections", f"section {index} ({name}) overlaps the firmware itself")
 
 

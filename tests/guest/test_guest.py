@@ -238,7 +238,7 @@ def test_warnings_on_firmware(folder: Path) -> None:
     assert told(standard_firmware()) == ""
     assert "not a multiple of 64 KiB" in told(make_firmware(size=0x11000))
     assert "at most 8 MiB" in told(make_firmware(size=9 << 20))
-    assert "no OVMF footer table" in told(bytes(0x10000))
+    assert "no footer table: is this an OVMF?" in told(bytes(0x10000))
     odd = standard_firmware(sections=[*SECTIONS, (0x900000, 0x1000, 9)])
     assert "unknown kind 0x9" in told(odd)
     assert told(odd, "sev") == ""

@@ -95,7 +95,7 @@ def test_a_firmware_that_is_no_ovmf(tmp_path: Path) -> None:
     path = write_manifest(tmp_path, launch={"mode": "sev"}, firmware={"path": "flash"})
     result = run("check", path)
     assert result.status == 0
-    assert "no OVMF footer table" in result.err
+    assert result.err.count("footer table") == 1
 
 
 def test_a_firmware_of_one_byte(tmp_path: Path) -> None:
