@@ -1,9 +1,11 @@
 """What `verify` takes for attestation reports, as a group of options."""
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from sevbuild.cli.options import value_option
 from sevbuild.errors import SevbuildError, within
 
 if TYPE_CHECKING:
@@ -18,18 +20,14 @@ ACCEPTED = "What is accepted of a report"
 TRUST = "Whose report it is"
 """Groups of options in the help."""
 
+_accepted = partial(value_option, panel=ACCEPTED)
+_trust = partial(value_option, panel=TRUST)
+
 
 class ReportOptions(NamedTuple):
     """What reports are held to beside what was published, and whose keys are trusted."""
 
-    appraisal: str = typer.Option(
-        "",
-        "--appraisal",
-        metavar="FILE",
-        help="The appraisal policy: what is accepted.",
-        show_default=False,
-        rich_help_panel=ACCEPTED,
-    )
+    appraisal: str = _accepted("--appraisal", metavar="FILE", text="The appraisal policy: what is accepted.")
     vmpl: list[int] = typer.Option(
         [],
         "--vmpl",
@@ -40,38 +38,16 @@ class ReportOptions(NamedTuple):
         show_default=False,
         rich_help_panel=ACCEPTED,
     )
-    report_data: str = typer.Option(
-        "",
-        "--report-data",
-        metavar="HEX",
-        help="What the 64 bytes of REPORT_DATA must be: your nonce.",
-        show_default=False,
-        rich_help_panel=ACCEPTED,
+    report_data: str = _accepted(
+        "--report-data", metavar="HEX", text="What the 64 bytes of REPORT_DATA must be: your nonce."
     )
-    report_data_sha512: str = typer.Option(
-        "",
-        "--report-data-sha512",
-        metavar="FILE",
-        help="REPORT_DATA must be the SHA-512 of this file.",
-        show_default=False,
-        rich_help_panel=ACCEPTED,
+    report_data_sha512: str = _accepted(
+        "--report-data-sha512", metavar="FILE", text="REPORT_DATA must be the SHA-512 of this file."
     )
-    tpm_nonce: str = typer.Option(
-        "",
-        "--tpm-nonce",
-        metavar="HEX",
-        help="What the nonce of the TPM's quote must be, in evidence of Azure.",
-        show_default=False,
-        rich_help_panel=ACCEPTED,
+    tpm_nonce: str = _accepted(
+        "--tpm-nonce", metavar="HEX", text="What the nonce of the TPM's quote must be, in evidence of Azure."
     )
-    host_data: str = typer.Option(
-        "",
-        "--host-data",
-        metavar="HEX",
-        help="What the 32 bytes of HOST_DATA must be.",
-        show_default=False,
-        rich_help_panel=ACCEPTED,
-    )
+    host_data: str = _accepted("--host-data", metavar="HEX", text="What the 32 bytes of HOST_DATA must be.")
     strict: bool = typer.Option(
         False,
         "--strict",
@@ -84,45 +60,27 @@ class ReportOptions(NamedTuple):
         help="Read reports of a version above 5 as version 5.",
         rich_help_panel=ACCEPTED,
     )
-    certs: list[str] = typer.Option(
-        [],
+    certs: list[str] = _trust(
         "--certs",
         metavar="PATH",
-        help="Certificates: a file, or a folder of them; may be repeated.",
-        show_default=False,
-        rich_help_panel=TRUST,
+        text="Certificates: a file, or a folder of them; may be repeated.",
+        default=[],
     )
-    root: list[str] = typer.Option(
-        [],
-        "--root",
-        metavar="FILE",
-        help="Trust this root in place of AMD's; may be repeated.",
-        show_default=False,
-        rich_help_panel=TRUST,
+    root: list[str] = _trust(
+        "--root", metavar="FILE", text="Trust this root in place of AMD's; may be repeated.", default=[]
     )
-    crl: list[str] = typer.Option(
-        [],
-        "--crl",
-        metavar="FILE",
-        help="A list of revoked certificates; may be repeated.",
-        show_default=False,
-        rich_help_panel=TRUST,
+    crl: list[str] = _trust(
+        "--crl", metavar="FILE", text="A list of revoked certificates; may be repeated.", default=[]
     )
-    product: str = typer.Option(
-        "",
+    product: str = _trust(
         "--product",
         metavar="NAME",
-        help="The product of version 2 reports, which do not say it: Milan, Genoa or Turin.",
-        show_default=False,
-        rich_help_panel=TRUST,
+        text="The product of version 2 reports, which do not say it: Milan, Genoa or Turin.",
     )
-    at: str = typer.Option(
-        "",
+    at: str = _trust(
         "--at",
         metavar="DATE",
-        help="When all must be valid, such as 2026-11-25. Default: this machine's time.",
-        show_default=False,
-        rich_help_panel=TRUST,
+        text="When all must be valid, such as 2026-11-25. Default: this machine's time.",
     )
 
     @property
