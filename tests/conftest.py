@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests.support.device import no_waiting_for_the_device
+
+if TYPE_CHECKING:
+    from tests.support.https import Server
 
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
@@ -37,3 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _device() -> Iterator[None]:
     with no_waiting_for_the_device():
         yield
+
+
+@pytest.fixture(scope="module")
+def https_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run one server on loopback for a module; `Server.renew` makes it as new for a test."""
+    from tests.support.https import Server
+
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.close()

@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,31 +40,25 @@ def read(name: str) -> Report:
     return decode_report(shared_file(f"reports/{name}.report.bin").read_bytes(), name)
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run one server for this module."""
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def service(running: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+def service(https_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """Return a key service as new, that has the certificates of some real reports."""
-    running.renew(tmp_path, monkeypatch)
-    monkeypatch.setenv(key_service.VARIABLE, running.url)
+    https_server.renew(tmp_path, monkeypatch)
+    monkeypatch.setenv(key_service.VARIABLE, https_server.url)
     for name in REAL:
         report = read(name)
         assert report.product is not None
         parts = urlsplit(vcek_url(report, report.product) or "")
-        running.files[f"{parts.path}?{parts.query}"] = shared_file(f"reports/{name}.vcek.der").read_bytes()
+        https_server.files[f"{parts.path}?{parts.query}"] = shared_file(
+            f"reports/{name}.vcek.der"
+        ).read_bytes()
         chain = shared_file(f"reports/{report.product.name.lower()}_ask_ark_asvk.pem")
         found = {common_name(one.subject): one.der for one in certificates_in(chain.read_bytes(), "chain")}
         wanted = (f"SEV-{report.product.name}", f"ARK-{report.product.name}")
-        running.files[f"/vcek/v1/{report.product.name}/cert_chain"] = b"".join(
+        https_server.files[f"/vcek/v1/{report.product.name}/cert_chain"] = b"".join(
             pem(found[one]) for one in wanted
         )
-    return running
+    return https_server
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -29,20 +29,12 @@ DATA = bytes(range(256)) * 4000
 DIGEST = sha256(DATA).digest()
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run one server for this module."""
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def server(running: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(https_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """Return the server as new, trusted, with an empty cache."""
-    running.renew(tmp_path, monkeypatch)
-    running.files = {"/file": DATA}
-    return running
+    https_server.renew(tmp_path, monkeypatch)
+    https_server.files = {"/file": DATA}
+    return https_server
 
 
 def _fetch(server: Server, limit: int = 1 << 30, digest: bytes = DIGEST, **more: Any) -> bytes:

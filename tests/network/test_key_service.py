@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
@@ -18,21 +17,13 @@ URL = "https://kdsintf.amd.com/vcek/v1/Milan/00ff?blSPL=04&teeSPL=00"
 PLACE = "/vcek/v1/Milan/00ff?blSPL=04&teeSPL=00"
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run one server for this module."""
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def server(running: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(https_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """Return the server as new, asked instead of AMD's."""
-    running.renew(tmp_path, monkeypatch)
-    running.files = {PLACE: b"a certificate"}
-    monkeypatch.setenv(VARIABLE, running.url)
-    return running
+    https_server.renew(tmp_path, monkeypatch)
+    https_server.files = {PLACE: b"a certificate"}
+    monkeypatch.setenv(VARIABLE, https_server.url)
+    return https_server
 
 
 class Busy:
