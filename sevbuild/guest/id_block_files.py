@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
-from base64 import b64decode
-from binascii import Error as Base64Error
-from contextlib import suppress
 from typing import NamedTuple
 
+from sevbuild.documents.binary_text import base64_bytes
 from sevbuild.errors import SevbuildError, file_errors, within
 from sevbuild.fs import FileSource, file_starts_with, read_file
 from sevbuild.guest.id_blocks import AUTH_FILE, BLOCK_FILE
@@ -18,10 +15,10 @@ from sevbuild.identity.igvm_block import given_block
 from sevbuild.identity.signed_block import SignedBlock
 from sevbuild.igvm.headers import GuestPolicy, SnpIdBlock
 from sevbuild.igvm.reader import read_igvm
+from sevbuild.text import utf8_text
 
 __all__ = ["BlockFile", "block_paths", "read_block_file", "read_signed_block"]
 
-_BASE64 = re.compile(rb"[0-9A-Za-z+/]+=*")
 _TEXT_LIMIT = 8192
 """The authentication in base64, with line ends in it."""
 
@@ -87,11 +84,9 @@ def read_signed_block(path: str, auth: str = "") -> SignedBlock:
 def _read(path: str) -> bytes:
     """Return the bytes of a file, or those that it has the base64 text of, as snpguest writes it."""
     data = read_file(path, _TEXT_LIMIT)
-    text = b"".join(data.split())
-    if _BASE64.fullmatch(text):
-        with suppress(Base64Error):
-            return b64decode(text)
-    return data
+    text = utf8_text(data)
+    found = None if text is None else base64_bytes(text)
+    return data if found is None else found
 
 
 def _of_igvm(path: str) -> BlockFile:
