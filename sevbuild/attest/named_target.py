@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.launch.mode import Mode
 
 __all__ = ["NamedTarget"]
@@ -23,7 +23,7 @@ class NamedTarget(NamedTuple):
     mode: Mode
     digest: bytes
     policy: int | None
-    id_block: IdBlock | None = None
+    id_block: ReportedIdBlock | None = None
     refused: str = ""
 
     @property

@@ -10,12 +10,11 @@ from sevbuild.errors import MismatchError, Notice, SevbuildError, file_errors, w
 from sevbuild.fs import path_from, read_file
 from sevbuild.identity.ecdsa import P384PublicKey
 from sevbuild.identity.id_auth import AUTH_SIZE, Author, IdAuth
-from sevbuild.identity.id_block import BLOCK_SIZE
-from sevbuild.identity.id_block import IdBlock as Block
+from sevbuild.identity.id_block import BLOCK_SIZE, IdBlock
 from sevbuild.identity.keys import KEY_LIMIT, EncryptedKeyError, PrivateKey, load_private_key, load_public_key
 from sevbuild.identity.signature import SIGNATURE_LIMIT
 from sevbuild.identity.signed_block import SignedBlock, attached_author, author_of, sign_block
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.manifest.model import DeclaredIdBlock, Manifest, Variant
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.unused import takes_id_block
@@ -80,7 +79,7 @@ class IdBlocks:
             return None
         return self.sign(target.variant, unsigned_block(target, digest))
 
-    def sign(self, variant: Variant, block: Block) -> SignedBlock:
+    def sign(self, variant: Variant, block: IdBlock) -> SignedBlock:
         """Return a block signed with the keys that the manifest names for a variant."""
         declared = variant.id_block
         if declared is None or declared.key is None:
@@ -97,7 +96,7 @@ class IdBlocks:
             return None
         return os.path.normpath(os.path.join(declared.signed, self._found(target, declared, digest).name))
 
-    def reported(self, target: Target, digest: bytes) -> IdBlock | None:
+    def reported(self, target: Target, digest: bytes) -> ReportedIdBlock | None:
         """Return what a report of a target shows of its ID block, None where it has none.
 
         A key whose digest the manifest pins is not opened for it.
@@ -108,10 +107,10 @@ class IdBlocks:
         if declared.signed is not None:
             block, auth = self._found(target, declared, digest).signed
             author = None if auth.author is None else auth.author.key.digest
-            return IdBlock(auth.key.digest, author, block.family_id, block.image_id, block.guest_svn)
+            return ReportedIdBlock(auth.key.digest, author, block.family_id, block.image_id, block.guest_svn)
         block = unsigned_block(target, digest)
         key_digests = self._key_digests(target.variant, declared)
-        return IdBlock(*key_digests, block.family_id, block.image_id, block.guest_svn)
+        return ReportedIdBlock(*key_digests, block.family_id, block.image_id, block.guest_svn)
 
     def check(self, variant: Variant) -> Iterator[Notice]:
         """Open the keys of a variant, or read the blocks signed elsewhere; yield what is not checked."""
@@ -222,11 +221,11 @@ class IdBlocks:
         return found
 
 
-def unsigned_block(target: Target, digest: bytes) -> Block:
+def unsigned_block(target: Target, digest: bytes) -> IdBlock:
     """Return the block of a target that is to be signed."""
     declared = target.variant.id_block or DeclaredIdBlock()
     ids = (declared.family_id or bytes(16), declared.image_id or bytes(16))
-    return Block(digest, target.policy, *ids, declared.guest_svn or 0)
+    return IdBlock(digest, target.policy, *ids, declared.guest_svn or 0)
 
 
 def read_blocks(folder: str) -> Mapping[tuple[bytes, int], FoundBlock]:
@@ -241,7 +240,7 @@ def read_blocks(folder: str) -> Mapping[tuple[bytes, int], FoundBlock]:
         place = os.path.normpath(os.path.join(folder, name))
         if not os.path.lexists(os.path.join(place, BLOCK_FILE)):
             continue
-        block = Block.decode(read_file(os.path.join(place, BLOCK_FILE), BLOCK_SIZE), place)
+        block = IdBlock.decode(read_file(os.path.join(place, BLOCK_FILE), BLOCK_SIZE), place)
         signed = SignedBlock(
             block, IdAuth.decode(read_file(os.path.join(place, AUTH_FILE), AUTH_SIZE), place)
         )

@@ -23,7 +23,7 @@ from sevbuild.igvm.writer import write_igvm
 from sevbuild.image.igvm_areas import read_igvm_areas
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Firmware
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.manifest.inputs import IGVM, DeclaredInput
@@ -93,7 +93,7 @@ class IgvmGuest:
             self._noticed |= _departures(target, file, maker)
         return plan
 
-    def reported(self, target: Target) -> IdBlock | None:
+    def reported(self, target: Target) -> ReportedIdBlock | None:
         """Return what a report of a target shows of the ID block in its ready file, None without one."""
         headers = self._loaded(target).id_blocks if target.mode == "snp" else ()
         if not headers:

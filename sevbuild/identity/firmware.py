@@ -5,17 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sevbuild.errors import SevbuildError
-from sevbuild.identity.ecdsa import KEY_SIZE, NUMBER_SIZE, SIGNATURE_SIZE, EcdsaSignature, P384PublicKey
-from sevbuild.identity.id_auth import (
-    ALGORITHM,
-    AUTH_SIZE,
-    AUTHOR_ALGORITHM_AT,
-    AUTHOR_KEY_AT,
-    ID_BLOCK_SIGNATURE_AT,
-    ID_KEY_AT,
-    ID_KEY_SIGNATURE_AT,
-    part_of,
-)
+from sevbuild.identity.ecdsa import KEY_SIZE, NUMBER_SIZE, EcdsaSignature, P384PublicKey
+from sevbuild.identity.id_auth import ALGORITHM, AUTH_SIZE, AuthFields
 from sevbuild.identity.id_block import BLOCK_SIZE, IdBlock
 from sevbuild.launch.status import Status
 
@@ -59,25 +50,29 @@ class GivenIdBlock(NamedTuple):
         Algorithms come first, then the ID key and its signature of the block, then the author key and its
         signature of the ID key. The block's version is signed and not looked at.
         """
-        algorithms = [("ID", 0), *([("author", AUTHOR_ALGORITHM_AT)] if self.author_key else [])]
-        for who, at in algorithms:
-            number = int.from_bytes(part_of(self.auth, at, 4), "little")
+        fields = AuthFields.of(self.auth)
+        algorithms = [("ID", fields.algorithm)]
+        algorithms += [("author", fields.author_algorithm)] if self.author_key else []
+        for who, field in algorithms:
+            number = int.from_bytes(field, "little")
             if number != ALGORITHM:
                 return Status.INVALID_PARAM, f"{who} key algorithm {number}"
-        id_key = part_of(self.auth, ID_KEY_AT, KEY_SIZE)
-        refused = self._unsigned("ID", id_key, self.block, ID_BLOCK_SIGNATURE_AT)
+        refused = _unsigned("ID", fields.key, self.block, fields.signature)
         if refused is None and self.author_key:
-            author_key = part_of(self.auth, AUTHOR_KEY_AT, KEY_SIZE)
-            refused = self._unsigned("author", author_key, id_key, ID_KEY_SIGNATURE_AT)
+            refused = _unsigned("author", fields.author_key, fields.key, fields.key_signature)
         return None if refused is None else (Status.BAD_SIGNATURE, refused)
 
-    def _unsigned(self, who: str, field: bytes, message: bytes, at: int) -> str | None:
-        """Return why a message is not signed by the key in a field; the signature is at `at`."""
-        try:
-            # The firmware reads no further than the numbers.
-            numbers = field[: 4 + 2 * NUMBER_SIZE].ljust(KEY_SIZE, b"\0")
-            key = P384PublicKey.decode(numbers, f"the {who} key").public_key(f"the {who} key")
-        except SevbuildError as error:
-            return error.message
-        signature = EcdsaSignature.of_numbers(part_of(self.auth, at, SIGNATURE_SIZE))
-        return None if signature.verifies(message, key) else f"not signed by the {who} key"
+
+def _unsigned(who: str, field: bytes, message: bytes, signature: bytes) -> str | None:
+    """Return why a message is not signed by the key in a field, None where it is."""
+    try:
+        # The firmware reads no further than the numbers.
+        numbers = field[: 4 + 2 * NUMBER_SIZE].ljust(KEY_SIZE, b"\0")
+        key = P384PublicKey.decode(numbers, f"the {who} key").public_key(f"the {who} key")
+    except SevbuildError as error:
+        return error.message
+    return (
+        None
+        if EcdsaSignature.of_numbers(signature).verifies(message, key)
+        else f"not signed by the {who} key"
+    )

@@ -7,36 +7,51 @@ from typing import NamedTuple
 from sevbuild.errors import SevbuildError
 from sevbuild.identity.ecdsa import KEY_SIZE, SIGNATURE_SIZE, EcdsaSignature, P384PublicKey
 
-__all__ = [
-    "ALGORITHM",
-    "AUTHOR_ALGORITHM_AT",
-    "AUTHOR_KEY_AT",
-    "AUTH_SIZE",
-    "ID_BLOCK_SIGNATURE_AT",
-    "ID_KEY_AT",
-    "ID_KEY_SIGNATURE_AT",
-    "Author",
-    "IdAuth",
-    "part_of",
-]
+__all__ = ["ALGORITHM", "AUTH_SIZE", "AuthFields", "Author", "IdAuth"]
 
 AUTH_SIZE = 4096
 ALGORITHM = 1
 """ECDSA on P-384 with SHA-384 (SNP ABI, chapter 10)."""
 
-AUTHOR_ALGORITHM_AT = 0x004
-ID_BLOCK_SIGNATURE_AT = 0x040
-ID_KEY_AT = 0x240
-ID_KEY_SIGNATURE_AT = 0x680
-AUTHOR_KEY_AT = 0x880
+# Offset and size of each field of ID_AUTH_INFO, in the order of `AuthFields`; what is between is reserved.
+_FIELDS = (
+    (0x000, 4),
+    (0x004, 4),
+    (0x040, SIGNATURE_SIZE),
+    (0x240, KEY_SIZE),
+    (0x680, SIGNATURE_SIZE),
+    (0x880, KEY_SIZE),
+)
+_ENDS = [at + size for at, size in _FIELDS]
+_RESERVED = list(zip(_ENDS, [*(at for at, _size in _FIELDS[1:]), AUTH_SIZE], strict=True))
+_LEAST = _ENDS[3]
+"""The bytes of an authentication that ends behind the ID key."""
 
-_RESERVED = ((0x008, ID_BLOCK_SIGNATURE_AT), (ID_KEY_AT + KEY_SIZE, ID_KEY_SIGNATURE_AT))
-_AUTHOR_PARTS = ((ID_KEY_SIGNATURE_AT, SIGNATURE_SIZE), (AUTHOR_KEY_AT, KEY_SIZE))
 
+class AuthFields(NamedTuple):
+    """The fields of the 4096 bytes as they stand there, none of them looked at.
 
-def part_of(auth: bytes, at: int, size: int) -> bytes:
-    """Return `size` bytes of the authentication."""
-    return auth[at : at + size]
+    `signature` is the ID key's of the block, `key_signature` the author key's of the ID key.
+    """
+
+    algorithm: bytes
+    author_algorithm: bytes
+    signature: bytes
+    key: bytes
+    key_signature: bytes
+    author_key: bytes
+
+    @classmethod
+    def of(cls, auth: bytes) -> AuthFields:
+        """Return the fields of AUTH_SIZE bytes."""
+        return cls(*(auth[at : at + size] for at, size in _FIELDS))
+
+    def encode(self) -> bytes:
+        """Return the AUTH_SIZE bytes; a field that is shorter than its place has zeros behind it."""
+        data = bytearray(AUTH_SIZE)
+        for (at, size), field in zip(_FIELDS, self, strict=True):
+            data[at : at + size] = field.ljust(size, b"\0")
+        return bytes(data)
 
 
 class Author(NamedTuple):
@@ -60,25 +75,25 @@ class IdAuth(NamedTuple):
         All that the firmware passes over must be zero: of two authentications that differ there it would
         accept both. Raises SevbuildError, of another algorithm too.
         """
-        least = ID_KEY_AT + KEY_SIZE
-        if not least <= len(data) <= AUTH_SIZE:
+        if not _LEAST <= len(data) <= AUTH_SIZE:
             raise SevbuildError(
                 f"{source}: {len(data)} bytes; the authentication of an ID block has {AUTH_SIZE}"
             )
         data = data.ljust(AUTH_SIZE, b"\0")
-        algorithms = [int.from_bytes(part_of(data, at, 4), "little") for at in (0, AUTHOR_ALGORITHM_AT)]
+        fields = AuthFields.of(data)
+        algorithms = [
+            int.from_bytes(field, "little") for field in (fields.algorithm, fields.author_algorithm)
+        ]
         if algorithms[0] != ALGORITHM:
             raise SevbuildError(
                 f"{source}: ID key algorithm {algorithms[0]}; {ALGORITHM} is ECDSA P-384 with SHA-384"
             )
-        for start, end in (*_RESERVED, (AUTHOR_KEY_AT + KEY_SIZE, AUTH_SIZE)):
+        for start, end in _RESERVED:
             if any(data[start:end]):
                 raise SevbuildError(f"{source}: reserved bytes in {start:#x}..{end - 1:#x} are set")
-        signature = EcdsaSignature.decode(
-            part_of(data, ID_BLOCK_SIGNATURE_AT, SIGNATURE_SIZE), f"{source}: ID block signature"
-        )
-        key = _key(part_of(data, ID_KEY_AT, KEY_SIZE), f"{source}: ID key")
-        if not any(any(part_of(data, *part)) for part in _AUTHOR_PARTS):
+        signature = EcdsaSignature.decode(fields.signature, f"{source}: ID block signature")
+        key = _key(fields.key, f"{source}: ID key")
+        if not any(fields.key_signature) and not any(fields.author_key):
             # Without an author key peers write either number (docs/id-block.md).
             if algorithms[1] > ALGORITHM:
                 raise SevbuildError(f"{source}: author key algorithm {algorithms[1]} without an author key")
@@ -87,28 +102,23 @@ class IdAuth(NamedTuple):
             raise SevbuildError(
                 f"{source}: author key algorithm {algorithms[1]}; {ALGORITHM} is ECDSA P-384 with SHA-384"
             )
-        (signature_at, signature_size), (key_at, key_size) = _AUTHOR_PARTS
         author = Author(
-            EcdsaSignature.decode(part_of(data, signature_at, signature_size), f"{source}: ID key signature"),
-            _key(part_of(data, key_at, key_size), f"{source}: author key"),
+            EcdsaSignature.decode(fields.key_signature, f"{source}: ID key signature"),
+            _key(fields.author_key, f"{source}: author key"),
         )
         return cls(signature, key, author)
 
     def encode(self) -> bytes:
         """Return the 4096 bytes; without an author key all of the author's fields are zero."""
-        data = bytearray(AUTH_SIZE)
-
-        def put(at: int, part: bytes) -> None:
-            data[at : at + len(part)] = part
-
-        put(0, ALGORITHM.to_bytes(4, "little"))
-        put(ID_BLOCK_SIGNATURE_AT, self.signature.encode(SIGNATURE_SIZE))
-        put(ID_KEY_AT, self.key.encode())
-        if self.author is not None:
-            put(AUTHOR_ALGORITHM_AT, ALGORITHM.to_bytes(4, "little"))
-            put(ID_KEY_SIGNATURE_AT, self.author.signature.encode(SIGNATURE_SIZE))
-            put(AUTHOR_KEY_AT, self.author.key.encode())
-        return bytes(data)
+        algorithm, author = ALGORITHM.to_bytes(4, "little"), self.author
+        return AuthFields(
+            algorithm,
+            b"" if author is None else algorithm,
+            self.signature.encode(SIGNATURE_SIZE),
+            self.key.encode(),
+            b"" if author is None else author.signature.encode(SIGNATURE_SIZE),
+            b"" if author is None else author.key.encode(),
+        ).encode()
 
 
 def _key(field: bytes, name: str) -> P384PublicKey:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from hashlib import sha384
 
-from sevbuild.identity.ecdsa import CURVE_P384, KEY_SIZE, NUMBER_SIZE, SIGNATURE_SIZE
+from sevbuild.identity.ecdsa import CURVE_P384, NUMBER_SIZE
 from sevbuild.identity.firmware import GivenIdBlock
-from sevbuild.identity.id_auth import (
-    ALGORITHM,
-    AUTH_SIZE,
-    AUTHOR_ALGORITHM_AT,
-    AUTHOR_KEY_AT,
-    ID_BLOCK_SIGNATURE_AT,
-    ID_KEY_AT,
-    ID_KEY_SIGNATURE_AT,
-    part_of,
-)
+from sevbuild.identity.id_auth import ALGORITHM, AuthFields
 from sevbuild.identity.id_block import IdBlock
 from sevbuild.identity.signed_block import SignedBlock
 from sevbuild.igvm.headers import SnpIdBlock
-from sevbuild.launch.id_block import IdBlock as Reported
+from sevbuild.launch.id_block import ReportedIdBlock
 
 __all__ = ["given_block", "id_block_header", "reported_block"]
 
@@ -70,30 +61,29 @@ def given_block(header: SnpIdBlock, policy: int) -> GivenIdBlock:
     block = IdBlock(
         header.ld, policy, header.family_id, header.image_id, header.guest_svn, header.version
     ).encode()
-    auth = bytearray(AUTH_SIZE)
-
-    def put(at: int, size: int, *parts: bytes) -> None:
-        auth[at : at + size] = b"".join(parts).ljust(size, b"\0")
-
-    def word(number: int) -> bytes:
-        return number.to_bytes(4, "little")
-
-    put(0, 4, word(header.id_key_algorithm))
-    put(AUTHOR_ALGORITHM_AT, 4, word(header.author_key_algorithm))
-    put(ID_BLOCK_SIGNATURE_AT, SIGNATURE_SIZE, header.id_signature_r, header.id_signature_s)
-    put(ID_KEY_AT, KEY_SIZE, word(header.id_key_curve), header.id_key_qx, header.id_key_qy)
-    put(ID_KEY_SIGNATURE_AT, SIGNATURE_SIZE, header.author_signature_r, header.author_signature_s)
-    put(AUTHOR_KEY_AT, KEY_SIZE, word(header.author_key_curve), header.author_key_qx, header.author_key_qy)
-    return GivenIdBlock(block, bytes(auth), bool(header.author_key_enabled))
+    auth = AuthFields(
+        _word(header.id_key_algorithm),
+        _word(header.author_key_algorithm),
+        header.id_signature_r + header.id_signature_s,
+        _word(header.id_key_curve) + header.id_key_qx + header.id_key_qy,
+        header.author_signature_r + header.author_signature_s,
+        _word(header.author_key_curve) + header.author_key_qx + header.author_key_qy,
+    )
+    return GivenIdBlock(block, auth.encode(), bool(header.author_key_enabled))
 
 
-def reported_block(header: SnpIdBlock) -> Reported:
+def reported_block(header: SnpIdBlock) -> ReportedIdBlock:
     """Return what a report shows of the ID block in a header."""
     # The policy is no part of it.
     given = given_block(header, 0)
-    digests = [sha384(part_of(given.auth, at, KEY_SIZE)).digest() for at in (ID_KEY_AT, AUTHOR_KEY_AT)]
-    author = digests[1] if given.author_key else None
-    return Reported(digests[0], author, header.family_id, header.image_id, header.guest_svn)
+    fields = AuthFields.of(given.auth)
+    author = sha384(fields.author_key).digest() if given.author_key else None
+    digest = sha384(fields.key).digest()
+    return ReportedIdBlock(digest, author, header.family_id, header.image_id, header.guest_svn)
+
+
+def _word(number: int) -> bytes:
+    return number.to_bytes(4, "little")
 
 
 def _fields(numbers: tuple[int, int]) -> list[bytes]:

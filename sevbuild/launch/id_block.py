@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["IdBlock"]
+__all__ = ["ReportedIdBlock"]
 
 
-class IdBlock(NamedTuple):
+class ReportedIdBlock(NamedTuple):
     """What an attestation report shows of an ID block: 48-byte key digests, 16-byte ids, SVN (u32)."""
 
     id_key_digest: bytes

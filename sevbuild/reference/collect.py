@@ -14,7 +14,7 @@ from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.image.ovmf import Area, Metadata, Section, section_kind_name
 from sevbuild.image.svsm import Svsm
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.manifest.inputs import IGVM
 from sevbuild.manifest.targets import Target
 from sevbuild.manifest.template import parse_template
@@ -116,7 +116,7 @@ def _value(guest: Guest, item: Measured[Target], ingredients: str | None) -> mod
     )
 
 
-def _id_block(guest: Guest, item: Measured[Target]) -> IdBlock | None:
+def _id_block(guest: Guest, item: Measured[Target]) -> ReportedIdBlock | None:
     """Return what a report of a target shows of its ID block: the manifest's, or a ready file's."""
     if item.target.variant.declared(IGVM) is not None:
         return guest.igvm.reported(item.target)

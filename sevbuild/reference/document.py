@@ -7,7 +7,7 @@ from typing import Any
 
 from sevbuild.documents.json_text import hex_text, json_text, json_word
 from sevbuild.image.ovmf import Section, section_kind_name
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.launch.page_type import page_type_word
 from sevbuild.reference import model
 from sevbuild.vcpu.models import signature_text
@@ -112,7 +112,7 @@ def _releases(spans: Sequence[model.Span]) -> dict[str, Any]:
     return {"releases": [{"first": span.first, "last": span.last} for span in spans]} if spans else {}
 
 
-def _id_block(block: IdBlock) -> dict[str, Any]:
+def _id_block(block: ReportedIdBlock) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id_key_digest": block.id_key_digest.hex(),
         "family_id": block.family_id.hex(),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sevbuild.igvm.doubt import Doubt
 from sevbuild.image.ovmf import Metadata
 from sevbuild.image.svsm import Svsm
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.launch.mode import Mode, Order
 from sevbuild.launch.profile import LaunchValues
 
@@ -128,7 +128,7 @@ class Value(NamedTuple):
     features_origin: str | None
     policy_origin: str
     ingredients: str | None = None
-    id_block: IdBlock | None = None
+    id_block: ReportedIdBlock | None = None
     doubts: tuple[Doubt, ...] | None = None
     releases: tuple[Span, ...] = ()
 

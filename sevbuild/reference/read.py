@@ -12,7 +12,7 @@ from sevbuild.documents.json_reader import Reader, as_objects
 from sevbuild.errors import SevbuildError
 from sevbuild.igvm.doubt import KINDS, Doubt
 from sevbuild.igvm.loaders import ORDERS as LOADER_ORDERS
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.launch.label import NO_CPU
 from sevbuild.launch.mode import MODES, ORDERS
 from sevbuild.manifest.inputs import RECORDED_ROLES, launched_as
@@ -187,8 +187,8 @@ def _doubts(table: Reader, *, least: int = 0) -> tuple[Doubt, ...]:
     return tuple(found)
 
 
-def _id_block(table: Reader) -> IdBlock:
-    block = IdBlock(
+def _id_block(table: Reader) -> ReportedIdBlock:
+    block = ReportedIdBlock(
         table.hex("id_key_digest", 48),
         table.hex("author_key_digest", 48) if table.has("author_key_digest") else None,
         table.hex("family_id", 16),

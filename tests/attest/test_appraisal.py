@@ -19,7 +19,7 @@ from sevbuild.attest.product import Tcb
 from sevbuild.attest.report import FirmwareVersion
 from sevbuild.bundle.published import read_values
 from sevbuild.errors import FaultsError, SevbuildError
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from tests.support.cli import run
 from tests.support.guests import toml_value
 from tests.support.shared import ROOT
@@ -225,7 +225,7 @@ def target(**changes: Any) -> NamedTarget:
     return first._replace(**changes)
 
 
-BLOCK = IdBlock(b"\1" * 48, b"\2" * 48, b"\3" * 16, b"\4" * 16, 7)
+BLOCK = ReportedIdBlock(b"\1" * 48, b"\2" * 48, b"\3" * 16, b"\4" * 16, 7)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from sevbuild.attest.named_target import NamedTarget
 from sevbuild.attest.product import Tcb, product_named
 from sevbuild.attest.report import FirmwareVersion, Report
 from sevbuild.attest.verdict import Check
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from tests.attest.reports import MEASUREMENT, report
 
 MILAN = product_named("Milan")
@@ -290,7 +290,7 @@ def test_without_a_product_no_tcb_is_read() -> None:
         assert "--product" in checks[name].reason
 
 
-BLOCK = IdBlock(b"k" * 48, b"a" * 48, b"f" * 16, b"i" * 16, 4)
+BLOCK = ReportedIdBlock(b"k" * 48, b"a" * 48, b"f" * 16, b"i" * 16, 4)
 OF_BLOCK = {
     "id_key_digest": b"k" * 48,
     "author_key_en": True,

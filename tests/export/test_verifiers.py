@@ -19,7 +19,7 @@ from sevbuild.attest.platform_info import PLATFORM_INFO_BITS
 from sevbuild.attest.product import Tcb, product_named
 from sevbuild.attest.report import FirmwareVersion, Report, decode_report
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.registry import appraising_formats, exporter, render
 from sevbuild.reference.model import ReferenceValues
@@ -37,7 +37,9 @@ def reported(name: str = "genoa-v5-oak") -> Report:
     return decode_report(hardware_report(name)[0].report, name)
 
 
-def published(*digests: bytes, policy: int = 0x30000, block: IdBlock | None = None) -> ReferenceValues:
+def published(
+    *digests: bytes, policy: int = 0x30000, block: ReportedIdBlock | None = None
+) -> ReferenceValues:
     """Return reference values with these launch digests, each of a target of its own."""
     values = typed(document("matrix"))
     taken = [
@@ -115,7 +117,7 @@ def test_check_of_go_sev_guest_refuses(tmp_path: Path, fields: dict[str, Any]) -
 
 def test_check_of_go_sev_guest_takes_the_digest_and_the_id_block_of_the_target(tmp_path: Path) -> None:
     report = reported("milan-v3-azure-aci")
-    block = IdBlock(report.id_key_digest, None, report.family_id, report.image_id, report.guest_svn)
+    block = ReportedIdBlock(report.id_key_digest, None, report.family_id, report.image_id, report.guest_svn)
     extra: dict[str, Any] = {"product-line": "Milan"}
     right = made("go-sev-guest", published(report.measurement, policy=report.policy, block=block), **extra)
     assert check(tmp_path, "milan-v3-azure-aci", right) == 0

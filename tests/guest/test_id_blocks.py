@@ -21,7 +21,7 @@ from sevbuild.identity.igvm_block import id_block_header
 from sevbuild.identity.keys import EncryptedKeyError
 from sevbuild.identity.signed_block import SignedBlock, author_of, sign_block
 from sevbuild.igvm.headers import GuestPolicy, Header, PageData, PlatformType, SupportedPlatform
-from sevbuild.launch.id_block import IdBlock as Reported
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.manifest.targets import Target
 from tests.support.firmware import standard_firmware
 from tests.support.guests import guest_of
@@ -80,7 +80,7 @@ def test_a_key_of_this_machine_signs(folder: Path) -> None:
     blocks, target = declared(folder, {"key": "id.pem", **IDS})
     assert blocks.signed(target, DIGEST) == PLAIN
     assert blocks.folder_of(target, DIGEST) is None
-    assert blocks.reported(target, DIGEST) == Reported(
+    assert blocks.reported(target, DIGEST) == ReportedIdBlock(
         ID_KEY.public.digest, None, b"\xab" * 16, b"\xcd" * 16, 7
     )
     assert checked(blocks, target) == []
@@ -91,7 +91,7 @@ def test_a_key_of_this_machine_signs(folder: Path) -> None:
 
 
 def test_an_author_key_of_this_machine_signs(folder: Path) -> None:
-    wanted = Reported(ID_KEY.public.digest, AUTHOR_KEY.public.digest, b"\xab" * 16, b"\xcd" * 16, 7)
+    wanted = ReportedIdBlock(ID_KEY.public.digest, AUTHOR_KEY.public.digest, b"\xab" * 16, b"\xcd" * 16, 7)
     for author in (
         {"author-key": "author.pem"},
         {"author-key": "author.pub", "author-signature": "author.sig"},
@@ -121,7 +121,9 @@ def test_a_key_known_by_its_digest_signs_nothing(folder: Path) -> None:
     assert blocks.signed(target, DIGEST) is None
     assert blocks.folder_of(target, DIGEST) is None
     reported = blocks.reported(target, DIGEST)
-    assert reported == Reported(ID_KEY.public.digest, AUTHOR_KEY.public.digest, b"\xab" * 16, b"\xcd" * 16, 7)
+    assert reported == ReportedIdBlock(
+        ID_KEY.public.digest, AUTHOR_KEY.public.digest, b"\xab" * 16, b"\xcd" * 16, 7
+    )
     (notice,) = checked(blocks, target)
     assert (notice.level, notice.message) == (
         "note",
@@ -249,13 +251,13 @@ def test_a_folder_of_blocks(folder: Path) -> None:
         assert blocks.signed(target, DIGEST) == AUTHORED
         assert blocks.folder_of(target, DIGEST) == "blocks/one"
         reported = blocks.reported(target, DIGEST)
-        assert reported == Reported(
+        assert reported == ReportedIdBlock(
             ID_KEY.public.digest, AUTHOR_KEY.public.digest, b"\xab" * 16, b"\xcd" * 16, 7
         )
         assert checked(blocks, target) == []
     blocks, target = declared(folder, {"signed": "blocks"}, launch={"policy": 0xB0000})
     assert blocks.signed(target, DIGEST) == other
-    assert blocks.reported(target, DIGEST) == Reported(
+    assert blocks.reported(target, DIGEST) == ReportedIdBlock(
         ID_KEY.public.digest, None, b"\xab" * 16, b"\xcd" * 16, 7
     )
     # What was read once is not read again.
@@ -448,7 +450,7 @@ def test_what_a_report_shows_of_a_ready_file(folder: Path) -> None:
     (target,) = built.targets
     (item,) = built.measure()
     signed = sign_block(BLOCK._replace(launch_digest=item.digest), ID_KEY, AUTHORED.auth.author)
-    wanted = Reported(ID_KEY.public.digest, AUTHOR_KEY.public.digest, b"\xab" * 16, b"\xcd" * 16, 7)
+    wanted = ReportedIdBlock(ID_KEY.public.digest, AUTHOR_KEY.public.digest, b"\xab" * 16, b"\xcd" * 16, 7)
     for header, reported in ((None, None), (id_block_header(signed), wanted)):
         data = igvm_file(target, built.laid_out(target), built.firmware(target.variant), header)
         (folder / "ready.igvm").write_bytes(data)

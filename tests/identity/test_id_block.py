@@ -22,7 +22,7 @@ from sevbuild.identity.signed_block import SignedBlock, author_of, sign_block
 from sevbuild.igvm.headers import GuestPolicy, SnpIdBlock
 from sevbuild.igvm.reader import read_igvm
 from sevbuild.igvm.source import MemorySource
-from sevbuild.launch.id_block import IdBlock as Reported
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.snp_guest import SnpGuest, SnpGuestState
 from sevbuild.launch.status import LaunchError, Status
@@ -348,7 +348,7 @@ def test_a_header_of_ours_comes_to_the_same_block(block: IdBlock, author: bool) 
 
 @pytest.mark.parametrize("author", [False, True])
 def test_what_a_report_shows_of_a_header(author: bool) -> None:
-    wanted = Reported(
+    wanted = ReportedIdBlock(
         ID_KEY.public.digest, AUTHOR_KEY.public.digest if author else None, b"f" * 16, b"i" * 16, 7
     )
     assert reported_block(id_block_header(signed(author=author))) == wanted

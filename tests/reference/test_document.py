@@ -15,7 +15,7 @@ from jsonschema import Draft7Validator
 
 from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.guest.guest import load_guest
-from sevbuild.launch.id_block import IdBlock
+from sevbuild.launch.id_block import ReportedIdBlock
 from sevbuild.reference.collect import collect_values
 from sevbuild.reference.document import document_text, reference_document
 from sevbuild.reference.model import ReferenceValues
@@ -55,7 +55,7 @@ def everything(folder: Path) -> ReferenceValues:
         ],
     )
     values = collect_values(guest, guest.measure())
-    block = IdBlock(b"\1" * 48, b"\2" * 48, b"\3" * 16, b"\4" * 16, 7)
+    block = ReportedIdBlock(b"\1" * 48, b"\2" * 48, b"\3" * 16, b"\4" * 16, 7)
     last = values.values[-1]._replace(id_block=block)
     return values._replace(values=(*values.values[:-1], last))
 

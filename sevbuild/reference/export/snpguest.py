@@ -14,7 +14,7 @@ from sevbuild.text import visible
 
 if TYPE_CHECKING:
     from sevbuild.attest.appraisal import AppraisalPolicy
-    from sevbuild.launch.id_block import IdBlock
+    from sevbuild.launch.id_block import ReportedIdBlock
     from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["EXPORTER"]
@@ -102,7 +102,7 @@ def _cases(values: ReferenceValues, policy: AppraisalPolicy) -> list[tuple[str, 
 
 
 def _combinations(
-    digest: bytes, block: IdBlock | None, policy: AppraisalPolicy
+    digest: bytes, block: ReportedIdBlock | None, policy: AppraisalPolicy
 ) -> list[list[tuple[str, bytes]]]:
     """Return the arguments of each combination of accepted values: snpguest takes one value of a field."""
     of_block = (block.id_key_digest, block.author_key_digest) if block is not None else (None, None)
