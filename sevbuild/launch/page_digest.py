@@ -8,7 +8,7 @@ from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
 from sevbuild.launch.region_data import Contents, chunks
 from sevbuild.launch.update import LaunchUpdate
 
-__all__ = ["INITIAL_DIGEST", "PageHasher", "extend"]
+__all__ = ["INITIAL_DIGEST", "PageHasher", "extend", "page_info_end"]
 
 INITIAL_DIGEST = bytes(48)
 
@@ -79,24 +79,36 @@ class PageHasher:
         return digests
 
 
+def page_info_end(update: LaunchUpdate, contents: bytes) -> bytes:
+    """Return what follows the launch digest in the PAGE_INFO of one page, 64 bytes.
+
+    `contents` is the SHA-384 of the page, 48 bytes. The next launch digest is the SHA-384 of both, so that a
+    VMSA launched many times is hashed once.
+    """
+    return contents + _middle(update) + update.gpa.to_bytes(8, "little")
+
+
 def extend(digest: bytes, update: LaunchUpdate, hasher: PageHasher) -> bytes:
     """Return the 48-byte launch digest after `update`, page by page with ascending GPA.
 
     `update` has a positive whole number of pages; a 2 MiB page is measured as 512 of these.
     """
     kind, gpa, data = update.page_type, update.gpa, update.data
-    # LENGTH u16, PAGE_TYPE u8, IMI_PAGE u8, reserved u8, VMPL1..3 permissions u8 each.
-    middle = _PAGE_INFO_LENGTH + bytes((kind, 0, 0, *update.vmpl_permissions))
+    middle = _middle(update)
     if kind not in MEASURED_CONTENTS or data is None:
         for page_gpa in range(gpa, update.end, PAGE_SIZE):
             digest = sha384(digest + _NO_CONTENTS + middle + page_gpa.to_bytes(8, "little")).digest()
         return digest
     if kind == PageType.VMSA:
-        tail = middle + gpa.to_bytes(8, "little")
-        return sha384(digest + hasher.vmsa(data) + tail).digest()
+        return sha384(digest + page_info_end(update, hasher.vmsa(data))).digest()
     pages = update.length // PAGE_SIZE
     for first in range(0, pages, _CHUNK_PAGES):
         for contents in hasher.contents(data, first, min(first + _CHUNK_PAGES, pages)):
             digest = sha384(digest + contents + middle + gpa.to_bytes(8, "little")).digest()
             gpa += PAGE_SIZE
     return digest
+
+
+def _middle(update: LaunchUpdate) -> bytes:
+    """Return LENGTH u16, PAGE_TYPE u8, IMI_PAGE u8, reserved u8, the permissions of VMPL1 to 3 u8 each."""
+    return _PAGE_INFO_LENGTH + bytes((update.page_type, 0, 0, *update.vmpl_permissions))
