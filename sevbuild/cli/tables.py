@@ -78,8 +78,9 @@ def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
 def _fitted(lines: Sequence[Sequence[str]], indent: int) -> Iterator[str]:
     """Yield the lines of a table as rich lays it out on the terminal, wide characters two columns each.
 
-    Text is wrapped within its column. Where that is needed, a last column with a word as long as half a line,
-    a digest above all, stands below its row instead, whole where a line holds it: so it can be copied.
+    Text is wrapped within its column. Where that is needed, a last cell with a word as long as half a line, a
+    digest or a path above all, stands below its row instead, whole where a line holds it: so it can be copied.
+    The header does so where all of its column does.
     """
     from shutil import get_terminal_size
 
@@ -92,17 +93,18 @@ def _fitted(lines: Sequence[Sequence[str]], indent: int) -> Iterator[str]:
     columns, height = get_terminal_size()
     console = Console(color_system=None, width=max(columns - indent, 1), height=height)
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    word = max(cell_len(part) for line in lines for part in (line[-1].split() or [""]))
-    below = sum(widths) + _GAP * (len(widths) - 1) > console.width < 2 * word and len(widths) > 1
+    wide = sum(widths) + _GAP * (len(widths) - 1) > console.width and len(widths) > 1
+    below = [wide and console.width < 2 * max(map(cell_len, line[-1].split() or [""])) for line in lines]
+    below[0] = below[0] or (any(below[1:]) and all(below[1:]))
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
     for number, line in enumerate(lines):
         # Each line that is laid out knows its row.
-        cells = [Text(cell, overflow="fold") for cell in (line[:-1] if below else line)]
+        cells = [Text(cell, overflow="fold") for cell in (line[:-1] if below[number] else line)]
         table.add_row(*cells, style=Style(meta={"row": number}))
     row = 0
     for laid_out in [*console.render_lines(table, pad=False), None]:
         here = len(lines) if laid_out is None else _row(laid_out)
-        if below and here != row:
+        if here != row and below[row]:
             for part in Text(lines[row][-1], overflow="fold").wrap(console, console.width - 4):
                 yield f"    {part.plain}"
         row = here

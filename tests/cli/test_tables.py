@@ -42,13 +42,15 @@ def test_a_table_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     _on(30, monkeypatch)
     rows = [["a/b", "one two three four five six seven", "x"], ["c", "-", "ab" * 10]]
     assert text_table(("label", "what it is", "digest"), rows) == (
-        "label  what it is\n"
-        "    digest\n"
-        "a/b    one two three four five\n"
-        "       six seven\n"
-        "    x\n"
+        "label  what it is       digest\n"
+        "a/b    one two three    x\n"
+        "       four five six\n"
+        "       seven\n"
         "c      -\n"
         "    abababababababababab\n"
+    )
+    assert text_table(("label", "what it is", "digest"), [rows[1], rows[1]]) == (
+        "label  what it is\n    digest\n" + "c      -\n    abababababababababab\n" * 2
     )
     assert text_table(("label", "what it is", "n"), [["a/b", "one two three four five six", "1"]]) == (
         "label  what it is            n\na/b    one two three four    1\n       five six\n"
