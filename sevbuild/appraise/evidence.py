@@ -11,7 +11,7 @@ from sevbuild.attest.tsm import tsm_evidence
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import is_regular, read_file, read_range, read_standard_input
 
-__all__ = ["describe_evidence_at", "evidence_at", "holds_evidence"]
+__all__ = ["describe_evidence_at", "evidence_at", "holds_evidence", "refuse_broken_json"]
 
 _STANDARD_INPUT = "stdin"
 _TRIES = 3
@@ -36,6 +36,15 @@ def holds_evidence(path: str) -> bool:
     if os.path.isdir(path):
         return os.path.isfile(os.path.join(path, "outblob"))
     return is_regular(path) and is_evidence(read_range(path, 0, EVIDENCE_LIMIT + 1))
+
+
+def refuse_broken_json(path: str) -> None:
+    """Raise SevbuildError where a file begins as JSON and is none: then no evidence can be found in it."""
+    if not is_regular(path) or read_range(path, 0, 1 << 10).lstrip()[:1] != b"{":
+        return
+    from sevbuild.documents.json_input import parse_json
+
+    parse_json(path, read_file(path, EVIDENCE_LIMIT))
 
 
 def describe_evidence_at(path: str) -> dict[str, Any]:

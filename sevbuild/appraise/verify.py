@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from hashlib import sha512
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.attest.appraise import Origin, Trust, appraise_report
+from sevbuild.attest.result import Verdict
 from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import read_file
 
@@ -19,16 +20,29 @@ if TYPE_CHECKING:
     from sevbuild.attest.named_target import NamedTarget
     from sevbuild.attest.product import Product
     from sevbuild.attest.report import Report
-    from sevbuild.attest.result import Verdict
     from sevbuild.attest.verdict import Check
 
-__all__ = ["parse_time", "read_trust", "sha512_of", "verify_reports"]
+__all__ = ["Unjudged", "Verdicts", "parse_time", "read_trust", "sha512_of", "verify_reports"]
 
 _CERTIFICATES_LIMIT = 16 << 20
 """No file of certificates, and no list of revoked ones, is larger."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?", re.ASCII | re.IGNORECASE)
 _BOUND_LIMIT = 1 << 30
 """The largest file whose SHA-512 a report is held to."""
+
+
+class Unjudged(NamedTuple):
+    """A path at which no report could be judged, and why."""
+
+    source: str
+    error: SevbuildError
+
+
+class Verdicts(NamedTuple):
+    """The verdicts on several reports, and what could not be judged."""
+
+    verdicts: tuple[Verdict, ...]
+    unjudged: tuple[Unjudged, ...]
 
 
 def sha512_of(path: str) -> bytes:
@@ -76,22 +90,27 @@ def verify_reports(
     targets: Sequence[NamedTarget],
     trust: Trust,
     certificates: Sequence[str] = (),
-) -> list[Verdict]:
+) -> Verdicts:
     """Return the verdicts on the reports at these paths, in their order; `-` is standard input.
 
-    `certificates` are files, or folders of them. Raises SevbuildError for what holds no report.
+    `certificates` are files, or folders of them. What holds no report, or has damaged certificates, costs the
+    others nothing. Raises SevbuildError for what is wrong whatever the reports are.
     """
     if paths.count("-") > 1:
         raise SevbuildError("- stands for several reports", hint="standard input can be read once")
-    verdicts, products = [], []
+    verdicts, products, faults = list[Verdict](), [], list[Unjudged]()
     for path in paths:
-        verdict, of_report = _verify(path, policy, targets, trust, certificates)
+        try:
+            verdict, of_report = _verify(path, policy, targets, trust, certificates)
+        except SevbuildError as error:
+            faults.append(Unjudged(path, error))
+            continue
         verdicts.append(verdict)
         products.append(of_report)
-    if trust.product is not None and all(product == trust.product for product in products):
+    if trust.product is not None and products and all(product == trust.product for product in products):
         what = "the report says" if len(paths) == 1 else "each report says"
         raise SevbuildError(f"--product {trust.product.name}: {what} so itself", hint="leave it out")
-    return verdicts
+    return Verdicts(tuple(verdicts), tuple(faults))
 
 
 def _verify(

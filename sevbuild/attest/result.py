@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -116,16 +116,20 @@ def required_checks(policy: AppraisalPolicy, *, vlek: bool) -> frozenset[str]:
     return frozenset((names | policy.required) - policy.waived)
 
 
-def verdict_document(verdicts: Iterable[Verdict]) -> dict[str, Any]:
-    """Return verdicts as JSON: what docs/verifying.md lists."""
+def verdict_document(verdicts: Iterable[Verdict], faults: Mapping[str, str] = {}) -> dict[str, Any]:
+    """Return verdicts, of one report or more, as JSON: what docs/verifying.md lists.
+
+    `faults` say of paths why no report could be judged there: then not every report is verified.
+    """
     reports = [_report_entry(verdict) for verdict in verdicts]
     order = [status for _, status in _TIERS]
-    worst = min((entry["status"] for entry in reports), key=order.index)
+    found = [entry["status"] for entry in reports] + (["warning"] if faults else [])
     return {
         "schema": VERDICT_SCHEMA,
-        "status": worst,
-        "verified": all(entry["verified"] for entry in reports),
+        "status": min(found, key=order.index),
+        "verified": not faults and all(entry["verified"] for entry in reports),
         "reports": reports,
+        "faults": [{"source": source, "fault": fault} for source, fault in faults.items()],
     }
 
 

@@ -92,8 +92,10 @@ class ReportOptions(NamedTuple):
     def refuse(self, file: str) -> None:
         """Raise SevbuildError where `file` is no report, and an option has no effect."""
         if self.given:
+            from sevbuild.appraise.evidence import refuse_broken_json
             from sevbuild.attest.evidence import KNOWN
 
+            refuse_broken_json(file)
             raise SevbuildError(
                 f"{self.given} is for attestation reports, and {file} is no such evidence", hint=KNOWN
             )

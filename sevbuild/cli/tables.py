@@ -79,8 +79,8 @@ def _fitted(lines: Sequence[Sequence[str]], indent: int) -> Iterator[str]:
     """Yield the lines of a table as rich lays it out on the terminal, wide characters two columns each.
 
     Text is wrapped within its column. Where that is needed, a last cell with a word as long as half a line, a
-    digest or a path above all, stands below its row instead, whole where a line holds it: so it can be copied.
-    The header does so where all of its column does.
+    digest or a path above all, stands below its row instead, whole where a line holds it, to be copied. The
+    header does so where all of its column does.
     """
     from shutil import get_terminal_size
 

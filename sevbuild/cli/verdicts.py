@@ -9,6 +9,7 @@ from sevbuild.cli.report import print_data, print_line, print_text
 from sevbuild.text import counted, visible
 
 if TYPE_CHECKING:
+    from sevbuild.appraise.verify import Unjudged
     from sevbuild.attest.result import Verdict
     from sevbuild.attest.verdict import Check
 
@@ -20,20 +21,22 @@ _COMPARE = (
 )
 
 
-def print_verdicts(verdicts: Sequence[Verdict], fmt: str) -> None:
+def print_verdicts(verdicts: Sequence[Verdict], fmt: str, unjudged: Sequence[Unjudged] = ()) -> None:
     """Print verdicts as `json` or as a `table` each; the last line says what was not checked."""
     if fmt == "json":
         from sevbuild.attest.result import verdict_document
         from sevbuild.documents.json_text import json_text
 
-        print_data(json_text(verdict_document(verdicts)))
+        print_data(json_text(verdict_document(verdicts, {one.source: str(one.error) for one in unjudged})))
         return
     for verdict in verdicts:
         _print_verdict(verdict)
-    if len(verdicts) > 1:
+    count = len(verdicts) + len(unjudged)
+    if count > 1:
         held = sum(verdict.holds for verdict in verdicts)
         unchecked = dict.fromkeys(check.name for verdict in verdicts for check in verdict.unchecked)
-        head = f"{counted(len(verdicts), 'report')}: {held} verified, {len(verdicts) - held} refused"
+        head = f"{counted(count, 'report')}: {held} verified, {len(verdicts) - held} refused"
+        head += f", {len(unjudged)} at fault" if unjudged else ""
         print_line(f"{head}{_not_checked(list(unchecked))}")
 
 

@@ -58,7 +58,7 @@ def verify(
     from sevbuild.bundle.published import bundle_at
 
     as_json = options.wants_json(fmt, "table")
-    if _is_report(files[0], asked=reports.given != ""):
+    if any(_is_report(path, asked=reports.given != "") for path in files):
         _verify_reports(files, asked, lock, reports, key=key, fmt=fmt, quiet=quiet)
         return
     file, *more = files
@@ -107,14 +107,29 @@ def _verify_reports(
     fmt: str,
     quiet: bool,
 ) -> None:
-    """Print the verdicts on reports; raises typer.Exit(1) where one does not hold."""
+    """Print the verdicts on reports; raises typer.Exit(1) where one does not hold.
+
+    Raises SevbuildError for what is no report once the others have their verdicts.
+    """
     from sevbuild.appraise.verify import verify_reports
+    from sevbuild.cli.report import print_error
     from sevbuild.cli.verdicts import print_verdicts
 
     policy = reports.policy(asked.expect)
     targets = _targets(asked, lock, policy.published, key=key, told=fmt != "json", quiet=quiet)
-    verdicts = verify_reports(files, policy, targets, reports.trust(), reports.certs)
-    print_verdicts(verdicts, fmt)
+    verdicts, unjudged = verify_reports(files, policy, targets, reports.trust(), reports.certs)
+    if verdicts:
+        print_verdicts(verdicts, fmt, unjudged)
+    if unjudged:
+        *others, last = [
+            one.error
+            if len(files) == 1 or one.error.message.startswith(one.source)
+            else one.error.within(one.source)
+            for one in unjudged
+        ]
+        for error in others:
+            print_error(error)
+        raise last
     if not all(verdict.holds for verdict in verdicts):
         raise typer.Exit(1)
 

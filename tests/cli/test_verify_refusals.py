@@ -86,6 +86,15 @@ def test_what_is_no_report_is_told_of_where_a_report_was_meant(tmp_path: Path, d
     assert "known are a report of 1184 bytes" in result.err
 
 
+def test_broken_json_says_why_it_is_none_where_a_report_was_meant(tmp_path: Path) -> None:
+    file = tmp_path / "evidence.json"
+    file.write_text('{"attestation_report":\n  "ab",\n}')
+    result = run("verify", file, "--vmpl", "1")
+    assert (result.status, result.out) == (2, "")
+    assert f"{file}:3: not valid JSON: " in result.err
+    assert "--vmpl" not in result.err
+
+
 def test_a_pipe_is_a_report_where_one_is_verified(tmp_path: Path) -> None:
     """As `verify <(ssh guest cat report) --at ...` has it; without such options it is a document."""
     own = authority("Milan")

@@ -263,6 +263,35 @@ def test_several_reports_are_counted() -> None:
     assert (whole["verified"], whole["status"]) == (False, "warning")
 
 
+def test_a_damaged_report_costs_the_others_nothing(tmp_path: Path) -> None:
+    short, words = tmp_path / "short.bin", given("genoa-v5-oak")
+    short.write_bytes(report_of("genoa-v5-oak").read_bytes() + b"\1")
+    missing = tmp_path / "missing.bin"
+    words[1:1] = [str(missing), str(short)]
+    result = run(*words, *AT)
+    assert result.status == 2
+    assert f"{report_of('genoa-v5-oak')}: verified (" in result.out
+    assert result.out.splitlines()[-1].startswith(
+        "3 reports: 1 verified, 0 refused, 2 at fault; not checked: "
+    )
+    assert f"error: {missing}: cannot read {missing}: " in result.err
+    assert f"error: {short}: " in result.err
+    whole = json.loads(run(*words, *AT, "-f", "json").out)
+    assert [entry["verified"] for entry in whole["reports"]] == [True]
+    assert [entry["source"] for entry in whole["faults"]] == [str(missing), str(short)]
+    assert (whole["verified"], whole["status"]) == (False, "warning")
+
+
+def test_where_no_report_can_be_judged_there_is_no_verdict(tmp_path: Path) -> None:
+    words = given("genoa-v5-oak")
+    words[1:2] = [str(tmp_path / "one.bin"), str(tmp_path / "two.bin")]
+    for path in words[1:3]:
+        Path(path).write_bytes(report_of("genoa-v5-oak").read_bytes()[:-1])
+    result = run(*words, *AT, "--format", "json")
+    assert (result.status, result.out) == (2, "")
+    assert result.err.count("error: ") == 2
+
+
 def test_a_report_on_standard_input() -> None:
     words = given("genoa-v5-oak")
     words[1] = "-"

@@ -102,7 +102,7 @@ class Peer(NamedTuple):
         if asked.roots is not None:
             trust = trust._replace(roots=(decode_certificate(asked.roots[1], "own root"),))
         try:
-            (verdict,) = verify_reports([path], policy, (), trust, certificates)
+            ((verdict,), _unjudged) = verify_reports([path], policy, (), trust, certificates)
         except SevbuildError:
             return ["input"]
         assert verdict.holds == (not verdict.failed and not verdict.missing)
