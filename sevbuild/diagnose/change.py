@@ -84,10 +84,11 @@ class Material(NamedTuple):
     """What is at hand of a start beyond digests, for rules that change bytes; None for what is not.
 
     `cmdline` is the command line as measured, without the NUL. `kernel` and each of `initrd` (its parts, as
-    they are concatenated) give their bytes when asked. `dtb` is what was given to be appended. `template` is
-    the command line with the placeholders that depend on the target left in it, `cmdline_key` the key of a
-    manifest that has it, None where an image has it. `initrd_names` are the files of `initrd` as a manifest
-    names them. `image` is the whole unified kernel image where `kernel` and `initrd` are parts of it.
+    they are concatenated) give their bytes when asked. `dtb` is what was given to be appended.
+    `counted_cmdline` gives the command line of another number of vCPUs, None where that is the same one;
+    `cmdline_key` is the key of a manifest that has it, None where an image has it. `initrd_names` are the
+    files of `initrd` as a manifest names them. `image` is the whole unified kernel image where `kernel` and
+    `initrd` are parts of it.
     """
 
     cmdline: bytes | None = None
@@ -95,7 +96,7 @@ class Material(NamedTuple):
     initrd: tuple[Callable[[], Contents], ...] = ()
     firmware: bytes | None = None
     dtb: bytes | None = None
-    template: str | None = None
+    counted_cmdline: Callable[[int], bytes] | None = None
     cmdline_key: str | None = "kernel.cmdline"
     initrd_names: tuple[str, ...] = ()
     image: Callable[[], Contents] | None = None

@@ -4,57 +4,86 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
 from sevbuild.image.ovmf import Firmware, Metadata, section_kind_name
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.planner import GuestInputs
 from sevbuild.launch.profile import LaunchValues
 
-__all__ = ["LEFT_OUT", "Departure", "departed", "merged", "without_sections"]
+__all__ = [
+    "HASHES",
+    "KERNEL_HASHES",
+    "LEFT_OUT",
+    "NOTHING",
+    "ORDER",
+    "Departure",
+    "Departures",
+    "departed",
+    "launched",
+    "merged",
+]
 
 Departure = int | str | PageType | tuple[str, ...] | None
 """What a launch has instead of its profile's value: a number, a word, a page type, kinds of sections."""
 
+Departures = tuple[tuple[str, Departure], ...]
+"""Departures by name, each once, sorted."""
+
+ORDER = "order"
+"""The order that is asked for: `canonical`, or `profile` for the profile's own."""
+
 LEFT_OUT = "sections-left-out"
 """The kinds of sections that are not launched, which no profile says."""
 
+KERNEL_HASHES = "kernel-hashes"
+"""What is launched in place of the hashes of `inputs`: one of HASHES."""
+
+HASHES = ("off", "empty", "zeros")
+"""No hashes; those of nothing, three times; no hashes, yet their page is launched as written zeros."""
+
+NOTHING = KernelHashes(sha256(b"").digest(), EMPTY_INITRD_DIGEST, cmdline_digest(b""))
+"""The hashes of an empty kernel, no initrd and no command line."""
+
+_PLAIN = {"sections-last": "sections_last", "vmsa-gpa": "vmsa_gpa", "measured-vcpus": "measured_vcpus"}
 _KEPT = 32
 
 
-def merged(
-    departures: Sequence[tuple[str, Departure]], others: Mapping[str, Departure]
-) -> tuple[tuple[str, Departure], ...]:
+def merged(departures: Departures, others: Mapping[str, Departure]) -> Departures:
     """Return departures with others laid over them, sorted by name."""
     return tuple(sorted({**dict(departures), **others}.items()))
 
 
-def departed(launch: LaunchValues, departures: Sequence[tuple[str, Departure]]) -> LaunchValues:
+def departed(launch: LaunchValues, departures: Departures) -> LaunchValues:
     """Return a profile's values with departures from them.
 
     Names are `sections-last`, `page-types.KIND`, `vmsa-gpa`, `measured-vcpus`, `entry.ROLE`, and
-    `registers.ROLE.NAME` or, of a segment, `registers.ROLE.NAME.PART`; LEFT_OUT is no value of a profile.
+    `registers.ROLE.NAME` or, of a segment, `registers.ROLE.NAME.PART`. ORDER, LEFT_OUT and
+    KERNEL_HASHES are no values of a profile; only zeros for hashes are launched by the type of their page.
     """
-    page_types, entry = dict(launch.page_types), dict(launch.entry)
-    state: dict[str, Any] = dict(launch.initial_state)
+    tables: dict[str, Any] = {
+        "page-types": launch.page_types,
+        "entry": launch.entry,
+        "registers": launch.initial_state,
+    }
+    plain: dict[str, Any] = {}
     for name, value in departures:
-        table, _, rest = name.partition(".")
-        if name == "sections-last" and isinstance(value, tuple):
-            launch = launch._replace(sections_last=value)
-        elif table == "page-types" and (value is None or isinstance(value, PageType)):
-            page_types[rest] = value
-        elif name == "vmsa-gpa" and isinstance(value, int):
-            launch = launch._replace(vmsa_gpa=value)
-        elif name == "measured-vcpus" and isinstance(value, str):
-            launch = launch._replace(measured_vcpus=value)
-        elif table == "entry" and isinstance(value, int | str):
-            entry[rest] = value
-        elif table == "registers":
-            _set(state, rest.split("."), value)
-        elif name != LEFT_OUT:
-            raise ValueError(f"{name} = {value!r} is no departure of a launch")
-    return launch._replace(page_types=page_types, entry=entry, initial_state=state)
+        steps = name.split(".")
+        if steps[0] in tables:
+            _set(tables, steps, value)
+        elif name in _PLAIN:
+            plain[_PLAIN[name]] = value
+        elif value == "zeros":
+            _set(tables, ("page-types", "kernel-hashes-absent"), PageType.NORMAL)
+    named = {
+        "page_types": tables["page-types"],
+        "entry": tables["entry"],
+        "initial_state": tables["registers"],
+    }
+    return launch._replace(**plain, **named)
 
 
 def _set(tables: dict[str, Any], path: Sequence[str], value: Departure) -> None:
@@ -65,7 +94,17 @@ def _set(tables: dict[str, Any], path: Sequence[str], value: Departure) -> None:
     tables[path[-1]] = value
 
 
-def without_sections(inputs: GuestInputs, kinds: tuple[str, ...]) -> GuestInputs:
+def launched(inputs: GuestInputs, departures: Departures) -> GuestInputs:
+    """Return the inputs as a launch with these departures has them."""
+    for name, value in departures:
+        if name == LEFT_OUT and isinstance(value, tuple):
+            inputs = _without_sections(inputs, value)
+        elif name == KERNEL_HASHES and inputs.kernel_hashes is not None:
+            inputs = inputs._replace(kernel_hashes=NOTHING if value == "empty" else None)
+    return inputs
+
+
+def _without_sections(inputs: GuestInputs, kinds: tuple[str, ...]) -> GuestInputs:
     """Return inputs of which sections of these kinds are not launched, the SVSM's where there is one."""
     svsm, firmware = inputs.svsm, inputs.firmware
     if svsm is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from sevbuild.diagnose.departures import LEFT_OUT, Departure, without_sections
+from sevbuild.diagnose.departures import Departures, launched
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.plan import LaunchPlan
@@ -69,13 +69,13 @@ class LaidOut(NamedTuple):
     """A launch that a host lays out by a profile: what it is made of, and everything it depends on.
 
     `departures` are the single values by which the launch departs from its profile, by name; `shape.launch`
-    has them already, and `launched` the inputs without the sections that are left out.
+    has them already, and `launched` the inputs.
     """
 
     inputs: GuestInputs
     shape: LaunchShape
     profile: LaunchProfile
-    departures: tuple[tuple[str, Departure], ...] = ()
+    departures: Departures = ()
 
     @property
     def mode(self) -> Mode:
@@ -89,9 +89,8 @@ class LaidOut(NamedTuple):
 
     @property
     def launched(self) -> GuestInputs:
-        """Return the inputs as they are launched: without the sections that are left out."""
-        left_out = dict(self.departures).get(LEFT_OUT)
-        return without_sections(self.inputs, left_out) if isinstance(left_out, tuple) else self.inputs
+        """Return the inputs as they are launched: without what the departures leave out."""
+        return launched(self.inputs, self.departures) if self.departures else self.inputs
 
     @property
     def counted_in_body(self) -> bool:

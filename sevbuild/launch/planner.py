@@ -50,7 +50,7 @@ class Planner:
     """
 
     def __init__(self) -> None:
-        self._firmware: dict[int, LaunchUpdate] = {}
+        self._firmware: list[LaunchUpdate] = []
         self._updates: dict[tuple[int, PageType, int, bytes | None, str], LaunchUpdate] = {}
         self._regions: dict[tuple[GuestInputs, LaunchValues, Mode], tuple[LaunchUpdate, ...]] = {}
         self._vmsas: dict[tuple[bytes, bytes | None, int], list[LaunchUpdate]] = {}
@@ -59,13 +59,14 @@ class Planner:
 
     def firmware_update(self, firmware: Firmware) -> LaunchUpdate:
         """Return the launch update of the firmware's own pages, which most launches begin with."""
-        # Its pages are the same whatever was read from them; the update keeps them, and so their id.
         data = firmware.data
-        found = self._firmware.get(id(data))
-        if found is None:
-            found = LaunchUpdate(firmware.gpa, PageType.NORMAL, len(data), data, "firmware")
-            self._firmware[id(data)] = found
-        return found
+        for found in self._firmware:
+            # The pages are the same whatever metadata was read from them, or is launched of it.
+            if found.data is data:
+                return found
+        update = LaunchUpdate(firmware.gpa, PageType.NORMAL, len(data), data, "firmware")
+        self._firmware.append(update)
+        return update
 
     def plan(self, inputs: GuestInputs, shape: LaunchShape) -> LaunchPlan:
         """Return the launch plan of one target; raises SevbuildError for what no host can launch."""

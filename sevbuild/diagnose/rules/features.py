@@ -1,0 +1,72 @@
+"""Rules of SEV_FEATURES: what was seen in the wild, then every single bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sevbuild.diagnose.change import Change, Edit, Start
+from sevbuild.diagnose.rules.applying import on_laid_out
+from sevbuild.diagnose.rules.weights import FEATURES, SWEPT
+from sevbuild.diagnose.setup import LaidOut
+from sevbuild.vcpu.describe import feature_names
+from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
+
+__all__ = ["feature_changes"]
+
+_SNP = 1 << SEV_FEATURE_BITS["snp-active"]
+
+_SEEN = (
+    (0x1, "Linux 6.11 and later: SNP_ACTIVE alone; the default of virtee/sev and virtee/sev-snp-measure"),
+    (0x21, "SNP hosts of 2024 that set DebugSwap: github.com/AMDESE/AMDSEV issue 195; sev-snp-measure 0.0.9"),
+    (0x0, "KVM_SEV_ES_INIT sets none; github.com/fortanix/salmiac pull 66"),
+    (0x20, "Linux 6.6 and 6.7: DebugSwap for every SEV-ES guest (commits d1f85fbe836e, 5abf6dceb066)"),
+    (0x201, "SecureTSC: Linux 6.18; github.com/virtee/snphost pull 193"),
+    (0x221, "SecureTSC beside DebugSwap"),
+    (0x10001, "SecureAVIC: patches for Linux and QEMU of 2025"),
+    (0x10201, "SecureAVIC and SecureTSC: patches for Linux and QEMU of 2025"),
+    (0x10221, "SecureAVIC and SecureTSC beside DebugSwap"),
+    (0x29, "COCONUT-SVSM since 2025-12: restricted injection and DebugSwap always (tools/igvmbuilder)"),
+    (0x9, "COCONUT-SVSM: restricted injection"),
+    (0x5, "ReflectVC: paravisors without enlightened guests"),
+    (0x3, "vTOM: OpenVMM and Hyper-V"),
+    (0x23, "vTOM and DebugSwap: OpenVMM"),
+    (0x2B, "vTOM, restricted injection and DebugSwap: OpenVMM"),
+    (0x33, "vTOM, alternate injection and DebugSwap: OpenVMM"),
+    (0x11, "alternate injection: igvmbuilder --alt-injection"),
+    (0x31, "alternate injection and DebugSwap: igvmbuilder --alt-injection"),
+    (0x200, "SecureTSC of an SEV-ES guest"),
+)
+"""Values (u64) that a host, a tool or a file is known to have, the likeliest first, and the sources."""
+
+_BIT = "APM vol. 2 table B-4, offset 3B0h"
+
+
+def feature_changes(start: Start) -> Iterator[Change]:
+    """Yield a change to each value seen in the wild, then to each that has a single further bit."""
+    setup = start.setup
+    if not isinstance(setup, LaidOut) or setup.mode == "sev":
+        return
+    own = setup.shape.guest_features
+    seen = {own}
+    for rank, (features, source) in enumerate(_SEEN):
+        if features not in seen:
+            seen.add(features)
+            unfit = 40 if bool(features & _SNP) != (setup.mode == "snp") else 0
+            yield _change(features, source, FEATURES + rank + unfit - (0 if unfit else 10))
+    base = _SNP if setup.mode == "snp" else 0
+    for bit in range(64):
+        for features in (base | 1 << bit, own ^ 1 << bit):
+            if features not in seen:
+                seen.add(features)
+                yield _change(
+                    features, _BIT, SWEPT + (100 if bit in SEV_FEATURE_BITS.values() else 200) + bit
+                )
+
+
+def _change(features: int, source: str, weight: int) -> Change:
+    apply = on_laid_out(lambda setup: setup._replace(shape=setup.shape._replace(guest_features=features)))
+    text, names = f"{features:#x}", ", ".join(feature_names(features)) or "none"
+    edits = (Edit("launch.guest-features", text),)
+    return Change(
+        "guest-features", text, "tail", apply, f"SEV_FEATURES {text} ({names})", source, weight, edits
+    )

@@ -1,0 +1,48 @@
+"""Rules of the hypervisor and the era of its hosts: every profile as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sevbuild.diagnose.change import Change, Edit, Start
+from sevbuild.diagnose.rules.applying import launching_with
+from sevbuild.diagnose.rules.weights import PROFILE, SWEPT
+from sevbuild.diagnose.setup import LaidOut
+from sevbuild.documents.toml_text import toml_string
+from sevbuild.launch.profile import LaunchProfile
+
+__all__ = ["profile_changes"]
+
+
+def profile_changes(start: Start, profiles: Sequence[LaunchProfile]) -> Iterator[Change]:
+    """Yield a change to each other profile; one that cannot launch the mode is for another mode as well."""
+    setup = start.setup
+    if not isinstance(setup, LaidOut):
+        return
+    for rank, profile in enumerate(profiles):
+        if profile is setup.profile:
+            continue
+        features = profile.rules.features.get(setup.mode)
+        edits = [Edit("launch.profile", toml_string(profile.name))]
+        if features is not None and features != setup.shape.guest_features:
+            # Without it, the features would be those of the profile.
+            edits.append(Edit("launch.guest-features", f"{setup.shape.guest_features:#x}"))
+        fits = setup.mode in profile.rules.modes
+        yield Change(
+            axis="profile",
+            value=profile.name,
+            touches="both",
+            apply=launching_with(profile),
+            says=f"the profile {profile.name} ({profile.prose.summary})",
+            source=_source(profile),
+            weight=(PROFILE if fits else SWEPT) + rank,
+            edits=tuple(edits),
+        )
+
+
+def _source(profile: LaunchProfile) -> str:
+    """Return where the first value is from in which a profile departs from the one that it extends."""
+    own = [source for path, source in profile.prose.sources.items() if path != "command"]
+    return (
+        f"sevbuild profiles {profile.name}, as of {profile.prose.as_of}: {own[-1] if own else 'its sources'}"
+    )

@@ -1,0 +1,109 @@
+"""Each change of a start is the launch that the manifest with its edits measures."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from random import Random
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from sevbuild.diagnose.change import AXES, SEEN, HostFacts
+from sevbuild.diagnose.rules.all_rules import changes_for
+from sevbuild.errors import SevbuildError
+from sevbuild.launch.planner import Planner
+from sevbuild.vcpu.models import CPU_MODELS
+from tests.support.starts import by_value, digest, edited_digest, kernel_guest, profiles, start_of
+
+MODES = ["sev", "sev-es", "snp"]
+SAMPLED = ("cmdline", "cpu", "guest-features")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kernel", [True, False])
+def test_a_change_is_what_the_edited_manifest_measures(mode: str, kernel: bool, tmp_path: Path) -> None:
+    tables: dict[str, Any] = {} if kernel else {"kernel": None}
+    manifest = kernel_guest(tmp_path, launch={"mode": mode}, vcpu={"count": 3}, **tables)
+    start = start_of(manifest)
+    changes = [change for change in changes_for(start, profiles()) if change.edits]
+    sampled = [change for change in changes if change.axis in SAMPLED]
+    tried = [change for change in changes if change.axis not in SAMPLED]
+    tried += sampled[:40] + Random(1).sample(sampled, min(len(sampled), 30))
+    assert kernel or mode == "sev" or tried
+    for change in tried:
+        try:
+            found = digest(change.apply(start.setup))
+        except SevbuildError:
+            with pytest.raises(SevbuildError):
+                edited_digest(manifest, change.edits)
+            continue
+        assert found == edited_digest(manifest, change.edits), change
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_changes_are_told_apart_ranked_and_sourced(mode: str, tmp_path: Path) -> None:
+    start = start_of(kernel_guest(tmp_path, launch={"mode": mode}))
+    changes = changes_for(start, profiles())
+    assert [change.weight for change in changes] == sorted(change.weight for change in changes)
+    for axis in {change.axis for change in changes}:
+        assert axis in AXES
+        assert by_value(changes, axis)
+    for change in changes:
+        assert change.source
+        assert change.says
+        assert not change.says.endswith(".")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_change_alters_what_it_says_it_touches(mode: str, tmp_path: Path) -> None:
+    start, planner = start_of(kernel_guest(tmp_path, launch={"mode": mode}, vcpu={"count": 2})), Planner()
+    body, tail = start.setup.body(planner), start.setup.tail(planner)
+    for change in changes_for(start, profiles()):
+        setup = change.apply(start.setup)
+        try:
+            same = (setup.body(planner) == body, setup.tail(planner) == tail)
+        except SevbuildError:
+            continue
+        if change.touches == "body":
+            assert same[1], change
+        elif change.touches == "tail":
+            assert same[0], change
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_changes_of_two_axes_combine_in_any_order(mode: str, tmp_path: Path) -> None:
+    start, random = start_of(kernel_guest(tmp_path, launch={"mode": mode}, vcpu={"count": 2})), Random(2)
+    changes = changes_for(start, profiles())
+    axes = {axis: list(by_value(changes, axis).values()) for axis in {change.axis for change in changes}}
+    for one, other in combinations(sorted(axes), 2):
+        for first in random.sample(axes[one], min(len(axes[one]), 12)):
+            for second in random.sample(axes[other], min(len(axes[other]), 12)):
+                forth = second.apply(first.apply(start.setup))
+                assert forth == first.apply(second.apply(start.setup)), (first, second)
+                assert hash(forth) is not None
+
+
+def test_every_signature_of_a_model_is_tried(tmp_path: Path) -> None:
+    start = start_of(kernel_guest(tmp_path), HostFacts(signature=0x00A20F12))
+    changes = changes_for(start, profiles())
+    found = {int(value, 16): change for value, change in by_value(changes, "cpu").items()}
+    models = {model.signature for model in CPU_MODELS.values()}
+    assert models | {0, 0x600, 0x00A20F12} <= {*found, 0x00800F12}
+    assert all(found[signature].weight < SEEN for signature in models - {0x00800F12})
+    # The report's own is the likeliest of all.
+    assert min(found.values(), key=lambda change: change.weight) is found[0x00A20F12]
+
+
+def test_all_changes_are_made_in_a_moment(tmp_path: Path) -> None:
+    start, known = start_of(kernel_guest(tmp_path)), profiles()
+
+    def never() -> bytes:
+        raise AssertionError("a file is read before its rule is tried")
+
+    lazy = start._replace(material=start.material._replace(kernel=never, initrd=(never, never, never)))
+    began = perf_counter()
+    changes = changes_for(lazy, known)
+    assert perf_counter() - began < 0.3
+    assert len(changes) > 1000
