@@ -36,7 +36,7 @@ from sevbuild.progress import Progress
 from sevbuild.reference.document import Fact, facts
 from sevbuild.reference.model import ReferenceValues, Value
 
-__all__ = ["Verified", "verify_bundle"]
+__all__ = ["Verified", "bundled_guest", "verify_bundle"]
 
 _SUMS_LIMIT = 64 << 20
 _LEAST_UPDATE = 100
@@ -57,11 +57,7 @@ def verify_bundle(path: str, *, progress: Progress | None = None) -> Verified:
     Raises MismatchError naming the first file and target that differ, SevbuildError for what is no bundle
     at all. Nothing in the folder is trusted.
     """
-    folder = bundle_folder(path)
-    listing = list_folder(folder)
-    bundle, data = read_document(folder)
-    hashed = _check_files(folder, listing, bundle, data, progress)
-    guest = primed_guest(_read_manifest(folder, bundle), hashed)
+    guest, folder, listing, bundle, hashed = _opened(path, progress)
     targets = _select(guest, bundle)
     measured = guest.measure(targets)
     _check_inputs(guest, targets, bundle)
@@ -69,6 +65,25 @@ def verify_bundle(path: str, *, progress: Progress | None = None) -> Verified:
     values = _check_targets(guest, measured, bundle)
     absent = [entry for entry in bundle.absent if entry.file not in listing]
     return Verified(bundle, values, absent)
+
+
+def bundled_guest(path: str, *, progress: Progress | None = None) -> Guest:
+    """Return the guest of a bundle whose files are those that it lists; its targets are not measured.
+
+    `path` is its folder or its bundle.json. Raises SevbuildError as `verify_bundle` does.
+    """
+    return _opened(path, progress)[0]
+
+
+def _opened(
+    path: str, progress: Progress | None
+) -> tuple[Guest, str, Mapping[str, int], BundleDocument, Mapping[str, HashedInput]]:
+    """Return a bundle: its guest, its folder, what lies there, its document, the digests of its files."""
+    folder = bundle_folder(path)
+    listing = list_folder(folder)
+    bundle, data = read_document(folder)
+    hashed = _check_files(folder, listing, bundle, data, progress)
+    return primed_guest(_read_manifest(folder, bundle), hashed), folder, listing, bundle, hashed
 
 
 def _check_files(

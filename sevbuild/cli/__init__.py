@@ -23,6 +23,7 @@ VERBS = {
     "publish": "publish",
     "export": "export",
     "verify": "verify",
+    "explain": "explain",
     "appraisal": "appraisal",
     "certs": "certs",
     "session": "session",

@@ -28,6 +28,7 @@ GROUPS = {
         "publish": "Write a release: reference values in every format.",
         "export": "Write reference values in one format.",
         "verify": "Check attestation reports, a bundle, or what was published.",
+        "explain": "Tell why a launch digest is not the expected one.",
         "appraisal": "Start the policy that reports are held to.",
         "certs": "Fetch or list the certificates of attestation reports.",
         "recompute": "Compute launch digests from published ingredients.",

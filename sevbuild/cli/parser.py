@@ -19,7 +19,7 @@ COMMON = "Common options"
 """The group of options that every verb has, at the end of its help."""
 
 EMPTY_VALUES = ("--cmdline", "--with-cmdline")
-"""Options of which an empty value is one: the command line of no words."""
+"""Options of which an empty value is one, the command line of no words, where they take the text itself."""
 
 OLD_SPELLINGS = {"--model": "--cpu"}
 """Options that had another name, which is still taken, and shown nowhere."""
@@ -181,9 +181,9 @@ def _set_color(_: object, __: object, when: str | None) -> None:
 def _refuse_empty(parameter: Any, value: Any) -> None:
     """Raise SevbuildError where a value that was given is empty, or a member of one with commas is."""
     name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else _argument(parameter)
-    if name in EMPTY_VALUES:
-        return
     metavar = parameter.metavar or ""
+    if name in EMPTY_VALUES and metavar == "TEXT":
+        return
     words = value if isinstance(value, list | tuple) else [value]
     if "COMMAND" in metavar:
         # The words of a command are its own, after the first.

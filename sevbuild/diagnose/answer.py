@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sevbuild.launch.plan import LaunchPlan
+
+if TYPE_CHECKING:
+    from sevbuild.diagnose.vmsa_dump import DumpComparison
 
 __all__ = [
     "ANSWER_SCHEMA",
@@ -107,7 +110,7 @@ class Answer(NamedTuple):
 
     `also` are findings that need no search. `notes` are what else is to be known: what was not compared, what
     of a report enters no digest. `excluded`, `not_covered` and `next` are for a search that found nothing.
-    `statistics` is empty where nothing was searched.
+    `statistics` is empty where nothing was searched, `dump` None where no kernel log was given.
     """
 
     result: Result
@@ -121,12 +124,13 @@ class Answer(NamedTuple):
     not_covered: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
     statistics: Mapping[str, Any] = {}
+    dump: DumpComparison | None = None
 
 
 def answer_document(answer: Answer) -> dict[str, Any]:
     """Return an answer as a JSON-able document."""
     expected = answer.expected
-    return {
+    document = {
         "schema": ANSWER_SCHEMA,
         "result": answer.result,
         "guest": answer.guest,
@@ -140,6 +144,11 @@ def answer_document(answer: Answer) -> dict[str, Any]:
         "next": list(answer.next),
         "statistics": dict(answer.statistics),
     }
+    if answer.dump is not None:
+        from sevbuild.diagnose.vmsa_dump import dump_document
+
+        document["vmsa_dump"] = dump_document(answer.dump)
+    return document
 
 
 def _entry(found: Explanation) -> dict[str, Any]:

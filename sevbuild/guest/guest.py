@@ -142,6 +142,11 @@ class Guest:
 
         An IGVM file is built from it; what its loader then launches may have parameters in addition.
         """
+        with within(target.label):
+            return self._planner.plan(*self.launch_of(target))
+
+    def launch_of(self, target: Target) -> tuple[GuestInputs, LaunchShape]:
+        """Return what a target's launch is laid out from: the inputs, and everything else it depends on."""
         variant = target.variant
         inputs = GuestInputs(self.firmware(variant), self.svsm(variant), self.kernels.hashes(target))
         shape = LaunchShape(
@@ -153,8 +158,7 @@ class Guest:
             signature=target.cpu.signature,
             guest_features=target.guest_features or 0,
         )
-        with within(target.label):
-            return self._planner.plan(inputs, shape)
+        return inputs, shape
 
     def measure(self, targets: Sequence[Target] | None = None) -> list[Measured[Target]]:
         """Return the launch digests of these targets, of all for None, in their order."""

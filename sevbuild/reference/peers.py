@@ -46,13 +46,15 @@ _ONE_VCPU = ("TrustedMeasurement", "APEIP", "CPUs", "ProductName")
 class ForeignResult(NamedTuple):
     """Recomputed digests, and notes on what was taken as given or passed over.
 
-    `silent` names settings of which the document says nothing; `document` is the one of ours it was.
+    `silent` names settings of which the document says nothing; `document` is the one of ours it was, and
+    `ingredients` what others' document has of a whole launch: Contrast's digest of one vCPU is of none.
     """
 
     recomputed: list[Recomputed]
     notes: list[str]
     silent: tuple[str, ...] = ()
     document: ReferenceValues | None = None
+    ingredients: Ingredients | None = None
 
 
 def is_foreign(raw: Any) -> bool:
@@ -99,7 +101,7 @@ def recompute_foreign(
             )
             value = _value(profile, one, count, features or 0, digest)
             found.append(_recomputed(value._replace(kernel_hashes=entry.kernel is not None)))
-    return ForeignResult(found, notes, _SILENT)
+    return ForeignResult(found, notes, _SILENT, None, entry)
 
 
 def _records(raw: Any) -> list[tuple[str, dict[str, Any]]]:

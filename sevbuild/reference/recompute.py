@@ -23,6 +23,7 @@ __all__ = [
     "Request",
     "UncheckableError",
     "own_digest",
+    "own_launch",
     "recompute_values",
     "why_not",
 ]
@@ -93,6 +94,25 @@ class Recomputer:
         `cmdline` is the SHA-256 of a command line, None without a kernel. `vmsas_known` counts the VMSAs
         that the seed already stands for. Raises SevbuildError for ingredients that cannot be extended.
         """
+        plan = self._planner.plan(
+            *self.launch_of(entry, cpu, vcpus, policy=policy, guest_features=guest_features, cmdline=cmdline)
+        )
+        return self._tree.digest(plan._replace(vmsas=plan.vmsas[vmsas_known:]))
+
+    def launch_of(
+        self,
+        entry: Ingredients,
+        cpu: Cpu,
+        vcpus: int,
+        *,
+        policy: int,
+        guest_features: int,
+        cmdline: bytes | None,
+    ) -> tuple[GuestInputs, LaunchShape]:
+        """Return what one target's launch is laid out from; `cmdline` as in `digest`.
+
+        Raises SevbuildError for ingredients that cannot be extended.
+        """
         reason = why_not(entry)
         if reason is not None or entry.seed is None:
             hint = "`sevbuild measure` with the files computes it; --select mode=snp leaves it out"
@@ -106,8 +126,7 @@ class Recomputer:
         self._check_vmsas((entry.name, cmdline, cpu.signature, guest_features), vcpus)
         launch = self._profiles[entry.profile]
         shape = LaunchShape(entry.mode, launch, entry.order, policy, vcpus, cpu.signature, guest_features)
-        plan = self._planner.plan(GuestInputs(firmware, entry.svsm, hashes), shape)
-        return self._tree.digest(plan._replace(vmsas=plan.vmsas[vmsas_known:]))
+        return GuestInputs(firmware, entry.svsm, hashes), shape
 
     def _check_vmsas(self, launch: tuple[object, ...], vcpus: int) -> None:
         """Count the VMSAs that have not been launched for a smaller count already."""
@@ -144,6 +163,22 @@ def own_digest(recomputer: Recomputer, entry: Ingredients, value: Value) -> byte
     Raises UncheckableError where they give none, SevbuildError where no launch comes of them.
     """
     return _digest(recomputer, entry, value, _cpu_of(value), value.vcpus, Request())
+
+
+def own_launch(recomputer: Recomputer, entry: Ingredients, value: Value) -> tuple[GuestInputs, LaunchShape]:
+    """Return what a value's launch is laid out from, out of its own ingredients.
+
+    Raises UncheckableError where they do not tell.
+    """
+    cpu = _cpu_of(value)
+    return recomputer.launch_of(
+        entry,
+        cpu,
+        value.vcpus,
+        policy=value.policy,
+        guest_features=value.guest_features or 0,
+        cmdline=_cmdline(value.label, entry, cpu, value.vcpus, Request()),
+    )
 
 
 def recompute_values(

@@ -16,7 +16,10 @@ from tests.support.shared import ROOT
 
 HELLO = ROOT / "guests" / "hello" / "guest.toml"
 
-EXCEPTIONS = {("recompute", "--cmdline"), ("measure", "--with-cmdline"), ("plan", "--with-cmdline")}
+EXCEPTIONS = {
+    ("recompute", "--cmdline"),
+    *((verb, "--with-cmdline") for verb in ("measure", "plan", "explain")),
+}
 """Where an empty value is one; `--set KEY=` and `--extra KEY=` are not empty."""
 
 

@@ -1,0 +1,258 @@
+"""`sevbuild explain`: why a launch digest is not the expected one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from sevbuild.cli import options
+from sevbuild.cli.report import print_data, print_notices, print_text, shown_progress
+from sevbuild.errors import Notice, SevbuildError
+from sevbuild.fs import read_text
+
+if TYPE_CHECKING:
+    from sevbuild.diagnose.answer import Answer
+    from sevbuild.diagnose.measurement import Platform
+    from sevbuild.diagnose.starts import Subject
+    from sevbuild.diagnose.wanted import Wanted
+    from sevbuild.launch.profile import LaunchProfile
+
+__all__ = ["explain"]
+
+FORMATS = ("text", "json")
+_MOST_SECONDS = 86400.0
+
+GUEST: Any = typer.Argument(
+    ...,
+    metavar="GUEST",
+    help="The manifest, a bundle, a release, reference values, others' ingredients, or an IGVM file.",
+    show_default=False,
+)
+EXPECTED: Any = typer.Argument(
+    ...,
+    metavar="EXPECTED",
+    help="What it should have been: a launch digest in hexadecimal or base64, an attestation report (- is standard "
+    "input), an ID block, or reference values.",
+    show_default=False,
+)
+
+_candidate = partial(options.value_option, default=[], panel="What may have been launched instead")
+_owner = partial(options.value_option, panel="For the 48 bytes that LAUNCH_MEASURE answers")
+
+
+class SuspectOptions(NamedTuple):
+    """Files and releases that somebody suspects."""
+
+    firmware: list[str] = _candidate(
+        "--firmware", metavar="PATH", text="A firmware image, or a folder of them; may be repeated."
+    )
+    kernel: list[str] = _candidate("--kernel", metavar="FILE", text="A kernel; may be repeated.")
+    initrd: list[str] = _candidate("--initrd", metavar="FILE", text="An initrd; may be repeated.")
+    cmdline: list[str] = _candidate(
+        "--cmdline", metavar="FILE", text="A file with a command line; may be repeated."
+    )
+    dtb: str = _candidate(
+        "--dtb", metavar="FILE", text="The device tree given to QEMU with the kernel.", default=""
+    )
+    releases: list[str] = _candidate(
+        "--releases",
+        metavar="PATH",
+        text="An earlier release, bundle or reference values, or a folder of these; may be repeated.",
+    )
+
+
+class OwnerOptions(NamedTuple):
+    """What a measurement of an SEV or SEV-ES guest is compared with."""
+
+    tik: str = _owner("--tik", metavar="FILE", text="The TIK of the session.")
+    api: str = _owner("--api", metavar="X.Y", text="API major and minor of the host's firmware.")
+    build: str = _owner("--build", metavar="N", text="The build of the host's firmware.")
+
+    def platform(self) -> Platform | None:
+        """Return what they say, None where none is given; raises SevbuildError for a part of them."""
+        from sevbuild.appraise.sev_session import read_transport_keys
+        from sevbuild.cli.session_options import read_number
+        from sevbuild.diagnose.measurement import Platform
+
+        if not any(self):
+            return None
+        if not all(self):
+            raise SevbuildError("--tik, --api and --build belong together")
+        major, _, minor = self.api.partition(".")
+        return Platform(
+            read_transport_keys("", self.tik, "", "").tik,
+            read_number("--api", major, 0xFF),
+            read_number("--api", minor, 0xFF),
+            read_number("--build", self.build, 0xFF),
+        )
+
+
+def explain(
+    guest: str = GUEST,
+    expected: str = EXPECTED,
+    *,
+    target: list[str] = options.TARGETS,
+    budget: float = typer.Option(5.0, "--budget", metavar="SECONDS", help="How long to search."),
+    suspects: SuspectOptions,
+    vmsa_dump: str = options.value_option(
+        "--vmsa-dump", metavar="FILE", text="A kernel log with the VMSAs that KVM launched: exact, no search."
+    ),
+    stats: bool = typer.Option(False, "--stats", help="Print what was tried, stage by stage."),
+    owner: OwnerOptions,
+    fmt: str = options.format_option(*FORMATS),
+    settings: list[str] = options.SETTINGS,
+    igvm: options.IgvmOptions,
+    lock: options.LockOptions,
+    quiet: bool = options.QUIET,
+) -> None:
+    """Tell why a guest's launch digest is not the expected one, and what to edit.
+
+    The launches near the guest are searched for the one with that digest: other vCPU counts, CPUs, features,
+    hypervisors and hosts, orders, command lines, and files that are named as candidates. What is found was
+    planned and measured again. Exit 0 where the cause is found or the digest is equal, 1 where not.
+    """
+    from sevbuild.diagnose.answer import answer_document
+    from sevbuild.diagnose.wanted import read_wanted
+
+    options.check_format(fmt, FORMATS)
+    if not 0 < budget <= _MOST_SECONDS:
+        raise SevbuildError(f"--budget {budget:g}: not between 0 and {_MOST_SECONDS:g} seconds")
+    platform = owner.platform()
+    wanted = read_wanted(expected)
+    subject, notices, directory = _subject(guest, target, suspects, settings, igvm, lock)
+    print_notices(notices, quiet=quiet)
+    log = read_text(vmsa_dump) if vmsa_dump else None
+    dump = None if log is None else (log, vmsa_dump)
+    answer = _answer(subject, wanted, directory, suspects, platform, dump, budget=budget)
+    if fmt == "json":
+        from sevbuild.documents.json_text import json_text
+
+        print_data(json_text(answer_document(answer)))
+    else:
+        from sevbuild.cli.explained import answer_text
+
+        print_text(answer_text(answer, stats=stats))
+    if answer.result == "not-found":
+        raise typer.Exit(1)
+
+
+def _subject(
+    path: str,
+    patterns: Sequence[str],
+    suspects: SuspectOptions,
+    settings: list[str],
+    igvm: options.IgvmOptions,
+    lock: options.LockOptions,
+) -> tuple[Subject, Sequence[Notice], str]:
+    """Return the guest at a path, what is to be known of it, and from where its paths begin."""
+    from sevbuild.bundle.published import bundle_at, is_document
+    from sevbuild.diagnose import starts
+
+    manifest_only = {"--set": settings, "--dtb": suspects.dtb}
+    if igvm.are_for(path, lock, {**manifest_only, "--firmware": suspects.firmware}):
+        return *_of_file(path, patterns, igvm), "."
+    if bundle_at(path) is not None:
+        from sevbuild.bundle.verify import bundled_guest
+
+        _refuse(manifest_only, "a bundle")
+        lock.refuse()
+        guest = bundled_guest(path, progress=shown_progress())
+        return starts.subject_of_guest(guest, patterns), guest.notices, guest.manifest.directory
+    if is_document(path):
+        _refuse(manifest_only, "a document")
+        lock.refuse()
+        return starts.subject_of_document(path, patterns), (), "."
+    guest, held = lock.load(path, settings)
+    subject = starts.subject_of_guest(guest, patterns, _device_tree(suspects.dtb))
+    held(guest, guest.targets)
+    if suspects.dtb and not any(start.material.kernel for start in subject.starts):
+        raise SevbuildError("--dtb: no kernel of this guest is at hand, to which it would be appended")
+    return subject, guest.notices, guest.manifest.directory
+
+
+def _refuse(given: dict[str, Any], what: str) -> None:
+    for flag, value in given.items():
+        if value:
+            raise SevbuildError(f"{flag} is for a manifest, not for {what}")
+
+
+def _device_tree(path: str) -> bytes | None:
+    from sevbuild.fs import read_file
+
+    return read_file(path, _LARGEST_TREE) if path else None
+
+
+_LARGEST_TREE = 16 << 20
+
+
+def _of_file(
+    path: str, patterns: Sequence[str], igvm: options.IgvmOptions
+) -> tuple[Subject, Sequence[Notice]]:
+    from sevbuild.diagnose.change import Material
+    from sevbuild.diagnose.file_contents import FileContents
+    from sevbuild.diagnose.starts import subject_of_file
+    from sevbuild.guest.foreign import ForeignFile
+
+    file = ForeignFile(path, shown_progress())
+    launch, kernel = igvm.launch()
+    material = Material()
+    if kernel is not None and igvm.with_kernel is not None:
+        initrds = [name for name in (igvm.with_initrd,) if name is not None]
+        material = Material(
+            cmdline=kernel.cmdline,
+            kernel=partial(FileContents, [igvm.with_kernel]),
+            initrd=tuple(partial(FileContents, [name]) for name in initrds),
+        )
+    return subject_of_file(file, launch, patterns, material), file.notices
+
+
+def _answer(
+    subject: Subject,
+    wanted: Wanted,
+    directory: str,
+    suspects: SuspectOptions,
+    platform: Platform | None,
+    dump: tuple[str, str] | None,
+    *,
+    budget: float,
+) -> Answer:
+    from sevbuild.diagnose.candidates import Asked, find_candidates
+    from sevbuild.diagnose.measurement import explain_measurement, is_measurement
+
+    if is_measurement(subject, wanted):
+        for flag, value in {**suspects._asdict(), "vmsa-dump": dump}.items():
+            if value:
+                raise SevbuildError(f"--{flag} is for a search, and a measurement is compared, not searched")
+        return explain_measurement(subject, wanted, platform)
+    if platform is not None:
+        message = (
+            "--tik, --api and --build are for the 48 bytes that LAUNCH_MEASURE answers in mode sev or sev-es"
+        )
+        raise SevbuildError(message)
+    from sevbuild.diagnose.explain import Question
+    from sevbuild.diagnose.explain import explain as explained
+    from sevbuild.diagnose.search import Limits
+
+    asked = Asked(suspects.firmware, suspects.kernel, suspects.initrd, suspects.cmdline, suspects.releases)
+    candidates = find_candidates(asked, subject.starts, directory)
+    profiles = _profiles(subject)
+    question = Question(subject, wanted, profiles, candidates, Limits(budget=budget))
+    if dump is None:
+        return explained(question)
+    from sevbuild.diagnose.explain_dump import explain_dump
+
+    return explain_dump(question, *dump)
+
+
+def _profiles(subject: Subject) -> list[LaunchProfile]:
+    """Return the shipped profiles, and before them those of the guest."""
+    from sevbuild.manifest.profiles import load_profile, profile_names
+
+    own = [getattr(start.setup, "profile", None) for start in subject.starts]
+    found = {profile.name: profile for profile in own if profile is not None}
+    for name in profile_names():
+        found.setdefault(name, load_profile(name))
+    return list(found.values())

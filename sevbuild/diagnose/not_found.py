@@ -1,0 +1,152 @@
+"""What follows from a search that found nothing: what is excluded, what was not covered, what to get next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from sevbuild.diagnose.file_launch import FileLaunch
+from sevbuild.diagnose.setup import LaidOut, Setup
+from sevbuild.image.kernel_hashes import KernelHashes
+
+if TYPE_CHECKING:
+    from sevbuild.diagnose.change import Change, Start
+    from sevbuild.diagnose.statistics import SearchStatistics
+
+__all__ = ["Searched", "excluded", "next_steps", "not_covered"]
+
+_VMSA_DUMP = (
+    "the VMSAs that the host's KVM launched: `echo 'func sev_es_sync_vmsa +p' > "
+    "/sys/kernel/debug/dynamic_debug/control` before the launch, then `dmesg > dmesg.txt` and "
+    "`sevbuild explain --vmsa-dump dmesg.txt`"
+)
+_TRACE = (
+    "what QEMU launched: start it with `-trace 'kvm_sev_*'` and its standard error in trace.txt, then "
+    "`sevbuild replay trace.txt GUEST`"
+)
+_NAMES = {
+    "mode": "mode",
+    "order": "order",
+    "profile": "profile",
+    "loader": "loader",
+    "firmware": "firmware image",
+    "sections": "order of sections",
+    "page-types": "page type",
+    "svsm": "place of the SVSM",
+    "kernel-hashes": "kernel hashes on or off",
+    "kernel": "kernel",
+    "initrd": "initrd",
+    "cmdline": "command line",
+    "cpu": "CPU",
+    "guest-features": "SEV_FEATURES",
+    "registers": "initial register",
+    "entry": "place where vCPUs start",
+    "measured-vcpus": "number of measured vCPUs",
+    "vmsa-gpa": "address of the VMSAs",
+}
+
+
+class Searched(NamedTuple):
+    """What a search without a match started from, which changes it had, and what it tried.
+
+    `suspects` tells that firmware images or releases were among the changes.
+    """
+
+    starts: Sequence[Start]
+    changes: Sequence[Change]
+    suspects: bool
+    statistics: SearchStatistics
+
+
+def excluded(searched: Searched, given: str = "") -> tuple[str, ...]:
+    """Return what is proved by the stages that were completed, nothing for those that were not.
+
+    `given` says what every launch had in common, for which there is another word than its image.
+    """
+    completed = searched.statistics.completed
+    if not completed:
+        return ()
+    parts = _parts(searched.starts)
+    axes = dict.fromkeys(change.axis for change in searched.changes)
+    names = [_NAMES[axis] for axis in _NAMES if axis in axes]
+    found = []
+    most_vcpus = max(stage.vcpus for stage in completed)
+    if most_vcpus and not given:
+        names.insert(0, f"vCPU count from 1 to {most_vcpus}")
+    what = ", ".join(names) or "setting"
+    found.append(f"no {what} that is known gives this digest {given or _with(searched)}: {parts}")
+    most = max(stage.changes for stage in completed)
+    if most > 1:
+        found.append(f"nor do any {most} of these together")
+    return tuple(found)
+
+
+def not_covered(searched: Searched) -> tuple[str, ...]:
+    """Return what was not tried, and what cannot be."""
+    return tuple(_not_covered(searched))
+
+
+def next_steps(searched: Searched) -> tuple[str, ...]:
+    """Return what to get, the most telling first."""
+    return tuple(_next_steps(searched))
+
+
+def _with(searched: Searched) -> str:
+    """Return what every launch that was tried had in common."""
+    setups = [start.setup for start in searched.starts]
+    if all(isinstance(setup, FileLaunch) for setup in setups):
+        return "with this IGVM file"
+    what = "this firmware" if not searched.suspects else "this firmware or a candidate"
+    return f"with {what} and kernel" if any(map(_hashes_of, setups)) else f"with {what}"
+
+
+def _parts(starts: Sequence[Start]) -> str:
+    """Return what is left to be another."""
+    setups = [start.setup for start in starts]
+    if all(isinstance(setup, FileLaunch) for setup in setups):
+        return "the IGVM file differs"
+    if any(map(_hashes_of, setups)):
+        return "firmware or kernel hashes differ"
+    return "the firmware differs"
+
+
+def _hashes_of(setup: Setup) -> KernelHashes | None:
+    if isinstance(setup, LaidOut):
+        return setup.inputs.kernel_hashes
+    return setup.kernel_hashes if isinstance(setup, FileLaunch) else None
+
+
+def _not_covered(searched: Searched) -> Iterator[str]:
+    for stage in searched.statistics.stages:
+        if not stage.completed:
+            yield f"{stage.name}: {stage.left}"
+    laid_out = any(isinstance(start.setup, LaidOut) for start in searched.starts)
+    if laid_out and not searched.suspects:
+        yield "no other firmware was tried: it is the most frequent cause"
+    if any(map(_hashes_of, (start.setup for start in searched.starts))):
+        yield (
+            "QEMU 7.1 and 7.2 append 32 random bytes to the kernel at each launch (the RNG seed of the "
+            "machines pc-q35-7.2 and pc-i440fx-7.2): such a digest is another each time. The cure is "
+            "`-machine pc-q35-7.1`, or QEMU 8"
+        )
+        yield (
+            "a kernel, an initrd or a command line of other contents: their bytes cannot be guessed, only "
+            "what is known to be added or dropped"
+        )
+    lines = [start.material.cmdline or b"" for start in searched.starts]
+    if any(re.search(rb"(?:^| )nr_cpus=", line) for line in lines):
+        yield "nr_cpus of the command line beyond the counts that were tried: Kata takes it from the host"
+
+
+def _next_steps(searched: Searched) -> Iterator[str]:
+    laid_out = any(isinstance(start.setup, LaidOut) for start in searched.starts)
+    if laid_out and not searched.suspects:
+        yield "the firmware file that the host starts, or the folder it is in: `--firmware PATH`"
+    if any(map(_hashes_of, (start.setup for start in searched.starts))):
+        yield "kernel, initrd and command line as they were launched: `--kernel`, `--initrd`, `--cmdline FILE`"
+    if any(start.setup.mode != "sev" for start in searched.starts):
+        yield _VMSA_DUMP
+    yield _TRACE
+    if searched.statistics.stages and not searched.statistics.stages[-1].completed:
+        yield "more time: `--budget SECONDS`"
