@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.amd_ca import authority
 from tests.support.evidence import table
+from tests.support.pages import blocks
 from tests.support.real import require
 from tests.support.shared import ROOT, needs_vectors, shared_file
 
@@ -61,21 +62,6 @@ SECTIONS = (
         },
     ),
 )
-
-
-def blocks(page: str, title: str, *languages: str) -> list[str]:
-    """Return the examples in these languages below a heading, up to the next one."""
-    found, here, fence, lines = list[str](), False, "", list[str]()
-    for line in page.splitlines():
-        if line.startswith("```"):
-            if fence and here and fence in languages:
-                found.append("".join(f"{each}\n" for each in lines))
-            fence, lines = ("" if fence else line[3:]), []
-        elif fence:
-            lines.append(line)
-        elif line.startswith("#"):
-            here = line.lstrip("# ") == title
-    return found
 
 
 def shell(folder: Path, text: str, *, status: int = 0) -> str:
