@@ -50,7 +50,7 @@ def steps_of(session: str) -> list[Step]:
 def run_session(folder: Path, steps: list[Step]) -> list[int]:
     """Run commands in a folder, hold each to what stands below it, and return their exit codes.
 
-    `...` stands for any lines; all others are whole and in their order. Both streams are one, as on a terminal.
+    `...` stands for any lines; all others are whole and in order. Both streams are one, as on a terminal.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     codes = []
