@@ -201,12 +201,10 @@ class _Search:
     def _tiles(self, stage: _Stage, bands: int = _BANDS) -> Iterator[Tile]:
         """Yield the tiles of a stage, the likelier first, those of nearer starts before others."""
         for changes, vcpus in stage.parts:
-            heaviest = max(
-                (change.weight for space in self._all_spaces(changes) for change in space.changes), default=0
-            )
-            low, top = -1, heaviest * changes
-            for band in range(1, bands + 1):
-                high = top * band // bands
+            weights = [change.weight for space in self._all_spaces(changes) for change in space.changes]
+            low, top = min([0, *weights]) * changes - 1, max([0, *weights]) * changes
+            # What somebody named has a weight below 0, and is a band of its own.
+            for high in (-1, *(top * band // bands for band in range(1, bands + 1))):
                 if high > low:
                     for space in self._spaces:
                         found = sorted(space.tiles(changes, vcpus, (low, high)), key=lambda entry: entry[0])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sevbuild.diagnose.change import Change
+from sevbuild.diagnose.change import Change, Start
 from sevbuild.diagnose.search import Found, Limits, search
 from sevbuild.launch.mode import Mode
 from tests.support.near_misses import FIRMWARES, changes_of, digest_of, start_of
@@ -60,6 +60,28 @@ def test_the_settings_that_are_others_are_found(there: dict[str, object], axes: 
     assert all(digest_of(found.setup) == wanted.digest for found in outcome.found)
     assert [found.axes for found in outcome.found] == sorted(found.axes for found in outcome.found)
     assert outcome.statistics.unplanned == 0
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        {"firmware": FIRMWARES["other"]},
+        {"firmware": FIRMWARES["other"], "vcpus": 9},
+        {"firmware": FIRMWARES["other"], "signature": 0xA00F11},
+        {"firmware": FIRMWARES["other"], "cmdline": b"quiet"},
+    ],
+)
+def test_what_somebody_named_comes_before_all_else(there: dict[str, object]) -> None:
+    def suspecting(start: Start) -> list[Change]:
+        return [
+            change._replace(weight=-1000) if change.axis == "firmware" else change
+            for change in changes_of(start)
+        ]
+
+    wanted = start_of(**there)  # type: ignore[arg-type]
+    first = search([start_of()], suspecting, wanted.digest, PATIENT).found[0]
+    assert _axes(first) == {"cpu" if axis == "signature" else axis for axis in there}
+    assert digest_of(first.setup) == wanted.digest
 
 
 @pytest.mark.parametrize("mode", ["sev", "sev-es"])
