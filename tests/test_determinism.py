@@ -47,6 +47,8 @@ target = ["--target", "snp/qemu/EPYC-Milan/vcpus3"]
 verbs = {
     "measure.json": ["measure", "-f", "json", manifest],
     "plan.json": ["plan", "-f", "json", manifest],
+    "plan.html": ["plan", "-f", "html", manifest],
+    "plan.svg": ["plan", "-f", "svg", manifest],
     "lock": ["lock", "-o", "-", manifest],
     "schema": ["schema"],
     "shell": ["qemu-args", *target, "-f", "shell", manifest],

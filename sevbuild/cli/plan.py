@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sevbuild.cli import options
-from sevbuild.cli.report import print_data, print_digests, print_notices, print_text, shown_progress
+from sevbuild.cli.output import FORCE, protect
+from sevbuild.cli.pictures import OUTPUT, PICTURES, Output
+from sevbuild.cli.report import print_digests, print_notices, shown_progress
 from sevbuild.cli.tables import text_table
 from sevbuild.documents.json_text import json_text
+from sevbuild.errors import SevbuildError
 from sevbuild.guest.trace import file_plan_document, plan_document
 from sevbuild.text import visible
 
+if TYPE_CHECKING:
+    from sevbuild.guest.protected import Protected
+    from sevbuild.picture.plan_page import PlanPicture
+
 __all__ = ["plan"]
 
-FORMATS = ("table", "json")
+FORMATS = ("table", "json", *PICTURES)
 
 
 def plan(
@@ -23,39 +30,73 @@ def plan(
     *,
     target: list[str] = options.TARGETS,
     fmt: str = options.format_option(*FORMATS),
+    output: str = OUTPUT,
+    force: bool = FORCE,
     seed: bool = typer.Option(False, "--seed", help="Print only the digest after the firmware."),
     settings: list[str] = options.SETTINGS,
     igvm: options.IgvmOptions,
     lock: options.LockOptions,
     quiet: bool = options.QUIET,
 ) -> None:
-    """Print each launch update of a target, and the launch digest as it stands after it."""
+    """Print each launch update of a target, and the launch digest as it stands after it.
+
+    html is a page of all targets with their memory maps, svg the map alone.
+    """
     options.check_format(fmt, FORMATS)
+    if seed and (output or fmt in PICTURES):
+        raise SevbuildError("--seed prints digests alone", hint="leave out --format and -o")
+    sink = Output(output, force=force, quiet=quiet)
     if igvm.are_for(manifest, lock, {"--set": settings, "--seed": seed}):
         from sevbuild.guest.foreign import ForeignFile
 
         file = ForeignFile(manifest, shown_progress())
         measured = file.launches(igvm.launch()[0], target)
         print_notices(file.notices, quiet=quiet)
-        _print(fmt, [file_plan_document(file, item.target) for item in measured])
+        protected = protect(documents=[manifest])
+        if fmt in PICTURES:
+            from sevbuild.guest.pictured import file_picture
+
+            sink.put(_picture(fmt, file_picture(file, measured)), protected)
+        else:
+            _put(fmt, [file_plan_document(file, item.target) for item in measured], sink, protected)
         return
     guest, held = lock.load(manifest, settings)
     targets = guest.select(target)
-    seeds = [(target.label, guest.seed(target)) for target in targets] if seed else []
-    documents = [] if seed else [plan_document(guest, target) for target in targets]
+    if seed:
+        seeds = [(target.label, guest.seed(target)) for target in targets]
+        held(guest, targets)
+        print_notices(guest.notices, quiet=quiet)
+        print_digests(seeds)
+        return
+    drawn, documents = None, []
+    if fmt in PICTURES:
+        from sevbuild.guest.pictured import guest_picture
+
+        drawn = guest_picture(guest, targets)
+    else:
+        documents = [plan_document(guest, target) for target in targets]
     held(guest, targets)
     print_notices(guest.notices, quiet=quiet)
-    if seed:
-        print_digests(seeds)
+    protected = protect(given=settings)
+    protected.add_guest(manifest, guest)
+    protected.add_lock(manifest, lock.lock_file)
+    if drawn is not None:
+        sink.put(_picture(fmt, drawn), protected)
     else:
-        _print(fmt, documents)
+        _put(fmt, documents, sink, protected)
 
 
-def _print(fmt: str, documents: list[dict[str, Any]]) -> None:
+def _picture(fmt: str, drawn: PlanPicture) -> str:
+    from sevbuild.picture.plan_page import map_document, plan_page
+
+    return plan_page(drawn) if fmt == "html" else map_document(drawn)
+
+
+def _put(fmt: str, documents: list[dict[str, Any]], sink: Output, protected: Protected) -> None:
     if fmt == "json":
-        print_data(json_text(documents[0] if len(documents) == 1 else documents))
+        sink.put(json_text(documents[0] if len(documents) == 1 else documents), protected)
     else:
-        print_text("\n".join(_table(document) for document in documents))
+        sink.put("\n".join(_table(document) for document in documents), protected, data=False)
 
 
 def _table(document: dict[str, Any]) -> str:

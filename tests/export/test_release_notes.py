@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from sevbuild.picture.script import SCRIPT
 from sevbuild.reference.export.interface import ExportOptions
 from sevbuild.reference.export.markdown import LIMIT
 from sevbuild.reference.export.registry import exporter
@@ -25,6 +26,8 @@ from tests.support.shared import ROOT
 
 NASTY = "<script>alert('&\"')</script> | `x` *b* $(id)"
 TAGS = {"h1", "h2", "p", "ul", "li", "br", "code", "pre", "details", "summary", "b"}
+PAGE_TAGS = {"html", "head", "meta", "title", "style", "body", "main", "section", "h3", "script"}
+TOOL_TAGS = {"div", "label", "input", "span"}
 
 
 class _Page(HTMLParser):
@@ -35,6 +38,7 @@ class _Page(HTMLParser):
         self.tags: set[str] = set()
         self.texts = [""]
         self.code: list[str] = []
+        self.scripts: list[str] = []
         self._open: list[str] = []
         self.feed(text)
 
@@ -48,6 +52,9 @@ class _Page(HTMLParser):
             self.texts.append("")
 
     def handle_data(self, data: str) -> None:
+        if self._open[-1:] == ["script"]:
+            self.scripts.append(data)
+            return
         self.texts[-1] += data
         if {"code", "pre"} & set(self._open):
             self.code[-1] += data
@@ -89,7 +96,8 @@ def test_everything_is_shown_and_nothing_acts(show: Any, count: int) -> None:
     of["guest"]["version"] = of["inputs"][0]["name"] = NASTY
     of["values"][0]["label"] = f"a_b/vcpus1/{NASTY}"
     page = show(of)
-    assert page.tags <= TAGS | {"html", "head", "meta", "title", "style", "body", "h3", "strong"}
+    assert page.tags <= TAGS | PAGE_TAGS | TOOL_TAGS | {"strong"}
+    assert page.scripts == ([SCRIPT] if show is _html else [])
     assert ("details" in page.tags) == (count > 16)
     said = [text.strip() for text in page.texts]
     assert f"matrix {NASTY}" in said

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape as escape_html
 
+from sevbuild.picture.digests import DigestGroup
 from sevbuild.reference.export.interface import ALL_MODES, Exporter, ExportOptions
 from sevbuild.reference.export.release_notes import (
     ELSEWHERE,
-    Group,
     Notation,
     ReleaseNotes,
     command_lines,
@@ -79,11 +79,11 @@ def _groups(notes: ReleaseNotes, room: int) -> tuple[str, int]:
     return text, sum(counts[:shown])
 
 
-def _group(group: Group, *, folded: bool) -> str:
+def _group(group: DigestGroup, *, folded: bool) -> str:
     if len(group.rows) == 1:
-        rows = f"`{group.rows[0][1]}`\n"
+        rows = f"`{group.rows[0].digest}`\n"
     else:
-        rows = "".join(f"- {count}: `{digest}`\n" for count, digest in group.rows)
+        rows = "".join(f"- {row.name}: `{row.digest}`\n" for row in group.rows)
     if folded:
         # Up to the empty line this is HTML, after it Markdown.
         count = counted(len(group.rows), "target")

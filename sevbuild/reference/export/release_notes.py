@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from sevbuild.documents.json_text import hex_text
 from sevbuild.launch.label import any_vcpus
+from sevbuild.picture.digests import Digest, DigestGroup
 from sevbuild.reference.model import Input, ReferenceValues, Value
 from sevbuild.text import counted, visible
 
 __all__ = [
     "ELSEWHERE",
     "CommandLine",
-    "Group",
     "NamedInput",
     "Notation",
     "ReleaseNotes",
@@ -48,18 +48,6 @@ _SNP = "An SNP guest is one of these if MEASUREMENT and POLICY in its attestatio
 _SEV = "An SEV or SEV-ES host reports an HMAC over the launch digest, with the key of the owner's session."
 
 
-class Group(NamedTuple):
-    """Targets that differ in their vCPU count alone.
-
-    `title` is their label, with `vcpusN` where there are several; `facts` is what they share, with what
-    speaks against their booting; `rows` are counts in words and digests.
-    """
-
-    title: str
-    facts: str
-    rows: tuple[tuple[str, str], ...]
-
-
 class CommandLine(NamedTuple):
     """A measured command line, None where it is too long to be shown, and whose it is, empty for all."""
 
@@ -75,12 +63,16 @@ class NamedInput(NamedTuple):
 
 
 class ReleaseNotes(NamedTuple):
-    """The parts of release notes; `more_lines` counts the command lines that are left out."""
+    """The parts of release notes.
+
+    The facts of a group of targets say also what speaks against their booting. `more_lines` counts the
+    command lines that are left out.
+    """
 
     title: str
     verify: tuple[str, ...]
     about_verifying: str
-    groups: tuple[Group, ...]
+    groups: tuple[DigestGroup, ...]
     folded: bool
     cmdlines: tuple[CommandLine, ...]
     more_lines: int
@@ -128,7 +120,7 @@ def command_lines(notes: ReleaseNotes, write: Notation) -> str:
     return "".join(parts)
 
 
-def _groups(values: ReferenceValues) -> tuple[Group, ...]:
+def _groups(values: ReferenceValues) -> tuple[DigestGroup, ...]:
     found: dict[tuple[str, str, str], list[Value]] = {}
     for value in values.values:
         title = any_vcpus(value.label)
@@ -138,8 +130,8 @@ def _groups(values: ReferenceValues) -> tuple[Group, ...]:
     groups = []
     for (title, releases, facts), alike in found.items():
         name = title if len(alike) > 1 else alike[0].label
-        rows = tuple((counted(value.vcpus, "vCPU"), value.digest.hex()) for value in alike)
-        groups.append(Group(_short(name) + releases, facts, rows))
+        rows = [Digest(counted(value.vcpus, "vCPU"), value.digest.hex(), value.label) for value in alike]
+        groups.append(DigestGroup(_short(name) + releases, facts, rows))
     return tuple(groups)
 
 
