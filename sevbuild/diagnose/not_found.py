@@ -76,7 +76,7 @@ def excluded(searched: Searched, given: str = "") -> tuple[str, ...]:
         names.insert(0, f"vCPU count from 1 to {most_vcpus}")
     what = ", ".join(names) or "setting"
     found.append(f"no {what} that is known gives this digest {given or _with(searched)}: {parts}")
-    most = max(stage.changes for stage in completed)
+    most = max((stage.changes for stage in completed if stage.every), default=0)
     if most > 1:
         found.append(f"nor do any {most} of these together")
     return tuple(found)

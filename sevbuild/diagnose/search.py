@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from time import monotonic
 from typing import NamedTuple
@@ -11,7 +12,8 @@ from sevbuild.diagnose.change import Change, Start
 from sevbuild.diagnose.processes import Numbers, Pool, usable_processes
 from sevbuild.diagnose.setup import Setup
 from sevbuild.diagnose.statistics import SearchStatistics, StageStatistics
-from sevbuild.diagnose.variations import MOST_VCPUS, Hit, Layouts, Result, Tile, Variations
+from sevbuild.diagnose.tries import Hit, Result, Tries
+from sevbuild.diagnose.variations import MOST_VCPUS, Part, Tile, Variations
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.planner import Planner
 from sevbuild.measure.tree import LaunchTree
@@ -19,9 +21,16 @@ from sevbuild.measure.tree import LaunchTree
 __all__ = ["QUICK", "Found", "Limits", "Outcome", "search"]
 
 _ALONE = 0.05  # seconds of one process before others are worth their start
-_MOST_CHANGES = 8
-_MOST_FOUND = 64
+_NUMBERS = ("four", "five", "six", "seven", "eight")
+_FEW_VCPUS = 64
 _BANDS = 12
+_COUNTING = 0.05
+_BANDED_CHANGES = 2
+_SORTED_CHANGES = 3  # the tiles of more are too many to be held
+
+
+_Rank = tuple[int, int, int, tuple[int, ...]]
+"""How many settings are another, the sum of the weights, the number of the start, the changes."""
 
 
 class Limits(NamedTuple):
@@ -59,30 +68,34 @@ class Found(NamedTuple):
 class Outcome(NamedTuple):
     """What a search found, the nearest and likeliest first, and what it tried."""
 
-    found: tuple[Found, ...]
+    found: list[Found]
     statistics: SearchStatistics
 
 
 class _Stage(NamedTuple):
-    """A stage: `parts` are numbers of changes with the most vCPUs, 0 for those of the starts.
-
-    What it finds has `axes` settings changed at most.
-    """
+    """A stage: what is tried in it. What it finds has `axes` settings changed at most."""
 
     name: str
     axes: int
-    parts: tuple[tuple[int, int], ...]
+    parts: tuple[Part, ...]
 
 
 def _stages() -> Iterator[_Stage]:
-    yield _Stage("one change", 1, ((0, MOST_VCPUS), (1, 0)))
-    yield _Stage("two changes", 2, ((1, MOST_VCPUS), (2, 0)))
-    yield _Stage(f"two changes and 1 to {MOST_VCPUS} vCPUs", 3, ((2, MOST_VCPUS),))
-    yield _Stage("three changes", 3, ((3, 0),))
-    yield _Stage("three changes and 1 to 64 vCPUs", 4, ((3, 64),))
-    for changes in range(4, _MOST_CHANGES + 1):
-        yield _Stage(f"{changes} changes", changes, ((changes, 0),))
-        yield _Stage(f"{changes} changes and 1 to 64 vCPUs", changes + 1, ((changes, 64),))
+    """Yield the stages of a search."""
+    all_vcpus, few = f"1 to {MOST_VCPUS} vCPUs", f"1 to {_FEW_VCPUS} vCPUs"
+    yield _Stage("one change", 1, (Part(0, MOST_VCPUS), Part(1, 0)))
+    yield _Stage("two changes", 2, (Part(1, MOST_VCPUS), Part(2, 0)))
+    yield _Stage(f"two changes known of launches, {all_vcpus}", 3, (Part(2, MOST_VCPUS, "seen"),))
+    yield _Stage("three changes known of launches", 3, (Part(3, 0, "seen"),))
+    yield _Stage(f"three changes known of launches, {few}", 4, (Part(3, _FEW_VCPUS, "seen"),))
+    yield _Stage(f"two changes of any kind, {all_vcpus}", 3, (Part(2, MOST_VCPUS, "rest"),))
+    yield _Stage(f"three changes of any kind, {few}", 4, (Part(3, _FEW_VCPUS, "rest"),))
+    for changes, number in enumerate(_NUMBERS, 4):
+        name = f"{number} changes known of launches"
+        yield _Stage(name, changes, (Part(changes, 0, "seen"),))
+        yield _Stage(f"{name}, {few}", changes + 1, (Part(changes, _FEW_VCPUS, "seen"),))
+        name = f"{number} changes of any kind, {few}"
+        yield _Stage(name, changes + 1, (Part(changes, _FEW_VCPUS, "rest"),))
 
 
 def search(
@@ -114,31 +127,29 @@ class _Search:
         self._limits = limits
         self._wanted = wanted
         self._starts = starts
-        self._changes_for = changes_for
         self._groups = _alike(starts)
-        self._spaces: list[Variations] = []
-        self._layouts = Layouts()
+        self._spaces = [
+            Variations(number, group[0], [start.setup.vcpus for start in group], changes_for)
+            for number, group in enumerate(self._groups)
+        ]
+        self._tries = Tries(wanted)
         self._planner = Planner()
         self._tree = LaunchTree()
-        self._found: dict[Setup, Found] = {}
-        self._unplanned = 0
+        self._found: dict[Setup, tuple[_Rank, Found]] = {}
+        self._unconfirmed = 0
+        self._given = 0
 
     def run(self) -> Outcome:
-        """Search stage by stage."""
+        """Search by stages, until the time is up, or to the end of what has no more changes than a match."""
         stages: list[StageStatistics] = []
-        most_axes: int | None = None
         for stage in _stages():
-            if (most_axes is not None and stage.axes > most_axes) or not any(self._tiles(stage, 1)):
-                break
+            nearest = min((rank[0] for rank, _ in self._found.values()), default=stage.axes)
+            if stage.axes > nearest or next(self._tiles(stage), None) is None:
+                continue
             stages.append(self._stage(stage))
-            if self._found:
-                most_axes = min(found.axes for found in self._found.values())
             if not stages[-1].completed:
                 break
-        found = sorted(
-            self._found.values(),
-            key=lambda entry: (entry.axes, entry.weight, self._starts.index(entry.start)),
-        )
+        found = [entry for _, entry in sorted(self._found.values(), key=lambda value: value[0])]
         statistics = SearchStatistics(
             starts=len(self._starts),
             alike=len(self._starts) - len(self._groups),
@@ -147,94 +158,102 @@ class _Search:
             refused=sum(space.refused for space in self._spaces),
             stages=tuple(stages),
             seconds=monotonic() - self._begin,
-            unplanned=self._unplanned,
+            unconfirmed=self._unconfirmed,
         )
-        return Outcome(tuple(found[:_MOST_FOUND]), statistics)
+        return Outcome(found, statistics)
 
     def _stage(self, stage: _Stage) -> StageStatistics:
         begin = monotonic()
-        tried, processes, left = 0, 1, ""
+        tried, processes, completed = 0, 1, True
+        self._given = 0
         tiles = self._tiles(stage)
         for tile in tiles:
-            result = self._spaces[tile.space].run(tile, self._wanted, self._deadline)
+            result = self._tries.run(self._spaces[tile.space], tile, self._deadline)
             tried += self._take(result)
-            if not result.completed or monotonic() > self._deadline:
-                left = "the time was up"
+            completed = result.completed
+            if not completed:
                 break
             if monotonic() - begin > _ALONE and usable_processes(self._limits.processes) > 1:
                 processes = usable_processes(self._limits.processes)
                 more, completed = self._divided(tiles, processes)
                 tried += more
-                left = "" if completed else "the time was up"
                 break
-        return StageStatistics(
-            stage.name,
-            stage.parts[-1][0],
-            stage.parts[-1][1],
-            tried,
-            monotonic() - begin,
-            processes,
-            left,
-        )
+        left = "" if completed and not self._is_over() else self._left(stage)
+        changes, vcpus = stage.parts[-1].changes, max(part.vcpus for part in stage.parts)
+        every = all(part.kind == "all" for part in stage.parts)
+        return StageStatistics(stage.name, changes, vcpus, every, tried, monotonic() - begin, processes, left)
 
     def _divided(self, tiles: Iterator[Tile], processes: int) -> tuple[int, bool]:
-        """Try tiles in processes; return how many launches were tried, and whether all were."""
+        """Try tiles in processes; return how many launches were tried, and whether all that were begun."""
         tried, completed = 0, True
         with closing(Pool(self._work, processes)) as pool:
-            for _, numbers in pool.results(_packed(tile) for tile in self._in_time(tiles)):
+            for _, numbers in pool.results(_packed(tile) for tile in tiles):
                 result = _unpacked_result(numbers)
                 tried += self._take(result)
                 completed = completed and result.completed
-        return tried, completed and next(tiles, None) is None
+        return tried, completed
 
-    def _in_time(self, tiles: Iterator[Tile]) -> Iterator[Tile]:
-        while monotonic() < self._deadline:
-            tile = next(tiles, None)
-            if tile is None:
-                return
-            yield tile
+    def _is_over(self) -> bool:
+        return monotonic() > self._deadline
 
     def _work(self, numbers: Numbers) -> Numbers:
         tile = _unpacked(numbers)
-        return _packed_result(self._spaces[tile.space].run(tile, self._wanted, self._deadline))
+        return _packed_result(self._tries.run(self._spaces[tile.space], tile, self._deadline))
 
-    def _tiles(self, stage: _Stage, bands: int = _BANDS) -> Iterator[Tile]:
-        """Yield the tiles of a stage, the likelier first, those of nearer starts before others."""
-        for changes, vcpus in stage.parts:
-            weights = [change.weight for space in self._all_spaces(changes) for change in space.changes]
-            low, top = min([0, *weights]) * changes - 1, max([0, *weights]) * changes
-            # What somebody named has a weight below 0, and is a band of its own.
-            for high in (-1, *(top * band // bands for band in range(1, bands + 1))):
-                if high > low:
-                    for space in self._spaces:
-                        found = sorted(space.tiles(changes, vcpus, (low, high)), key=lambda entry: entry[0])
-                        yield from (tile for _, tile in found)
-                    low = high
+    def _tiles(self, stage: _Stage) -> Iterator[Tile]:
+        """Yield the tiles of a stage until the time is up, the likelier and the nearer first."""
+        for part in stage.parts:
+            for low, high in self._bands(part):
+                for space in self._spaces:
+                    if self._is_over():
+                        return
+                    tiles: Iterable[tuple[int, Tile]] = space.tiles(part, (low, high), self._is_over)
+                    if part.changes <= _SORTED_CHANGES:
+                        tiles = sorted(tiles, key=lambda entry: entry[0])
+                    for _, tile in tiles:
+                        self._given += tile.size
+                        yield tile
 
-    def _all_spaces(self, changes: int) -> list[Variations]:
-        """Return the variations of all starts; they are made out once a change is to be tried."""
-        if changes == 0 and not self._spaces:
-            for number, group in enumerate(self._groups):
-                counts = [start.setup.vcpus for start in group]
-                changed = self._changes_for(group[0])
-                self._spaces.append(Variations(number, group[0], changed, counts, self._layouts))
-        return self._spaces
+    def _left(self, stage: _Stage) -> str:
+        """Say how much of a stage was not tried, as far as that is soon counted."""
+        given, total = self._given, 0
+        self._deadline = monotonic() + _COUNTING
+        for tile in self._tiles(stage):
+            total += tile.size
+        return f"{'more than' if self._is_over() else 'about'} {max(total - given, 0):,} launches not tried"
+
+    def _bands(self, part: Part) -> Iterator[tuple[int, int]]:
+        """Yield the bounds of weights, ascending, that a part is tried by; one change is tried at once.
+
+        What somebody named has a weight below 0, and is a band of its own.
+        """
+        if part.changes < _BANDED_CHANGES:
+            yield -sys.maxsize, sys.maxsize
+            return
+        bounds = [space.bounds(part) for space in self._spaces]
+        low, top = min(bound[0] for bound in bounds) - 1, max(bound[1] for bound in bounds)
+        for high in (-1, *(top * band // _BANDS for band in range(1, _BANDS + 1))):
+            if high > low:
+                yield low, high
+                low = high
 
     def _take(self, result: Result) -> int:
         """Plan and replay what a result found, and return how many launches it tried."""
         for hit in result.hits:
             found = self._confirmed(hit)
             if found is None:
-                self._unplanned += 1
+                self._unconfirmed += 1
                 continue
-            known = self._found.get(found.setup)
-            if known is None or (found.axes, found.weight) < (known.axes, known.weight):
-                self._found[found.setup] = found
-            if len(self._found) == 1:
+            if not self._found:
                 self._deadline = min(self._deadline, monotonic() + self._limits.after_match)
+            rank = (found.axes, found.weight, hit.space, hit.changes)
+            known = self._found.get(found.setup)
+            if known is None or rank < known[0]:
+                self._found[found.setup] = rank, found
         return result.tried
 
     def _confirmed(self, hit: Hit) -> Found | None:
+        """Return what a match is by the planner and the secure processor's model, None where it is none."""
         space = self._spaces[hit.space]
         try:
             setup = space.setup(hit.changes)

@@ -11,13 +11,14 @@ class StageStatistics(NamedTuple):
     """One stage of a search.
 
     `changes` is how many settings are another in it, the number of vCPUs not counted, and `vcpus` the most
-    vCPUs that each of its launches was tried with, 0 where it was that of the start alone. `left` says why it
-    was not completed, empty where it was.
+    vCPUs that were tried. `every` tells that all changes were combined, not only those known of launches.
+    `left` says what of it was not tried, empty where it was completed.
     """
 
     name: str
     changes: int
     vcpus: int
+    every: bool
     launches: int
     seconds: float
     processes: int
@@ -33,9 +34,9 @@ class SearchStatistics(NamedTuple):
     """What a search tried in all.
 
     `starts` is how many launches it started from, `alike` how many of these were another by the number of
-    vCPUs alone and so searched with one of them. `changes` is how many single changes of the starts there
-    were, `without_effect` and `refused` how many more changed nothing or cannot be launched. `unplanned` are
-    matches that the model of the secure processor did not confirm.
+    vCPUs alone, and so searched with one of them. `changes` is how many single changes of the starts there
+    were, `without_effect` and `refused` how many more that changed nothing or cannot be made. `unconfirmed`
+    are matches that the model of the secure processor did not confirm.
     """
 
     starts: int
@@ -45,7 +46,7 @@ class SearchStatistics(NamedTuple):
     refused: int
     stages: tuple[StageStatistics, ...]
     seconds: float
-    unplanned: int = 0
+    unconfirmed: int = 0
 
     @property
     def launches(self) -> int:
@@ -67,15 +68,13 @@ def statistics_document(statistics: SearchStatistics) -> dict[str, Any]:
         "changes": statistics.changes,
         "without_effect": statistics.without_effect,
         "refused": statistics.refused,
-        "unplanned": statistics.unplanned,
+        "unconfirmed": statistics.unconfirmed,
         "seconds": round(statistics.seconds, 3),
         "stages": [
             {
                 "name": stage.name,
                 "completed": stage.completed,
                 "left": stage.left,
-                "changes": stage.changes,
-                "vcpus": stage.vcpus,
                 "launches": stage.launches,
                 "seconds": round(stage.seconds, 3),
                 "processes": stage.processes,

@@ -1,60 +1,46 @@
-"""What of one launch can be otherwise, combined: which changes go together, and the launches they give."""
+"""What of one start can be otherwise: its changes by what they touch, and which of them go together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
-from sevbuild.diagnose.chains import BodyChains, Steps, digest_size, matching, state_digest, steps_of
-from sevbuild.diagnose.change import Change, Start
+from sevbuild.diagnose.change import SEEN, Change, Start
 from sevbuild.diagnose.setup import Setup
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.planner import Planner
 
-if TYPE_CHECKING:
-    from hashlib import _Hash as HASH
-
-__all__ = ["Hit", "Layouts", "Result", "Tile", "Variations"]
+__all__ = ["MOST_VCPUS", "NONE", "Part", "Tile", "Variations"]
 
 MOST_VCPUS = 512
-"""No host starts more vCPUs in one guest that is launched so; what is counted in a body is tried to there."""
+"""The most vCPUs that are searched."""
 
-_NONE = (0, 0)
-_PLANS = 512  # a planner keeps whatever it has planned, so a search takes a new one every so often
-_KEPT = 64
-_TILE_STEPS = {"snp": 16384, "sev-es": 2048, "sev": 16384}
-"""After how many steps a worker looks up; some twenty milliseconds."""
+NONE = (0, 0)
+"""The range of a last change that there is not."""
 
-_Key = tuple[int, tuple[int, ...], tuple[int, int]]
-"""A space, the changes made in it, and the range of the last one."""
+_BODIES = 32
+_TAILS = 128
 
-_Value = TypeVar("_Value")
+_Subset = tuple[int, tuple[int, ...], frozenset[str]]
+"""Changes that go together: their weight, their indexes, their axes."""
 
 
-class Layouts:
-    """The setups of a search laid out; nothing is kept of more than the last few hundred."""
+class Part(NamedTuple):
+    """A part of a search: how many changes are made together, with how many vCPUs at most.
 
-    def __init__(self) -> None:
-        self.chains = BodyChains()
-        self.bodies: dict[_Key, list[tuple[int, bytes | HASH]]] = {}
-        self.tails: dict[_Key, list[tuple[int, Steps]]] = {}
-        self._planner = Planner()
-        self._plans = 0
+    0 vCPUs stand for those of the starts. `kind` restricts the changes to those known of launches, or to what
+    has another among them.
+    """
 
-    def planner(self) -> Planner:
-        """Return a planner for one setup."""
-        self._plans += 1
-        if self._plans % _PLANS == 0:
-            self._planner = Planner()
-        return self._planner
+    changes: int
+    vcpus: int
+    kind: Literal["all", "seen", "rest"] = "all"
 
 
 class Tile(NamedTuple):
-    """A piece of a search: some changes made, and one more of each side over a range of these.
+    """A piece of a part: some changes made, and one more of each side over a range of these.
 
     All are indexes into `Variations.changes`. `body` and `tail` are ranges of the last change of each side,
-    empty where there is none. `vcpus` is the most vCPUs to try; 0 stands for those of the starts.
+    NONE where there is none. `vcpus` is as a part has it.
     """
 
     space: int
@@ -63,49 +49,56 @@ class Tile(NamedTuple):
     tail: tuple[int, int]
     vcpus: int
 
-
-class Hit(NamedTuple):
-    """A launch with the digest: the changes, as indexes, and the number of vCPUs."""
-
-    space: int
-    changes: tuple[int, ...]
-    vcpus: int
-
-
-class Result(NamedTuple):
-    """What became of a tile: how many launches were tried, which matched, whether all were tried."""
-
-    tried: int
-    hits: tuple[Hit, ...]
-    completed: bool
+    @property
+    def size(self) -> int:
+        """Return about how many launches it has, for one number of vCPUs that the starts have."""
+        bodies, tails = self.body[1] - self.body[0], self.tail[1] - self.tail[0]
+        return max(bodies, 1) * max(tails, 1) * max(self.vcpus, 1)
 
 
 class Variations:
-    """One start, and the changes of it that have an effect: those of both sides, of bodies, of tails.
+    """One start, and the changes of it that have an effect: of both sides, of the body, of the tail.
 
     Each third is sorted by weight. `counts` are the numbers of vCPUs of all starts that this one stands for.
+    The changes are asked for when one is needed first.
     """
 
     def __init__(
-        self, space: int, start: Start, changes: Sequence[Change], counts: Sequence[int], layouts: Layouts
+        self,
+        space: int,
+        start: Start,
+        counts: Sequence[int],
+        changes_for: Callable[[Start], Sequence[Change]],
     ) -> None:
         self.space = space
         self.start = start
-        self.counts = sorted(set(counts))
+        self.counts = range(min(counts), max(counts) + 1)
+        self.changes: tuple[Change, ...] = ()
+        self.both = self.body = self.tail = range(0)
         self.without_effect = self.refused = 0
-        self._layouts = layouts
-        usable = list(self._usable(changes))
-        if start.setup.counted_in_body:
-            usable += [_counted(count) for count in range(1, MOST_VCPUS + 1) if count != start.setup.vcpus]
-        sides = [
-            sorted((change for change in usable if change.touches == side), key=lambda change: change.weight)
-            for side in ("both", "body", "tail")
-        ]
-        self.changes: list[Change] = [change for side in sides for change in side]
-        ends = [len(sides[0]), len(sides[0]) + len(sides[1]), len(self.changes)]
-        self.both = range(ends[0])
-        self.body = range(ends[0], ends[1])
-        self.tail = range(ends[1], ends[2])
+        self._changes_for = changes_for
+        self._is_open = False
+
+    def open(self) -> None:
+        """Ask for the changes, once."""
+        if self._is_open:
+            return
+        self._is_open = True
+        usable = list(self._usable(self._changes_for(self.start)))
+        if self.start.setup.counted_in_body:
+            usable += map(_counted, range(1, MOST_VCPUS + 1))
+        touched: dict[str, set[str]] = {}
+        for change in usable:
+            touched.setdefault(change.axis, set()).add(change.touches)
+        sides: dict[str, list[Change]] = {"both": [], "body": [], "tail": []}
+        for change in sorted(usable, key=lambda change: change.weight):
+            # Changes of one axis exclude each other, which is seen on one side alone.
+            sides[change.touches if len(touched[change.axis]) == 1 else "both"].append(change)
+        self.changes = tuple(change for side in sides.values() for change in side)
+        first = len(sides["both"])
+        second = first + len(sides["body"])
+        self.both, self.body = range(first), range(first, second)
+        self.tail = range(second, len(self.changes))
 
     def _usable(self, changes: Sequence[Change]) -> Iterator[Change]:
         for change in changes:
@@ -126,132 +119,65 @@ class Variations:
             setup = self.changes[index].apply(setup)
         return setup
 
-    def run(self, tile: Tile, wanted: bytes, deadline: float) -> Result:
-        """Try the launches of a tile until a time of the monotonic clock."""
-        both = tuple(index for index in tile.made if index < self.both.stop)
-        try:
-            setup = self.setup(both)
-        except SevbuildError:
-            return Result(0, (), completed=True)
-        if digest_size(setup.mode) != len(wanted):
-            return Result(0, (), completed=True)
-        counts = self._counts(setup, tile.vcpus)
-        bodies = self.bodies(tuple(i for i in tile.made if i < self.body.stop), tile.body)
-        tails = self.tails(tuple(i for i in tile.made if i not in self.body), tile.tail)
-        steps = [entry for _, entry in tails]
-        tried, hits = 0, list[Hit]()
-        for index, state in bodies:
-            if monotonic() > deadline:
-                return Result(tried, tuple(hits), completed=False)
-            more, found = matching(state, steps, counts, wanted)
-            tried += more
-            for at, count in found:
-                last = tuple(change for change in (index, tails[at][0]) if change >= 0)
-                made = tuple(sorted((*tile.made, *last)))
-                # A body and a tail with two values of one axis are no launch.
-                if len({self.changes[change].axis for change in made}) == len(made):
-                    hits.append(Hit(self.space, made, self._least(count, steps[at], setup)))
-        return Result(tried, tuple(hits), completed=True)
+    def bounds(self, part: Part) -> tuple[int, int]:
+        """Return bounds on the weights of a part: the first is not above 0, the second not below."""
+        self.open()
+        weights = [change.weight for change in self.changes if part.kind != "seen" or change.weight < SEEN]
+        return part.changes * min(0, *weights, 0), part.changes * max(0, *weights, 0)
 
-    def _counts(self, setup: Setup, vcpus: int) -> range:
-        """Return how many vCPUs a setup is tried with."""
-        if setup.counted_in_body:
-            return range(setup.vcpus, setup.vcpus + 1)
-        if vcpus:
-            return range(1, vcpus + 1)
-        return range(self.counts[0], self.counts[-1] + 1)
+    def tiles(
+        self, part: Part, weights: tuple[int, int], stop: Callable[[], bool]
+    ) -> Iterator[tuple[int, Tile]]:
+        """Yield the tiles of a part with their weights: more than the first bound, up to the second.
 
-    def _least(self, count: int, steps: Steps, setup: Setup) -> int:
-        """Return the number of vCPUs that is the least change: where several launch the same, the start's."""
-        own = setup.vcpus
-        alike = steps.further is None or (count <= len(steps.first) and own <= len(steps.first))
-        return own if alike else count
-
-    def bodies(self, made: tuple[int, ...], last: tuple[int, int]) -> list[tuple[int, bytes | HASH]]:
-        """Return the distinct states after bodies: with `made`, and one of `last` each, or -1 for none."""
-        key = (self.space, made, last)
-        found = self._layouts.bodies.get(key)
-        if found is None:
-            found = []
-            seen: set[bytes] = set()
-            for index, setup in self._setups(made, last):
-                try:
-                    state = self._layouts.chains.state(setup.body(self._layouts.planner()))
-                except SevbuildError:
-                    continue
-                digest = state_digest(state)
-                if digest not in seen:
-                    seen.add(digest)
-                    found.append((index, state))
-            found = _without_base(found, last)
-            _keep(self._layouts.bodies, key, found)
-        return found
-
-    def tails(self, made: tuple[int, ...], last: tuple[int, int]) -> list[tuple[int, Steps]]:
-        """Return the distinct tails: with `made`, and one of `last` each, or -1 for none."""
-        key = (self.space, made, last)
-        found = self._layouts.tails.get(key)
-        if found is None:
-            found = []
-            seen: set[Steps] = set()
-            for index, setup in self._setups(made, last):
-                try:
-                    steps = steps_of(setup.mode, setup.tail(self._layouts.planner()))
-                except SevbuildError:
-                    continue
-                if steps not in seen:
-                    seen.add(steps)
-                    found.append((index, steps))
-            found = _without_base(found, last)
-            _keep(self._layouts.tails, key, found)
-        return found
-
-    def _setups(self, made: tuple[int, ...], last: tuple[int, int]) -> Iterator[tuple[int, Setup]]:
-        try:
-            setup = self.setup(made)
-        except SevbuildError:
-            return
-        yield -1, setup
-        axes = {self.changes[index].axis for index in made}
-        for index in range(*last):
-            if self.changes[index].axis not in axes:
-                try:
-                    yield index, self.changes[index].apply(setup)
-                except SevbuildError:
-                    continue
-
-    def tiles(self, changes: int, vcpus: int, weights: tuple[int, int]) -> Iterator[tuple[int, Tile]]:
-        """Yield the tiles of a number of changes with their weights: more than one bound, up to the other."""
+        `stop` is asked every so often whether that is enough.
+        """
         low, high = weights
-        for both in range(min(changes, 2) + 1):
-            for body in range(changes - both + 1):
-                tail = changes - both - body
-                for weight, made, at in self._made(both, body, tail, high):
-                    for tile_weight, body_range in self._ranges(self.body, at[0], body, 32):
-                        for more, tail_range in self._ranges(
-                            self.tail, at[1], tail, 512 if vcpus < 64 else 64
-                        ):
-                            total = weight + tile_weight + more
-                            if low < total <= high:
-                                yield total, Tile(self.space, made, body_range, tail_range, vcpus)
+        if part.changes:
+            self.open()
+        lowest = self.bounds(part)[0] if part.changes else 0
+        seen = tuple(map(self._seen_end, (self.both, self.body, self.tail)))
+        ends = seen if part.kind == "seen" else (self.both.stop, self.body.stop, self.tail.stop)
+        for both in range(min(part.changes, 2) + 1):
+            for body in range(part.changes - both + 1):
+                sizes = (both, body, part.changes - both - body)
+                for weight, made, begin in self._made(sizes, ends, high - lowest):
+                    if stop():
+                        return
+                    for more, bodies in self._ranges((begin[0], seen[1], ends[1]), sizes[1], _BODIES):
+                        for last, tails in self._ranges((begin[1], seen[2], ends[2]), sizes[2], _TAILS):
+                            tile = Tile(self.space, made, bodies, tails, part.vcpus)
+                            if low < weight + more + last <= high and (
+                                part.kind != "rest" or self._has_other(tile)
+                            ):
+                                yield weight + more + last, tile
+
+    def _seen_end(self, side: range) -> int:
+        """Return where the changes of a side end that are known of launches."""
+        return next((index for index in side if self.changes[index].weight >= SEEN), side.stop)
+
+    def _has_other(self, tile: Tile) -> bool:
+        """Tell whether a tile has changes that are not known of launches."""
+        first = (*tile.made, *(side[0] for side in (tile.body, tile.tail) if side != NONE))
+        return any(self.changes[index].weight >= SEEN for index in first)
 
     def _made(
-        self, both: int, body: int, tail: int, most: int
+        self, sizes: tuple[int, int, int], ends: tuple[int, ...], most: int
     ) -> Iterator[tuple[int, tuple[int, ...], tuple[int, int]]]:
         """Yield what a tile makes before its last changes: weight, indexes, where the last ones may begin."""
-        none: frozenset[str] = frozenset()
-        for weight, first, axes in self._subsets(self.both, both, most, none):
-            for more, second, taken in self._subsets(self.body, max(body - 1, 0), most - weight, axes):
-                for last, third, _ in self._subsets(self.tail, max(tail - 1, 0), most - weight - more, taken):
+        both, body, tail = range(ends[0]), range(self.body.start, ends[1]), range(self.tail.start, ends[2])
+        for first in self._subsets(both, sizes[0], most, frozenset()):
+            for second in self._subsets(body, max(sizes[1] - 1, 0), most - first[0], first[2]):
+                weight = first[0] + second[0]
+                for third in self._subsets(tail, max(sizes[2] - 1, 0), most - weight, second[2]):
                     begin = (
-                        second[-1] + 1 if second else self.body.start,
-                        third[-1] + 1 if third else self.tail.start,
+                        second[1][-1] + 1 if second[1] else body.start,
+                        third[1][-1] + 1 if third[1] else tail.start,
                     )
-                    yield weight + more + last, (*first, *second, *third), begin
+                    yield weight + third[0], (*first[1], *second[1], *third[1]), begin
 
-    def _subsets(
-        self, among: range, size: int, most: int, axes: frozenset[str]
-    ) -> Iterator[tuple[int, tuple[int, ...], frozenset[str]]]:
+    def _subsets(self, among: range, size: int, most: int, axes: frozenset[str]) -> Iterator[_Subset]:
+        """Yield the subsets of changes that go together, up to a weight."""
         if not size:
             yield 0, (), axes
             return
@@ -259,43 +185,29 @@ class Variations:
             change = self.changes[index]
             if change.weight > most:
                 return
-            if change.axis in axes:
-                continue
-            rest = range(index + 1, among.stop)
-            for weight, more, taken in self._subsets(
-                rest, size - 1, most - change.weight, axes | {change.axis}
-            ):
-                yield change.weight + weight, (index, *more), taken
+            if change.axis not in axes:
+                rest = range(index + 1, among.stop)
+                for weight, more, taken in self._subsets(
+                    rest, size - 1, most - change.weight, axes | {change.axis}
+                ):
+                    yield change.weight + weight, (index, *more), taken
 
     def _ranges(
-        self, side: range, begin: int, size: int, width: int
+        self, bounds: tuple[int, int, int], size: int, width: int
     ) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Yield the pieces of a range of last changes with the weight of the first of each.
+
+        None of them goes over the bound in the middle.
+        """
         if not size:
-            yield 0, _NONE
+            yield 0, NONE
             return
-        for low in range(begin, side.stop, width):
-            yield self.changes[low].weight, (low, min(low + width, side.stop))
+        begin, middle, end = bounds
+        for start, stop in ((begin, middle), (max(begin, middle), end)):
+            for low in range(start, stop, width):
+                yield self.changes[low].weight, (low, min(low + width, stop))
 
 
 def _counted(count: int) -> Change:
-    return Change(
-        "vcpus",
-        str(count),
-        "both",
-        lambda setup: setup.with_vcpus(count),
-        f"{count} vCPUs",
-        "",
-        0,
-    )
-
-
-def _without_base(entries: list[tuple[int, _Value]], last: tuple[int, int]) -> list[tuple[int, _Value]]:
-    """Return what is another launch than without a last change, where there is to be one."""
-    return [entry for entry in entries if (entry[0] < 0) == (last == _NONE)]
-
-
-def _keep(values: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    """Keep a value, and no more than the last few beside it."""
-    if len(values) >= _KEPT:
-        del values[next(iter(values))]
-    values[key] = value
+    """Return the change to a number of vCPUs, for launches whose body it is in."""
+    return Change("vcpus", str(count), "both", lambda setup: setup.with_vcpus(count), "", "", 0)

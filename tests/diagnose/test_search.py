@@ -59,7 +59,7 @@ def test_the_settings_that_are_others_are_found(there: dict[str, object], axes: 
     assert digest_of(first.setup) == wanted.digest
     assert all(digest_of(found.setup) == wanted.digest for found in outcome.found)
     assert [found.axes for found in outcome.found] == sorted(found.axes for found in outcome.found)
-    assert outcome.statistics.unplanned == 0
+    assert outcome.statistics.unconfirmed == 0
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_is_not_near_is_not_found() -> None:
     assert [stage.name for stage in outcome.statistics.stages] == [
         "one change",
         "two changes",
-        "two changes and 1 to 512 vCPUs",
+        "two changes known of launches, 1 to 512 vCPUs",
     ]
 
 
@@ -106,7 +106,7 @@ def test_the_budget_ends_a_search_and_is_said() -> None:
     outcome = search([start_of()], changes_of, os.urandom(48), Limits(budget=0.2, processes=1))
     *completed, last = outcome.statistics.stages
     assert all(stage.completed for stage in completed)
-    assert last.left == "the time was up"
+    assert last.left.endswith(" launches")
     assert outcome.statistics.seconds < 1
 
 

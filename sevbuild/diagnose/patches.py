@@ -1,0 +1,53 @@
+"""VMSAs with the bytes of a change patched in, which takes a fraction of what laying them out does."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sevbuild.diagnose.setup import Tail
+
+__all__ = ["FREE", "Patch", "patch_between", "patched"]
+
+FREE = frozenset(("cpu", "guest-features"))
+"""The axes of which each sets registers that the other does not: those of the signature, SEV_FEATURES."""
+
+
+class Patch(NamedTuple):
+    """What a change does to the pages of a tail: for each, the offset and the bits that are turned over."""
+
+    pages: tuple[tuple[int, bytes], ...]
+
+
+def patch_between(tail: Tail, other: Tail) -> Patch | None:
+    """Return what makes one tail the other, None where more than bytes of their pages differs."""
+    if (tail.gpa, len(tail.pages), tail.further is None) != (
+        other.gpa,
+        len(other.pages),
+        other.further is None,
+    ):
+        return None
+    return Patch(tuple(_between(*pages) for pages in zip(_pages(tail), _pages(other), strict=True)))
+
+
+def patched(tail: Tail, patch: Patch) -> Tail:
+    """Return a tail with a patch made."""
+    pages = tuple(_turned(*each) for each in zip(_pages(tail), patch.pages, strict=True))
+    if tail.further is None:
+        return Tail(tail.gpa, pages, None)
+    return Tail(tail.gpa, pages[:-1], pages[-1])
+
+
+def _pages(tail: Tail) -> tuple[bytes, ...]:
+    return tail.pages if tail.further is None else (*tail.pages, tail.further)
+
+
+def _between(page: bytes, other: bytes) -> tuple[int, bytes]:
+    bits = (int.from_bytes(page, "big") ^ int.from_bytes(other, "big")).to_bytes(len(page), "big")
+    return len(bits) - len(bits.lstrip(b"\0")), bits.strip(b"\0")
+
+
+def _turned(page: bytes, change: tuple[int, bytes]) -> bytes:
+    start, bits = change
+    end = start + len(bits)
+    turned = int.from_bytes(page[start:end], "big") ^ int.from_bytes(bits, "big")
+    return page[:start] + turned.to_bytes(len(bits), "big") + page[end:]

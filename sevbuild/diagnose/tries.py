@@ -1,0 +1,227 @@
+"""The launches of a piece of a search: the bodies and tails it is made of, each laid out and hashed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from sevbuild.diagnose.chains import BodyChains, Steps, digest_size, matching, state_digest, steps_of
+from sevbuild.diagnose.patches import FREE, Patch, patch_between, patched
+from sevbuild.diagnose.setup import Setup, Tail
+from sevbuild.diagnose.variations import NONE, Tile, Variations
+from sevbuild.errors import SevbuildError
+from sevbuild.launch.mode import Mode
+from sevbuild.launch.planner import Planner
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as HASH
+
+__all__ = ["Hit", "Result", "Tries"]
+
+_PLANS = 512  # a planner keeps whatever it has planned, so a search takes a new one every so often
+_KEPT = 256
+_Key = tuple[int, tuple[int, ...], tuple[int, int]]
+"""A space, the changes made in it, and the range of the last one."""
+
+_Value = TypeVar("_Value")
+
+
+class Hit(NamedTuple):
+    """A launch with the digest: the changes, as indexes, and the number of vCPUs."""
+
+    space: int
+    changes: tuple[int, ...]
+    vcpus: int
+
+
+class Result(NamedTuple):
+    """What became of a tile: how many launches were tried, which matched, whether all were tried."""
+
+    tried: int
+    hits: tuple[Hit, ...]
+    completed: bool
+
+
+class _Patches(NamedTuple):
+    """A setup, its tail, and what changes do to it, by their indexes."""
+
+    setup: Setup
+    tail: Tail
+    found: dict[int, Patch | None]
+
+
+class Tries:
+    """What launches are put together from. Nothing is kept of more than the last few hundred pieces."""
+
+    def __init__(self, wanted: bytes) -> None:
+        self._wanted = wanted
+        self._chains = BodyChains()
+        self._bodies: dict[_Key, list[tuple[int, bytes | HASH]]] = {}
+        self._tails: dict[_Key, list[tuple[int, Steps]]] = {}
+        self._patches: dict[_Key, _Patches] = {}
+        self._planner = Planner()
+        self._plans = 0
+
+    def run(self, space: Variations, tile: Tile, deadline: float) -> Result:
+        """Try the launches of a tile until a time of the monotonic clock."""
+        both = tuple(index for index in tile.made if index in space.both)
+        try:
+            setup = space.setup(both)
+        except SevbuildError:
+            return Result(0, (), completed=True)
+        if digest_size(setup.mode) != len(self._wanted):
+            return Result(0, (), completed=True)
+        counts = _counts(space, setup, tile.vcpus)
+        bodies = self.bodies(space, tuple(index for index in tile.made if index not in space.tail), tile.body)
+        tails = self.tails(space, tuple(index for index in tile.made if index not in space.body), tile.tail)
+        known_bodies, known_tails = self._known(space, tile) if both else (set[bytes](), set[Steps]())
+        every = [steps for _, steps in tails]
+        new = [(index, steps) for index, steps in tails if steps not in known_tails]
+        fresh = [steps for _, steps in new]
+        tried, hits = 0, list[Hit]()
+        for index, state in bodies:
+            if monotonic() > deadline:
+                return Result(tried, tuple(hits), completed=False)
+            known = bool(known_bodies) and state_digest(state) in known_bodies
+            entries, steps = (new, fresh) if known else (tails, every)
+            more, found = matching(state, steps, counts, self._wanted)
+            tried += more
+            for at, count in found:
+                last = tuple(change for change in (index, entries[at][0]) if change >= 0)
+                vcpus = _least(count, entries[at][1], setup)
+                hits.append(Hit(space.space, tuple(sorted((*tile.made, *last))), vcpus))
+        return Result(tried, tuple(hits), completed=True)
+
+    def _known(self, space: Variations, tile: Tile) -> tuple[set[bytes], set[Steps]]:
+        """Return the bodies and tails of a tile without its changes of both sides.
+
+        Together they are launches of one change less, which were tried before.
+        """
+        body = tuple(index for index in tile.made if index in space.body)
+        tail = tuple(index for index in tile.made if index in space.tail)
+        bodies = [*self.bodies(space, body, NONE), *self.bodies(space, body, tile.body)]
+        tails = [*self.tails(space, tail, NONE), *self.tails(space, tail, tile.tail)]
+        return {state_digest(state) for _, state in bodies}, {steps for _, steps in tails}
+
+    def bodies(
+        self, space: Variations, made: tuple[int, ...], last: tuple[int, int]
+    ) -> list[tuple[int, bytes | HASH]]:
+        """Return the distinct states after bodies: with `made`, and one of `last` each, or -1 for none."""
+        key = (space.space, made, last)
+        found = self._bodies.get(key)
+        if found is None:
+            found = []
+            seen: set[bytes] = set()
+            for index, setup in _setups(space, made, last):
+                try:
+                    state = self._chains.state(setup.body(self._fresh_planner()))
+                except SevbuildError:
+                    continue
+                digest = state_digest(state)
+                if digest not in seen:
+                    seen.add(digest)
+                    found.append((index, state))
+            found = [entry for entry in found if _is_wanted(entry[0], last)]
+            _keep(self._bodies, key, found)
+        return found
+
+    def tails(
+        self, space: Variations, made: tuple[int, ...], last: tuple[int, int]
+    ) -> list[tuple[int, Steps]]:
+        """Return the distinct tails: with `made`, and one of `last` each, or -1 for none."""
+        key = (space.space, made, last)
+        found = self._tails.get(key)
+        if found is None:
+            found = []
+            seen: set[Steps] = set()
+            for index, mode, tail in self._laid_out(space, made, last):
+                steps = steps_of(mode, tail)
+                if steps not in seen:
+                    seen.add(steps)
+                    found.append((index, steps))
+            found = [entry for entry in found if _is_wanted(entry[0], last)]
+            _keep(self._tails, key, found)
+        return found
+
+    def _laid_out(
+        self, space: Variations, made: tuple[int, ...], last: tuple[int, int]
+    ) -> Iterator[tuple[int, Mode, Tail]]:
+        """Yield the tails of setups; the second of two changes that set other registers is patched in."""
+        free = [index for index in made if space.changes[index].axis in FREE]
+        without = tuple(index for index in made if index not in free) if len(free) == 1 else None
+        base: Tail | None = None
+        for index, setup in _setups(space, made, last):
+            try:
+                patch = None
+                if base is not None and without is not None and space.changes[index].axis in FREE:
+                    patch = self._patch(space, without, index)
+                tail = self._tail(setup) if base is None or patch is None else patched(base, patch)
+            except SevbuildError:
+                continue
+            if index < 0:
+                base = tail
+            yield index, setup.mode, tail
+
+    def _patch(self, space: Variations, made: tuple[int, ...], index: int) -> Patch | None:
+        """Return what a change does to the tail of the setup with others made."""
+        key = (space.space, made, NONE)
+        patches = self._patches.get(key)
+        if patches is None:
+            setup = space.setup(made)
+            patches = _Patches(setup, self._tail(setup), {})
+            _keep(self._patches, key, patches)
+        if index not in patches.found:
+            tail = self._tail(space.changes[index].apply(patches.setup))
+            patches.found[index] = patch_between(patches.tail, tail)
+        return patches.found[index]
+
+    def _tail(self, setup: Setup) -> Tail:
+        return setup.tail(self._fresh_planner())
+
+    def _fresh_planner(self) -> Planner:
+        self._plans += 1
+        if self._plans % _PLANS == 0:
+            self._planner = Planner()
+        return self._planner
+
+
+def _setups(space: Variations, made: tuple[int, ...], last: tuple[int, int]) -> Iterator[tuple[int, Setup]]:
+    """Yield the setup with changes made, at -1, and with one of a range beside them; none that is refused."""
+    try:
+        setup = space.setup(made)
+    except SevbuildError:
+        return
+    yield -1, setup
+    axes = {space.changes[index].axis for index in made}
+    for index in range(*last):
+        if space.changes[index].axis not in axes:
+            try:
+                yield index, space.changes[index].apply(setup)
+            except SevbuildError:
+                continue
+
+
+def _is_wanted(index: int, last: tuple[int, int]) -> bool:
+    """Tell whether an entry has a last change, where there is to be one; what is as without it has none."""
+    return (index < 0) == (last == NONE)
+
+
+def _counts(space: Variations, setup: Setup, vcpus: int) -> range:
+    """Return how many vCPUs a setup is tried with."""
+    if setup.counted_in_body:
+        return range(setup.vcpus, setup.vcpus + 1)
+    return range(1, vcpus + 1) if vcpus else space.counts
+
+
+def _least(count: int, steps: Steps, setup: Setup) -> int:
+    """Return the number of vCPUs that is the least change: where several launch the same, the start's."""
+    first, own = len(steps.first), setup.vcpus
+    return own if steps.further is None or max(count, own) <= first else count
+
+
+def _keep(values: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Keep a value, and no more than the last few beside it."""
+    if len(values) >= _KEPT:
+        del values[next(iter(values))]
+    values[key] = value
