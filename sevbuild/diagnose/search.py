@@ -68,7 +68,7 @@ class Found(NamedTuple):
 class Outcome(NamedTuple):
     """What a search found, the nearest and likeliest first, and what it tried."""
 
-    found: list[Found]
+    found: tuple[Found, ...]
     statistics: SearchStatistics
 
 
@@ -160,7 +160,7 @@ class _Search:
             seconds=monotonic() - self._begin,
             unconfirmed=self._unconfirmed,
         )
-        return Outcome(found, statistics)
+        return Outcome(tuple(found), statistics)
 
     def _stage(self, stage: _Stage) -> StageStatistics:
         begin = monotonic()

@@ -123,7 +123,7 @@ class Variations:
         """Return bounds on the weights of a part: the first is not above 0, the second not below."""
         self.open()
         weights = [change.weight for change in self.changes if part.kind != "seen" or change.weight < SEEN]
-        return part.changes * min(0, *weights, 0), part.changes * max(0, *weights, 0)
+        return part.changes * min([0, *weights]), part.changes * max([0, *weights])
 
     def tiles(
         self, part: Part, weights: tuple[int, int], stop: Callable[[], bool]
