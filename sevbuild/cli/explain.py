@@ -237,7 +237,7 @@ def _answer(
     from sevbuild.diagnose.search import Limits
 
     asked = Asked(suspects.firmware, suspects.kernel, suspects.initrd, suspects.cmdline, suspects.releases)
-    candidates = find_candidates(asked, subject.starts, directory)
+    candidates = find_candidates(asked, subject.starts, directory, wanted.values)
     profiles = _profiles(subject)
     question = Question(subject, wanted, profiles, candidates, Limits(budget=budget))
     if dump is None:

@@ -27,7 +27,7 @@ def _lines(answer: Answer, *, stats: bool) -> Iterator[str]:
         from sevbuild.diagnose.vmsa_dump import dump_lines
 
         yield from (f"  {line}" for line in dump_lines(answer.dump))
-    told = [*answer.also, *answer.explanations] if answer.also else [*answer.explanations]
+    told = sorted((*answer.explanations, *answer.also), key=lambda item: item.sentence != answer.sentence)
     if told:
         yield from _details(told[0])
         if len(told) > 1:

@@ -34,8 +34,8 @@ _MOST_VISITED = 20_000
 _MOST_BYTES = 2 << 30
 """The bytes of firmware images that are held: some hundreds of them."""
 _DEEPEST = 8
-_FIRST = -1000
-"""The weight of what somebody asked for: it is likelier than anything that nobody did."""
+_FIRST = 0
+"""The weight of what somebody asked for: nothing that nobody did is likelier."""
 
 
 class Asked(NamedTuple):
@@ -63,10 +63,16 @@ class Candidates(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def find_candidates(asked: Asked, starts: Sequence[Start], folder: str = ".") -> Candidates:
+def find_candidates(
+    asked: Asked,
+    starts: Sequence[Start],
+    folder: str = ".",
+    published: ReferenceValues | None = None,
+) -> Candidates:
     """Return the changes that suspects are; raises SevbuildError where none of a kind could be taken.
 
-    `folder` is that from which a manifest's paths begin.
+    `folder` is that from which a manifest's paths begin. `published` is what was expected, where that is a
+    document that tells what its digests were made of.
 
     What could not be read is among the notes, and so is a file that the guest has already.
     """
@@ -79,6 +85,8 @@ def find_candidates(asked: Asked, starts: Sequence[Start], folder: str = ".") ->
         ("--releases", asked.releases, found.release),
     ):
         found.take(flag, paths, take)
+    if published is not None:
+        found.ingredients(_title("what was expected", published), published)
     return Candidates(tuple(found.changes.values()), tuple(found.releases), tuple(found.notes))
 
 
@@ -168,9 +176,13 @@ class _Found:
         from sevbuild.bundle.published import read_values
 
         source, values = read_values(path)
-        title = source if values.version is None else f"release {values.version}"
+        title = _title(source, values)
         self.releases.append(Release(title, values))
         self._taken += 1
+        self.ingredients(title, values)
+
+    def ingredients(self, title: str, values: ReferenceValues) -> None:
+        """Take what published launches were made of, as far as a document tells."""
         entries = {entry.name: entry for entry in values.ingredients}
         for value in values.values:
             entry = entries.get(value.ingredients or "")
@@ -222,8 +234,8 @@ class _Found:
                 touches="both" if axis == "firmware" else "body",
                 apply=apply,
                 says=f"the {_NAMES[axis]} {name}" if edits else f"the {_NAMES[axis]} of {name}",
-                source="given as a candidate",
-                weight=_FIRST + len(self.changes),
+                source="a file that was named" if edits else "reference values that were named",
+                weight=_FIRST,
                 edits=edits,
             ),
         )
@@ -323,6 +335,10 @@ def _is_published(folder: str) -> bool:
     from sevbuild.bundle.layout import DOCUMENT, REFERENCE
 
     return any(os.path.isfile(os.path.join(folder, name)) for name in (DOCUMENT, REFERENCE))
+
+
+def _title(source: str, values: ReferenceValues) -> str:
+    return source if values.version is None else f"release {values.version}"
 
 
 def _of_release(title: str, value: Value) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.diagnose.answer import Answer, Cause, Expectation, Explanation
 from sevbuild.diagnose.candidates import Candidates
+from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.free import Finding, equal_starts, findings
 from sevbuild.diagnose.launches import Launches, parting
 from sevbuild.diagnose.manifest_lines import manifest_lines
@@ -17,6 +18,7 @@ from sevbuild.diagnose.settings import changed_settings, settings_of
 from sevbuild.diagnose.statistics import statistics_document
 from sevbuild.errors import SevbuildError
 from sevbuild.text import counted
+from sevbuild.vcpu.models import signature_text
 
 if TYPE_CHECKING:
     from sevbuild.diagnose.change import Change, Start
@@ -132,7 +134,7 @@ class Explaining:
         found = findings(subject, self._digest, question.candidates.releases, self.launches)
         notes = self.notes
         # What is no digest of a whole launch is near none either.
-        if found and all(item.other is None for item in found):
+        if found and not any(item.whole for item in found):
             also = tuple(self._told(item) for item in found)
             return Answer("found", subject.title, expected, also[0].sentence, (), also, notes)
         outcome = search(subject.starts, self.changes_of, self._digest, question.limits)
@@ -159,7 +161,9 @@ class Explaining:
         explanations = tuple(self._explanations(outcome.found))
         also = tuple(self._told(item) for item in found)
         if explanations or also:
-            sentence = (*also, *explanations)[0].sentence
+            # Which target it is says more than what would have to be changed.
+            first = also if found and found[0].other is not None else (*explanations, *also)
+            sentence = first[0].sentence
             return Answer(
                 "found", title, expected, sentence, explanations, also, notes, statistics=statistics
             )
@@ -196,7 +200,7 @@ class Explaining:
         start, counts = found.start, found.vcpus != found.start.setup.vcpus
         causes = [Cause(change.axis, change.says, change.source) for change in found.changes]
         if counts:
-            says = f"{counted(found.vcpus, 'vCPU')} instead of {start.setup.vcpus}"
+            says = f"{counted(found.vcpus, 'vCPU')} instead of {start.setup.vcpus}{_started_as(found)}"
             causes.append(Cause("vcpus", says, _SOURCE_OF_COUNTS))
         document = self.subject.documents.get(start.label)
         guest, expected = self.launches.run(start.setup), self.launches.run(found.setup)
@@ -232,6 +236,16 @@ class Explaining:
             yield f"{what} policy is {host.policy:#x}, the guest's {policy:#x}: it enters no digest"
         if host.vmpl:
             yield f"the report was asked for at VMPL {host.vmpl}, which enters no digest"
+
+
+def _started_as(found: Found) -> str:
+    """Return as what vCPUs start that an IGVM file does not describe, empty where there are none."""
+    setup = found.setup
+    if not isinstance(setup, FileLaunch) or any(change.axis == "cpu" for change in found.changes):
+        return ""
+    if setup.signature is None or setup.vcpus <= setup.described:
+        return ""
+    return f" (those beyond {setup.described} with CPU signature {signature_text(setup.signature)})"
 
 
 def joined(causes: Sequence[Cause]) -> str:

@@ -23,11 +23,13 @@ __all__ = ["Finding", "equal_starts", "findings"]
 class Finding(NamedTuple):
     """What an expected digest is: a sentence that begins with the target it is told of.
 
-    `other` is the target of the same guest that has this digest, where it is that.
+    `whole` tells that it is the digest of a whole launch, to which the guest's may be near; `other` is the
+    target of the same guest that has it.
     """
 
     target: str
     sentence: str
+    whole: bool = False
     other: Start | None = None
 
 
@@ -40,9 +42,8 @@ def findings(
     subject: Subject, wanted: bytes, releases: Sequence[Release], launches: Launches
 ) -> list[Finding]:
     """Return what a digest is, that none of the launches to start from has, the likeliest first."""
-    return [
-        *_of_others(subject, wanted),
-        *_of_releases(wanted, releases),
+    found = [*_of_others(subject, wanted), *_of_releases(wanted, releases)]
+    return found or [
         *_reversed(subject, wanted),
         *_unfinished(subject, wanted, launches),
         *_of_files(subject, wanted),
@@ -53,7 +54,7 @@ def _of_others(subject: Subject, wanted: bytes) -> Iterator[Finding]:
     for other in subject.others:
         if other.digest == wanted:
             nearest = subject.starts[0].label
-            yield Finding(nearest, f"it is the digest of target {other.label} of the same guest", other)
+            yield Finding(nearest, f"it is the digest of target {other.label} of the same guest", True, other)
 
 
 def _of_releases(wanted: bytes, releases: Sequence[Release]) -> Iterator[Finding]:
@@ -62,7 +63,7 @@ def _of_releases(wanted: bytes, releases: Sequence[Release]) -> Iterator[Finding
             if value.digest == wanted:
                 spans = ", ".join(span.text() for span in value.releases)
                 name = f"release {spans}" if spans else release.name
-                yield Finding(value.label, f"it is the published digest of {value.label} of {name}")
+                yield Finding(value.label, f"it is the digest that {name} has of it", True)
 
 
 def _reversed(subject: Subject, wanted: bytes) -> Iterator[Finding]:

@@ -53,13 +53,15 @@ def _line(document: Document, raw: Mapping[str, Any], edit: Edit) -> Line | None
     if edit.key == "vcpu.count" and isinstance(old, str):
         new = f"[{shown}, {new}]"
     elif isinstance(old, list) and edit.key in _LISTS and not new.startswith("["):
-        new = _in_list(shown, old, new)
+        new = _in_list(edit.key, shown, old, new)
     return None if shown == new else Line(source, number, path, shown, new)
 
 
-def _in_list(shown: str, old: Sequence[Any], new: str) -> str:
-    """Return a list with one value more, or with this one in place of its only one."""
-    return f"[{new}]" if len(old) < 2 else f"{shown[:-1]}, {new}]"
+def _in_list(key: str, shown: str, old: Sequence[Any], new: str) -> str:
+    """Return a list with one value more where it lacks it, or with this one in place of its only one."""
+    if len(old) < 2:
+        return f"[{new}]"
+    return shown if new in [_shown(key, value) for value in old] else f"{shown[:-1]}, {new}]"
 
 
 def _value_at(raw: Mapping[str, Any], path: str) -> Any:

@@ -65,19 +65,14 @@ def explain_measurement(subject: Subject, wanted: Wanted, platform: Platform | N
             sentence = f"equal: it is the measurement of {label}, under this TIK and firmware"
             notes = ("a measurement under a TIK of zeros proves nothing",) if not any(platform.tik) else ()
             return Answer("equal", subject.title, expected, sentence, notes=(*subject.notes, *notes))
-    for label, launch in launches.items():
-        claim = Claim(measure, nonce, TransportKeys(b"", platform.tik), launch, digests)
-        found = mistakes(claim)
-        if found:
-            explanation = Explanation(label, f"{label}: {'; '.join(found)}")
-            return Answer(
-                "found",
-                subject.title,
-                expected,
-                explanation.sentence,
-                also=(explanation,),
-                notes=subject.notes,
-            )
+    told = {
+        label: mistakes(Claim(measure, nonce, TransportKeys(b"", platform.tik), launch, digests))
+        for label, launch in launches.items()
+    }
+    nearest = min(filter(told.get, told), key=lambda label: len(told[label]), default=None)
+    if nearest is not None:
+        found = Explanation(nearest, f"{nearest}: {'; '.join(told[nearest])}")
+        return Answer("found", subject.title, expected, found.sentence, also=(found,), notes=subject.notes)
     return Answer(
         "not-found",
         subject.title,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.setup import LaidOut, Setup
+from sevbuild.igvm.loaders import loader_named
 from sevbuild.image.kernel_hashes import KernelHashes
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ _NAMES = {
 }
 
 
+_WORDS = {2: "two", 3: "three", 4: "four"}
+
+
 class Searched(NamedTuple):
     """What a search without a match started from, which changes it had, and what it tried.
 
@@ -68,18 +72,28 @@ def excluded(searched: Searched, given: str = "") -> tuple[str, ...]:
     if not completed:
         return ()
     parts = _parts(searched.starts)
-    axes = dict.fromkeys(change.axis for change in searched.changes)
-    names = [_NAMES[axis] for axis in _NAMES if axis in axes]
-    found = []
-    most_vcpus = max(stage.vcpus for stage in completed)
-    if most_vcpus and not given:
-        names.insert(0, f"vCPU count from 1 to {most_vcpus}")
-    what = ", ".join(names) or "setting"
-    found.append(f"no {what} that is known gives this digest {given or _with(searched)}: {parts}")
+    axes = {change.axis for change in searched.changes}
+    names = [name for axis, name in _NAMES.items() if axis in axes]
+    counts = max(stage.vcpus for stage in completed)
+    counted = not given and counts > 1 and any(_has_counts(start.setup) for start in searched.starts)
+    what = [f"no vCPU count from 1 to {counts}"] if counted else []
+    what += [f"no other {', '.join(names[:-1])}{' or ' if names[1:] else ''}{names[-1]}"] if names else []
+    if what:
+        known = f"{' and '.join(what)} that is known gives this digest"
+        found = [f"{known} {given or _with(searched)}: {parts}"]
+    else:
+        found = [f"nothing is known to differ in launches {given or _with(searched)}: {parts}"]
     most = max((stage.changes for stage in completed if stage.every), default=0)
     if most > 1:
-        found.append(f"nor do any {most} of these together")
+        found.append(f"nor do {_WORDS.get(most, str(most))} of these together")
     return tuple(found)
+
+
+def _has_counts(setup: Setup) -> bool:
+    """Tell whether the number of vCPUs enters the digest."""
+    return setup.mode != "sev" and not (
+        isinstance(setup, FileLaunch) and not loader_named(setup.loader).vmsas_last
+    )
 
 
 def not_covered(searched: Searched) -> tuple[str, ...]:

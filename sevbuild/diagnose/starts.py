@@ -12,23 +12,30 @@ from sevbuild.diagnose.file_contents import FileContents
 from sevbuild.diagnose.setup import LaidOut, Setup
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.inputs import Extent
+from sevbuild.igvm.platforms import file_modes
 from sevbuild.image.ovmf import Firmware
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.profile import LaunchCommand, LaunchProfile, LaunchRules, ProfileProse
 from sevbuild.manifest.inputs import IGVM, INITRD, KERNEL
 from sevbuild.manifest.selection import select_labels
 from sevbuild.text import counted, encode_text
+from sevbuild.vcpu.models import CPU_MODELS
 
 if TYPE_CHECKING:
     from sevbuild.documents.document import Document
     from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
     from sevbuild.guest.guest import Guest
+    from sevbuild.guest.measured import Measured
+    from sevbuild.igvm.loaded import Loaded
     from sevbuild.launch.region_data import Contents
     from sevbuild.manifest.inputs import Role
     from sevbuild.manifest.model import Variant
     from sevbuild.manifest.targets import Target
     from sevbuild.reference.model import Ingredients, PublishedProfile, ReferenceValues, Value
     from sevbuild.reference.recompute import Recomputer
+
+_USUAL_CPU = "EPYC-v4"
+"""What examples of QEMU and of other tools start vCPUs as."""
 
 __all__ = ["Subject", "subject_of_document", "subject_of_file", "subject_of_guest"]
 
@@ -87,24 +94,40 @@ def subject_of_guest(guest: Guest, patterns: Sequence[str], dtb: bytes | None = 
 def subject_of_file(
     file: ForeignFile, launch: ForeignLaunch, patterns: Sequence[str], material: Material
 ) -> Subject:
-    """Return an IGVM file as each loader launches it; who refuses it is a notice of the file.
+    """Return an IGVM file as those loaders launch it that are asked for; who refuses it is among its notices.
 
-    `material` has what of the kernel is at hand that the loader itself is given.
+    What other loaders make of it, and of its other platforms, is there as well. `material` has what of the
+    kernel is at hand that the loader itself is given.
     """
+    # The CPU of further vCPUs, which there may be none of here.
+    asked = launch._replace(cpu=None) if launch.vcpus is None else launch
+    measured = file.launches(asked)
+    wanted = set(select_labels(patterns, [item.label for item in measured]))
+    known = {item.label: _file_start(file, item, launch, material) for item in measured}
+    rest = {
+        item.label: _file_start(file, item, launch, material)
+        for mode in file_modes(file.file)
+        for item in file.measure(file.load(asked._replace(loaders=(), mode=mode))[0])[0]
+    }
+    starts = tuple(start for label, start in known.items() if label in wanted)
+    others = tuple(start for label, start in {**rest, **known}.items() if label not in wanted)
+    policies = {item.label: item.plan.policy for item in measured}
+    return Subject(file.name, starts, others, policies, files={"the IGVM file": file.path})
+
+
+def _file_start(
+    file: ForeignFile, item: Measured[Loaded], launch: ForeignLaunch, material: Material
+) -> Start:
     from sevbuild.diagnose.file_launch import FileLaunch
 
-    measured = file.launches(launch)
-    wanted = set(select_labels(patterns, [item.label for item in measured]))
-    starts: list[Start] = []
-    others: list[Start] = []
-    for item in measured:
-        loaded = item.target
-        hashes = launch.kernel_hashes if loaded.loader.hash_page is not None else None
-        setup = FileLaunch(file, loaded.loader.name, loaded.plan.mode, loaded.vcpus, launch.signature, hashes)
-        start = Start(item.label, setup, item.digest, material)
-        (starts if item.label in wanted else others).append(start)
-    policies = {item.label: item.plan.policy for item in measured}
-    return Subject(file.name, tuple(starts), tuple(others), policies, files={"the IGVM file": file.path})
+    loaded = item.target
+    hashes = launch.kernel_hashes if loaded.loader.hash_page is not None else None
+    signature = launch.signature
+    if signature is None and loaded.loader.reset_profile is not None:
+        # Nobody has to say it where the file describes all vCPUs, and those beyond these have one.
+        signature = CPU_MODELS[_USUAL_CPU].signature
+    setup = FileLaunch(file, loaded.loader.name, loaded.plan.mode, loaded.vcpus, signature, hashes)
+    return Start(item.label, setup, item.digest, material)
 
 
 def subject_of_document(path: str, patterns: Sequence[str]) -> Subject:

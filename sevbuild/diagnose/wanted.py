@@ -15,6 +15,7 @@ from sevbuild.text import utf8_text, visible
 
 if TYPE_CHECKING:
     from sevbuild.attest.report import Report
+    from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["DIGEST_SIZES", "Kind", "Wanted", "read_wanted"]
 
@@ -36,8 +37,8 @@ class Wanted(NamedTuple):
     """What was expected.
 
     `digests` are by the label of a target, under the empty label where no label is said. `source` is what
-    messages call it. `host` is what a report says beside the digest, and `notes` what is to be known of it.
-    `signature` is set where it is the host's own.
+    messages call it. `host` is what a report says beside the digest, `values` are those of one of our
+    documents, and `notes` what is to be known.
     """
 
     kind: Kind
@@ -45,6 +46,7 @@ class Wanted(NamedTuple):
     digests: Mapping[str, bytes]
     host: HostFacts = HostFacts()
     notes: tuple[str, ...] = ()
+    values: ReferenceValues | None = None
 
     @property
     def digest(self) -> bytes | None:
@@ -176,4 +178,5 @@ def _of_document(path: str) -> Wanted:
             "`sevbuild diff OLD NEW --release VERSION` compares one of them; name the document of one release"
         )
         raise SevbuildError(f"{expected.source}: a document of {len(values.releases)} releases", hint=hint)
-    return Wanted("reference-values", expected.source, {v.label: v.digest for v in values.values})
+    digests = {value.label: value.digest for value in values.values}
+    return Wanted("reference-values", expected.source, digests, values=values)
