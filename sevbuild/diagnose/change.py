@@ -33,7 +33,7 @@ AXES = (
 )
 """What can be otherwise; two changes of one axis exclude each other."""
 
-SEEN = 1000
+SEEN = 10_000
 """Changes of a weight below it were seen in the wild; the others are swept, for what nobody reported yet."""
 
 Touches = Literal["body", "tail", "both"]

@@ -9,7 +9,7 @@ from sevbuild.diagnose.setup import LaidOut, Setup
 from sevbuild.launch.mode import Order
 from sevbuild.launch.profile import LaunchProfile
 
-__all__ = ["departing", "launching_with", "natural_order", "on_laid_out"]
+__all__ = ["departing", "hashing", "launching_with", "natural_order", "on_laid_out"]
 
 
 def on_laid_out(change: Callable[[LaidOut], LaidOut]) -> Callable[[Setup], Setup]:
@@ -34,6 +34,11 @@ def departing(values: Mapping[str, Departure]) -> Callable[[Setup], Setup]:
         return _laid_over(setup, setup.profile, departures)
 
     return on_laid_out(change)
+
+
+def hashing(name: str, value: Departure) -> Callable[[Setup], Setup]:
+    """Return what has a launch depart in its kernel hashes alone: its profile's values stay what they are."""
+    return on_laid_out(lambda setup: setup._replace(departures=merged(setup.departures, {name: value})))
 
 
 def launching_with(profile: LaunchProfile) -> Callable[[Setup], Setup]:

@@ -13,6 +13,7 @@ from sevbuild.diagnose.rules.kata import kata_lines
 from sevbuild.diagnose.rules.line import Line
 from sevbuild.diagnose.rules.weights import CMDLINE, SWEPT
 from sevbuild.documents.toml_text import toml_string
+from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.manifest.template import escape
 from sevbuild.text import decode_text, visible
 
@@ -42,14 +43,15 @@ _OTHER = "github.com/kata-containers/tests issue 5235: parameters of another ver
 def cmdline_changes(start: Start) -> Iterator[Change]:
     """Yield a change to each other command line, the likeliest first; each digest is met once.
 
-    There are none where no kernel is measured, or where the line is known by its digest alone.
+    There are none where the line is known by its digest alone. Where no kernel is measured they are for a
+    launch that measures one, and but those that were seen.
     """
     material, hashes = start.material, hashes_of(start.setup)
-    if material.cmdline is None or hashes is None:
+    if material.cmdline is None:
         return
-    seen = {hashes.cmdline}
+    seen = {cmdline_digest(material.cmdline) if hashes is None else hashes.cmdline}
     for line in _lines(material.cmdline, material.counted_cmdline):
-        if line.digest not in seen:
+        if line.digest not in seen and (hashes is not None or line.weight < SWEPT):
             seen.add(line.digest)
             yield _change(line, material.cmdline_key)
 

@@ -16,6 +16,7 @@ __all__ = ["cpu_changes"]
 
 _MODELS = "QEMU 10.2 target/i386/cpu.c, builtin_x86_defs and x86_cpu_reset: RDX is the model's signature"
 _HOST = "the report itself: family, model and stepping of the host, which -cpu host gives a guest"
+_REPORTS = "family, model and stepping in public reports of such hosts, which -cpu host gives a guest"
 _SWEPT = "QEMU 10.2 target/i386/cpu.c: family=, model= and stepping= override those of a model"
 
 
@@ -47,12 +48,9 @@ _OTHERS = (
         "github.com/LIT-Protocol/sev-snp-utils pulls 11 and 12: a host's stepping is not the model's",
         CPU + 12,
     ),
-    _Known(0xA00F12, "a Milan-X host", "Linux arch/x86/kernel/cpu/amd.c: family 19h models", CPU + 13),
-    _Known(0xB00F21, "a Turin host", "Linux arch/x86/kernel/cpu/amd.c: family 1Ah models", CPU + 14),
-    _Known(0xB10F10, "a Turin Dense host", "Linux arch/x86/kernel/cpu/amd.c: family 1Ah models", CPU + 15),
-    _Known(
-        0xAA0F02, "a Bergamo or Siena host", "Linux arch/x86/kernel/cpu/amd.c: family 19h models", CPU + 16
-    ),
+    _Known(0xB00F21, "a Turin host", _REPORTS, CPU + 13),
+    _Known(0xAA0F02, "a Bergamo or Siena host", _REPORTS, CPU + 14),
+    _Known(0xB10F10, "a Turin Dense host", _REPORTS, CPU + 15),
     _Known(
         0x60FB1, "qemu64, QEMU's default model", "QEMU 10.2 target/i386/cpu.c: -cpu is left out", CPU + 17
     ),

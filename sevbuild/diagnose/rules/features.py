@@ -27,18 +27,17 @@ _SEEN = (
     (0x10221, "SecureAVIC and SecureTSC beside DebugSwap"),
     (0x29, "COCONUT-SVSM since 2025-12: restricted injection and DebugSwap always (tools/igvmbuilder)"),
     (0x9, "COCONUT-SVSM: restricted injection"),
-    (0x5, "ReflectVC: paravisors without enlightened guests"),
+    (0x5, "ReflectVC: paravisors below guests that do not know of them"),
     (0x3, "vTOM: OpenVMM and Hyper-V"),
     (0x23, "vTOM and DebugSwap: OpenVMM"),
     (0x2B, "vTOM, restricted injection and DebugSwap: OpenVMM"),
     (0x33, "vTOM, alternate injection and DebugSwap: OpenVMM"),
     (0x11, "alternate injection: igvmbuilder --alt-injection"),
     (0x31, "alternate injection and DebugSwap: igvmbuilder --alt-injection"),
-    (0x200, "SecureTSC of an SEV-ES guest"),
 )
 """Values (u64) that a host, a tool or a file is known to have, the likeliest first, and the sources."""
 
-_BIT = "APM vol. 2 table B-4, offset 3B0h"
+_BIT = "not seen in the wild: a bit of APM vol. 2 table B-4, offset 3B0h"
 
 
 def feature_changes(start: Start) -> Iterator[Change]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
+from sevbuild.diagnose.departures import ONE_HASH, Later
 from sevbuild.diagnose.file_launch import FileLaunch
+from sevbuild.diagnose.rules.applying import hashing
 from sevbuild.diagnose.setup import LaidOut, Setup
 from sevbuild.image.kernel_hashes import KernelHashes
 
-__all__ = ["hashed", "hashes_of", "with_hashes"]
+__all__ = ["hashed", "hashes_of"]
 
 
 def hashes_of(setup: Setup) -> KernelHashes | None:
@@ -18,26 +21,19 @@ def hashes_of(setup: Setup) -> KernelHashes | None:
     return setup.kernel_hashes if isinstance(setup, FileLaunch) else None
 
 
-def with_hashes(setup: Setup, hashes: KernelHashes | None) -> Setup:
-    """Return a launch with other kernel hashes."""
-    if isinstance(setup, LaidOut):
-        return setup._replace(inputs=setup.inputs._replace(kernel_hashes=hashes))
-    return setup._replace(kernel_hashes=hashes) if isinstance(setup, FileLaunch) else setup
-
-
-def hashed(name: str, digest: Callable[[], bytes]) -> Callable[[Setup], Setup]:
+def hashed(
+    name: Literal["kernel", "initrd", "cmdline"], compute: Callable[[], bytes]
+) -> Callable[[Setup], Setup]:
     """Return what replaces one digest of the kernel hashes; it has no effect where none are launched.
 
-    `digest` computes it (32 bytes), once, when it is first wanted.
+    `compute` gives it (32 bytes), once, when a launch first wants it.
     """
-    found: list[bytes] = []
+    digest = Later(compute)
+    of_laid_out = hashing(f"{ONE_HASH}{name}", digest)
 
     def apply(setup: Setup) -> Setup:
-        hashes = hashes_of(setup)
-        if hashes is None:
-            return setup
-        if not found:
-            found.append(digest())
-        return with_hashes(setup, hashes._replace(**{name: found[0]}))
+        if isinstance(setup, FileLaunch) and setup.kernel_hashes is not None:
+            return setup._replace(kernel_hashes=setup.kernel_hashes._replace(**{name: digest()}))
+        return of_laid_out(setup)
 
     return apply

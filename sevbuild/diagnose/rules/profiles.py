@@ -10,6 +10,7 @@ from sevbuild.diagnose.rules.weights import PROFILE, SWEPT
 from sevbuild.diagnose.setup import LaidOut
 from sevbuild.documents.toml_text import toml_string
 from sevbuild.launch.profile import LaunchProfile
+from sevbuild.manifest.profiles import profile_names
 
 __all__ = ["profile_changes"]
 
@@ -19,6 +20,7 @@ def profile_changes(start: Start, profiles: Sequence[LaunchProfile]) -> Iterator
     setup = start.setup
     if not isinstance(setup, LaidOut):
         return
+    shipped = profile_names()
     for rank, profile in enumerate(profiles):
         if profile is setup.profile:
             continue
@@ -27,6 +29,9 @@ def profile_changes(start: Start, profiles: Sequence[LaunchProfile]) -> Iterator
         if features is not None and features != setup.shape.guest_features:
             # Without it, the features would be those of the profile.
             edits.append(Edit("launch.guest-features", f"{setup.shape.guest_features:#x}"))
+        if profile.name not in shipped:
+            # A manifest names it by a path, which the profile does not know.
+            edits = []
         fits = setup.mode in profile.rules.modes
         yield Change(
             axis="profile",

@@ -25,16 +25,16 @@ __all__ = [
 # Threads in public trackers by true cause, as gathered in November 2026: another firmware build 19; bytes of
 # kernel, initrd or command line 12; CPU signature 11; VMM 10; era of the host kernel 9; SEV_FEATURES 9;
 # something else was compared 9; SVSM or IGVM 6; kinds or order of sections 5. The vCPU count, 12, is walked
-# by the search itself. A family adds what tells its own rules apart, less than the next family begins with.
+# by the search itself. A family adds what tells its own rules apart.
 FIRMWARE = 100
 KERNEL_HASHES = 200
 CMDLINE = 210
-INITRD = 240
-KERNEL = 260
+INITRD = 230
+KERNEL = 240
 CPU = 300
 PROFILE = 400
-REGISTERS = 450
-FEATURES = 460
+REGISTERS = 430
+FEATURES = 450
 MODE = 500
 LOADER = 600
 SVSM = 620
