@@ -50,7 +50,8 @@ def steps_of(session: str) -> list[Step]:
 def run_session(folder: Path, steps: list[Step]) -> list[int]:
     """Run commands in a folder, hold each to what stands below it, and return their exit codes.
 
-    `...` stands for any lines; all others are whole and in order. Both streams are one, as on a terminal.
+    `...` stands for any lines, within a line for any text; all else is whole and in order. Both streams are
+    one, as on a terminal.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     codes = []
@@ -65,7 +66,8 @@ def run_session(folder: Path, steps: list[Step]) -> list[int]:
             text=True,
         )
         pattern = "".join(
-            r"(?:.*\n)*?" if line == "..." else re.escape(line) + r"\n" for line in step.printed
+            r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(re.escape("..."), ".*") + r"\n"
+            for line in step.printed
         )
         assert re.fullmatch(pattern, done.stdout), f"$ {step.command}\n{done.stdout}"
         codes.append(done.returncode)
