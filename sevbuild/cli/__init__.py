@@ -33,6 +33,7 @@ VERBS = {
     "recompute": "recompute",
     "merge": "merge",
     "diff": "diff",
+    "replay": "replay",
     "profiles": "profiles",
     "cpus": "cpus",
     "cache": "cache",

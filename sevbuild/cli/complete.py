@@ -136,7 +136,8 @@ def _labels(context: Any) -> Iterable[str]:
     from sevbuild.bundle.published import is_document, read_values
     from sevbuild.cli.options import DEFAULT_MANIFEST, read_settings
 
-    path = context.params.get("manifest") or context.params.get("file") or DEFAULT_MANIFEST
+    named = (context.params.get(name) for name in ("manifest", "file", "guest"))
+    path = next(filter(None, named), DEFAULT_MANIFEST)
     if path == "-":
         return []
     if is_document(path):

@@ -35,6 +35,9 @@ GROUPS = {
         "merge": "Merge several releases into one document.",
         "diff": "Show what changed between two documents.",
     },
+    "Differences": {
+        "replay": "Run what a hypervisor launched beside the plan of a guest.",
+    },
     "What is known": {
         "inspect": "Show what a firmware, VMSA, IGVM file or bundle holds.",
         "profiles": "Show how each hypervisor launches, with sources.",

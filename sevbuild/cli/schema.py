@@ -1,4 +1,4 @@
-"""`sevbuild schema`: the JSON Schemas of manifests, reference values and appraisal policies."""
+"""`sevbuild schema`: the JSON Schemas of manifests, reference values, appraisal policies and traces."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ DOCUMENTS = {
     "manifest": ("sevbuild.manifest.schema", "manifest_schema"),
     "reference-values": ("sevbuild.reference.schema", "reference_values_schema"),
     "appraisal": ("sevbuild.attest.appraisal_schema", "appraisal_schema"),
+    "trace": ("sevbuild.diagnose.replay.schema", "trace_schema"),
 }
 """Kinds of documents, and the module and function that hold the schema of each."""
 

@@ -33,11 +33,15 @@ class JsonDocument(Document):
             raise FaultsError(self.faults)
 
 
-def parse_json(source: str, data: bytes) -> Any:
+def parse_json(source: str, data: bytes, *, line: int | None = None) -> Any:
     """Return the value of a UTF-8 JSON text; raises SevbuildError naming `source`.
 
-    Refused are doubled keys, numbers that are no integers, and half surrogates in strings.
+    Refused are doubled keys, numbers that are no integers, and half surrogates in strings. A text that is one
+    `line` of a file is named with it.
     """
+    file = source
+    if line is not None:
+        source = f"{file}:{line}"
     try:
         text = data.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float)
@@ -56,7 +60,7 @@ def parse_json(source: str, data: bytes) -> Any:
 
         # What follows in brackets is for whoever calls Python's decoder.
         reason = f"{error.msg[:1].lower()}{error.msg[1:]}".partition(" (")[0]
-        message = f"{source}:{error.lineno}: not valid JSON: {reason}"
+        message = f"{file}:{error.lineno if line is None else line}: not valid JSON: {reason}"
         raise SevbuildError(message, hint=json_hint(error.doc)) from None
     except RecursionError:
         raise SevbuildError(f"{source}: not valid JSON: nested too deeply") from None
