@@ -11,7 +11,6 @@ import typer
 from sevbuild.cli import options
 from sevbuild.cli.report import print_data, print_notices, print_text, shown_progress
 from sevbuild.errors import Notice, SevbuildError
-from sevbuild.fs import read_text
 
 if TYPE_CHECKING:
     from sevbuild.diagnose.answer import Answer
@@ -124,8 +123,7 @@ def explain(
     wanted = read_wanted(expected)
     subject, notices, directory = _subject(guest, target, suspects, settings, igvm, lock)
     print_notices(notices, quiet=quiet)
-    log = read_text(vmsa_dump) if vmsa_dump else None
-    dump = None if log is None else (log, vmsa_dump)
+    dump = _log(vmsa_dump) if vmsa_dump else None
     answer = _answer(subject, wanted, directory, suspects, platform, dump, budget=budget)
     if fmt == "json":
         from sevbuild.documents.json_text import json_text
@@ -137,6 +135,13 @@ def explain(
         print_text(answer_text(answer, stats=stats))
     if answer.result == "not-found":
         raise typer.Exit(1)
+
+
+def _log(path: str) -> tuple[str, str]:
+    """Return the text of a kernel log, and its name."""
+    from sevbuild.diagnose.log_text import read_log
+
+    return read_log(path), path
 
 
 def _subject(

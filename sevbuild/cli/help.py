@@ -28,14 +28,14 @@ GROUPS = {
         "publish": "Write a release: reference values in every format.",
         "export": "Write reference values in one format.",
         "verify": "Check attestation reports, a bundle, or what was published.",
-        "explain": "Tell why a launch digest is not the expected one.",
         "appraisal": "Start the policy that reports are held to.",
         "certs": "Fetch or list the certificates of attestation reports.",
         "recompute": "Compute launch digests from published ingredients.",
         "merge": "Merge several releases into one document.",
-        "diff": "Show what changed between two documents.",
     },
     "Differences": {
+        "explain": "Tell why a launch digest is not the expected one.",
+        "diff": "Show what changed between two documents.",
         "replay": "Run what a hypervisor launched beside the plan of a guest.",
     },
     "What is known": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,6 +15,7 @@ from sevbuild.errors import Notice, SevbuildError, within
 
 if TYPE_CHECKING:
     from sevbuild.diagnose.replay.replay import Planned
+    from sevbuild.guest.guest import Guest
 
 __all__ = ["replay"]
 
@@ -88,18 +89,27 @@ def _planned(
         launches = file.launches(igvm.launch()[0], patterns)
         _refuse_several(guest, [item.label for item in launches])
         return Planned(launches[0].label, launches[0].plan), file.notices
-    from sevbuild.bundle.layout import MANIFEST
-    from sevbuild.bundle.published import bundle_at
-
-    folder = bundle_at(guest)
-    manifest = guest if folder is None else os.path.join(folder, MANIFEST)
-    declared, held = lock.load(manifest, settings)
+    declared, held = _declared(guest, settings, lock)
     targets = declared.select(patterns)
     _refuse_several(guest, [target.label for target in targets])
     (chosen,) = targets
     (measured,) = declared.measure(targets)
     held(declared, targets)
     return Planned(chosen.label, measured.plan), declared.notices
+
+
+def _declared(path: str, settings: list[str], lock: options.LockOptions) -> tuple[Guest, Callable[..., None]]:
+    """Return the guest of a manifest or of a bundle, and what holds it to its lock."""
+    from sevbuild.bundle.published import bundle_at
+
+    if bundle_at(path) is None:
+        return lock.load(path, settings)
+    from sevbuild.bundle.verify import bundled_guest
+
+    if settings:
+        raise SevbuildError("--set is for a manifest, not for a bundle")
+    lock.refuse()
+    return bundled_guest(path, progress=shown_progress()), lock.check(path, settings)
 
 
 def _refuse_several(guest: str, labels: list[str]) -> None:

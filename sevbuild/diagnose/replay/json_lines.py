@@ -6,15 +6,15 @@ docs/replay.md describes the format, `schema.py` has it as a JSON Schema.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
+from sevbuild.diagnose.file_contents import FileContents
 from sevbuild.diagnose.replay.events import Event, Finish, Launch, Measure, Recorded, Start, Trace, Update
 from sevbuild.documents.binary_text import base64_bytes, hex_bytes
 from sevbuild.documents.document import U64, check_hex, check_integer, check_type, suggest
 from sevbuild.documents.json_input import JsonDocument, parse_json
 from sevbuild.documents.json_reader import Reader, hex_number
 from sevbuild.errors import within
-from sevbuild.fs import FileSource, is_regular, path_from
+from sevbuild.fs import file_size, is_regular, path_from
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
 from sevbuild.launch.region_data import Contents
@@ -50,21 +50,6 @@ class _LineDocument(JsonDocument):
         """Return source name, line and JSON path."""
         source, _, path = super().place(path)
         return source, self.line, path
-
-
-class _FileContents(NamedTuple):
-    """Contents that lie in a file, read when they are hashed; what is launched twice is equal to itself."""
-
-    source: FileSource
-    offset: int
-    size: int
-
-    def __len__(self) -> int:
-        return self.size
-
-    def read(self, start: int, end: int) -> bytes:
-        """Return the bytes from `start` up to, not including, `end`."""
-        return self.source.read(self.offset + start, end - start)
 
 
 class JsonLinesTrace:
@@ -173,14 +158,13 @@ class JsonLinesTrace:
             reader.fault("contents_file", f"no such file: {name}" if name else "must name a file")
             return None
         with within(reader.document.where("contents_file")):
-            source = FileSource(path)
-        size = _number(reader, "length", required=False)
-        size = source.size - offset if size is None else size
-        if size <= 0 or offset + size > source.size:
-            message = f"{name} has {source.size:#x} bytes, not {size:#x} at {offset:#x}"
-            reader.fault("contents_file", message)
-            return None
-        return _FileContents(source, offset, size)
+            has = file_size(path)
+            size = _number(reader, "length", required=False)
+            size = has - offset if size is None else size
+            if 0 < size <= has - offset:
+                return FileContents([path], offset, size)
+        reader.fault("contents_file", f"{name} has {has:#x} bytes, not {size:#x} at {offset:#x}")
+        return None
 
     @staticmethod
     def _finish(reader: Reader, line: int, mode: Mode) -> Event:
