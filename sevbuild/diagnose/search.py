@@ -84,7 +84,9 @@ def _stages() -> Iterator[_Stage]:
     """Yield the stages of a search."""
     all_vcpus, few = f"1 to {MOST_VCPUS} vCPUs", f"1 to {_FEW_VCPUS} vCPUs"
     yield _Stage("one change", 1, (Part(0, MOST_VCPUS), Part(1, 0)))
-    yield _Stage("two changes", 2, (Part(1, MOST_VCPUS), Part(2, 0)))
+    yield _Stage(f"one change, {all_vcpus}", 2, (Part(1, MOST_VCPUS),))
+    yield _Stage("two changes known of launches", 2, (Part(2, 0, "seen"),))
+    yield _Stage("two changes of any kind", 2, (Part(2, 0, "rest"),))
     yield _Stage(f"two changes known of launches, {all_vcpus}", 3, (Part(2, MOST_VCPUS, "seen"),))
     yield _Stage("three changes known of launches", 3, (Part(3, 0, "seen"),))
     yield _Stage(f"three changes known of launches, {few}", 4, (Part(3, _FEW_VCPUS, "seen"),))
@@ -180,7 +182,7 @@ class _Search:
                 break
         left = "" if completed and not self._is_over() else self._left(stage)
         changes, vcpus = stage.parts[-1].changes, max(part.vcpus for part in stage.parts)
-        every = all(part.kind == "all" for part in stage.parts)
+        every = not any(space.is_restricted_by(part) for space in self._spaces for part in stage.parts)
         return StageStatistics(stage.name, changes, vcpus, every, tried, monotonic() - begin, processes, left)
 
     def _divided(self, tiles: Iterator[Tile], processes: int) -> tuple[int, bool]:
@@ -211,6 +213,8 @@ class _Search:
                     if part.changes <= _SORTED_CHANGES:
                         tiles = sorted(tiles, key=lambda entry: entry[0])
                     for _, tile in tiles:
+                        if self._is_over():
+                            return
                         self._given += tile.size
                         yield tile
 

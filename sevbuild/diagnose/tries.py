@@ -65,6 +65,8 @@ class Tries:
 
     def run(self, space: Variations, tile: Tile, deadline: float) -> Result:
         """Try the launches of a tile until a time of the monotonic clock."""
+        if monotonic() > deadline:
+            return Result(0, (), completed=False)
         both = tuple(index for index in tile.made if index in space.both)
         try:
             setup = space.setup(both)
@@ -211,7 +213,7 @@ def _counts(space: Variations, setup: Setup, vcpus: int) -> range:
     """Return how many vCPUs a setup is tried with."""
     if setup.counted_in_body:
         return range(setup.vcpus, setup.vcpus + 1)
-    return range(1, vcpus + 1) if vcpus else space.counts
+    return range(1, max(vcpus, space.counts[-1]) + 1) if vcpus else space.counts
 
 
 def _least(count: int, steps: Steps, setup: Setup) -> int:

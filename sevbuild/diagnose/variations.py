@@ -119,6 +119,10 @@ class Variations:
             setup = self.changes[index].apply(setup)
         return setup
 
+    def is_restricted_by(self, part: Part) -> bool:
+        """Tell whether a part leaves out some of the changes."""
+        return part.kind == "seen" and any(change.weight >= SEEN for change in self.changes)
+
     def bounds(self, part: Part) -> tuple[int, int]:
         """Return bounds on the weights of a part: the first is not above 0, the second not below."""
         self.open()

@@ -95,10 +95,11 @@ def test_what_is_not_near_is_not_found() -> None:
     outcome = search([start_of()], lambda _: changes_of(start_of())[:4], os.urandom(48), PATIENT)
     assert not outcome.found
     assert all(stage.completed for stage in outcome.statistics.stages)
-    assert [stage.name for stage in outcome.statistics.stages] == [
-        "one change",
-        "two changes",
-        "two changes known of launches, 1 to 512 vCPUs",
+    assert [(stage.name, stage.every) for stage in outcome.statistics.stages] == [
+        ("one change", True),
+        ("one change, 1 to 512 vCPUs", True),
+        ("two changes known of launches", True),
+        ("two changes known of launches, 1 to 512 vCPUs", True),
     ]
 
 
