@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,8 +33,8 @@ def test_a_launch_in_another_order_is_said_to_be_that(tmp_path: Path) -> None:
 def test_the_writer_writes_what_is_read(tmp_path: Path) -> None:
     (code,) = blocks(PAGE, "A trace of your own", "python")
     assert len(code.splitlines()) <= 30
-    names: dict[str, Any] = {}
-    exec(code, names)
+    (tmp_path / "writer.py").write_text(code)
+    names = runpy.run_path(str(tmp_path / "writer.py"))
     (measured,) = load_guest(str(HELLO / "guest.toml")).measure()
     plan = measured.plan
     trace = names["LaunchTrace"](tmp_path / "trace", plan.mode, plan.policy)
