@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from sevbuild.diagnose.overwritten import overwritten
 from sevbuild.diagnose.setup import Body, Tail
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
 from sevbuild.igvm.loaders import loader_named
@@ -13,6 +14,7 @@ from sevbuild.manifest.model import Cpu
 from sevbuild.vcpu.models import signature_text
 
 if TYPE_CHECKING:
+    from sevbuild.diagnose.departures import Departures
     from sevbuild.igvm.loaded import Loaded
     from sevbuild.image.kernel_hashes import KernelHashes
     from sevbuild.launch.mode import Mode
@@ -29,7 +31,8 @@ class FileLaunch(NamedTuple):
     """A launch that a loader replays from an IGVM file, and everything that it depends on.
 
     `signature` is that of the vCPUs which the file does not describe, None where no CPU is known.
-    `kernel_hashes` are those of the kernel that the loader itself is given. Files are told apart by identity.
+    `kernel_hashes` are those of the kernel that the loader itself is given. `departures` are registers that
+    VMSAs have instead of their own (departures.py). Files are told apart by identity.
     """
 
     file: ForeignFile
@@ -38,6 +41,12 @@ class FileLaunch(NamedTuple):
     vcpus: int
     signature: int | None = None
     kernel_hashes: KernelHashes | None = None
+    departures: Departures = ()
+
+    @property
+    def loaded(self) -> Loaded:
+        """Return what the loader makes of the file as it is; raises SevbuildError for what it refuses."""
+        return _loaded(self._replace(departures=()))
 
     @property
     def counted_in_body(self) -> bool:
@@ -47,7 +56,7 @@ class FileLaunch(NamedTuple):
     @property
     def described(self) -> int:
         """Return how many vCPUs there are if nobody says how many: those that the file describes."""
-        return _loaded(self._replace(vcpus=0)).vcpus
+        return self.with_vcpus(0).loaded.vcpus
 
     def with_vcpus(self, count: int) -> FileLaunch:
         """Return the same with another number of vCPUs."""
@@ -78,7 +87,8 @@ class FileLaunch(NamedTuple):
         The file's own updates are kept beside it, so that the planner has nothing to share here.
         """
         del planner
-        return _loaded(self).plan
+        plan = self.loaded.plan
+        return overwritten(plan, self.departures) if self.departures else plan
 
 
 def _pages(plan: LaunchPlan) -> tuple[bytes, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -10,13 +11,19 @@ from typing import Any, NamedTuple
 from sevbuild.diagnose.change import Start
 from sevbuild.diagnose.departures import NOTHING, ORDER
 from sevbuild.diagnose.file_launch import FileLaunch
+from sevbuild.diagnose.overwritten import vmsas_of
 from sevbuild.diagnose.rules.applying import natural_order
 from sevbuild.diagnose.setup import LaidOut, Setup
+from sevbuild.errors import SevbuildError
+from sevbuild.guest.foreign import ForeignFile
+from sevbuild.igvm.loaders import LOADERS, loader_named
+from sevbuild.image.kernel_hashes import KernelHashes
 from sevbuild.image.ovmf import Firmware, Section, section_kind_name
 from sevbuild.launch.page_type import page_type_word
-from sevbuild.launch.planner import GuestInputs
+from sevbuild.launch.planner import GuestInputs, Planner
 from sevbuild.launch.profile import LaunchProfile, LaunchValues
 from sevbuild.vcpu.models import signature_text
+from sevbuild.vcpu.save_area import parse_vmsa
 
 __all__ = ["changed_settings", "setting_label", "settings_of"]
 
@@ -42,6 +49,7 @@ _LABELS = {
 }
 _ROLES = {"bsp": "first vCPU", "ap": "further vCPUs"}
 
+_FEATURES_FIELD = "sev-features"
 _CPU, _FEATURES = "vcpu-signature", "guest-features"
 
 
@@ -64,7 +72,7 @@ def settings_of(setup: Setup, profiles: Sequence[LaunchProfile]) -> Settings:
     `profile` is the first one that launches the same as far as the mode, the inputs and the number of vCPUs
     use it, or the one that differs least; then come the single values by which the launch departs from it.
     """
-    return _describe(setup, profiles, None).settings
+    return _describe(setup, profiles).settings
 
 
 def changed_settings(
@@ -75,8 +83,8 @@ def changed_settings(
     A setting that one of the two has not follows from another one that is there, and is no cause of its own;
     so do SEV_FEATURES where each is what its mode has by default.
     """
-    first = _describe(start.setup, profiles, None)
-    second = _describe(found, profiles, first.base)
+    first = _describe(start.setup, profiles, start.setup)
+    second = _describe(found, profiles, start.setup)
     changed = {
         name: (value, second.settings[name])
         for name, value in first.settings.items()
@@ -116,15 +124,68 @@ class _Described(NamedTuple):
         return self.departures.get(name, self.own(name))
 
 
-def _describe(setup: Setup, profiles: Sequence[LaunchProfile], preferred: LaunchProfile | None) -> _Described:
+def _describe(setup: Setup, profiles: Sequence[LaunchProfile], start: Setup | None = None) -> _Described:
+    """Return a launch as settings; of profiles or loaders that launch it alike, that of `start` is named."""
     if isinstance(setup, LaidOut):
+        own = start if isinstance(start, LaidOut) else None
+        preferred = None if own is None else _laid_out(own, profiles, None).base
         return _laid_out(setup, profiles, preferred)
-    settings: Settings = {"mode": setup.mode, "vcpus": str(setup.vcpus)}
     if isinstance(setup, FileLaunch):
-        settings["loader"] = setup.loader
-        if setup.signature is not None:
-            settings["cpu"] = signature_text(setup.signature)
-    return _Described(settings, None, {}, {}, has_default_features=False)
+        return _of_file(setup, start.loader if isinstance(start, FileLaunch) else None)
+    raise TypeError(f"{type(setup).__name__} is no launch whose settings are known")
+
+
+def _of_file(setup: FileLaunch, preferred: str | None) -> _Described:
+    loader = loader_named(setup.loader)
+    settings: Settings = {
+        "mode": setup.mode,
+        "loader": _first_alike(setup, preferred),
+        "firmware": _file_sha256(setup.file),
+    }
+    settings |= dict(_hashes(setup.kernel_hashes)) if loader.hash_page is not None else {}
+    plan, own = setup.plan(Planner()), list(vmsas_of(setup.loaded.plan))
+    if loader.vmsas_last and setup.mode != "sev":
+        settings["vcpus"] = str(len(plan.vmsas))
+    if setup.signature is not None and setup.loaded.takes_signature:
+        settings["cpu"] = signature_text(setup.signature)
+    # Without the CPU, which is a setting of its own, those of the vCPUs that the file describes.
+    names = ("bsp", "ap")
+    values = {
+        name: value for role, page in zip(names, own, strict=False) for name, value in _flat(page, role)
+    }
+    used = {
+        name: value
+        for role, page in zip(names, vmsas_of(plan), strict=False)
+        for name, value in _flat(page, role)
+    }
+    features = used.pop(f"registers.bsp.{_FEATURES_FIELD}", None)
+    if features is not None:
+        settings["guest-features"] = f"{features:#x}"
+    for role in names:
+        values.pop(f"registers.{role}.{_FEATURES_FIELD}", None)
+        used.pop(f"registers.{role}.{_FEATURES_FIELD}", None)
+    departures = _departures(used, values)
+    settings |= departures
+    return _Described(settings, None, departures, values, has_default_features=False)
+
+
+def _flat(page: bytes, role: str) -> Iterator[tuple[str, Any]]:
+    for field, value in parse_vmsa(page).items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        for part, number in parts:
+            if isinstance(number, int):
+                yield ".".join(filter(None, ("registers", role, field.replace("_", "-"), part))), number
+
+
+def _first_alike(setup: FileLaunch, preferred: str | None) -> str:
+    """Return the first loader that launches the same as this one does."""
+    plan = setup.loaded.plan
+    names: list[str] = [*LOADERS] if preferred is None else [preferred, *LOADERS]
+    for name in names:
+        with suppress(SevbuildError):
+            if setup._replace(loader=name).loaded.plan.updates == plan.updates:
+                return name
+    return setup.loader
 
 
 def _laid_out(
@@ -140,7 +201,7 @@ def _laid_out(
     settings |= dict(_inputs(setup, inputs))
     if mode != "sev":
         settings["vcpus"] = str(measured)
-        features = used.get("registers.bsp.sev-features", 0)
+        features = used.get(f"registers.bsp.{_FEATURES_FIELD}", 0)
         settings["guest-features"] = f"{features:#x}"
         base_state = base.rules.launch.vcpu_state(mode, "bsp")
         if base_state.get("rdx") == _CPU:
@@ -164,6 +225,10 @@ def _inputs(setup: LaidOut, inputs: GuestInputs) -> Iterator[tuple[str, str]]:
         sections = svsm.sections
     if setup.mode == "snp":
         yield "sections", ", ".join(map(_section, sections or ()))
+    yield from _hashes(hashes)
+
+
+def _hashes(hashes: KernelHashes | None) -> Iterator[tuple[str, str]]:
     if hashes is None:
         yield "kernel-hashes", "off"
     elif hashes == NOTHING:
@@ -177,6 +242,11 @@ def _inputs(setup: LaidOut, inputs: GuestInputs) -> Iterator[tuple[str, str]]:
 
 def _section(section: Section) -> str:
     return f"{section_kind_name(section.kind)} at {section.gpa:#x}, {section.size:#x} bytes"
+
+
+@lru_cache(maxsize=4)
+def _file_sha256(file: ForeignFile) -> str:
+    return file.sha256().hex()
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,10 @@ CMDLINE = 'console=ttyS0  root="/dev/vda 1" nr_cpus=4 initrd=initrd quiet '
 PARTS = {"one.img": b"first", "two.img": b"second", "three.img": b"third"}
 
 
-def profiles() -> list[LaunchProfile]:
+@cache
+def profiles() -> tuple[LaunchProfile, ...]:
     """Return the shipped profiles."""
-    return [load_profile(name) for name in profile_names()]
+    return tuple(map(load_profile, profile_names()))
 
 
 def kernel_guest(folder: Path, **tables: dict[str, Any] | list[Any] | None) -> Path:

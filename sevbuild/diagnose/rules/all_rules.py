@@ -11,6 +11,7 @@ from sevbuild.diagnose.rules.features import feature_changes
 from sevbuild.diagnose.rules.images import image_changes
 from sevbuild.diagnose.rules.initrds import initrd_changes
 from sevbuild.diagnose.rules.kernels import kernel_changes, kernel_hashes_changes
+from sevbuild.diagnose.rules.loaders import loader_changes
 from sevbuild.diagnose.rules.modes import mode_changes, order_changes
 from sevbuild.diagnose.rules.profiles import profile_changes
 from sevbuild.diagnose.rules.registers import register_changes
@@ -34,6 +35,7 @@ def changes_for(start: Start, profiles: Sequence[LaunchProfile]) -> list[Change]
         *image_changes(start),
         *section_changes(start),
         *mode_changes(start),
+        *loader_changes(start, profiles),
         *order_changes(start),
     ]
     return sorted(found, key=lambda change: change.weight)

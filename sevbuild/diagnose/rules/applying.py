@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from sevbuild.diagnose.change import Touches
 from sevbuild.diagnose.departures import ORDER, Departure, Departures, departed, merged
+from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.setup import LaidOut, Setup
+from sevbuild.igvm.loaders import loader_named
 from sevbuild.launch.mode import Order
 from sevbuild.launch.profile import LaunchProfile
 
-__all__ = ["departing", "hashing", "launching_with", "natural_order", "on_laid_out"]
+__all__ = ["departing", "hashing", "launching_with", "natural_order", "on_laid_out", "side_of_vmsas"]
 
 
 def on_laid_out(change: Callable[[LaidOut], LaidOut]) -> Callable[[Setup], Setup]:
@@ -27,13 +30,26 @@ def natural_order(profile: LaunchProfile) -> Order:
 
 
 def departing(values: Mapping[str, Departure]) -> Callable[[Setup], Setup]:
-    """Return what has a launch depart from its profile in these values, whichever profile that is."""
+    """Return what has a launch depart from its profile in these values, whichever profile that is.
 
-    def change(setup: LaidOut) -> LaidOut:
-        departures = merged(setup.departures, values)
-        return _laid_over(setup, setup.profile, departures)
+    Of what a loader launches from a file, VMSAs can have other registers.
+    """
+    registers = {name: value for name, value in values.items() if name.startswith("registers.")}
 
-    return on_laid_out(change)
+    def apply(setup: Setup) -> Setup:
+        if isinstance(setup, LaidOut):
+            return _laid_over(setup, setup.profile, merged(setup.departures, values))
+        if isinstance(setup, FileLaunch) and registers:
+            return setup._replace(departures=merged(setup.departures, registers))
+        return setup
+
+    return apply
+
+
+def side_of_vmsas(setup: Setup) -> Touches:
+    """Return what of a launch its VMSAs are: some loaders take them where a file has them."""
+    in_places = isinstance(setup, FileLaunch) and not loader_named(setup.loader).vmsas_last
+    return "both" if in_places else "tail"
 
 
 def hashing(name: str, value: Departure) -> Callable[[Setup], Setup]:

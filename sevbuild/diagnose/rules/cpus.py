@@ -61,10 +61,11 @@ _STEPPINGS = range(4)
 
 def cpu_changes(start: Start) -> Iterator[Change]:
     """Yield a change to each signature: the host's, those of models and of others, other steppings."""
-    own, host = _signature(start.setup), start.host.signature
-    if own is None:
+    setup, host = start.setup, start.host.signature
+    if setup.mode == "sev" or not isinstance(setup, LaidOut | FileLaunch):
         return
-    seen = {own}
+    own = setup.shape.signature if isinstance(setup, LaidOut) else setup.signature
+    seen = set() if own is None else {own}
     if host is not None and host not in seen:
         seen.add(host)
         yield _change(host, "the signature of the host in the report", _HOST, CPU - 10)
@@ -76,7 +77,7 @@ def cpu_changes(start: Start) -> Iterator[Change]:
         if signature not in seen:
             seen.add(signature)
             yield _change(signature, name, source, weight)
-    known = sorted(seen | {own, *(model.signature for model in CPU_MODELS.values())})
+    known = sorted(seen | {model.signature for model in CPU_MODELS.values()})
     for signature in known:
         family, model, _ = decode_signature(signature)
         for stepping in _STEPPINGS if family > 0xF else ():
@@ -86,19 +87,12 @@ def cpu_changes(start: Start) -> Iterator[Change]:
                 yield _change(other, f"stepping {stepping} of that model", _SWEPT, SWEPT + stepping)
 
 
-def _signature(setup: Setup) -> int | None:
-    if isinstance(setup, LaidOut):
-        return None if setup.mode == "sev" else setup.shape.signature
-    return setup.signature if isinstance(setup, FileLaunch) else None
-
-
 def _change(signature: int, name: str, source: str, weight: int) -> Change:
     def apply(setup: Setup) -> Setup:
         if isinstance(setup, LaidOut):
             return setup._replace(shape=setup.shape._replace(signature=signature))
-        if isinstance(setup, FileLaunch) and setup.signature is not None:
-            return setup._replace(signature=signature)
-        return setup
+        # Of a file's vCPUs, those that it does not describe start so.
+        return setup._replace(signature=signature) if isinstance(setup, FileLaunch) else setup
 
     text = signature_text(signature)
     return Change(

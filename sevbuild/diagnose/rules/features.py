@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sevbuild.diagnose.change import Change, Edit, Start
-from sevbuild.diagnose.rules.applying import on_laid_out
+from sevbuild.diagnose.change import Change, Edit, Start, Touches
+from sevbuild.diagnose.file_launch import FileLaunch
+from sevbuild.diagnose.rules.applying import departing, side_of_vmsas
 from sevbuild.diagnose.rules.weights import FEATURES, SWEPT
-from sevbuild.diagnose.setup import LaidOut
+from sevbuild.diagnose.setup import LaidOut, Setup
 from sevbuild.vcpu.describe import feature_names
 from sevbuild.vcpu.save_area import SEV_FEATURE_BITS
 
@@ -43,29 +44,41 @@ _BIT = "not seen in the wild: a bit of APM vol. 2 table B-4, offset 3B0h"
 def feature_changes(start: Start) -> Iterator[Change]:
     """Yield a change to each value seen in the wild, then to each that has a single further bit."""
     setup = start.setup
-    if not isinstance(setup, LaidOut) or setup.mode == "sev":
+    own = _own(setup)
+    if own is None:
         return
-    own = setup.shape.guest_features
-    seen = {own}
+    seen, side = {own}, side_of_vmsas(setup)
     for rank, (features, source) in enumerate(_SEEN):
         if features not in seen:
             seen.add(features)
             unfit = 40 if bool(features & _SNP) != (setup.mode == "snp") else 0
-            yield _change(features, source, FEATURES + rank + unfit - (0 if unfit else 10))
+            yield _change(features, source, FEATURES + rank + unfit - (0 if unfit else 10), side)
     base = _SNP if setup.mode == "snp" else 0
     for bit in range(64):
         for features in (base | 1 << bit, own ^ 1 << bit):
             if features not in seen:
                 seen.add(features)
-                yield _change(
-                    features, _BIT, SWEPT + (100 if bit in SEV_FEATURE_BITS.values() else 200) + bit
-                )
+                weight = SWEPT + (100 if bit in SEV_FEATURE_BITS.values() else 200) + bit
+                yield _change(features, _BIT, weight, side)
 
 
-def _change(features: int, source: str, weight: int) -> Change:
-    apply = on_laid_out(lambda setup: setup._replace(shape=setup.shape._replace(guest_features=features)))
+def _own(setup: Setup) -> int | None:
+    """Return SEV_FEATURES of a launch, None without a VMSA."""
+    if setup.mode == "sev":
+        return None
+    if isinstance(setup, LaidOut):
+        return setup.shape.guest_features
+    return setup.loaded.guest_features if isinstance(setup, FileLaunch) else None
+
+
+def _change(features: int, source: str, weight: int, touches: Touches) -> Change:
+    of_file = departing({f"registers.{role}.sev-features": features for role in ("bsp", "ap")})
+
+    def apply(setup: Setup) -> Setup:
+        if isinstance(setup, LaidOut):
+            return setup._replace(shape=setup.shape._replace(guest_features=features))
+        return of_file(setup)
+
     text, names = f"{features:#x}", ", ".join(feature_names(features)) or "none"
-    edits = (Edit("launch.guest-features", text),)
-    return Change(
-        "guest-features", text, "tail", apply, f"SEV_FEATURES {text} ({names})", source, weight, edits
-    )
+    says, edits = f"SEV_FEATURES {text} ({names})", (Edit("launch.guest-features", text),)
+    return Change("guest-features", text, touches, apply, says, source, weight, edits)

@@ -8,6 +8,7 @@ from functools import partial
 from sevbuild.diagnose.change import Change, Edit, Material, Start
 from sevbuild.diagnose.departures import KERNEL_HASHES as HASHES_DEPARTURE
 from sevbuild.diagnose.departures import NOTHING, Later
+from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.rules.applying import departing, hashing
 from sevbuild.diagnose.rules.contents import digest_of, digest_of_pieces
 from sevbuild.diagnose.rules.hashes import hashed, hashes_of
@@ -15,7 +16,8 @@ from sevbuild.diagnose.rules.initrds import joined_digest
 from sevbuild.diagnose.rules.setup_header import initrd_limits, patched_header, with_device_tree
 from sevbuild.diagnose.rules.unified import image_as_kernel, parts_of_image
 from sevbuild.diagnose.rules.weights import KERNEL, KERNEL_HASHES, SWEPT
-from sevbuild.diagnose.setup import LaidOut
+from sevbuild.diagnose.setup import LaidOut, Setup
+from sevbuild.igvm.loaders import loader_named
 from sevbuild.image.kernel_hashes import KernelHashes, cmdline_digest
 from sevbuild.launch.region_data import Contents
 
@@ -37,6 +39,8 @@ _UKI = "the manifest's uki-as: the whole image as the kernel, or the parts insid
 def kernel_hashes_changes(start: Start) -> Iterator[Change]:
     """Yield the changes of the hashes as a whole; those of nothing need a kernel that is measured."""
     setup, material = start.setup, start.material
+    if isinstance(setup, FileLaunch):
+        yield from _of_loader(setup, material)
     if not isinstance(setup, LaidOut):
         return
     if setup.inputs.kernel_hashes is None:
@@ -57,6 +61,30 @@ def kernel_hashes_changes(start: Start) -> Iterator[Change]:
     for value, says, compute, edits in _images(material):
         apply = hashing(HASHES_DEPARTURE, Later(compute))
         yield Change("kernel-hashes", value, "body", apply, says, _UKI, KERNEL_HASHES + 6, edits)
+
+
+def _of_loader(setup: FileLaunch, material: Material) -> Iterator[Change]:
+    """Yield the changes of the hashes that a loader writes of a kernel it is given itself."""
+    if loader_named(setup.loader).hash_page is None:
+        return
+    if setup.kernel_hashes is not None:
+        found = [
+            ("off", None, "no kernel hashes", _OFF),
+            ("empty", NOTHING, "the kernel hashes of nothing", _EMPTY),
+        ]
+    else:
+        if material.kernel is None:
+            return
+        found = [("on", _hashes(material), "the hashes of the kernel", _ON)]
+    for rank, (value, hashes, says, source) in enumerate(found):
+        yield Change("kernel-hashes", value, "body", _given(hashes), says, source, KERNEL_HASHES + rank)
+
+
+def _given(hashes: KernelHashes | None) -> Callable[[Setup], Setup]:
+    def apply(setup: Setup) -> Setup:
+        return setup._replace(kernel_hashes=hashes) if isinstance(setup, FileLaunch) else setup
+
+    return apply
 
 
 def _hashes(material: Material) -> KernelHashes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sevbuild.diagnose.change import Change, Start
-from sevbuild.diagnose.rules.applying import departing
+from sevbuild.diagnose.rules.applying import departing, side_of_vmsas
 from sevbuild.diagnose.rules.weights import REGISTERS, SWEPT
 from sevbuild.diagnose.setup import LaidOut
 from sevbuild.launch.page_type import PAGE_SIZE
@@ -120,8 +120,9 @@ _GPA = "github.com/coconut-svsm/svsm pull 433: before v9 of the SNP host patches
 def register_changes(start: Start) -> Iterator[Change]:
     """Yield the changes of registers, of where further vCPUs start, and of where which VMSAs are measured."""
     setup = start.setup
-    if not isinstance(setup, LaidOut) or setup.mode == "sev":
+    if setup.mode == "sev":
         return
+    side = side_of_vmsas(setup)
     for era in _ERAS:
         values = {
             f"registers.{role}.{name}": value for role in era.roles for name, value in era.registers.items()
@@ -129,7 +130,9 @@ def register_changes(start: Start) -> Iterator[Change]:
         names = ", ".join(f"{_spelled(name)} {value:#x}" for name, value in era.registers.items())
         whose = "of the first vCPU" if era.roles == ("bsp",) else "of every vCPU"
         says = f"{names} in the initial state {whose}"
-        yield Change("registers", era.name, "tail", departing(values), says, era.source, era.weight)
+        yield Change("registers", era.name, side, departing(values), says, era.source, era.weight)
+    if not isinstance(setup, LaidOut):
+        return
     yield from _entry_changes(setup)
     for word in MEASURED_VCPUS:
         if word != setup.shape.launch.measured_vcpus:
