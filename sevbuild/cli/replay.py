@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["replay"]
 
+_SHOWN = 12
+"""Digits of the digest after an update: as many as leave a line its origin on 80 columns."""
+
 _GUEST_OPTIONS = "for a GUEST, and none is given"
 
 
@@ -152,7 +155,7 @@ def _print(document: dict[str, Any]) -> None:
             update["gpa"] or "-",
             update["length"],
             "refused" if update["refused"] else update["contents"],
-            (update["launch_digest"] or "-")[:16],
+            (update["launch_digest"] or "-")[:_SHOWN],
         )
         for update in document["updates"]
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sevbuild.diagnose.replay.schema import trace_schema
 from sevbuild.guest.guest import load_guest
 from sevbuild.launch.region_data import chunks
 from tests.support.cli import run
@@ -46,3 +47,9 @@ def test_the_writer_writes_what_is_read(tmp_path: Path) -> None:
         result = run("replay", tmp_path / "trace", *guest)
         assert result.status == 0
         assert measured.digest.hex() in result.out
+
+
+def test_the_page_names_every_key_of_the_format() -> None:
+    for shape in trace_schema()["oneOf"]:
+        for key in shape["properties"]:
+            assert f"`{key}`" in PAGE, key
