@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from sevbuild.cli import options
-from sevbuild.cli.report import print_data, print_notices, print_text, shown_progress
-from sevbuild.errors import Notice, SevbuildError
+from sevbuild.cli.output import FORCE, protect
+from sevbuild.cli.pictures import OUTPUT, PICTURES, Output
+from sevbuild.cli.report import print_notices, shown_progress
+from sevbuild.errors import MismatchError, Notice, SevbuildError
 
 if TYPE_CHECKING:
     from sevbuild.diagnose.answer import Answer
     from sevbuild.diagnose.measurement import Platform
     from sevbuild.diagnose.starts import Subject
     from sevbuild.diagnose.wanted import Wanted
+    from sevbuild.guest.guest import Guest
     from sevbuild.launch.profile import LaunchProfile
 
 __all__ = ["explain"]
 
-FORMATS = ("text", "json")
+FORMATS = ("text", "json", *PICTURES)
 _MOST_SECONDS = 86400.0
 
 GUEST: Any = typer.Argument(
@@ -102,6 +105,8 @@ def explain(
     stats: bool = typer.Option(False, "--stats", help="Print what was tried, stage by stage."),
     owner: OwnerOptions,
     fmt: str = options.format_option(*FORMATS),
+    output: str = OUTPUT,
+    force: bool = FORCE,
     settings: list[str] = options.SETTINGS,
     igvm: options.IgvmOptions,
     lock: options.LockOptions,
@@ -111,28 +116,29 @@ def explain(
 
     The launches near the guest are searched for the one with that digest: other vCPU counts, CPUs, features,
     hypervisors and hosts, orders, command lines, and files that are named as candidates. What is found was
-    planned and measured again. Exit 0 where the cause is found or the digest is equal, 1 where not.
+    planned and measured again. Exit 0 where the cause is found or the digest is equal, 1 where not. html is a
+    page with both launches side by side, svg their memory maps alone.
     """
-    from sevbuild.diagnose.answer import answer_document
     from sevbuild.diagnose.wanted import read_wanted
 
     options.check_format(fmt, FORMATS)
     if not 0 < budget <= _MOST_SECONDS:
         raise SevbuildError(f"--budget {budget:g}: not between 0 and {_MOST_SECONDS:g} seconds")
+    if stats and fmt == "svg":
+        raise SevbuildError("--stats: a map shows no statistics", hint="--format text, json or html")
+    sink = Output(output, force=force, quiet=quiet)
     platform = owner.platform()
     wanted = read_wanted(expected)
-    subject, notices, directory = _subject(guest, target, suspects, settings, igvm, lock)
+    subject, notices, own = _subject(guest, target, suspects, settings, igvm, lock)
     print_notices(notices, quiet=quiet)
     dump = _log(vmsa_dump) if vmsa_dump else None
+    directory = "." if own is None else own.manifest.directory
     answer = _answer(subject, wanted, directory, suspects, platform, dump, budget=budget)
-    if fmt == "json":
-        from sevbuild.documents.json_text import json_text
-
-        print_data(json_text(answer_document(answer)))
-    else:
-        from sevbuild.cli.explained import answer_text
-
-        print_text(answer_text(answer, stats=stats))
+    protected = protect(documents=_given(guest, expected, vmsa_dump, suspects, owner), given=settings)
+    if own is not None:
+        protected.add_guest(guest, own)
+        protected.add_lock(guest, lock.lock_file)
+    sink.put(_rendered(answer, fmt, stats=stats), protected, data=fmt != "text")
     if answer.result == "not-found":
         raise typer.Exit(1)
 
@@ -144,6 +150,39 @@ def _log(path: str) -> tuple[str, str]:
     return read_log(path), path
 
 
+def _rendered(answer: Answer, fmt: str, *, stats: bool) -> str:
+    if fmt == "json":
+        from sevbuild.diagnose.answer import answer_document
+        from sevbuild.documents.json_text import json_text
+
+        return json_text(answer_document(answer))
+    from sevbuild.cli.explained import answer_text, tried_lines
+
+    if fmt == "text":
+        return answer_text(answer, stats=stats)
+    from sevbuild.cli.pictures import comparison_text
+    from sevbuild.diagnose.drawn import answer_picture
+
+    picture = answer_picture(answer, tried_lines(answer, stats=stats))
+    if fmt == "svg" and answer.result == "not-found":
+        raise MismatchError(answer.sentence, hint="--format html says what is excluded, and what to get next")
+    return comparison_text(picture, fmt)
+
+
+def _given(
+    guest: str, expected: str, dump: str, suspects: SuspectOptions, owner: OwnerOptions
+) -> Iterator[str]:
+    """Yield the files that somebody names, and those in folders of candidates."""
+    import os
+
+    yield from filter(None, (guest, expected, dump, suspects.dtb, owner.tik))
+    for paths in (suspects.firmware, suspects.kernel, suspects.initrd, suspects.cmdline, suspects.releases):
+        for path in paths:
+            yield path
+            if os.path.isdir(path):
+                yield from (entry.path for entry in os.scandir(path))
+
+
 def _subject(
     path: str,
     patterns: Sequence[str],
@@ -151,31 +190,31 @@ def _subject(
     settings: list[str],
     igvm: options.IgvmOptions,
     lock: options.LockOptions,
-) -> tuple[Subject, Sequence[Notice], str]:
-    """Return the guest at a path, what is to be known of it, and from where its paths begin."""
+) -> tuple[Subject, Sequence[Notice], Guest | None]:
+    """Return the guest at a path, what is to be known of it, and what it is declared as, if it is."""
     from sevbuild.bundle.published import bundle_at, is_document
     from sevbuild.diagnose import starts
 
     manifest_only = {"--set": settings, "--dtb": suspects.dtb}
     if igvm.are_for(path, lock, {**manifest_only, "--firmware": suspects.firmware}):
-        return *_of_file(path, patterns, igvm), "."
+        return *_of_file(path, patterns, igvm), None
     if bundle_at(path) is not None:
         from sevbuild.bundle.verify import bundled_guest
 
         _refuse(manifest_only, "a bundle")
         lock.refuse()
         guest = bundled_guest(path, progress=shown_progress())
-        return starts.subject_of_guest(guest, patterns), guest.notices, guest.manifest.directory
+        return starts.subject_of_guest(guest, patterns), guest.notices, guest
     if is_document(path):
         _refuse(manifest_only, "a document")
         lock.refuse()
-        return starts.subject_of_document(path, patterns), (), "."
+        return starts.subject_of_document(path, patterns), (), None
     guest, held = lock.load(path, settings)
     subject = starts.subject_of_guest(guest, patterns, _device_tree(suspects.dtb))
     held(guest, guest.targets)
     if suspects.dtb and not any(start.material.kernel for start in subject.starts):
         raise SevbuildError("--dtb: no kernel of this guest is at hand, to which it would be appended")
-    return subject, guest.notices, guest.manifest.directory
+    return subject, guest.notices, guest
 
 
 def _refuse(given: dict[str, Any], what: str) -> None:

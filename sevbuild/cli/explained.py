@@ -10,7 +10,7 @@ from sevbuild.text import visible
 if TYPE_CHECKING:
     from sevbuild.diagnose.answer import Answer, Explanation, Line, Parting, Row
 
-__all__ = ["answer_text"]
+__all__ = ["answer_text", "tried_lines"]
 
 _SHOWN = 16
 """The digits of a running digest that are shown: enough to tell two of them apart."""
@@ -44,6 +44,11 @@ def _lines(answer: Answer, *, stats: bool) -> Iterator[str]:
             yield title
             yield from (f"  {line}" for line in lines)
     yield from (f"note: {note}" for note in answer.notes)
+    yield from tried_lines(answer, stats=stats)
+
+
+def tried_lines(answer: Answer, *, stats: bool) -> Iterator[str]:
+    """Yield what was tried where nothing was found, and with `stats` all of it; runs differ in that."""
     if answer.result == "not-found" and answer.statistics:
         yield _tried(answer)
     if stats:

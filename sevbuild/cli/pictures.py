@@ -8,11 +8,13 @@ import typer
 
 from sevbuild.cli.output import refuse_force, write_outputs
 from sevbuild.cli.report import print_data, print_text
+from sevbuild.errors import SevbuildError
 
 if TYPE_CHECKING:
     from sevbuild.guest.protected import Protected
+    from sevbuild.picture.comparison_page import ComparisonPicture
 
-__all__ = ["OUTPUT", "PICTURES", "Output"]
+__all__ = ["OUTPUT", "PICTURES", "Output", "comparison_text"]
 
 PICTURES = ("html", "svg")
 """Formats that are drawn: a page, and the memory map alone."""
@@ -20,6 +22,19 @@ PICTURES = ("html", "svg")
 OUTPUT: Any = typer.Option(
     "", "--output", "-o", metavar="FILE", help="Where to write it.", show_default=False
 )
+
+
+def comparison_text(picture: ComparisonPicture, fmt: str) -> str:
+    """Return a comparison as a page or as maps; raises SevbuildError where there is no launch to draw."""
+    from sevbuild.picture.comparison_page import comparison_maps, comparison_page
+
+    if fmt == "html":
+        return comparison_page(picture)
+    text = comparison_maps(picture)
+    if text is None:
+        hint = "--format html is a page of what was found"
+        raise SevbuildError("no launch is known here of which a map could be drawn", hint=hint)
+    return text
 
 
 class Output:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sevbuild.igvm.loaded import Loaded
     from sevbuild.launch.plan import LaunchPlan
 
-__all__ = ["ContentsDigests", "file_plan_document", "plan_document"]
+__all__ = ["ContentsDigests", "file_plan_document", "plan_document", "shown_type"]
 
 ContentsDigests = dict[tuple[bool, Contents], str]
 """Hexadecimal digests of contents that were hashed before, by whether that was with SHA-384."""
@@ -82,7 +82,7 @@ def _update_entries(
             {
                 "index": index,
                 "origin": update.origin,
-                "page_type": update.page_type.label if mode == "snp" else _command(update),
+                "page_type": shown_type(mode, update),
                 "gpa": hex(update.gpa),
                 "length": hex(update.length),
                 "contents_digest": contents,
@@ -99,6 +99,8 @@ def _digest(algorithm: Callable[[], HASH], data: Contents) -> str:
     return state.hexdigest()
 
 
-def _command(update: LaunchUpdate) -> str:
-    """Return what SEV and SEV-ES know in place of a page type: the command."""
+def shown_type(mode: Mode, update: LaunchUpdate) -> str:
+    """Return the page type of an update, in SEV and SEV-ES what they know in its place: the command."""
+    if mode == "snp":
+        return update.page_type.label
     return "vmsa" if update.page_type.label == "vmsa" else "data"

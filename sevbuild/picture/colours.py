@@ -81,5 +81,6 @@ MAP_STYLE = (
     ".map .tear{fill:var(--paper);stroke:var(--ink);stroke-width:1}"
     ".map .lead{fill:none;stroke:var(--soft);stroke-width:.8}"
     ".map .paper{fill:var(--paper)}"
+    ".map .mark{fill:none;stroke:var(--ink);stroke-width:3.5}"
 )
 """What a map needs of a style sheet, alone or within a page."""

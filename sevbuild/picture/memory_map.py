@@ -25,23 +25,24 @@ _LETTERS = 42
 _WHOLE_LINE = 56
 
 
-def map_picture(updates: Sequence[Update], title: str, prefix: str) -> str:
+def map_picture(updates: Sequence[Update], title: str, prefix: str, marked: Update | None = None) -> str:
     """Return the `<svg>` element of a map, for a page that has MAP_STYLE in its style sheet.
 
-    `prefix` begins the identifiers in it, and must be another one for each map of a page.
+    `prefix` begins the identifiers in it, and must be another one for each map of a page. `marked` is the
+    update at which this launch parts from another one.
     """
-    body, height = _drawn(updates, title, prefix)
+    body, height = _drawn(updates, title, prefix, marked)
     size = f'width="{_WIDTH}" height="{_number(height)}" viewBox="0 0 {_WIDTH} {_number(height)}"'
     label = f'role="img" aria-labelledby="{prefix}-title {prefix}-desc"'
     return f'<svg class="map" {size} {label}>\n{body}</svg>\n'
 
 
-def standalone_map(maps: Iterable[tuple[Sequence[Update], str]]) -> str:
-    """Return an SVG document of maps, each with its title, one below the other."""
+def standalone_map(maps: Iterable[tuple[Sequence[Update], str, Update | None]]) -> str:
+    """Return an SVG document of maps, one below the other: of each the title, and what is marked or None."""
     drawn, ids, top = [], [], 0.0
-    for index, (updates, title) in enumerate(maps):
+    for index, (updates, title, marked) in enumerate(maps):
         prefix = f"map{index}"
-        body, height = _drawn(updates, title, prefix, titled=True)
+        body, height = _drawn(updates, title, prefix, marked, titled=True)
         drawn.append(f'<g transform="translate(0 {_number(top)})">\n{body}</g>\n')
         ids.append(f"{prefix}-title {prefix}-desc")
         top += height + 2 * _MARGIN
@@ -62,18 +63,21 @@ def size_text(length: int) -> str:
     return counted(length, "byte")
 
 
-def _drawn(updates: Sequence[Update], title: str, prefix: str, *, titled: bool = False) -> tuple[str, float]:
+def _drawn(
+    updates: Sequence[Update], title: str, prefix: str, marked: Update | None, *, titled: bool = False
+) -> tuple[str, float]:
     """Return the elements of a map and its height; with `titled`, the title can be seen as well."""
     areas = areas_of(updates)
     blocks = laid_out(areas)
-    texts = [_said(block) for block in blocks]
+    texts = [_said(block, marked) for block in blocks]
     heights = [len(lines) * _LINE + 4 for lines in texts]
     places = spread([block.top + block.height / 2 for block in blocks], heights)
     ends = [block.top + block.height for block in blocks]
     ends += [at + height / 2 for at, height in zip(places, heights, strict=True)]
     head, top = _lines(_wrapped(title, _WHOLE_LINE) if titled else [], _MARGIN)
     drawn = "".join(
-        _block(block, lines, at, prefix) for block, lines, at in zip(blocks, texts, places, strict=True)
+        _block(block, lines, at, prefix, marked=_holds(block.area, marked))
+        for block, lines, at in zip(blocks, texts, places, strict=True)
     )
     legend, height = _legend(areas, prefix, top + max(ends, default=0.0) + 2 * _MARGIN)
     names = (
@@ -84,7 +88,7 @@ def _drawn(updates: Sequence[Update], title: str, prefix: str, *, titled: bool =
     return f"{names}{_patterns(areas, prefix)}{head}{axis}{legend}", height
 
 
-def _block(block: Block, lines: Sequence[str], at: float, prefix: str) -> str:
+def _block(block: Block, lines: Sequence[str], at: float, prefix: str, *, marked: bool) -> str:
     """Return one stretch of the axis with what is said of it; `at` is the middle of the text."""
     box = _box(block.top, block.height)
     shapes, whole = f'<rect class="gap" {box}/>', ""
@@ -93,6 +97,8 @@ def _block(block: Block, lines: Sequence[str], at: float, prefix: str) -> str:
         whole = f"<title>{escape(_sentence(block.area))}</title>"
     if block.broken:
         shapes += _tear(block.top + block.height / 2)
+    if marked:
+        shapes += f'<rect class="mark" {_box(block.top - 2.5, block.height + 5)}/>'
     middle = _number(block.top + block.height / 2)
     lead = f"M{_number(_BAR + _BAR_WIDTH)} {middle}H{_number(_ELBOW)}L{_number(_END)} {_number(at)}"
     first = at - len(lines) * _LINE / 2 + 12
@@ -123,7 +129,16 @@ def _tear(middle: float) -> str:
     return f'<path class="tear" d="{band}"/><path class="edge" d="{edge}{back}"/>'
 
 
-def _said(block: Block) -> list[str]:
+def _holds(area: Area | None, marked: Update | None) -> bool:
+    """Tell whether a marked update lies in an area."""
+    if area is None or marked is None or area.page_type != marked.page_type:
+        return False
+    if area.page_type != "vmsa" and area.origin != marked.origin:
+        return False
+    return area.gpa <= marked.gpa < max(area.end, area.gpa + 1)
+
+
+def _said(block: Block, marked: Update | None) -> list[str]:
     """Return the lines beside a stretch of the axis."""
     area = block.area
     if area is None:
@@ -131,7 +146,7 @@ def _said(block: Block) -> list[str]:
     several = f"{area.updates} in " if area.updates > 1 and area.page_type != "vmsa" else ""
     size = "a page each" if area.updates > 1 and area.page_type == "vmsa" else size_text(area.length)
     place = f"{area.gpa:#x}: {several}{size}, {area.page_type}"
-    return [*_wrapped(_name(area), _LETTERS), place]
+    return [*_wrapped(_name(area), _LETTERS), place, *["the launches part here"] * _holds(area, marked)]
 
 
 def _rough(length: int) -> str:

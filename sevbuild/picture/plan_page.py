@@ -67,7 +67,7 @@ def map_document(picture: PlanPicture) -> str:
     maps = []
     for drawn, alike in _maps(picture).items():
         names = ", ".join(_title(picture, index) for index in alike)
-        maps.append((picture.launches[drawn].updates, f"Memory map of {picture.title}: {names}"))
+        maps.append((picture.launches[drawn].updates, f"Memory map of {picture.title}: {names}", None))
     return standalone_map(maps)
 
 

@@ -27,7 +27,7 @@ def _texts(svg: str) -> list[str]:
 
 
 def test_regions_are_drawn_to_scale_by_origin() -> None:
-    svg = standalone_map([(UPDATES, "a map")])
+    svg = standalone_map([(UPDATES, "a map", None)])
     assert [height for _, height in boxes_of(svg, "o-section")] == [72.0, 8.0, 8.0]
     assert [height for _, height in boxes_of(svg, "o-firmware")] == [128.0]
     assert [height for _, height in boxes_of(svg, "o-kernel-hashes")] == [8.0]
@@ -45,7 +45,7 @@ def test_page_types_are_told_apart_without_colour() -> None:
     assert {kind.label for kind in PageType} | {"data"} == set(PATTERNS)
     strokes = [pattern.strokes for name, pattern in PATTERNS.items() if name != "data"]
     assert len(set(strokes)) == len(strokes)
-    svg = standalone_map([(UPDATES, "a map")])
+    svg = standalone_map([(UPDATES, "a map", None)])
     patterns = {pattern.get("id") for pattern in root_of(svg).iter(f"{SVG}pattern")}
     assert patterns == {f"map0-{name}" for name in ("vmsa", "zero", "secrets", "cpuid")}
     for name in ("zero", "secrets", "cpuid", "vmsa"):
@@ -98,12 +98,12 @@ def test_a_map_is_told_in_words() -> None:
     )
     assert described.endswith("firmware: 0xffff0000 to 0xffffffff, 64 KiB, normal; 2 VMSAs: 0xfffffffff000 to 0xfffffffffff"
                               "f, 4 KiB, vmsa.")  # fmt: skip
-    assert "nothing is launched" in standalone_map([([], "nothing")])
+    assert "nothing is launched" in standalone_map([([], "nothing", None)])
 
 
 def test_names_are_text_whatever_they_are() -> None:
     updates = [update(NASTY * 9, NASTY, 1, 1)]
-    for svg in (standalone_map([(updates, NASTY)]), map_picture(updates, NASTY, "m")):
+    for svg in (standalone_map([(updates, NASTY, None)]), map_picture(updates, NASTY, "m")):
         root = root_of(svg)
         assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
             "svg", "style", "rect", "g", "title", "desc", "path", "text",
@@ -112,20 +112,23 @@ def test_names_are_text_whatever_they_are() -> None:
         assert "\x1b" not in svg
         assert "\u202e" not in svg
     # A name that is longer than its place ends in an ellipsis; its title has the whole of it.
-    assert any(line.endswith("…") for line in _texts(standalone_map([(updates, "a map")])))
+    assert any(line.endswith("…") for line in _texts(standalone_map([(updates, "a map", None)])))
 
 
 def test_labels_do_not_lie_on_one_another() -> None:
     lines = [
         float(text.get("y", ""))
-        for text in root_of(standalone_map([(UPDATES, "a map")])).iter(f"{SVG}text")
+        for text in root_of(standalone_map([(UPDATES, "a map", None)])).iter(f"{SVG}text")
         if text.get("x") == "110"
     ]
     assert all(later - earlier >= 15.9 for earlier, later in pairwise(lines))
 
 
 def test_maps_of_several_launches_stand_below_one_another() -> None:
-    one, two = standalone_map([(UPDATES, "one")]), standalone_map([(UPDATES, "one"), (UPDATES[:1], "two")])
+    one, two = (
+        standalone_map([(UPDATES, "one", None)]),
+        standalone_map([(UPDATES, "one", None), (UPDATES[:1], "two", None)]),
+    )
     height = [float(root_of(svg).get("height", "")) for svg in (one, two)]
     assert height[1] > height[0] + 128
     assert 'aria-labelledby="map0-title map0-desc map1-title map1-desc"' in two
