@@ -60,6 +60,8 @@ def _details(explanation: Explanation) -> Iterator[str]:
         yield f"  {_edit(line)}"
     for cause in explanation.causes:
         yield f"  {cause.setting}: {cause.source}"
+    for remark in explanation.remarks:
+        yield f"  this is {remark.says} ({remark.source})"
     if explanation.parting is not None:
         yield from _evidence(explanation.parting)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from sevbuild.launch.plan import LaunchPlan
 
 if TYPE_CHECKING:
+    from sevbuild.diagnose.rules.peers import Remark
     from sevbuild.diagnose.vmsa_dump import DumpComparison
 
 __all__ = [
@@ -92,7 +93,7 @@ class Explanation(NamedTuple):
 
     `settings` are what is another, normalised: by name the guest's and the expected one. What is no launch of
     its own, a digest with its bytes reversed say, has no settings; `expected` is None then. `guest` is None
-    where even the guest's launch is not known.
+    where even the guest's launch is not known. `remarks` say what else is known by such a launch.
     """
 
     target: str
@@ -103,6 +104,7 @@ class Explanation(NamedTuple):
     parting: Parting | None = None
     guest: Run | None = None
     expected: Run | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -160,6 +162,7 @@ def _entry(found: Explanation) -> dict[str, Any]:
             name: {"guest": guest, "expected": expected} for name, (guest, expected) in found.settings.items()
         },
         "changes": [cause._asdict() for cause in found.causes],
+        "remarks": [remark._asdict() for remark in found.remarks],
         "edits": [line._asdict() for line in found.edits],
         "evidence": None
         if parting is None

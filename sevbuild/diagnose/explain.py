@@ -13,6 +13,7 @@ from sevbuild.diagnose.launches import Launches, parting
 from sevbuild.diagnose.manifest_lines import manifest_lines
 from sevbuild.diagnose.not_found import Searched, excluded, next_steps, not_covered
 from sevbuild.diagnose.rules.all_rules import changes_for
+from sevbuild.diagnose.rules.peers import remarks_on
 from sevbuild.diagnose.search import Found, Limits, Outcome, search
 from sevbuild.diagnose.settings import changed_settings, settings_of
 from sevbuild.diagnose.statistics import statistics_document
@@ -204,10 +205,12 @@ class Explaining:
             causes.append(Cause("vcpus", says, _SOURCE_OF_COUNTS))
         document = self.subject.documents.get(start.label)
         guest, expected = self.launches.run(start.setup), self.launches.run(found.setup)
+        profiles = self._question.profiles
+        settings = changed_settings(start, found.setup, profiles)
         return Explanation(
             target=start.label,
             sentence=f"{start.label}: the launch that was measured has {joined(causes)}",
-            settings=changed_settings(start, found.setup, self._question.profiles),
+            settings=settings,
             causes=tuple(causes),
             edits=()
             if document is None
@@ -215,6 +218,7 @@ class Explaining:
             parting=parting(guest, expected),
             guest=guest,
             expected=expected,
+            remarks=tuple(remarks_on(settings, settings_of(found.setup, profiles))),
         )
 
     def _told(self, finding: Finding) -> Explanation:
@@ -222,9 +226,9 @@ class Explaining:
         if finding.other is None:
             return Explanation(finding.target, sentence)
         start = self.subject.starts[0]
-        runs = [self.launches.run(setup) for setup in (start.setup, finding.other.setup)]
+        guest, expected = (self.launches.run(setup) for setup in (start.setup, finding.other.setup))
         settings = changed_settings(start, finding.other.setup, self._question.profiles)
-        return Explanation(start.label, sentence, settings, (), (), parting(*runs), *runs)
+        return Explanation(start.label, sentence, settings, (), (), parting(guest, expected), guest, expected)
 
     def _enters_no_digest(self, start: Start) -> Iterator[str]:
         """Yield what a report says otherwise than the guest, of what no digest has."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from sevbuild.diagnose.answer import Line
 from sevbuild.diagnose.change import AXES, Change, Edit
+from sevbuild.diagnose.rules.cmdlines import counted_name
 from sevbuild.documents.document import Document, parse_toml
 from sevbuild.documents.toml_text import toml_line
 from sevbuild.manifest.model import HEX_KEYS
@@ -28,7 +29,9 @@ def manifest_lines(
     """
     edits: dict[str, str | None] = {}
     for change in sorted(changes, key=lambda change: AXES.index(change.axis)):
-        edits.update({edit.key: edit.value for edit in change.edits})
+        # With the number of vCPUs a line that has it is another one by itself.
+        if change.axis != "cmdline" or vcpus is None or change.value != counted_name(vcpus):
+            edits.update({edit.key: edit.value for edit in change.edits})
     if vcpus is not None:
         edits["vcpu.count"] = str(vcpus)
     raw = parse_toml(document.text, document.source)

@@ -17,7 +17,7 @@ from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.manifest.template import escape
 from sevbuild.text import decode_text, visible
 
-__all__ = ["MOST_VCPUS", "cmdline_changes"]
+__all__ = ["MOST_VCPUS", "cmdline_changes", "counted_name"]
 
 MOST_VCPUS = 512
 """Command lines are searched for every number of vCPUs up to here."""
@@ -38,6 +38,11 @@ _STUB = "Linux EFI stub and OVMF: initrd=initrd names what QEMU passes as -initr
 _PLACEHOLDER = "the manifest's own {vcpus}"
 _EMPTY = "an empty variable leaves the space before it and the one after it"
 _OTHER = "github.com/kata-containers/tests issue 5235: parameters of another version"
+
+
+def counted_name(count: int) -> str:
+    """Return the value of a change to the manifest's own command line of another number of vCPUs."""
+    return f"{{vcpus}} {count}"
 
 
 def cmdline_changes(start: Start) -> Iterator[Change]:
@@ -74,7 +79,7 @@ def _lines(own: bytes, counted: Callable[[int], bytes] | None) -> Iterator[Line]
     if counted is not None:
         for count in range(1, MOST_VCPUS + 1):
             says = f"the command line of {count} vCPUs"
-            yield Line.of(f"{{vcpus}} {count}", counted(count), says, _PLACEHOLDER, CMDLINE + 8)
+            yield Line.of(counted_name(count), counted(count), says, _PLACEHOLDER, CMDLINE + 8)
     yield from _nr_cpus(own)
     yield from kata_lines(own, MOST_VCPUS)
     yield from _tokens(own)
