@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,6 +13,9 @@ from sevbuild.cli.passphrase import PassphraseOptions
 from sevbuild.cli.report import on_github, print_digests, print_notices
 from sevbuild.guest.measured import Measured
 from sevbuild.manifest.targets import Target
+
+if TYPE_CHECKING:
+    from sevbuild.cli.cause import Asking
 
 __all__ = ["build"]
 
@@ -53,10 +57,15 @@ def build(
 
     built: list[Measured[Target]] = []
 
+    def asking() -> Asking:
+        from sevbuild.cli.cause import asking_of_guest
+
+        return asking_of_guest(guest, manifest, settings)
+
     def check(measured: Sequence[Measured[Target]]) -> None:
         built.extend(measured)
         held(guest, targets)
-        expected.hold(lambda: guest_run(guest, measured, target), quiet=quiet)
+        expected.hold(lambda: guest_run(guest, measured, target), asking, quiet=quiet)
 
     bundle = build_bundle(guest, output, targets=targets, inputs=inputs, check=check, patience=patience())
     # What is shipped is looked into: it costs a fifth of a second, once a release.

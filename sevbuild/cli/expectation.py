@@ -11,13 +11,22 @@ from sevbuild.reference.expected import Expected, Run, compare_expected
 from sevbuild.reference.narrow import Selection
 
 if TYPE_CHECKING:
+    from sevbuild.cli.cause import Asking
     from sevbuild.guest.guest import Guest
     from sevbuild.guest.measured import Measured
     from sevbuild.manifest.targets import Target
     from sevbuild.reference.changes import Comparison
     from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["WORDS", "guest_run", "hold_to_expected", "measured_run", "target_selection", "values_run"]
+__all__ = [
+    "WORDS",
+    "cause_of_first",
+    "guest_run",
+    "hold_to_expected",
+    "measured_run",
+    "target_selection",
+    "values_run",
+]
 
 WORDS: Mapping[str, str] = {
     "alike": "equal",
@@ -31,11 +40,18 @@ _FORM = "{what}: expected {old}, measured {new}"
 
 
 def hold_to_expected(
-    expect: str, run: Run, *, release: str = "", quiet: bool = False, flag: str = "--expect"
+    expect: str,
+    run: Run,
+    *,
+    release: str = "",
+    quiet: bool = False,
+    flag: str = "--expect",
+    asking: Callable[[], Asking] | None = None,
 ) -> None:
     """Raise MismatchError unless a run is what `expect` says: a digest, or the path of what was published.
 
-    Notes on standard error say what was not compared, and what is only called otherwise.
+    `asking` tells of whom the cause can be asked, where no document says it. Notes on standard error say what
+    was not compared, and what is only called otherwise.
     """
     from sevbuild.bundle.published import read_expected
 
@@ -49,7 +65,7 @@ def hold_to_expected(
     raise MismatchError(
         f"what was measured does not match {expected.source}:",
         details=comparison_lines(comparison, WORDS, notes=False, form=_FORM, most=_MOST_SHOWN),
-        hint=_hint(comparison, run),
+        hint=_hint(comparison, run, asking),
     )
 
 
@@ -110,7 +126,7 @@ def _note(expected: Expected, run: Run, comparison: Comparison, *, quiet: bool) 
     print_notices(found, quiet=quiet)
 
 
-def _hint(comparison: Comparison, run: Run) -> str | None:
+def _hint(comparison: Comparison, run: Run, asking: Callable[[], Asking] | None) -> str | None:
     """Return the flags that would take what both sides have, or where to look for what differs."""
     both = [target.label for target in comparison.targets if None not in (target.old, target.new)]
     differ = any(target.status == "changed" for target in comparison.targets)
@@ -123,9 +139,19 @@ def _hint(comparison: Comparison, run: Run) -> str | None:
         flags = " ".join(f"--target {shlex.quote(pattern)}" for pattern in patterns[:_MOST_FLAGS])
         more = f" and so on, {len(patterns)} in all" if len(patterns) > _MOST_FLAGS else ""
         return f"to compare only a part: {flags}{more}; --set does not narrow"
-    changes = {change.what for target in comparison.targets for change in target.changes}
-    if changes & {"launch digest", "nothing but the digest"}:
-        return "`sevbuild plan` shows what is launched, step by step"
+    return cause_of_first(comparison, asking)
+
+
+def cause_of_first(comparison: Comparison, asking: Callable[[], Asking] | None) -> str | None:
+    """Return why the first target differs of which nothing but the digest is known, None without one."""
+    for target in comparison.targets:
+        changes = {change.what for change in target.changes}
+        if changes & {"launch digest", "nothing but the digest"} and target.old is not None:
+            if asking is None:
+                return "`sevbuild plan` shows what is launched, step by step"
+            from sevbuild.cli.cause import cause_hint
+
+            return cause_hint(asking(), target.label, target.old)
     return None
 
 

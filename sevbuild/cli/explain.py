@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sevbuild.diagnose.starts import Subject
     from sevbuild.diagnose.wanted import Wanted
     from sevbuild.guest.guest import Guest
-    from sevbuild.launch.profile import LaunchProfile
 
 __all__ = ["explain"]
 
@@ -263,6 +262,7 @@ def _answer(
     *,
     budget: float,
 ) -> Answer:
+    from sevbuild.diagnose import starts
     from sevbuild.diagnose.candidates import Asked, find_candidates
     from sevbuild.diagnose.measurement import explain_measurement, is_measurement
 
@@ -282,21 +282,10 @@ def _answer(
 
     asked = Asked(suspects.firmware, suspects.kernel, suspects.initrd, suspects.cmdline, suspects.releases)
     candidates = find_candidates(asked, subject.starts, directory, wanted.values)
-    profiles = _profiles(subject)
+    profiles = starts.known_profiles(subject)
     question = Question(subject, wanted, profiles, candidates, Limits(budget=budget))
     if dump is None:
         return explained(question)
     from sevbuild.diagnose.explain_dump import explain_dump
 
     return explain_dump(question, *dump)
-
-
-def _profiles(subject: Subject) -> list[LaunchProfile]:
-    """Return the shipped profiles, and before them those of the guest."""
-    from sevbuild.manifest.profiles import load_profile, profile_names
-
-    own = [getattr(start.setup, "profile", None) for start in subject.starts]
-    found = {profile.name: profile for profile in own if profile is not None}
-    for name in profile_names():
-        found.setdefault(name, load_profile(name))
-    return list(found.values())

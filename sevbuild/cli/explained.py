@@ -10,7 +10,7 @@ from sevbuild.text import visible
 if TYPE_CHECKING:
     from sevbuild.diagnose.answer import Answer, Explanation, Line, Parting, Row
 
-__all__ = ["answer_text", "tried_lines"]
+__all__ = ["answer_text", "edit_text", "tried_lines"]
 
 _SHOWN = 16
 """The digits of a running digest that are shown: enough to tell two of them apart."""
@@ -34,7 +34,7 @@ def _lines(answer: Answer, *, stats: bool) -> Iterator[str]:
             yield "other explanations that fit as well:"
             for explanation in told[1:]:
                 yield f"  {explanation.sentence}"
-                yield from (f"    {_edit(line)}" for line in explanation.edits)
+                yield from (f"    {edit_text(line)}" for line in explanation.edits)
     for title, lines in (
         ("excluded:", answer.excluded),
         ("not covered:", answer.not_covered),
@@ -57,7 +57,7 @@ def tried_lines(answer: Answer, *, stats: bool) -> Iterator[str]:
 
 def _details(explanation: Explanation) -> Iterator[str]:
     for line in explanation.edits:
-        yield f"  {_edit(line)}"
+        yield f"  {edit_text(line)}"
     for cause in explanation.causes:
         yield f"  {cause.setting}: {cause.source}"
     for remark in explanation.remarks:
@@ -66,7 +66,8 @@ def _details(explanation: Explanation) -> Iterator[str]:
         yield from _evidence(explanation.parting)
 
 
-def _edit(line: Line) -> str:
+def edit_text(line: Line) -> str:
+    """Return what to do with a line of a manifest, or with a `--set` flag."""
     if line.file == "--set":
         return f"set --set {line.key}={line.new}"
     where = line.file if line.line is None else f"{line.file}:{line.line}"

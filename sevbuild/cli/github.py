@@ -15,7 +15,14 @@ from sevbuild.cli.findings import Finding, findings_of_error, findings_of_notice
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.text import encode_text, visible
 
-__all__ = ["annotate_error", "annotate_notices", "annotation", "output_lines", "report_values"]
+__all__ = [
+    "annotate_error",
+    "annotate_notices",
+    "annotation",
+    "output_lines",
+    "report_cause",
+    "report_values",
+]
 
 SUMMARY_LIMIT = 1000 << 10
 """Bytes one step may put into its summary: GitHub drops more than 1 MiB whole ("Workflow commands")."""
@@ -88,6 +95,11 @@ def report_values(
             text += entry
     _append("GITHUB_OUTPUT", text)
     _append("GITHUB_STEP_SUMMARY", _summary(title, values, SUMMARY_LIMIT - _size("GITHUB_STEP_SUMMARY")))
+
+
+def report_cause(sentence: str) -> None:
+    """Put why a digest is another into the summary of the step."""
+    _append("GITHUB_STEP_SUMMARY", f"**Cause:** {_cell(sentence)}\n\n")
 
 
 def _annotate(finding: Finding) -> None:

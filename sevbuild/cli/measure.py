@@ -20,6 +20,7 @@ from sevbuild.errors import Notice
 from sevbuild.guest.measured import Measured
 
 if TYPE_CHECKING:
+    from sevbuild.cli.cause import Asking
     from sevbuild.guest.protected import Protected
     from sevbuild.reference.expected import Run
     from sevbuild.reference.model import ReferenceValues
@@ -33,13 +34,15 @@ class _Found(NamedTuple):
     """What was measured, what there is to say of it, and what only some runs ask for.
 
     `values` makes the reference values, with or without ingredients; `run` is what `--expect` compares, and
-    `protected` knows the files that no output takes the place of. `title` names what GitHub is told of.
+    `asking` of whom the cause of a difference can be asked. `protected` knows the files that no output takes
+    the place of. `title` names what GitHub is told of.
     """
 
     measured: Sequence[Measured[Any]]
     notices: Sequence[Notice]
     values: Callable[[bool], ReferenceValues]
     run: Callable[[], Run]
+    asking: Callable[[], Asking]
     protected: Callable[[], Protected]
     title: str | None = None
 
@@ -79,7 +82,7 @@ def measure(
         files = vmsa_files(dump_vmsa, found.measured)
         hint = "--dump-vmsa takes another folder"
         write_outputs(files, found.protected(), hint=hint, folders=True, quiet=quiet)
-    expected.hold(found.run, quiet=quiet)
+    expected.hold(found.run, found.asking, quiet=quiet)
     if fmt in ("hex", "base64"):
         print_digests([(item.label, item.digest) for item in found.measured], fmt)
     else:
@@ -112,6 +115,11 @@ def _measure_guest(
 
         return guest_run(guest, measured, patterns)
 
+    def asking() -> Asking:
+        from sevbuild.cli.cause import asking_of_guest
+
+        return asking_of_guest(guest, manifest, settings)
+
     def protected() -> Protected:
         from sevbuild.cli.output import protect
 
@@ -121,7 +129,7 @@ def _measure_guest(
         return known
 
     title = f"{guest.manifest.name} {guest.manifest.version}"
-    return _Found(measured, guest.notices, values, run, protected, title)
+    return _Found(measured, guest.notices, values, run, asking, protected, title)
 
 
 def _measure_file(path: str, igvm: options.IgvmOptions, patterns: Sequence[str]) -> _Found:
@@ -141,12 +149,17 @@ def _measure_file(path: str, igvm: options.IgvmOptions, patterns: Sequence[str])
 
         return measured_run(measured, lambda: values(True), igvm.selection(patterns))
 
+    def asking() -> Asking:
+        from sevbuild.cli.cause import asking_of_file
+
+        return asking_of_file(file, launch)
+
     def protected() -> Protected:
         from sevbuild.cli.output import protect
 
         return protect(documents=filter(None, [path, igvm.with_kernel, igvm.with_initrd]))
 
-    return _Found(measured, file.notices, values, run, protected)
+    return _Found(measured, file.notices, values, run, asking, protected)
 
 
 def _print_values(fmt: str, found: _Found) -> None:

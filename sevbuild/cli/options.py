@@ -12,6 +12,7 @@ from sevbuild.errors import SevbuildError, within
 from sevbuild.fs import file_starts_with, read_text
 
 if TYPE_CHECKING:
+    from sevbuild.cli.cause import Asking
     from sevbuild.guest.foreign import ForeignLaunch, GivenKernel
     from sevbuild.guest.guest import Guest
     from sevbuild.guest.inputs import Network
@@ -178,12 +179,17 @@ class ExpectOptions(NamedTuple):
         if self.release and not self.expect:
             raise SevbuildError("--release is for a document given with --expect")
 
-    def hold(self, run: "Callable[[], Run]", *, quiet: bool) -> None:
-        """Raise MismatchError unless a run is what was published; without `--expect` none is made."""
+    def hold(
+        self, run: "Callable[[], Run]", asking: "Callable[[], Asking] | None" = None, *, quiet: bool
+    ) -> None:
+        """Raise MismatchError unless a run is what was published; without `--expect` none is made.
+
+        `asking` tells of whom the cause can be asked.
+        """
         if self.expect:
             from sevbuild.cli.expectation import hold_to_expected
 
-            hold_to_expected(self.expect, run(), release=self.release, quiet=quiet)
+            hold_to_expected(self.expect, run(), release=self.release, quiet=quiet, asking=asking)
 
 
 class IgvmOptions(NamedTuple):

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["print_verdicts"]
 
-_COMPARE = (
-    "which input differs: `sevbuild measure MANIFEST --expect HEX` with the MEASUREMENT above, "
-    "`sevbuild diff OLD NEW` of two releases"
-)
+_COMPARE = "which input differs: `sevbuild explain GUEST REPORT`, `sevbuild diff OLD NEW` of two releases"
 
 
 def print_verdicts(verdicts: Sequence[Verdict], fmt: str, unjudged: Sequence[Unjudged] = ()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,8 +14,13 @@ from sevbuild.cli.verify_values import Asked, verify_bundle, verify_values
 from sevbuild.errors import SevbuildError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sevbuild.attest.appraisal import Published
     from sevbuild.attest.named_target import NamedTarget
+    from sevbuild.attest.result import Verdict
+    from sevbuild.cli.cause import Asking
+    from sevbuild.guest.guest import Guest
     from sevbuild.reference.model import ReferenceValues
 
 __all__ = ["verify"]
@@ -116,10 +122,12 @@ def _verify_reports(
     from sevbuild.cli.verdicts import print_verdicts
 
     policy = reports.policy(asked.expect)
-    targets = _targets(asked, lock, policy.published, key=key, told=fmt != "json", quiet=quiet)
+    askings: list[Callable[[], Asking]] = []
+    targets = _targets(asked, lock, policy.published, askings, key=key, told=fmt != "json", quiet=quiet)
     verdicts, unjudged = verify_reports(files, policy, targets, reports.trust(), reports.certs)
     if verdicts:
         print_verdicts(verdicts, fmt, unjudged)
+        _print_cause(verdicts, askings)
     if unjudged:
         *others, last = [
             one.error
@@ -132,6 +140,18 @@ def _verify_reports(
         raise last
     if not all(verdict.holds for verdict in verdicts):
         raise typer.Exit(1)
+
+
+def _print_cause(verdicts: Sequence[Verdict], askings: Sequence[Callable[[], Asking]]) -> None:
+    """Print why the first report with another measurement has it, held to what was named first."""
+    for verdict in verdicts:
+        if askings and any(check.name == "measurement" for check in verdict.failed):
+            from sevbuild.cli.cause import print_cause
+            from sevbuild.diagnose.wanted import wanted_of_report
+
+            wanted = wanted_of_report(verdict.report.raw, verdict.source)
+            print_cause(askings[0](), wanted, verdict.source)
+            return
 
 
 def _signed(file: str, key: str, asked: Asked, lock: options.LockOptions, *, as_json: bool) -> bool:
@@ -162,11 +182,19 @@ def _signed(file: str, key: str, asked: Asked, lock: options.LockOptions, *, as_
 
 
 def _targets(
-    asked: Asked, lock: options.LockOptions, accepted: Published, *, key: str, told: bool, quiet: bool
+    asked: Asked,
+    lock: options.LockOptions,
+    accepted: Published,
+    askings: list[Callable[[], Asking]],
+    *,
+    key: str,
+    told: bool,
+    quiet: bool,
 ) -> list[NamedTarget]:
     """Return the targets that `--against` names, measured now where that is a manifest.
 
-    With a key only what its owner signed is taken, and with `told` it is said what that is.
+    With a key only what its owner signed is taken, and with `told` it is said what that is. To `askings` is
+    added of whom the cause of a difference can be asked.
     """
     from sevbuild.appraise.references import foreign_targets, named_targets
     from sevbuild.cli.report import print_notices
@@ -187,7 +215,9 @@ def _targets(
     for path in asked.against:
         if key:
             lock.refuse()
-            found += named_targets(_signed_values(path, key, asked, told=told), accepted)
+            values = _signed_values(path, key, asked, told=told)
+            askings.append(partial(_asking, path, values, None, asked))
+            found += named_targets(values, accepted)
             continue
         others = foreign_targets(path, accepted, asked.target)
         if others is not None:
@@ -200,8 +230,18 @@ def _targets(
         source = load_values(path, settings=asked.settings, targets=asked.target, lock=lock)
         print_notices(source.notices, quiet=quiet)
         values = at_release(source.values, asked.release) if asked.release else source.values
+        askings.append(partial(_asking, path, values, source.guest, asked))
         found += named_targets(values, accepted)
     return found
+
+
+def _asking(path: str, values: ReferenceValues, guest: Guest | None, asked: Asked) -> Asking:
+    """Return how `explain` would be asked for what `--against` names."""
+    from sevbuild.cli.cause import asking_of_guest, asking_of_values
+
+    if guest is None:
+        return asking_of_values(path, values)
+    return asking_of_guest(guest, path, asked.settings)
 
 
 def _signed_values(path: str, key: str, asked: Asked, *, told: bool) -> ReferenceValues:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from sevbuild.cli import options
-from sevbuild.cli.report import print_line, print_notices, shown_progress
+from sevbuild.cli.report import print_line, print_message, print_notices, shown_progress
 from sevbuild.errors import Notice, SevbuildError
 from sevbuild.fs import file_starts_with
 from sevbuild.text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sevbuild.cli.cause import Asking
     from sevbuild.reference.changes import Comparison
     from sevbuild.reference.expected import Run
     from sevbuild.reference.model import ReferenceValues
@@ -58,11 +61,24 @@ class Asked(NamedTuple):
         for flag, other in (("--against", self.other), ("--expect", self.expect)):
             if other:
                 run = values_run(values, self.target)
-                hold_to_expected(other, run, release=self.release, quiet=quiet, flag=flag)
+                hold_to_expected(
+                    other,
+                    run,
+                    release=self.release,
+                    quiet=quiet,
+                    flag=flag,
+                    asking=lambda: _asking_of_values(name, values),
+                )
                 taken, every = len(run.digests), len(values.values)
                 if told:
                     part = f" ({taken} of {every} targets)" if taken < every else ""
                     print_line(f"{name}: matches {other}{part}")
+
+
+def _asking_of_values(path: str, values: ReferenceValues) -> Asking:
+    from sevbuild.cli.cause import asking_of_values
+
+    return asking_of_values(path, values)
 
 
 def verify_bundle(bundle: str, asked: Asked, *, quiet: bool) -> None:
@@ -104,21 +120,27 @@ def verify_values(file: str, asked: Asked, lock: options.LockOptions, *, fmt: st
         asked.hold(source, values, quiet=quiet, told=fmt != "json")
         return
     from sevbuild.cli.comparison import comparison_notices, print_comparison
-    from sevbuild.cli.expectation import WORDS, hold_to_expected
+    from sevbuild.cli.expectation import WORDS, cause_of_first, hold_to_expected
 
-    comparison, run, notices = _compared(source, values, asked, lock)
+    comparison, run, notices, asking = _compared(source, values, asked, lock)
     print_notices([*notices, *comparison_notices(comparison, source)], quiet=quiet)
     print_comparison(comparison, words=WORDS, fmt=fmt, notes=False)
     if asked.expect:
-        hold_to_expected(asked.expect, run, quiet=quiet)
+        hold_to_expected(asked.expect, run, quiet=quiet, asking=asking)
     if not comparison.same_launch:
+        hint = cause_of_first(comparison, asking)
+        if hint is not None:
+            print_message(hint, level="hint")
         raise typer.Exit(1)
 
 
 def _compared(
     source: str, values: ReferenceValues, asked: Asked, lock: options.LockOptions
-) -> tuple[Comparison, Run, list[Notice]]:
-    """Return how values compare with a manifest, or with the IGVM file that they are of, and the notices."""
+) -> tuple[Comparison, Run, list[Notice], Callable[[], Asking]]:
+    """Return how values compare with a manifest, or with the IGVM file that they are of.
+
+    With it come the notices, and of whom the cause of a difference can be asked.
+    """
     from sevbuild.cli.expectation import guest_run, target_selection
     from sevbuild.reference.verify import verify_against, verify_against_file
 
@@ -130,13 +152,27 @@ def _compared(
         lock.refuse()
         file = ForeignFile(asked.other)
         selection = target_selection(asked.target)
-        return *verify_against_file(source, values, file, selection, asked.release), file.notices
+        comparison, run = verify_against_file(source, values, file, selection, asked.release)
+
+        def asking_of_it() -> Asking:
+            from sevbuild.cli.cause import asking_of_file
+            from sevbuild.guest.foreign import ForeignLaunch
+
+            return asking_of_file(file, ForeignLaunch())
+
+        return comparison, run, file.notices, asking_of_it
     guest, held = lock.load(asked.other, asked.settings)
     targets = guest.select(asked.target)
     measured = guest.measure(targets)
     held(guest, targets)
     run = guest_run(guest, measured, asked.target)
-    return verify_against(source, values, run, asked.release), run, guest.notices
+
+    def asking() -> Asking:
+        from sevbuild.cli.cause import asking_of_guest
+
+        return asking_of_guest(guest, asked.other, asked.settings)
+
+    return verify_against(source, values, run, asked.release), run, guest.notices, asking
 
 
 def _verify_alone(

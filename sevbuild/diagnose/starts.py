@@ -37,7 +37,14 @@ if TYPE_CHECKING:
 _USUAL_CPU = "EPYC-v4"
 """What examples of QEMU and of other tools start vCPUs as."""
 
-__all__ = ["Subject", "subject_of_document", "subject_of_file", "subject_of_guest"]
+__all__ = [
+    "Subject",
+    "known_profiles",
+    "subject_of_document",
+    "subject_of_file",
+    "subject_of_guest",
+    "subject_of_values",
+]
 
 
 class Subject(NamedTuple):
@@ -62,15 +69,18 @@ class Subject(NamedTuple):
         return {start.setup.mode for start in self.starts}
 
 
-def subject_of_guest(guest: Guest, patterns: Sequence[str], dtb: bytes | None = None) -> Subject:
+def subject_of_guest(
+    guest: Guest, patterns: Sequence[str], dtb: bytes | None = None, *, alone: bool = False
+) -> Subject:
     """Return a declared guest with the targets that patterns pick; what is to be known of it is its notices.
 
-    `dtb` is a device tree to be appended to its kernel.
+    `dtb` is a device tree to be appended to its kernel. With `alone` the other targets are left out.
     """
-    wanted = {target.label for target in guest.select(patterns)}
+    chosen = guest.select(patterns)
+    wanted = {target.label for target in chosen}
     starts: list[Start] = []
     others: list[Start] = []
-    for item in guest.measure():
+    for item in guest.measure(chosen if alone else None):
         target = item.target
         start = Start(
             item.label,
@@ -147,7 +157,18 @@ def subject_of_document(path: str, patterns: Sequence[str]) -> Subject:
     from sevbuild.bundle.published import read_consistent_values
 
     source, values = read_consistent_values(path)
-    return _of_values(source, values, patterns)
+    return subject_of_values(source, values, patterns)
+
+
+def known_profiles(subject: Subject) -> list[LaunchProfile]:
+    """Return the profiles that a guest may have been launched by: its own, then every shipped one."""
+    from sevbuild.manifest.profiles import load_profile, profile_names
+
+    own = [getattr(start.setup, "profile", None) for start in subject.starts]
+    found = {profile.name: profile for profile in own if profile is not None}
+    for name in profile_names():
+        found.setdefault(name, load_profile(name))
+    return list(found.values())
 
 
 def _setup(guest: Guest, target: Target) -> Setup:
@@ -224,7 +245,11 @@ def _files(guest: Guest) -> Iterator[tuple[str, str]]:
                 yield f"the {declared.role.name} {source.basename}", path
 
 
-def _of_values(source: str, values: ReferenceValues, patterns: Sequence[str]) -> Subject:
+def subject_of_values(source: str, values: ReferenceValues, patterns: Sequence[str]) -> Subject:
+    """Return what reference values tell of a guest.
+
+    Raises SevbuildError where none of the picked targets can be laid out from it.
+    """
     from sevbuild.reference.recompute import Recomputer
 
     wanted = set(select_labels(patterns, [value.label for value in values.values]))

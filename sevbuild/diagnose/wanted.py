@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sevbuild.attest.report import Report
     from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["DIGEST_SIZES", "Kind", "Wanted", "read_wanted"]
+__all__ = ["DIGEST_SIZES", "Kind", "Wanted", "read_wanted", "wanted_of_report"]
 
 Kind = Literal["digest", "report", "id-block", "reference-values"]
 
@@ -67,7 +67,7 @@ def read_wanted(text: str) -> Wanted:
 
     if text == "-" or holds_evidence(text):
         evidence = evidence_at(text)
-        return _of_report(evidence.report, "stdin" if text == "-" else text)
+        return wanted_of_report(evidence.report, "stdin" if text == "-" else text)
     if is_regular(text) and os.path.getsize(text) <= _LIMIT:
         found = _of_bytes(read_file(text, _LIMIT), text)
         if found is not None:
@@ -107,7 +107,7 @@ def _of_binary(data: bytes, source: str) -> Wanted | None:
         return _of_block(IdBlock.decode(data, source), source)
     from sevbuild.attest.report import REPORT_SIZE
 
-    return _of_report(data, source) if len(data) == REPORT_SIZE else None
+    return wanted_of_report(data, source) if len(data) == REPORT_SIZE else None
 
 
 def _of_bytes(data: bytes, source: str) -> Wanted | None:
@@ -129,7 +129,8 @@ def _of_block(block: IdBlock, source: str) -> Wanted:
     return Wanted("id-block", source, {"": block.launch_digest}, HostFacts(policy=block.policy), notes)
 
 
-def _of_report(raw: bytes, source: str) -> Wanted:
+def wanted_of_report(raw: bytes, source: str) -> Wanted:
+    """Return what a report says: the digest that was measured, and on what host."""
     from sevbuild.attest.report import decode_report
 
     report = decode_report(raw, source, allow_unknown_version=True)

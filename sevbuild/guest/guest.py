@@ -142,8 +142,9 @@ class Guest:
 
         An IGVM file is built from it; what its loader then launches may have parameters in addition.
         """
+        inputs, shape = self.launch_of(target)
         with within(target.label):
-            return self._planner.plan(*self.launch_of(target))
+            return self._planner.plan(inputs, shape)
 
     def launch_of(self, target: Target) -> tuple[GuestInputs, LaunchShape]:
         """Return what a target's launch is laid out from: the inputs, and everything else it depends on."""

@@ -170,7 +170,7 @@ def test_a_target_is_named(tmp_path: Path) -> None:
     assert (other.status, failures(other)) == (1, ["measurement"])
     text = run("verify", evidence, "--against", HELLO, *LATER)
     assert text.status == 1
-    assert "sevbuild measure" in text.out
+    assert "sevbuild explain" in text.out
     assert "sevbuild diff" in text.out
 
 

@@ -1,0 +1,120 @@
+"""Why a digest does not match, in one line below a verb that was about something else.
+
+Imported only where something differs; what it says goes to standard error, and changes no exit code.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from sevbuild.cli.report import on_github, print_message
+from sevbuild.errors import SevbuildError
+
+if TYPE_CHECKING:
+    from sevbuild.diagnose.answer import Answer
+    from sevbuild.diagnose.starts import Subject
+    from sevbuild.diagnose.wanted import Wanted
+    from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
+    from sevbuild.guest.guest import Guest
+    from sevbuild.reference.model import ReferenceValues
+
+__all__ = ["Asking", "asking_of_file", "asking_of_guest", "asking_of_values", "cause_hint", "print_cause"]
+
+
+class Asking(NamedTuple):
+    """The guest of a run as `explain` would be asked for it: the words that name it, and its launches.
+
+    `subject` gives those of the target with this label, or all for None.
+    """
+
+    words: tuple[str, ...]
+    subject: Callable[[str | None], Subject]
+
+
+def asking_of_guest(guest: Guest, path: str, settings: Sequence[str] = ()) -> Asking:
+    """Return how to ask for a manifest's guest, which was measured with these `--set` flags."""
+    from sevbuild.diagnose.starts import subject_of_guest
+
+    words = [path, *(word for setting in settings for word in ("--set", setting))]
+    return Asking(
+        tuple(words),
+        lambda label: subject_of_guest(guest, _patterns(label), alone=label is not None),
+    )
+
+
+def asking_of_values(path: str, values: ReferenceValues) -> Asking:
+    """Return how to ask for the guest of a document, a release or a bundle."""
+    from sevbuild.diagnose.starts import subject_of_values
+
+    return Asking((path,), lambda label: subject_of_values(path, values, _patterns(label)))
+
+
+def asking_of_file(file: ForeignFile, launch: ForeignLaunch) -> Asking:
+    """Return how to ask for an IGVM file."""
+    from sevbuild.diagnose.change import Material
+    from sevbuild.diagnose.starts import subject_of_file
+
+    words = [file.path, *(word for name in launch.loaders for word in ("--loader", name))]
+
+    def subject(label: str | None) -> Subject:
+        return subject_of_file(file, launch, _patterns(label), Material())
+
+    return Asking(tuple(words), subject)
+
+
+def _patterns(label: str | None) -> list[str]:
+    return [] if label is None else [label]
+
+
+def cause_hint(asking: Asking, label: str, digest: bytes) -> str:
+    """Return why a target has not this digest, where a quick search finds it; else how to ask for more."""
+    from sevbuild.diagnose.wanted import Wanted
+
+    words = [*asking.words, digest.hex(), "--target", label]
+    return _hint(asking, label, Wanted("digest", "the digest expected", {"": digest}), words) or ""
+
+
+def print_cause(asking: Asking, wanted: Wanted, word: str) -> None:
+    """Print the same of a report, `word` of the command line, held to every target of a guest."""
+    hint = _hint(asking, None, wanted, [*asking.words, word])
+    if hint is not None:
+        print_message(hint, level="hint")
+
+
+def _hint(asking: Asking, label: str | None, wanted: Wanted, words: Sequence[str]) -> str | None:
+    """Return the one line, None where the digest is the expected one."""
+    command = f"`{shlex.join(['sevbuild', 'explain', *words])}`"
+    try:
+        answer = _quick_answer(asking.subject(label), wanted)
+    except SevbuildError:
+        # What no launch can be laid out of, `explain` refuses with the reason.
+        return f"{command} looks for the cause"
+    if answer.result == "equal":
+        return None
+    if answer.result == "not-found":
+        return f"{command} looks further for the cause"
+    if on_github():
+        from sevbuild.cli.github import report_cause
+
+        report_cause(answer.sentence)
+    return f"{answer.sentence}{_edit(answer)}; {command} shows more"
+
+
+def _quick_answer(subject: Subject, wanted: Wanted) -> Answer:
+    from sevbuild.diagnose.explain import Question, explain
+    from sevbuild.diagnose.measurement import explain_measurement, is_measurement
+    from sevbuild.diagnose.search import QUICK
+    from sevbuild.diagnose.starts import known_profiles
+
+    if is_measurement(subject, wanted):
+        return explain_measurement(subject, wanted, None)
+    return explain(Question(subject, wanted, known_profiles(subject), limits=QUICK))
+
+
+def _edit(answer: Answer) -> str:
+    from sevbuild.cli.explained import edit_text
+
+    lines = answer.explanations[0].edits if answer.explanations else ()
+    return f" ({', '.join(edit_text(line).replace('  ', ' ') for line in lines)})" if lines else ""
