@@ -35,7 +35,7 @@ GROUPS = {
     },
     "Differences": {
         "explain": "Tell why a launch digest is not the expected one.",
-        "diff": "Show what changed between two documents.",
+        "diff": "Show what differs between two launches, causes first.",
         "replay": "Run what a hypervisor launched beside the plan of a guest.",
     },
     "What is known": {

@@ -223,13 +223,17 @@ class IgvmOptions(NamedTuple):
                 if value:
                     raise SevbuildError(f"{flag} is for manifests")
             return True
+        self.refuse()
+        return False
+
+    def refuse(self) -> None:
+        """Raise SevbuildError for a run without an IGVM file, where they have no effect."""
         for name, value in self._asdict().items():
             if value not in ([], None):
                 from sevbuild.cli.usage import setting_hint
 
                 flag = f"--{name.replace('_', '-')}"
                 raise SevbuildError(f"{flag} is for IGVM files", hint=setting_hint(flag))
-        return False
 
     def launch(self) -> "tuple[ForeignLaunch, GivenKernel | None]":
         """Return what a launch adds to the file, and the kernel beside it, read; raises SevbuildError."""

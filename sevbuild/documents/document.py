@@ -110,6 +110,14 @@ class Document:
             return f"--set {path}"
         return source if line is None else f"{source}:{line}"
 
+    def written(self, path: str) -> str | None:
+        """Return the same for a key that is written there itself, None for one that is not."""
+        source, line, path = self.place(path)
+        if source == "--set":
+            return f"--set {path}"
+        exact = self._lines.get(path)
+        return None if exact is None or line is None else f"{source}:{exact}"
+
     def fault(self, path: str, message: str, hint: str | None = None) -> None:
         """Note one fault at decoded `path`."""
         source, line, path = self.place(path)

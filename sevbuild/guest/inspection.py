@@ -19,7 +19,7 @@ from sevbuild.text import decode_text
 from sevbuild.vcpu.describe import describe_vmsa, looks_like_vmsa
 from sevbuild.vcpu.save_area import VMSA_SIZE
 
-__all__ = ["inspect_file"]
+__all__ = ["inspect_file", "told_by_its_end"]
 
 
 def inspect_file(path: str, mode: Mode | None = None, progress: Progress | None = None) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def inspect_file(path: str, mode: Mode | None = None, progress: Progress | None 
         from sevbuild.guest.inspect_igvm import inspect_igvm
 
         return inspect_igvm(path, mode, progress)
-    if kind is not None and not _at_the_end(path, kind):
+    if kind is not None and not told_by_its_end(path, kind):
         return _describe_input(path, kind, progress)
     data = read_file(path, FIRMWARE.limit)
     if looks_like_vmsa(data):
@@ -49,9 +49,9 @@ def inspect_file(path: str, mode: Mode | None = None, progress: Progress | None 
     }
 
 
-def _at_the_end(path: str, kind: FileKind) -> bool:
+def told_by_its_end(path: str, kind: FileKind | None) -> bool:
     """Tell whether a file is a firmware or a VMSA, however it begins: a firmware's table is at its end."""
-    if "firmware" in kind.roles:
+    if kind is not None and "firmware" in kind.roles:
         return True
     size = os.path.getsize(path)
     if size % VMSA_SIZE or size > FIRMWARE.limit:

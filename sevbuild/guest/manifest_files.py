@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sevbuild.documents.document import parse_toml
 from sevbuild.errors import SevbuildError
@@ -12,7 +13,7 @@ from sevbuild.manifest.inputs import PathSource
 from sevbuild.manifest.path_keys import is_profile_path
 from sevbuild.manifest.profiles import profile_files
 
-__all__ = ["MANIFEST", "PROFILE", "document_kind", "named_files"]
+__all__ = ["MANIFEST", "PROFILE", "document_kind", "kind_of_tables", "named_files"]
 
 MANIFEST, PROFILE = "a manifest", "a profile"
 
@@ -49,6 +50,11 @@ def document_kind(path: str) -> str | None:
         raw = parse_toml(text, path)
     except SevbuildError:
         return MANIFEST if path.endswith(".toml") else None
+    return kind_of_tables(raw)
+
+
+def kind_of_tables(raw: Mapping[str, Any]) -> str | None:
+    """Return the same of the tables of a TOML document."""
     if "guest" not in raw and "as-of" in raw:
         return PROFILE
     # A lock has a schema version as well, and says what wrote it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from hashlib import sha256, sha384
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,11 @@ from sevbuild.launch.update import LaunchUpdate
 from sevbuild.manifest.targets import Target
 
 if TYPE_CHECKING:
-    from hashlib import _Hash as HASH
-
     from sevbuild.guest.foreign import ForeignFile
     from sevbuild.igvm.loaded import Loaded
     from sevbuild.launch.plan import LaunchPlan
 
-__all__ = ["ContentsDigests", "file_plan_document", "plan_document", "shown_type"]
+__all__ = ["ContentsDigests", "contents_digest", "file_plan_document", "plan_document", "shown_type"]
 
 ContentsDigests = dict[tuple[bool, Contents], str]
 """Hexadecimal digests of contents that were hashed before, by whether that was with SHA-384."""
@@ -69,7 +67,6 @@ def _document(
 def _update_entries(
     mode: Mode, steps: Iterable[tuple[LaunchUpdate, bytes]], known: ContentsDigests
 ) -> list[dict[str, Any]]:
-    hasher = sha384 if mode == "snp" else sha256
     entries = []
     for index, (update, digest) in enumerate(steps):
         contents = None
@@ -77,7 +74,7 @@ def _update_entries(
             key = (mode == "snp", update.data)
             contents = known.get(key)
             if contents is None:
-                contents = known[key] = _digest(hasher, update.data)
+                contents = known[key] = contents_digest(mode, update.data).hex()
         entries.append(
             {
                 "index": index,
@@ -92,11 +89,12 @@ def _update_entries(
     return entries
 
 
-def _digest(algorithm: Callable[[], HASH], data: Contents) -> str:
-    state = algorithm()
+def contents_digest(mode: Mode, data: Contents) -> bytes:
+    """Return the digest of the contents of a launch update: SHA-384 for SNP, SHA-256 for SEV and SEV-ES."""
+    state = sha384() if mode == "snp" else sha256()
     for chunk in chunks(data):
         state.update(chunk)
-    return state.hexdigest()
+    return state.digest()
 
 
 def shown_type(mode: Mode, update: LaunchUpdate) -> str:

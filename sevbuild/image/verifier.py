@@ -10,22 +10,9 @@ from __future__ import annotations
 
 from sevbuild.image.guid import parse_guid
 from sevbuild.image.kernel_hashes import ENTRY_GUIDS
+from sevbuild.image.volumes import search_volumes
 
 __all__ = ["kernel_hash_verifier"]
-
-# GUIDed sections of PI firmware volumes: u24 size, u8 type 2, GUID, u16 data offset, u16 attributes.
-_LZMA_GUID = "ee4e5898-3914-4259-9d6e-dc7bd79403cf"
-_GUID_DEFINED = 2
-_SECTION_HEADER = 24
-_LARGEST_VOLUME = 64 << 20
-_LARGEST_DICTIONARY = 64 << 20
-_MEMORY = 256 << 20
-_ATTEMPTS = 8
-_CHUNK = 1 << 20
-_BUDGET = 40 << 20
-"""Bytes decompressed in all: more than twice a real volume."""
-_FEED = 6 << 20
-"""Bytes of compressed input in all, twice a real volume's: decoding slows with what goes in as well."""
 
 
 def kernel_hash_verifier(data: bytes) -> bool | None:
@@ -34,57 +21,9 @@ def kernel_hash_verifier(data: bytes) -> bool | None:
     Work and memory are bounded whatever the bytes.
     """
     missing = {parse_guid(guid) for guid in ENTRY_GUIDS.values()}
-    marker = parse_guid(_LZMA_GUID)
-    left, feed = _BUDGET, _FEED
-    readable = False
-    at = data.find(marker)
-    for _ in range(_ATTEMPTS):
-        if at < 0:
-            break
-        stream = _stream(data, at - 4)
-        if stream is not None and feed:
-            used, complete = _search(stream[:feed], missing, left)
-            left -= used
-            feed -= min(feed, len(stream))
-            readable = readable or complete
-            if not missing:
-                return True
-        at = data.find(marker, at + 16)
-    return False if readable else None
 
+    def look(window: bytes) -> bool:
+        missing.difference_update([guid for guid in missing if guid in window])
+        return not missing
 
-def _stream(data: bytes, start: int) -> memoryview | None:
-    """Return the LZMA stream of the section at `start`, None where no plausible section is."""
-    if start < 0 or start + _SECTION_HEADER > len(data) or data[start + 3] != _GUID_DEFINED:
-        return None
-    size = int.from_bytes(data[start : start + 3], "little")
-    offset = int.from_bytes(data[start + 20 : start + 22], "little")
-    stream = memoryview(data)[start + offset : start + size]
-    if offset < _SECTION_HEADER or start + size > len(data) or len(stream) < 13:
-        return None
-    dictionary = int.from_bytes(stream[1:5], "little")
-    unpacked = int.from_bytes(stream[5:13], "little")
-    return stream if dictionary <= _LARGEST_DICTIONARY and unpacked <= _LARGEST_VOLUME else None
-
-
-def _search(stream: memoryview, missing: set[bytes], budget: int) -> tuple[int, bool]:
-    """Decompress up to `budget` bytes, striking off what is found; return bytes made, and if to the end."""
-    import lzma
-
-    decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_MEMORY)
-    made = 0
-    overlap = b""
-    feed: bytes | memoryview = stream
-    try:
-        while made < budget and not decoder.eof:
-            chunk = decoder.decompress(feed, max_length=min(_CHUNK, budget - made))
-            feed = b""
-            made += len(chunk)
-            window = overlap + chunk
-            missing -= {guid for guid in missing if guid in window}
-            if not missing or (not chunk and decoder.needs_input):
-                break
-            overlap = window[-15:]
-    except lzma.LZMAError:
-        return made, False
-    return made, decoder.eof or not missing
+    return search_volumes(data, look)

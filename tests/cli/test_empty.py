@@ -18,7 +18,7 @@ HELLO = ROOT / "guests" / "hello" / "guest.toml"
 
 EXCEPTIONS = {
     ("recompute", "--cmdline"),
-    *((verb, "--with-cmdline") for verb in ("measure", "plan", "explain", "replay")),
+    *((verb, "--with-cmdline") for verb in ("measure", "plan", "explain", "diff", "replay")),
 }
 """Where an empty value is one; `--set KEY=` and `--extra KEY=` are not empty."""
 

@@ -12,10 +12,22 @@ from hypothesis import strategies as st
 
 from sevbuild.image.guid import parse_guid
 from sevbuild.image.kernel_hashes import ENTRY_GUIDS
-from sevbuild.image.verifier import _search, kernel_hash_verifier
+from sevbuild.image.verifier import kernel_hash_verifier
+from sevbuild.image.volumes import _search as search_stream
 
 GUIDS = b"code".join(parse_guid(guid) for guid in ENTRY_GUIDS.values())
 LZMA_GUID = parse_guid("ee4e5898-3914-4259-9d6e-dc7bd79403cf")
+
+
+def _search(stream: memoryview, missing: set[bytes], budget: int) -> tuple[int, bool]:
+    """Look for GUIDs in one stream; return the bytes unpacked, and whether that was all there is to do."""
+
+    def look(window: bytes) -> bool:
+        missing.difference_update([guid for guid in missing if guid in window])
+        return not missing
+
+    made, complete, satisfied = search_stream(stream, look, budget)
+    return made, complete or satisfied
 
 
 def _section(stream: bytes, *, offset: int = 24, size: int | None = None, kind: int = 2) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 __all__ = [
     "DIGEST",
     "LAUNCH",
+    "LAUNCHED",
     "NOTE",
     "Cause",
     "Compared",
@@ -20,6 +21,9 @@ __all__ = [
     "StepSide",
     "difference_document",
 ]
+
+LAUNCHED = ("manifest", "bundle", "release", "reference-values", "igvm", "plan")
+"""The kinds of things that have launch digests."""
 
 Level = Literal["digest", "launch", "note"]
 
@@ -69,10 +73,11 @@ class Cause(NamedTuple):
 class StepSide(NamedTuple):
     """One launch update as one of two launches has it, and the launch digest after it.
 
-    `contents` is the digest of its contents, None where they are not measured (or are not at hand).
+    `number` counts from 0. `contents` is the digest of its contents (SHA-384 for SNP, else SHA-256), None
+    where they are not measured, and in a step that both launches have alike.
     """
 
-    index: int
+    number: int
     origin: str
     page_type: str
     gpa: int
@@ -146,6 +151,11 @@ class Difference(NamedTuple):
         differs = any(cause.level != NOTE for cause in self.causes)
         return not differs and self.digest != "different" and not any(self.alone)
 
+    @property
+    def compares_launches(self) -> bool:
+        """Tell whether both sides have launch digests, and not only what enters one."""
+        return self.old.kind in LAUNCHED and self.new.kind in LAUNCHED
+
 
 def difference_document(difference: Difference) -> dict[str, Any]:
     """Return the comparison as JSON has it."""
@@ -200,7 +210,7 @@ def _step_side(side: StepSide | None) -> dict[str, Any] | None:
     if side is None:
         return None
     return {
-        "index": side.index,
+        "index": side.number,
         "origin": side.origin,
         "page_type": side.page_type,
         "gpa": hex(side.gpa),

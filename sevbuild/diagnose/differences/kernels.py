@@ -1,0 +1,132 @@
+"""Two kernels: their versions, the fields of their setup headers, and where the rest of them differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sevbuild.diagnose.differences.boot_header import (
+    HEADER_END,
+    SetupHeader,
+    header_fields,
+    parse_setup_header,
+)
+from sevbuild.diagnose.differences.model import Detail
+from sevbuild.diagnose.differences.pages import differing_pages, runs_text
+from sevbuild.kind import HEAD_SIZE, FileKind, kind_of
+from sevbuild.launch.region_data import Contents
+from sevbuild.text import counted
+
+__all__ = ["FileChange", "compare_files", "compare_kernels", "kind_phrase"]
+
+
+class FileChange(NamedTuple):
+    """What differs between two files of one role, in a phrase and in detail."""
+
+    title: str
+    details: tuple[Detail, ...]
+
+
+def compare_kernels(old: Contents, new: Contents) -> FileChange:
+    """Return what differs between two kernels or images that are not the same."""
+    heads = _head(old), _head(new)
+    first, second = map(parse_setup_header, heads)
+    kinds = kind_of(heads[0]), kind_of(heads[1])
+    details = [*_kind_detail(*kinds)]
+    if first is None or second is None:
+        details += _rest(old, new)
+        return FileChange("other bytes" if kinds[0] == kinds[1] else "files of another kind", tuple(details))
+    if first.version != second.version:
+        details.append(Detail("version", first.version, second.version))
+    fields = list(_field_details(first, second))
+    versions = first.version != second.version and None not in (first.version, second.version)
+    details += _size_detail(old, new)
+    rest = differing_pages(old, new)
+    outside = _outside_header(old, new, min(first.end, second.end))
+    details += fields
+    if outside and rest.differ:
+        details.append(_pages_detail(rest.differ, rest.of, runs_text(rest.runs, 0, rest.differ)))
+    if versions:
+        title = f"another version: {_release(first.version)} -> {_release(second.version)}"
+    elif outside or len(old) != len(new):
+        title = "another build or file of the same version" if first.version else "other bytes"
+    else:
+        title = f"{counted(len(fields), 'field')} of the setup header: {', '.join(entry.what for entry in fields)}"
+        loaders = {entry.note for entry in fields}
+        if loaders and "" not in loaders:
+            title += ", as a boot loader patches it"
+    return FileChange(title, tuple(details))
+
+
+def compare_files(old: Contents, new: Contents) -> FileChange:
+    """Return what differs between two files of any kind, initrds above all, that are not the same."""
+    kinds = kind_of(_head(old)), kind_of(_head(new))
+    details = [*_kind_detail(*kinds), *_rest(old, new)]
+    if not len(old) or not len(new):
+        title = "empty on one side"
+    elif kinds[0] != kinds[1]:
+        title = f"another kind: {kind_phrase(kinds[0])} -> {kind_phrase(kinds[1])}"
+    elif len(old) != len(new):
+        title = "another size"
+    else:
+        title = "other bytes of the same size"
+    return FileChange(title, tuple(details))
+
+
+def kind_phrase(kind: FileKind | None) -> str:
+    """Return how a sentence calls a kind of file, and one that is not told."""
+    return "a file of no known kind" if kind is None else kind.phrase
+
+
+def _field_details(old: SetupHeader, new: SetupHeader) -> Iterator[Detail]:
+    for field in header_fields():
+        values = old.values.get(field.name), new.values.get(field.name)
+        if values[0] != values[1]:
+            shown = ["none" if value is None else f"{value:#x}" for value in values]
+            yield Detail(f"{field.name} ({field.offset:#x})", shown[0], shown[1], field.loader)
+
+
+def _outside_header(old: Contents, new: Contents, end: int) -> bool:
+    """Tell whether anything but the fields of the setup header differs."""
+    size = min(len(old), len(new))
+    heads = [bytearray(_bytes(side, 0, min(HEADER_END, size))) for side in (old, new)]
+    for head in heads:
+        for field in header_fields():
+            if field.offset + field.size <= end:
+                head[field.offset : field.offset + field.size] = bytes(field.size)
+    return heads[0] != heads[1] or differing_pages(old, new, (HEADER_END, HEADER_END)).differ > 0
+
+
+def _rest(old: Contents, new: Contents) -> Iterator[Detail]:
+    yield from _size_detail(old, new)
+    pages = differing_pages(old, new)
+    if pages.differ:
+        yield _pages_detail(pages.differ, pages.of, runs_text(pages.runs, 0, pages.differ))
+
+
+def _pages_detail(count: int, of: int, where: str) -> Detail:
+    return Detail(f"{count} of {counted(of, 'page')}", None, None, where)
+
+
+def _size_detail(old: Contents, new: Contents) -> Iterator[Detail]:
+    if len(old) != len(new):
+        yield Detail("size", f"{len(old)} bytes", f"{len(new)} bytes")
+
+
+def _kind_detail(old: FileKind | None, new: FileKind | None) -> Iterator[Detail]:
+    if old != new:
+        yield Detail("kind", kind_phrase(old), kind_phrase(new))
+
+
+def _release(version: str | None) -> str:
+    return (version or "").split(" ", 1)[0]
+
+
+def _head(contents: Contents) -> bytes:
+    return _bytes(contents, 0, min(HEAD_SIZE, len(contents)))
+
+
+def _bytes(contents: Contents, start: int, end: int) -> bytes:
+    if isinstance(contents, bytes | memoryview):
+        return bytes(contents[start:end])
+    return bytes(contents.read(start, end))
