@@ -191,16 +191,16 @@ def _firmwares(old: str, new: str) -> FileChange:
 
 def _kernels(old: str, new: str) -> FileChange:
     from sevbuild.diagnose.differences.kernels import compare_kernels
-    from sevbuild.diagnose.differences.pages import FilePart
+    from sevbuild.diagnose.file_contents import FileContents
 
-    return compare_kernels(FilePart(old), FilePart(new))
+    return compare_kernels(FileContents([old]), FileContents([new]))
 
 
 def _initrds(old: str, new: str) -> FileChange:
     from sevbuild.diagnose.differences.kernels import compare_files
-    from sevbuild.diagnose.differences.pages import FilePart
+    from sevbuild.diagnose.file_contents import FileContents
 
-    return compare_files(FilePart(old), FilePart(new))
+    return compare_files(FileContents([old]), FileContents([new]))
 
 
 def _vmsas(old: str, new: str) -> FileChange:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from sevbuild.diagnose.differences.launch_sides import LaunchSide
 from sevbuild.diagnose.differences.model import Compared
-from sevbuild.diagnose.differences.pages import FilePart
 from sevbuild.diagnose.differences.plan_document import read_plan_document
 from sevbuild.diagnose.differences.side_by_side import Trace
+from sevbuild.diagnose.file_contents import FileContents
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.label import NO_CPU, label_parts
 from sevbuild.launch.region_data import Contents
@@ -115,7 +115,7 @@ class ValuesSide(LaunchSide):
             return None
         from sevbuild.guest.inputs import read_hashed
 
-        return [FilePart(path)] if read_hashed([path]).sha256 == record.digest else None
+        return [FileContents([path])] if read_hashed([path]).sha256 == record.digest else None
 
     def cmdline(self, label: str) -> str | None:
         """Return the command line of a target."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from hashlib import sha256
 
 from sevbuild.diagnose.differences.firmwares import compare_firmwares
 from sevbuild.diagnose.differences.kernels import FileChange, compare_files, compare_kernels
 from sevbuild.diagnose.differences.model import Detail
+from sevbuild.diagnose.rules.contents import digest_of
 from sevbuild.errors import SevbuildError
 from sevbuild.image.ovmf import parse_firmware
 from sevbuild.launch.region_data import Contents, chunks
@@ -42,7 +42,7 @@ def _firmware_change(old: bytes, new: bytes) -> FileChange:
 
 def _parts_change(old: list[Contents], new: list[Contents]) -> FileChange:
     """Return what differs between files of several parts, each known by its digest."""
-    digests = [[_digest(part) for part in side] for side in (old, new)]
+    digests = [[digest_of(part) for part in side] for side in (old, new)]
     shown = [", ".join(digest.hex()[:16] for digest in side) for side in digests]
     details = [Detail("parts, by digest", shown[0], shown[1])]
     if Counter(digests[0]) == Counter(digests[1]):
@@ -55,10 +55,3 @@ def _parts_change(old: list[Contents], new: list[Contents]) -> FileChange:
             details.append(Detail(f"part {number}", None, None, found.title))
             details += [detail._replace(what=f"part {number}: {detail.what}") for detail in found.details]
     return FileChange("other bytes of a part", tuple(details))
-
-
-def _digest(contents: Contents) -> bytes:
-    state = sha256()
-    for chunk in chunks(contents):
-        state.update(chunk)
-    return state.digest()

@@ -13,6 +13,7 @@ from sevbuild.diagnose.differences.boot_header import (
 )
 from sevbuild.diagnose.differences.model import Detail
 from sevbuild.diagnose.differences.pages import differing_pages, runs_text
+from sevbuild.diagnose.rules.contents import read_contents
 from sevbuild.kind import HEAD_SIZE, FileKind, kind_of
 from sevbuild.launch.region_data import Contents
 from sevbuild.text import counted
@@ -89,7 +90,7 @@ def _field_details(old: SetupHeader, new: SetupHeader) -> Iterator[Detail]:
 def _outside_header(old: Contents, new: Contents, end: int) -> bool:
     """Tell whether anything but the fields of the setup header differs."""
     size = min(len(old), len(new))
-    heads = [bytearray(_bytes(side, 0, min(HEADER_END, size))) for side in (old, new)]
+    heads = [bytearray(read_contents(side, 0, min(HEADER_END, size))) for side in (old, new)]
     for head in heads:
         for field in header_fields():
             if field.offset + field.size <= end:
@@ -123,10 +124,4 @@ def _release(version: str | None) -> str:
 
 
 def _head(contents: Contents) -> bytes:
-    return _bytes(contents, 0, min(HEAD_SIZE, len(contents)))
-
-
-def _bytes(contents: Contents, start: int, end: int) -> bytes:
-    if isinstance(contents, bytes | memoryview):
-        return bytes(contents[start:end])
-    return bytes(contents.read(start, end))
+    return bytes(read_contents(contents, 0, min(HEAD_SIZE, len(contents))))

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sevbuild.diagnose.differences.model import Compared
-from sevbuild.diagnose.differences.pages import FilePart
 from sevbuild.diagnose.differences.side_by_side import Trace
+from sevbuild.diagnose.file_contents import FileContents
 from sevbuild.errors import Notice
 from sevbuild.launch.region_data import Contents
 from sevbuild.manifest.inputs import ROLES, DeclaredInput
@@ -159,7 +159,7 @@ class ManifestSide(LaunchSide):
         if not all(reader.is_regular(source) for source in extent.sources):
             return None
         part = extent.part or (0, None)
-        return [FilePart(reader.fetched_path(source), *part) for source in extent.sources]
+        return [FileContents([reader.fetched_path(source)], *part) for source in extent.sources]
 
     def cmdline(self, label: str) -> str | None:
         """Return the command line of a target, where a kernel is measured."""

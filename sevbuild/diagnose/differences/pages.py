@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sevbuild.fs import FileSource
+from sevbuild.diagnose.rules.contents import read_contents
 from sevbuild.launch.region_data import Contents
 
-__all__ = ["FilePart", "PageRun", "Pages", "differing_pages", "runs_text"]
+__all__ = ["PageRun", "Pages", "differing_pages", "runs_text"]
 
 _PAGE = 4096
 _CHUNK = 1 << 20
@@ -31,25 +31,6 @@ class Pages(NamedTuple):
     runs: tuple[PageRun, ...]
 
 
-class FilePart:
-    """A range of a file as contents of a region: read when it is asked for."""
-
-    __slots__ = ("_offset", "_size", "_source")
-
-    def __init__(self, path: str, offset: int = 0, size: int | None = None) -> None:
-        self._source = FileSource(path)
-        self._offset = offset
-        self._size = self._source.size - offset if size is None else size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def read(self, start: int, end: int) -> bytes:
-        """Return the bytes from `start` up to, not including, `end`; fewer where the part ends before."""
-        end = min(end, self._size)
-        return self._source.read(self._offset + start, end - start) if end > start else b""
-
-
 def differing_pages(old: Contents, new: Contents, skip: tuple[int, int] = (0, 0)) -> Pages:
     """Return which pages of the bytes that both have differ; the last of them may be part of a page.
 
@@ -62,7 +43,8 @@ def differing_pages(old: Contents, new: Contents, skip: tuple[int, int] = (0, 0)
     for start in range(0, size, _CHUNK):
         end = min(start + _CHUNK, size)
         pieces = [
-            _read(side, first + start, first + end) for side, first in zip((old, new), skip, strict=True)
+            read_contents(side, first + start, first + end)
+            for side, first in zip((old, new), skip, strict=True)
         ]
         if pieces[0] == pieces[1]:
             continue
@@ -94,9 +76,3 @@ def _add(runs: list[PageRun], at: int) -> None:
         runs[-1] = PageRun(runs[-1].start, at + _PAGE)
     elif len(runs) < _MOST_RUNS:
         runs.append(PageRun(at, at + _PAGE))
-
-
-def _read(contents: Contents, start: int, end: int) -> bytes | memoryview:
-    if isinstance(contents, bytes | memoryview):
-        return contents[start:end]
-    return contents.read(start, end)
