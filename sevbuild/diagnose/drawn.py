@@ -163,4 +163,4 @@ def _side(side: StepSide | None) -> Side | None:
         return None
     contents = "" if side.contents is None else side.contents.hex()
     update = Update(side.origin, side.page_type, side.gpa, side.length, contents, side.launch_digest.hex())
-    return Side(side.index, update)
+    return Side(side.number, update)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sevbuild.diagnose.differences.model import DIGEST, Cause, Detail, Launches, Step, StepSide
 from sevbuild.diagnose.differences.pages import differing_pages, runs_text
 from sevbuild.diagnose.differences.registers import register_details
-from sevbuild.guest.trace import contents_digest, update_word
+from sevbuild.guest.trace import contents_digest, shown_type
 from sevbuild.launch.compare import Step as PlanStep
 from sevbuild.launch.compare import compare_plans
 from sevbuild.launch.page_type import PageType
@@ -131,7 +131,7 @@ def _side(trace: Trace, number: int, update: LaunchUpdate, *, equal: bool) -> St
         contents = bytes(update.data) if trace.recorded and isinstance(update.data, bytes) else None
         if not trace.recorded:
             contents = contents_digest(trace.plan.mode, update.data)
-    word = update_word(trace.plan.mode, update)
+    word = shown_type(trace.plan.mode, update)
     return StepSide(number, update.origin, word, update.gpa, update.length, contents, trace.digests[number])
 
 
