@@ -75,6 +75,7 @@ def _drawn(
     ends = [block.top + block.height for block in blocks]
     ends += [at + height / 2 for at, height in zip(places, heights, strict=True)]
     head, top = _lines(_wrapped(title, _WHOLE_LINE) if titled else [], _MARGIN)
+    top += _MARGIN * titled
     drawn = "".join(
         _block(block, lines, at, prefix, marked=_holds(block.area, marked))
         for block, lines, at in zip(blocks, texts, places, strict=True)

@@ -47,11 +47,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     assert run("plan", "-q", manifest, "-f", "html", "-o", folder / "modes.html").status == 0
     igvm = ROOT / "tests" / "data" / "igvm" / "every-platform.igvm"
     assert run("plan", "-q", igvm, "-f", "html", "-o", folder / "igvm.html").status == 0
+    hello = ROOT / "guests" / "hello" / "guest.toml"
+    launched = run("measure", "-q", hello, "--set", "vcpu.count=4", "--set", "launch.profile=gce").out.strip()
+    assert run("explain", "-q", hello, launched, "-f", "html", "-o", folder / "explain.html").status == 0
     (folder / "release.html").write_bytes(rendered("html", document("matrix"))["release-notes.html"])
     return {path.stem: path for path in folder.glob("*.html")}
 
 
-NAMES = ["hello", "fleet", "modes", "igvm", "release"]
+NAMES = ["hello", "fleet", "modes", "igvm", "release", "explain"]
 
 
 @pytest.mark.parametrize(("width", "dark"), SCREENS)
@@ -157,7 +160,7 @@ def test_a_fleet_is_filtered_at_once(chromium: Browser, pages: dict[str, Path]) 
 
 
 def test_a_digest_is_copied(chromium: Browser, pages: dict[str, Path]) -> None:
-    for name in ("hello", "release"):
+    for name in ("hello", "release", "explain"):
         page = chromium.open(pages[name])
         page.allow_clipboard()
         digest = page.ask("document.querySelector('code.copy').textContent")
