@@ -8,7 +8,8 @@ import signal
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -56,23 +57,36 @@ class Pool:
         try:
             for _ in range(processes):
                 self._start()
+        except OSError:
+            # As many as the machine has room for.
+            return
         except BaseException:
             self.close()
             raise
 
+    @property
+    def processes(self) -> int:
+        """Return how many processes work: this one where there is no other."""
+        return max(len(self._workers), 1)
+
     def close(self) -> None:
         """End the processes, whatever they are at."""
-        for worker in self._workers:
-            os.close(worker.asking)
-            os.close(worker.answers)
-            os.kill(worker.process, signal.SIGKILL)
-            os.waitpid(worker.process, 0)
-        self._workers = []
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            with suppress(ProcessLookupError):
+                os.kill(worker.process, signal.SIGKILL)
+            _let_go(worker)
 
     def _start(self) -> None:
-        asked, asking = os.pipe()
-        answers, answering = os.pipe()
-        process = os.fork()
+        pipes = [*os.pipe()]
+        try:
+            pipes += os.pipe()
+            process = os.fork()
+        except OSError:
+            for pipe in pipes:
+                os.close(pipe)
+            raise
+        asked, asking, answers, answering = pipes
         if not process:  # pragma: no cover - runs in a process of its own
             inherited = [asking, answers]
             inherited += [pipe for worker in self._workers for pipe in (worker.asking, worker.answers)]
@@ -90,7 +104,7 @@ class Pool:
         while True:
             undone = self._give(waiting)
             busy = {worker.answers: worker for worker in self._workers if worker.given}
-            for pipe in select.select(list(busy), [], [])[0] if busy else ():
+            for pipe in _readable(busy):
                 result = _receive(pipe)
                 if result is None:
                     undone += self._lose(busy[pipe])
@@ -117,10 +131,25 @@ class Pool:
         """Let go of a worker that ended, and return what it was given and did not do."""
         self.lost += 1
         self._workers.remove(worker)
-        os.close(worker.asking)
-        os.close(worker.answers)
-        os.waitpid(worker.process, 0)
+        _let_go(worker)
         return list(worker.given)
+
+
+def _let_go(worker: _Worker) -> None:
+    """Close the pipes of a worker that ends, and wait for its end."""
+    os.close(worker.asking)
+    os.close(worker.answers)
+    # Whoever ignores the end of children has nobody left to wait for.
+    with suppress(ChildProcessError):
+        os.waitpid(worker.process, 0)
+
+
+def _readable(pipes: Collection[int]) -> list[int]:
+    """Return those of some pipes that have an answer, or an end; wait for one, where there are any."""
+    poll = select.poll()
+    for pipe in pipes:
+        poll.register(pipe, select.POLLIN)
+    return [pipe for pipe, _ in poll.poll()] if pipes else []
 
 
 def _send(pipe: int, numbers: Sequence[int]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from time import monotonic
@@ -13,7 +12,7 @@ from sevbuild.diagnose.processes import Numbers, Pool, usable_processes
 from sevbuild.diagnose.setup import Setup
 from sevbuild.diagnose.statistics import SearchStatistics, StageStatistics
 from sevbuild.diagnose.tries import Hit, Result, Tries
-from sevbuild.diagnose.variations import MOST_VCPUS, Part, Tile, Variations
+from sevbuild.diagnose.variations import MOST_VCPUS, Part, Tile, Variations, bands
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.planner import Planner
 from sevbuild.measure.tree import LaunchTree
@@ -23,9 +22,7 @@ __all__ = ["QUICK", "Found", "Limits", "Outcome", "search"]
 _ALONE = 0.05  # seconds of one process before others are worth their start
 _NUMBERS = ("four", "five", "six", "seven", "eight")
 _FEW_VCPUS = 64
-_BANDS = 12
 _COUNTING = 0.05
-_BANDED_CHANGES = 2
 _SORTED_CHANGES = 3  # the tiles of more are too many to be held
 
 
@@ -176,8 +173,7 @@ class _Search:
             if not completed:
                 break
             if monotonic() - begin > _ALONE and usable_processes(self._limits.processes) > 1:
-                processes = usable_processes(self._limits.processes)
-                more, completed = self._divided(tiles, processes)
+                more, completed, processes = self._divided(tiles)
                 tried += more
                 break
         left = "" if completed and not self._is_over() else self._left(stage)
@@ -185,15 +181,16 @@ class _Search:
         every = not any(space.is_restricted_by(part) for space in self._spaces for part in stage.parts)
         return StageStatistics(stage.name, changes, vcpus, every, tried, monotonic() - begin, processes, left)
 
-    def _divided(self, tiles: Iterator[Tile], processes: int) -> tuple[int, bool]:
-        """Try tiles in processes; return how many launches were tried, and whether all that were begun."""
+    def _divided(self, tiles: Iterator[Tile]) -> tuple[int, bool, int]:
+        """Try tiles in processes; return how many launches, whether all were tried, how many processes."""
         tried, completed = 0, True
-        with closing(Pool(self._work, processes)) as pool:
+        with closing(Pool(self._work, usable_processes(self._limits.processes))) as pool:
+            processes = pool.processes
             for _, numbers in pool.results(_packed(tile) for tile in tiles):
                 result = _unpacked_result(numbers)
                 tried += self._take(result)
                 completed = completed and result.completed
-        return tried, completed
+        return tried, completed, processes
 
     def _is_over(self) -> bool:
         return monotonic() > self._deadline
@@ -205,7 +202,7 @@ class _Search:
     def _tiles(self, stage: _Stage) -> Iterator[Tile]:
         """Yield the tiles of a stage until the time is up, the likelier and the nearer first."""
         for part in stage.parts:
-            for low, high in self._bands(part):
+            for low, high in bands(self._spaces, part):
                 for space in self._spaces:
                     if self._is_over():
                         return
@@ -225,21 +222,6 @@ class _Search:
         for tile in self._tiles(stage):
             total += tile.size
         return f"{'more than' if self._is_over() else 'about'} {max(total - given, 0):,} launches not tried"
-
-    def _bands(self, part: Part) -> Iterator[tuple[int, int]]:
-        """Yield the bounds of weights, ascending, that a part is tried by; one change is tried at once.
-
-        What somebody named has a weight below 0, and is a band of its own.
-        """
-        if part.changes < _BANDED_CHANGES:
-            yield -sys.maxsize, sys.maxsize
-            return
-        bounds = [space.bounds(part) for space in self._spaces]
-        low, top = min(bound[0] for bound in bounds) - 1, max(bound[1] for bound in bounds)
-        for high in (-1, *(top * band // _BANDS for band in range(1, _BANDS + 1))):
-            if high > low:
-                yield low, high
-                low = high
 
     def _take(self, result: Result) -> int:
         """Plan and replay what a result found, and return how many launches it tried."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -23,6 +24,9 @@ _PLANS = 512  # a planner keeps whatever it has planned, so a search takes a new
 _KEPT = 256
 _Key = tuple[int, tuple[int, ...], tuple[int, int]]
 """A space, the changes made in it, and the range of the last one."""
+
+_Bodies = dict[bytes, "tuple[bytes | HASH, list[int]]"]
+_Tails = dict[Steps, list[int]]
 
 _Value = TypeVar("_Value")
 
@@ -57,8 +61,8 @@ class Tries:
     def __init__(self, wanted: bytes) -> None:
         self._wanted = wanted
         self._chains = BodyChains()
-        self._bodies: dict[_Key, list[tuple[int, bytes | HASH]]] = {}
-        self._tails: dict[_Key, list[tuple[int, Steps]]] = {}
+        self._bodies: dict[_Key, _Bodies] = {}
+        self._tails: dict[_Key, _Tails] = {}
         self._patches: dict[_Key, _Patches] = {}
         self._planner = Planner()
         self._plans = 0
@@ -78,71 +82,60 @@ class Tries:
         bodies = self.bodies(space, tuple(index for index in tile.made if index not in space.tail), tile.body)
         tails = self.tails(space, tuple(index for index in tile.made if index not in space.body), tile.tail)
         known_bodies, known_tails = self._known(space, tile) if both else (set[bytes](), set[Steps]())
-        every = [steps for _, steps in tails]
-        new = [(index, steps) for index, steps in tails if steps not in known_tails]
-        fresh = [steps for _, steps in new]
+        every = list(tails)
+        new = [steps for steps in tails if steps not in known_tails]
         tried, hits = 0, list[Hit]()
-        for index, state in bodies:
+        for digest, (state, changes) in bodies.items():
             if monotonic() > deadline:
                 return Result(tried, tuple(hits), completed=False)
-            known = bool(known_bodies) and state_digest(state) in known_bodies
-            entries, steps = (new, fresh) if known else (tails, every)
+            steps = new if digest in known_bodies else every
             more, found = matching(state, steps, counts, self._wanted)
             tried += more
             for at, count in found:
-                last = tuple(change for change in (index, entries[at][0]) if change >= 0)
-                vcpus = _least(count, entries[at][1], setup)
-                hits.append(Hit(space.space, tuple(sorted((*tile.made, *last))), vcpus))
+                vcpus = _least(count, steps[at], setup)
+                for last in product(changes, tails[steps[at]]):
+                    made = sorted((*tile.made, *(index for index in last if index >= 0)))
+                    hits.append(Hit(space.space, tuple(made), vcpus))
         return Result(tried, tuple(hits), completed=True)
 
     def _known(self, space: Variations, tile: Tile) -> tuple[set[bytes], set[Steps]]:
         """Return the bodies and tails of a tile without its changes of both sides.
 
-        Together they are launches of one change less, which were tried before.
+        Together they are launches of fewer changes, which were tried before.
         """
         body = tuple(index for index in tile.made if index in space.body)
         tail = tuple(index for index in tile.made if index in space.tail)
-        bodies = [*self.bodies(space, body, NONE), *self.bodies(space, body, tile.body)]
-        tails = [*self.tails(space, tail, NONE), *self.tails(space, tail, tile.tail)]
-        return {state_digest(state) for _, state in bodies}, {steps for _, steps in tails}
+        bodies = {*self.bodies(space, body, NONE), *self.bodies(space, body, tile.body)}
+        return bodies, {*self.tails(space, tail, NONE), *self.tails(space, tail, tile.tail)}
 
-    def bodies(
-        self, space: Variations, made: tuple[int, ...], last: tuple[int, int]
-    ) -> list[tuple[int, bytes | HASH]]:
-        """Return the distinct states after bodies: with `made`, and one of `last` each, or -1 for none."""
+    def bodies(self, space: Variations, made: tuple[int, ...], last: tuple[int, int]) -> _Bodies:
+        """Return the states after bodies with `made`, and one of `last` each: by digest, with those changes.
+
+        Where there is no last change, it is -1. What is as without one is left out.
+        """
         key = (space.space, made, last)
         found = self._bodies.get(key)
         if found is None:
-            found = []
-            seen: set[bytes] = set()
+            found = {}
             for index, setup in _setups(space, made, last):
                 try:
                     state = self._chains.state(setup.body(self._fresh_planner()))
                 except SevbuildError:
                     continue
-                digest = state_digest(state)
-                if digest not in seen:
-                    seen.add(digest)
-                    found.append((index, state))
-            found = [entry for entry in found if _is_wanted(entry[0], last)]
+                found.setdefault(state_digest(state), (state, []))[1].append(index)
+            found = {digest: body for digest, body in found.items() if (body[1][0] < 0) == (last == NONE)}
             _keep(self._bodies, key, found)
         return found
 
-    def tails(
-        self, space: Variations, made: tuple[int, ...], last: tuple[int, int]
-    ) -> list[tuple[int, Steps]]:
-        """Return the distinct tails: with `made`, and one of `last` each, or -1 for none."""
+    def tails(self, space: Variations, made: tuple[int, ...], last: tuple[int, int]) -> _Tails:
+        """Return what tails with `made`, and one of `last` each, add to a launch; as `bodies` does."""
         key = (space.space, made, last)
         found = self._tails.get(key)
         if found is None:
-            found = []
-            seen: set[Steps] = set()
+            found = {}
             for index, mode, tail in self._laid_out(space, made, last):
-                steps = steps_of(mode, tail)
-                if steps not in seen:
-                    seen.add(steps)
-                    found.append((index, steps))
-            found = [entry for entry in found if _is_wanted(entry[0], last)]
+                found.setdefault(steps_of(mode, tail), []).append(index)
+            found = {steps: changes for steps, changes in found.items() if (changes[0] < 0) == (last == NONE)}
             _keep(self._tails, key, found)
         return found
 
@@ -202,11 +195,6 @@ def _setups(space: Variations, made: tuple[int, ...], last: tuple[int, int]) -> 
                 yield index, space.changes[index].apply(setup)
             except SevbuildError:
                 continue
-
-
-def _is_wanted(index: int, last: tuple[int, int]) -> bool:
-    """Tell whether an entry has a last change, where there is to be one; what is as without it has none."""
-    return (index < 0) == (last == NONE)
 
 
 def _counts(space: Variations, setup: Setup, vcpus: int) -> range:

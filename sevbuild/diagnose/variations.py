@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -9,7 +10,7 @@ from sevbuild.diagnose.change import SEEN, Change, Start
 from sevbuild.diagnose.setup import Setup
 from sevbuild.errors import SevbuildError
 
-__all__ = ["MOST_VCPUS", "NONE", "Part", "Tile", "Variations"]
+__all__ = ["MOST_VCPUS", "NONE", "Part", "Tile", "Variations", "bands"]
 
 MOST_VCPUS = 512
 """The most vCPUs that are searched."""
@@ -17,6 +18,8 @@ MOST_VCPUS = 512
 NONE = (0, 0)
 """The range of a last change that there is not."""
 
+_BANDS = 12
+_BANDED_CHANGES = 2
 _BODIES = 32
 _TAILS = 128
 
@@ -142,7 +145,7 @@ class Variations:
         lowest = self.bounds(part)[0] if part.changes else 0
         seen = tuple(map(self._seen_end, (self.both, self.body, self.tail)))
         ends = seen if part.kind == "seen" else (self.both.stop, self.body.stop, self.tail.stop)
-        for both in range(min(part.changes, 2) + 1):
+        for both in range(part.changes + 1):
             for body in range(part.changes - both + 1):
                 sizes = (both, body, part.changes - both - body)
                 for weight, made, begin in self._made(sizes, ends, high - lowest):
@@ -210,6 +213,22 @@ class Variations:
         for start, stop in ((begin, middle), (max(begin, middle), end)):
             for low in range(start, stop, width):
                 yield self.changes[low].weight, (low, min(low + width, stop))
+
+
+def bands(spaces: Sequence[Variations], part: Part) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of weights, ascending, that a part is tried by; one change is tried at once.
+
+    What somebody named has a weight below 0, and is a band of its own.
+    """
+    if part.changes < _BANDED_CHANGES:
+        yield -sys.maxsize, sys.maxsize
+        return
+    bounds = [space.bounds(part) for space in spaces]
+    low, top = min(bound[0] for bound in bounds) - 1, max(bound[1] for bound in bounds)
+    for high in (-1, *(top * band // _BANDS for band in range(1, _BANDS + 1))):
+        if high > low:
+            yield low, high
+            low = high
 
 
 def _counted(count: int) -> Change:

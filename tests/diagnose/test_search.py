@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
 
 from sevbuild.diagnose.change import Change, Start
 from sevbuild.diagnose.search import Found, Limits, search
+from sevbuild.diagnose.setup import Body, LaidOut, Setup
+from sevbuild.diagnose.statistics import statistics_document
+from sevbuild.errors import SevbuildError
 from sevbuild.launch.mode import Mode
-from tests.support.near_misses import FIRMWARES, changes_of, digest_of, start_of
+from sevbuild.launch.plan import LaunchPlan
+from sevbuild.launch.planner import Planner
+from sevbuild.measure.tree import LaunchTree
+from tests.support.near_misses import FIRMWARES, changes_of, digest_of, laid_out, policy_of, start_of
+from tests.support.shared import ROOT
 
 PATIENT = Limits(budget=60, processes=1)
 
@@ -135,3 +145,129 @@ def test_the_number_of_processes_changes_nothing(processes: int) -> None:
     alone = found(Limits(budget=60, after_match=30, processes=1))
     assert len(alone) == 1
     assert found(Limits(budget=60, after_match=30, processes=processes)) == alone
+
+
+def test_a_match_ends_what_would_only_find_more_changes() -> None:
+    """Other explanations of as many changes are looked for, and no longer than that."""
+    wanted = start_of(signature=0xA00F11, cmdline=b"quiet")
+    outcome = search([start_of()], changes_of, wanted.digest, Limits(budget=60, after_match=0, processes=1))
+    assert _axes(outcome.found[0]) == {"cpu", "cmdline"}
+    assert outcome.statistics.stages[-1].left
+    outcome = search([start_of()], changes_of, wanted.digest, PATIENT)
+    last = outcome.statistics.stages[-1]
+    assert (last.changes, last.vcpus, last.completed) == (2, 0, True)
+
+
+def test_explanations_are_ranked_by_how_many_settings_and_how_likely() -> None:
+    """Several settings may give one launch: all are found, the likelier first, each once."""
+
+    def more(start: Start) -> list[Change]:
+        (cpu,) = [change for change in changes_of(start) if change.value == "0xa00f11"]
+
+        def with_policy(setup: Setup) -> Setup:
+            return policy_of(0xB0000)(cpu.apply(setup))
+
+        return [
+            *changes_of(start),
+            cpu._replace(weight=0, value="the same"),
+            cpu._replace(weight=9, axis="registers", apply=with_policy),
+            Change("order", "another", "tail", policy_of(0x70000), "says", "source", 1),
+        ]
+
+    wanted = start_of(signature=0xA00F11)
+    outcome = search([start_of()], more, wanted.digest, Limits(budget=60, after_match=60, processes=1))
+    assert [[change.value for change in found.changes] for found in outcome.found] == [
+        ["the same"],
+        ["0xa00f11"],
+    ]
+    assert [(found.axes, found.weight) for found in outcome.found] == [(1, 0), (1, 9)]
+
+
+def test_what_the_model_refuses_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, wanted = start_of(), start_of(signature=0xA00F11)
+    for digest in (lambda *_: bytes(48), _refuse):
+        monkeypatch.setattr(LaunchTree, "digest", digest)
+        outcome = search([start], changes_of, wanted.digest, Limits(budget=0.5, processes=1))
+        assert not outcome.found
+        assert outcome.statistics.unconfirmed >= 1
+
+
+def _refuse(*_: object) -> bytes:
+    raise SevbuildError("no host launches this")
+
+
+def test_statistics_as_a_document() -> None:
+    outcome = search([start_of(vcpus=1), start_of(vcpus=2)], changes_of, os.urandom(48), Limits(budget=0.3))
+    document = statistics_document(outcome.statistics)
+    assert json.loads(json.dumps(document)) == document
+    assert document["starts"] == 2
+    assert document["alike"] == 1
+    assert document["changes"] == len(changes_of(start_of())) - document["without_effect"]
+    assert document["without_effect"] == 5
+    assert document["launches"] == sum(stage["launches"] for stage in document["stages"]) > 512
+    assert [stage["completed"] for stage in document["stages"]][-1] is False
+    assert document["stages"][0] == {
+        "name": "one change",
+        "completed": True,
+        "left": "",
+        "launches": document["stages"][0]["launches"],
+        "seconds": document["stages"][0]["seconds"],
+        "processes": 1,
+    }
+
+
+def test_launches_counted_in_their_bodies_are_tried_one_by_one() -> None:
+    class Counted(LaidOut):
+        """A launch whose regions are others for another number of vCPUs."""
+
+        __slots__ = ()
+
+        @property
+        def counted_in_body(self) -> bool:
+            return True
+
+        def body(self, planner: Planner) -> Body:
+            firmware = FIRMWARES["one" if self.vcpus < 7 else "other"]
+            return LaidOut(*self._replace(inputs=self.inputs._replace(firmware=firmware))).body(planner)
+
+        def plan(self, planner: Planner) -> LaunchPlan:
+            body, tail = self.body(planner), LaidOut(*self).plan(planner)
+            return tail._replace(regions=body.regions)
+
+    plain = start_of()
+    start = plain._replace(setup=Counted(*laid_out(plain.setup)))
+    wanted = start_of(vcpus=9, signature=0xA00F11, firmware=FIRMWARES["other"])
+    outcome = search([start], lambda _: changes_of(start)[:6], wanted.digest, PATIENT)
+    assert _axes(outcome.found[0]) == {"cpu", "vcpus"}
+    assert [change.axis for change in outcome.found[0].changes] == ["cpu"]
+    assert outcome.found[0].vcpus == 9
+
+
+MEASURED = """
+import gc, os, resource, sys
+from sevbuild.diagnose.search import Limits, search
+from tests.support.near_misses import many_changes, start_of
+gc.disable()
+outcome = search([start_of()], lambda _: many_changes(int(sys.argv[1])), os.urandom(48), Limits(budget=500))
+peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(outcome.statistics.launches, max(peaks))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_launches_tried() -> None:
+    """Most of them are launches of their own, not vCPUs more of one before."""
+    tried = {}
+    for number in (3, 24):
+        result = subprocess.run(
+            [sys.executable, "-c", MEASURED, str(number)],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        launches, peak = map(int, result.stdout.split())
+        tried[launches] = peak
+    (few, small), (many, large) = sorted(tried.items())
+    assert many > 1_000_000 > 20 * few
+    assert large < small + 6 * 1024

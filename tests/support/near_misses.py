@@ -15,7 +15,7 @@ from sevbuild.manifest.profiles import load_profile
 from sevbuild.measure.tree import LaunchTree
 from tests.support.firmware import standard_firmware
 
-__all__ = ["changes_of", "digest_of", "start_of"]
+__all__ = ["FIRMWARES", "changes_of", "digest_of", "laid_out", "many_changes", "policy_of", "start_of"]
 
 FIRMWARES = {
     name: parse_firmware(standard_firmware(size=0x80000, fill=name.encode())) for name in ("one", "other")
@@ -70,6 +70,24 @@ def changes_of(start: Start) -> list[Change]:
     found += [_change("cmdline", line.decode(), "body", _with_cmdline(line)) for line in CMDLINES]
     found.append(_change("kernel-hashes", "off", "body", _without_kernel))
     return [change._replace(weight=number // 3 + 1) for number, change in enumerate(found)]
+
+
+def many_changes(number: int) -> list[Change]:
+    """Return so many CPUs, features and command lines each; three of them are a launch of their own."""
+    found = [_shape("cpu", str(value), signature=0x900F00 + value) for value in range(number)]
+    found += [_shape("guest-features", str(value), guest_features=0x100 + value) for value in range(number)]
+    found += [_change("cmdline", str(value), "body", _with_cmdline(b"%d" % value)) for value in range(number)]
+    return found
+
+
+def policy_of(policy: int) -> Callable[[Setup], Setup]:
+    """Return what gives a setup another policy, which enters no digest."""
+
+    def apply(setup: Setup) -> Setup:
+        own = laid_out(setup)
+        return own._replace(shape=own.shape._replace(policy=policy))
+
+    return apply
 
 
 def _change(axis: str, value: str, touches: Touches, apply: Callable[[Setup], Setup]) -> Change:

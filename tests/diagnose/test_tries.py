@@ -1,0 +1,160 @@
+"""What is put together from pieces is what the planner and the model launch, for every rule."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from sevbuild.diagnose.change import Change, Start
+from sevbuild.diagnose.patches import FREE, patch_between, patched
+from sevbuild.diagnose.rules.all_rules import changes_for
+from sevbuild.diagnose.setup import Tail
+from sevbuild.diagnose.tries import Hit, Tries
+from sevbuild.diagnose.variations import NONE, Tile, Variations
+from sevbuild.errors import SevbuildError
+from sevbuild.launch.mode import MODES, Mode
+from sevbuild.launch.planner import Planner
+from tests.support.near_misses import start_of as own_start
+from tests.support.starts import digest, kernel_guest, profiles, start_of
+
+FOREVER = float("inf")
+
+
+def _space(start: Start) -> Variations:
+    space = Variations(0, start, [start.setup.vcpus], lambda one: changes_for(one, profiles()))
+    space.open()
+    return space
+
+
+def _tile(space: Variations, changes: tuple[int, ...], vcpus: int) -> Tile:
+    """Return the tile that tries one set of changes, and others beside it."""
+    bodies = [index for index in changes if index in space.body]
+    tails = [index for index in changes if index in space.tail]
+    last = {*bodies[-1:], *tails[-1:]}
+    made = tuple(index for index in changes if index not in last)
+
+    def around(side: range, index: list[int]) -> tuple[int, int]:
+        return (max(side.start, index[-1] - 2), min(side.stop, index[-1] + 3)) if index else NONE
+
+    return Tile(0, made, around(space.body, bodies), around(space.tail, tails), vcpus)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_combination_of_rules_is_put_together_as_it_is_launched(mode: Mode, tmp_path: Path) -> None:
+    """One change of each kind, beside what each of the others touches: bodies and tails are independent."""
+    start = start_of(kernel_guest(tmp_path, launch={"mode": mode}, vcpu={"count": 2}))
+    space, random = _space(start), Random(3)
+    axes: dict[str, list[int]] = {}
+    for index, change in enumerate(space.changes):
+        axes.setdefault(change.axis, []).append(index)
+    launched = 0
+    for size in (1, 2, 3):
+        for names in combinations(sorted(axes), size):
+            changes = tuple(sorted(random.choice(axes[name]) for name in names))
+            vcpus = random.choice((0, 4))
+            try:
+                setup = space.setup(changes)
+                wanted = digest(setup.with_vcpus(3) if vcpus else setup)
+            except SevbuildError:
+                continue
+            launched += 1
+            result = Tries(wanted).run(space, _tile(space, changes, vcpus), FOREVER)
+            # Another set of changes may launch the same; what launches as one of fewer is left to that.
+            found = [digest(space.setup(hit.changes).with_vcpus(hit.vcpus)) for hit in result.hits]
+            assert all(one == wanted for one in found)
+            assert found or _launches_as_fewer(space, changes, 3 if vcpus else setup.vcpus, wanted), changes
+            assert result.completed
+    assert launched > 10
+
+
+def _launches_as_fewer(space: Variations, changes: tuple[int, ...], vcpus: int, wanted: bytes) -> bool:
+    """Tell whether some of these changes, and others that were tried before, launch the same."""
+    for left_out in changes:
+        fewer = tuple(index for index in changes if index != left_out)
+        try:
+            if digest(space.setup(fewer).with_vcpus(vcpus)) == wanted:
+                return True
+        except SevbuildError:
+            continue
+    both = [index for index in changes if index in space.both]
+    rest = tuple(index for index in changes if index not in both)
+    tries = Tries(wanted)
+    tile = _tile(space, rest, vcpus)
+    return bool(both) and bool(tries.run(space, tile._replace(vcpus=max(vcpus, 1)), FOREVER).hits)
+
+
+@pytest.mark.parametrize("mode", ["sev-es", "snp"])
+def test_a_patched_tail_is_the_one_that_is_laid_out(mode: Mode, tmp_path: Path) -> None:
+    start = start_of(kernel_guest(tmp_path, launch={"mode": mode}, vcpu={"count": 2}))
+    space, random, planner = _space(start), Random(4), Planner()
+    free = {axis: [index for index in space.tail if space.changes[index].axis == axis] for axis in FREE}
+    assert all(free.values())
+    tried = 0
+    for both in (None, *space.both):
+        made = () if both is None else (both,)
+        for _ in range(5):
+            cpu, features = random.choice(free["cpu"]), random.choice(free["guest-features"])
+            try:
+                tails = [
+                    space.setup((*made, *more)).tail(planner)
+                    for more in ((), (cpu,), (features,), (cpu, features))
+                ]
+            except SevbuildError:
+                continue
+            patch = patch_between(tails[0], tails[2])
+            assert patch is not None
+            assert patched(tails[1], patch) == tails[3]
+            tried += 1
+    assert tried > 20
+
+
+def test_a_tail_of_other_pages_has_no_patch() -> None:
+    one = Tail(0x1000, (bytes(4096),), bytes(4096))
+    assert patch_between(one, one._replace(further=None)) is None
+    assert patch_between(one, one._replace(gpa=0)) is None
+    assert patch_between(one, one._replace(pages=())) is None
+    same = patch_between(one, one)
+    assert same is not None
+    assert patched(one, same) == one
+
+
+def _changed(axis: str, touches: str, **shape: int) -> Change:
+    def apply(setup: object) -> object:
+        return setup._replace(shape=setup.shape._replace(**shape))  # type: ignore[attr-defined]
+
+    return Change(axis, str(shape), touches, apply, "says", "source", 1)  # type: ignore[arg-type]
+
+
+def test_what_was_tried_with_one_change_less_is_not_tried_again() -> None:
+    """A change of both sides that does nothing to this launch makes no new ones of it."""
+    start = own_start()
+    changes = [
+        _changed("profile", "both", policy=0x70000),
+        _changed("cpu", "tail", signature=5),
+        _changed("guest-features", "tail", guest_features=0x21),
+    ]
+    space = Variations(0, start, [1], lambda _: changes)
+    space.open()
+    tries = Tries(bytes(48))
+    assert tries.run(space, Tile(0, (0,), NONE, (1, 3), 0), FOREVER).tried == 0
+    assert tries.run(space, Tile(0, (), NONE, (1, 3), 0), FOREVER).tried == 2
+
+
+def test_a_tile_of_no_time_is_not_completed() -> None:
+    space = Variations(0, own_start(), [1], lambda _: ())
+    assert Tries(bytes(48)).run(space, Tile(0, (), NONE, NONE, 512), 0.0) == (0, (), False)
+    assert Tries(bytes(48)).run(space, Tile(0, (), NONE, NONE, 512), FOREVER) == (512, (), True)
+    assert Tries(bytes(32)).run(space, Tile(0, (), NONE, NONE, 512), FOREVER) == (0, (), True)
+
+
+def test_counts_that_launch_the_same_are_the_start_s() -> None:
+    """Where only the first vCPU is measured, how many there are is no change that could be seen."""
+    start = own_start(vcpus=5)
+    launch = start.setup.shape.launch._replace(measured_vcpus="bsp")  # type: ignore[attr-defined]
+    setup = start.setup._replace(shape=start.setup.shape._replace(launch=launch))  # type: ignore[attr-defined]
+    space = Variations(0, start._replace(setup=setup), [5], lambda _: ())
+    result = Tries(digest(setup)).run(space, Tile(0, (), NONE, NONE, 512), FOREVER)
+    assert result.hits == (Hit(0, (), 5),)
