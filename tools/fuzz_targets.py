@@ -243,6 +243,7 @@ def byte_targets() -> list[Target]:
     """Return every parser with valid inputs for it."""
     from tools.fuzz_appraise import appraise_targets
     from tools.fuzz_attest import attest_targets
+    from tools.fuzz_diagnose import diagnose_targets
     from tools.fuzz_sev import sev_targets
 
     sections = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
@@ -321,4 +322,5 @@ def byte_targets() -> list[Target]:
         *attest_targets(),
         *appraise_targets(),
         *sev_targets(),
+        *diagnose_targets(),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sevbuild.documents.document import U32, U64
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.region_data import Contents
@@ -29,6 +30,11 @@ class Start(NamedTuple):
     line: int
     mode: Mode
     policy: int
+
+    @property
+    def is_possible(self) -> bool:
+        """Tell whether the policy has no more bits than the command takes: 64, of SEV 32."""
+        return self.policy <= (U64 if self.mode == "snp" else U32)
 
 
 class Update(NamedTuple):

@@ -106,7 +106,10 @@ class JsonLinesTrace:
     def _start(reader: Reader, line: int, _mode: Mode) -> Event:
         reader.integer("schema", TRACE_SCHEMA, TRACE_SCHEMA)
         modes: tuple[Mode, ...] = ("sev", "sev-es", "snp")
-        return Start(line, reader.word("mode", modes), _number(reader, "policy") or 0)
+        start = Start(line, reader.word("mode", modes), _number(reader, "policy") or 0)
+        if not start.is_possible:
+            reader.fault("policy", f"an SEV policy has 32 bits, got {start.policy:#x}")
+        return start
 
     def _update(self, reader: Reader, line: int, mode: Mode) -> Event:
         kinds = page_types(mode)

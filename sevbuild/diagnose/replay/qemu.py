@@ -186,11 +186,12 @@ class QemuTrace:
         kind = _KINDS.get(name)
         if kind is not None:
             arguments = _arguments(kind, rest.lstrip(": ").rstrip())
-            if arguments is None:
+            event = None if arguments is None else kind.make(number, arguments)
+            if event is None or (isinstance(event, Start) and not event.is_possible):
                 message = f"{self._source}:{number}: {name} with other arguments than QEMU gives it"
                 hint = "the line may be cut, or of a version of QEMU that is not known here"
                 raise SevbuildError(message, hint=hint)
-            self.recorded.append(Recorded(kind.make(number, arguments), _process(line, match.start())))
+            self.recorded.append(Recorded(event, _process(line, match.start())))
             return
         count = self.others if name in _OTHERS else self.unknown
         count[name] = count.get(name, 0) + 1

@@ -326,6 +326,10 @@ def test_a_launch_without_a_start_is_refused(text: str) -> None:
         ([{**START, "policy": None}], "trace.jsonl:1: $.policy: missing: an integer or a hex string"),
         ([{**START, "policy": True}], "trace.jsonl:1: $.policy: must be an integer"),
         ([{**START, "Policy": 1}], "trace.jsonl:1: $.Policy: unknown key"),
+        (
+            [{**START, "mode": "sev", "policy": 1 << 32}],
+            "trace.jsonl:1: $.policy: an SEV policy has 32 bits, got 0x100000000",
+        ),
         ([START, {"event": "launch_update"}], "trace.jsonl:2: $.event: unknown event 'launch_update'"),
         ([START, {"event": ""}], "trace.jsonl:2: $.event: must not be empty"),
         ([START, {**ZERO, "page_type": "data"}], "trace.jsonl:2: $.page_type: "),

@@ -344,6 +344,10 @@ def test_launches_at_once_are_told_apart_by_their_process() -> None:
         (f"{START}\n{ZERO[:-12]}\n", "trace.log:2: kvm_sev_snp_launch_update with other arguments"),
         (f"{START}\n{ZERO[:-12]}!", "trace.log:2: kvm_sev_snp_launch_update with other arguments"),
         ("kvm_sev_snp_launch_start policy=? gosvw=0\n", "trace.log:1: kvm_sev_snp_launch_start with other"),
+        (
+            "kvm_sev_launch_start policy 0x100000001 session (nil) pdh (nil)\n",
+            "trace.log:1: kvm_sev_launch_start with other arguments",
+        ),
         ("kvm_sev_launch_finish now\n", "trace.log:1: kvm_sev_launch_finish with other arguments"),
         (
             f"kvm_sev_snp_launch_start policy 0x{'f' * 17}\n",
