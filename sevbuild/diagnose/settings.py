@@ -9,19 +9,26 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from sevbuild.diagnose.change import Start
-from sevbuild.diagnose.departures import NOTHING, ORDER
+from sevbuild.diagnose.departures import NOTHING
 from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.overwritten import vmsas_of
-from sevbuild.diagnose.rules.applying import natural_order
 from sevbuild.diagnose.setup import LaidOut, Setup
+from sevbuild.diagnose.used_values import (
+    CPU_WORD,
+    UsedValues,
+    departures_from,
+    nearest,
+    register_name,
+    value_text,
+)
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.foreign import ForeignFile
 from sevbuild.igvm.loaders import LOADERS, loader_named
 from sevbuild.image.kernel_hashes import KernelHashes
 from sevbuild.image.ovmf import Firmware, Section, section_kind_name
-from sevbuild.launch.page_type import page_type_word
+from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.planner import GuestInputs, Planner
-from sevbuild.launch.profile import LaunchProfile, LaunchValues
+from sevbuild.launch.profile import LaunchProfile
 from sevbuild.vcpu.models import signature_text
 from sevbuild.vcpu.save_area import parse_vmsa
 
@@ -50,7 +57,6 @@ _LABELS = {
 _ROLES = {"bsp": "first vCPU", "ap": "further vCPUs"}
 
 _FEATURES_FIELD = "sev-features"
-_CPU, _FEATURES = "vcpu-signature", "guest-features"
 
 
 def setting_label(setting: str) -> str:
@@ -83,8 +89,9 @@ def changed_settings(
     A setting that one of the two has not follows from another one that is there, and is no cause of its own;
     so do SEV_FEATURES where each is what its mode has by default.
     """
-    first = _describe(start.setup, profiles, start.setup)
-    second = _describe(found, profiles, start.setup)
+    own = start.setup.loader if isinstance(start.setup, FileLaunch) else None
+    first = _describe(start.setup, profiles, own)
+    second = _describe(found, profiles, first.base or own)
     changed = {
         name: (value, second.settings[name])
         for name, value in first.settings.items()
@@ -117,21 +124,21 @@ class _Described(NamedTuple):
     def own(self, name: str) -> str:
         """Return the base's value in place of a departure."""
         table, _, register = name.partition(".")
-        return _text(self.base_values.get(name, self.base_values.get(f"{table}.bsp.{register}", 0)))
+        return value_text(self.base_values.get(name, self.base_values.get(f"{table}.bsp.{register}", 0)))
 
     def value(self, name: str) -> str:
         """Return the value of this launch in place of another launch's departure."""
         return self.departures.get(name, self.own(name))
 
 
-def _describe(setup: Setup, profiles: Sequence[LaunchProfile], start: Setup | None = None) -> _Described:
-    """Return a launch as settings; of profiles or loaders that launch it alike, that of `start` is named."""
+def _describe(
+    setup: Setup, profiles: Sequence[LaunchProfile], preferred: LaunchProfile | str | None = None
+) -> _Described:
+    """Return a launch as settings; of profiles or loaders that launch it alike, `preferred` is named."""
     if isinstance(setup, LaidOut):
-        own = start if isinstance(start, LaidOut) else None
-        preferred = None if own is None else _laid_out(own, profiles, None).base
-        return _laid_out(setup, profiles, preferred)
+        return _laid_out(setup, profiles, None if isinstance(preferred, str) else preferred)
     if isinstance(setup, FileLaunch):
-        return _of_file(setup, start.loader if isinstance(start, FileLaunch) else None)
+        return _of_file(setup, preferred if isinstance(preferred, str) else None)
     raise TypeError(f"{type(setup).__name__} is no launch whose settings are known")
 
 
@@ -143,38 +150,35 @@ def _of_file(setup: FileLaunch, preferred: str | None) -> _Described:
         "firmware": _file_sha256(setup.file),
     }
     settings |= dict(_hashes(setup.kernel_hashes)) if loader.hash_page is not None else {}
-    plan, own = setup.plan(Planner()), list(vmsas_of(setup.loaded.plan))
+    plan, own = setup.plan(Planner()), _registers(setup.loaded.plan)
     if loader.vmsas_last and setup.mode != "sev":
         settings["vcpus"] = str(len(plan.vmsas))
+    # The CPU of vCPUs that the file does not describe.
     if setup.signature is not None and setup.loaded.takes_signature:
         settings["cpu"] = signature_text(setup.signature)
-    # Without the CPU, which is a setting of its own, those of the vCPUs that the file describes.
-    names = ("bsp", "ap")
-    values = {
-        name: value for role, page in zip(names, own, strict=False) for name, value in _flat(page, role)
-    }
-    used = {
-        name: value
-        for role, page in zip(names, vmsas_of(plan), strict=False)
-        for name, value in _flat(page, role)
-    }
-    features = used.pop(f"registers.bsp.{_FEATURES_FIELD}", None)
+    used = _registers(plan)
+    features = used.get(f"registers.bsp.{_FEATURES_FIELD}")
     if features is not None:
         settings["guest-features"] = f"{features:#x}"
-    for role in names:
-        values.pop(f"registers.{role}.{_FEATURES_FIELD}", None)
-        used.pop(f"registers.{role}.{_FEATURES_FIELD}", None)
-    departures = _departures(used, values)
+    departures = departures_from(used, {**own, **_features(used)})
     settings |= departures
-    return _Described(settings, None, departures, values, has_default_features=False)
+    return _Described(settings, None, departures, own, has_default_features=False)
 
 
-def _flat(page: bytes, role: str) -> Iterator[tuple[str, Any]]:
-    for field, value in parse_vmsa(page).items():
-        parts = value.items() if isinstance(value, dict) else [("", value)]
-        for part, number in parts:
-            if isinstance(number, int):
-                yield ".".join(filter(None, ("registers", role, field.replace("_", "-"), part))), number
+def _registers(plan: LaunchPlan) -> dict[str, int]:
+    """Return the registers of the first VMSAs of a plan, one a role, by the names of departures."""
+    return {
+        register_name(role, field, part): number
+        for role, page in zip(_ROLES, vmsas_of(plan), strict=False)
+        for field, value in parse_vmsa(page).items()
+        for part, number in (value.items() if isinstance(value, dict) else [("", value)])
+        if isinstance(number, int)
+    }
+
+
+def _features(registers: Mapping[str, int]) -> dict[str, int]:
+    """Return SEV_FEATURES of each role, which are a setting of their own."""
+    return {name: value for name, value in registers.items() if name.endswith(f".{_FEATURES_FIELD}")}
 
 
 def _first_alike(setup: FileLaunch, preferred: str | None) -> str:
@@ -194,9 +198,9 @@ def _laid_out(
     inputs, mode, shape = setup.launched, setup.mode, setup.shape
     # Where one VMSA is measured, any number of vCPUs is the launch of one.
     measured = setup.vcpus if shape.launch.measured_vcpus == "all" else 1
-    uses = _Uses(setup.with_vcpus(measured), inputs)
-    used = {ORDER: shape.order, **uses.of(shape.launch)}
-    base, departures, values = _nearest(setup, used, uses, profiles, preferred)
+    uses = UsedValues(setup.with_vcpus(measured), inputs)
+    used = uses.by_launch()
+    base, departures, values = nearest(setup, used, uses, profiles, preferred)
     settings: Settings = {"mode": mode, "profile": base.name}
     settings |= dict(_inputs(setup, inputs))
     if mode != "sev":
@@ -204,7 +208,7 @@ def _laid_out(
         features = used.get(f"registers.bsp.{_FEATURES_FIELD}", 0)
         settings["guest-features"] = f"{features:#x}"
         base_state = base.rules.launch.vcpu_state(mode, "bsp")
-        if base_state.get("rdx") == _CPU:
+        if base_state.get("rdx") == CPU_WORD:
             settings["cpu"] = signature_text(used["registers.bsp.rdx"])
     settings |= departures
     default = base.rules.features.get(mode, shape.guest_features)
@@ -252,106 +256,3 @@ def _file_sha256(file: ForeignFile) -> str:
 @lru_cache(maxsize=64)
 def _sha256(firmware: Firmware) -> str:
     return sha256(firmware.data).hexdigest()
-
-
-class _Uses(NamedTuple):
-    """What of a profile's values a launch uses: its mode, its inputs and its number of vCPUs decide."""
-
-    setup: LaidOut
-    inputs: GuestInputs
-
-    def of(self, launch: LaunchValues, *, symbols: bool = False) -> dict[str, Any]:
-        """Return the values used, by the name of a departure and the role of a vCPU.
-
-        Registers that hold the CPU signature or SEV_FEATURES have this launch's, or the word for them.
-        """
-        mode = self.setup.mode
-        found: dict[str, Any] = {}
-        hashes = self.inputs.kernel_hashes
-        found["regions"] = tuple(
-            region
-            for region in launch.regions.get(mode, ())
-            if hashes is not None or not region.startswith("hash-")
-        )
-        if mode == "snp":
-            found["vmsa-gpa"] = launch.vmsa_gpa
-            found |= self._sections(launch)
-        if mode != "sev":
-            for role in ("bsp", "ap") if self.setup.vcpus > 1 else ("bsp",):
-                found |= self._vcpu(launch, role, symbols=symbols)
-        return found
-
-    def _sections(self, launch: LaunchValues) -> Iterator[tuple[str, Any]]:
-        svsm, firmware = self.inputs.svsm, self.inputs.firmware
-        sections = (firmware.metadata.sections if svsm is None else svsm.sections) or ()
-        kinds = [section_kind_name(section.kind) for section in sections]
-        last = [kind for kind in kinds if kind in launch.sections_last]
-        yield "sections-last", ", ".join([kind for kind in kinds if kind not in launch.sections_last] + last)
-        for kind in dict.fromkeys(kinds):
-            absent = kind == "kernel-hashes" and self.inputs.kernel_hashes is None
-            name = "kernel-hashes-absent" if absent else kind
-            yield f"page-types.{name}", page_type_word(launch.page_type(name))
-
-    def _vcpu(self, launch: LaunchValues, role: str, *, symbols: bool) -> Iterator[tuple[str, Any]]:
-        shape = self.setup.shape
-        entry = launch.entry[role]
-        if entry == "reset-block":
-            entry = self.inputs.firmware.metadata.reset or 0
-        elif entry == "svsm" and self.inputs.svsm is not None:
-            entry = self.inputs.svsm.entry
-        yield f"entry.{role}", entry
-        known = {} if symbols else {_CPU: shape.signature, _FEATURES: shape.guest_features}
-        for name, value in launch.vcpu_state(shape.mode, role).items():
-            parts = value.items() if isinstance(value, Mapping) else [("", value)]
-            for part, number in parts:
-                path = ".".join(filter(None, ("registers", role, name.replace("_", "-"), part)))
-                yield path, known.get(number, number) if isinstance(number, str) else number
-
-
-def _nearest(
-    setup: LaidOut,
-    used: Mapping[str, Any],
-    uses: _Uses,
-    profiles: Sequence[LaunchProfile],
-    preferred: LaunchProfile | None,
-) -> tuple[LaunchProfile, Settings, Mapping[str, Any]]:
-    """Return the profile that a launch departs from least, the departures, and the profile's own values."""
-    candidates = [setup.profile] if not profiles else list(profiles)
-    if preferred is not None:
-        candidates = [preferred, *candidates]
-    best: tuple[LaunchProfile, Settings, Mapping[str, Any]] | None = None
-    for profile in candidates:
-        if setup.mode not in profile.rules.modes:
-            continue
-        own = {ORDER: natural_order(profile), **uses.of(profile.rules.launch, symbols=True)}
-        if own["regions"] != used["regions"]:
-            continue
-        departures = _departures(used, own)
-        if best is None or len(departures) < len(best[1]):
-            best = profile, departures, own
-    return (setup.profile, {}, {}) if best is None else best
-
-
-def _departures(used: Mapping[str, Any], own: Mapping[str, Any]) -> Settings:
-    """Return the values in which a launch departs from a profile, by name."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in {**own, **used}:
-        mine, theirs = used.get(name, 0), own.get(name, 0)
-        if theirs not in (_CPU, _FEATURES) and mine != theirs:
-            found[name] = (mine, theirs)
-    return {_short(name, found, used): _text(found[name][0]) for name in sorted(found)}
-
-
-def _short(name: str, found: Mapping[str, tuple[Any, Any]], used: Mapping[str, Any]) -> str:
-    """Return the name of a register's departure without the role where every vCPU has the same."""
-    table, _, rest = name.partition(".")
-    role, _, register = rest.partition(".")
-    if table != "registers":
-        return name
-    other = f"registers.{'ap' if role == 'bsp' else 'bsp'}.{register}"
-    alike = found.get(other) == found[name] or not any(key.startswith("registers.ap.") for key in used)
-    return f"registers.{register}" if alike else name
-
-
-def _text(value: Any) -> str:
-    return hex(value) if isinstance(value, int) else str(value)
