@@ -60,6 +60,7 @@ class JsonLinesTrace:
         self._folder = folder
         self._mode: dict[str | None, Mode] = {}
         self._readers: dict[str, Callable[[Reader, int, Mode], Event]] = {
+            "launch-start": self._start,
             "launch-update": self._update,
             "launch-measure": lambda _reader, line, _mode: Measure(line),
             "launch-finish": self._finish,
@@ -83,15 +84,12 @@ class JsonLinesTrace:
             self.unknown[name] = self.unknown.get(name, 0) + 1
             return
         owner = reader.string("guest", required=False) or None
-        read = self._start if name == "launch-start" else self._readers.get(name)
-        if read is None:
-            known = ("launch-start", *self._readers)
-            hint = suggest(name, known) or f"one of {', '.join(known)}; {OWN_EVENT}NAME is passed over"
-            document.fault("event", f"unknown event {name[:80]!r}", hint)
+        if name not in self._readers:
+            known = f"one of {', '.join(self._readers)}; {OWN_EVENT}NAME is passed over"
+            document.fault("event", f"unknown event {name[:80]!r}", suggest(name, self._readers) or known)
             document.raise_faults()
-            return
         # What is no launch of any mode is still looked at: the secure processor refuses it.
-        event = read(reader, number, self._mode.get(owner, "snp"))
+        event = self._readers[name](reader, number, self._mode.get(owner, "snp"))
         reader.finish()
         document.raise_faults()
         if isinstance(event, Start):

@@ -110,7 +110,7 @@ class _Walk:
         self._planned = planned
         self._mode = mode
         self._last_line = last_line
-        self._bytes = PlannedBytes(update for update in planned if update.page_type != PageType.VMSA)
+        self._bytes = PlannedBytes(planned)
         self._mine = _Cursor(
             [
                 _Side(each.gpa, each.length, each.page_type, each.vmpl_permissions, each.data)

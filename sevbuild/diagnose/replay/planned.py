@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
-from sevbuild.launch.page_type import MEASURED_CONTENTS, PageType
+from sevbuild.launch.page_type import PageType
 from sevbuild.launch.region_data import Contents
 from sevbuild.launch.update import LaunchUpdate
 
@@ -51,40 +52,31 @@ def read_contents(data: Contents, start: int, end: int) -> bytes:
 
 
 class PlannedBytes:
-    """The regions of a plan by address."""
+    """The regions of a plan by address; VMSAs, which may share one, are none of them."""
 
-    def __init__(self, regions: Iterable[LaunchUpdate]) -> None:
-        self._regions = sorted(
-            (
-                update
-                for update in regions
-                if update.page_type in MEASURED_CONTENTS and update.data is not None
-            ),
-            key=lambda update: update.gpa,
-        )
+    def __init__(self, updates: Iterable[LaunchUpdate]) -> None:
+        regions = [update for update in updates if update.page_type != PageType.VMSA]
+        self._regions = sorted(regions, key=lambda update: update.gpa)
         self._starts = [update.gpa for update in self._regions]
-        self._all = sorted(regions, key=lambda update: update.gpa)
 
     def at(self, gpa: int, length: int) -> Contents | None:
         """Return the contents of a range, None where the plan has none for all of it."""
         parts: list[tuple[Contents, int, int]] = []
         at, end = gpa, gpa + length
-        index = bisect_right(self._starts, gpa) - 1
-        while 0 <= index < len(self._regions) and at < end:
-            region = self._regions[index]
-            if region.data is None or not region.gpa <= at < region.end:
-                return None
+        for region in islice(self._regions, max(bisect_right(self._starts, gpa) - 1, 0), None):
+            if at >= end or region.data is None or not region.gpa <= at < region.end:
+                break
             stop = min(region.end, end)
             parts.append((region.data, at - region.gpa, stop - region.gpa))
-            at, index = stop, index + 1
+            at = stop
         if at < end or not parts:
             return None
         data, first, last = parts[0]
         return data if len(parts) == 1 and (first, last) == (0, len(data)) else _Pieces(tuple(parts))
 
     def origin(self, gpa: int) -> str | None:
-        """Return where the pages at an address come from, None for none of the plan's."""
-        for region in self._all:
-            if region.gpa <= gpa < region.end and region.page_type != PageType.VMSA:
-                return region.origin
-        return None
+        """Return where the page at an address comes from, None for none of the plan's."""
+        index = bisect_right(self._starts, gpa) - 1
+        if index < 0 or gpa >= self._regions[index].end:
+            return None
+        return self._regions[index].origin

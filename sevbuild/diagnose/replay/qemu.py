@@ -219,16 +219,15 @@ def joined_retries(events: list[Event]) -> tuple[Event, ...]:
     contents goes on with it, except for zero pages, whose contents KVM does not look at.
     """
     found: list[Event] = []
+    whole: Update | None = None
     tried: Update | None = None
     for event in events:
-        if isinstance(event, Update) and tried is not None and _goes_on(tried, event):
-            whole = found[-1]
-            if isinstance(whole, Update):
-                found[-1] = whole._replace(lines=(*whole.lines, *event.lines))
-            tried = event
-            continue
+        if isinstance(event, Update) and whole is not None and tried is not None and _goes_on(tried, event):
+            whole = found[-1] = whole._replace(lines=(*whole.lines, *event.lines))
+        else:
+            found.append(event)
+            whole = event if isinstance(event, Update) else None
         tried = event if isinstance(event, Update) else None
-        found.append(event)
     return tuple(found)
 
 

@@ -120,7 +120,8 @@ def _policy(launch: Launch, plan: LaunchPlan) -> Parting | None:
 def _regions(launch: Launch, ran: Ran, plan: LaunchPlan) -> Parting | None:
     seeded = {update.lines for update in ran.seeded}
     updates = [update for update in launch.updates if update.lines not in seeded]
-    planned = plan.updates if any(update.is_vmsa for update in updates) else plan.regions
+    traced = any(update.is_vmsa for update in updates)
+    planned = [update for update in plan.updates if traced or update.page_type != PageType.VMSA]
     last = launch.lines[1] if launch.finish is None else launch.finish.line
     return first_parting(updates, planned, plan.mode, last)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from sevbuild.diagnose.replay.events import (
@@ -105,13 +104,15 @@ class _Runner:
         self._guest = SnpGuest(hasher=hasher) if mode == "snp" else SevGuest()
         self._plan = plan
         self._bytes = PlannedBytes(() if plan is None else plan.regions)
-        # KVM launches VMSAs by itself, and QEMU traces none: they are then added where they belong.
-        missing = plan is not None and not any(update.is_vmsa for update in launch.updates)
-        self._vmsas: Sequence[LaunchUpdate] = plan.vmsas if plan is not None and missing else ()
-        self._planned_vmsas: Sequence[LaunchUpdate] = () if plan is None else plan.vmsas
+        updates = () if plan is None else plan.updates
+        self._planned_vmsas = [update for update in updates if update.page_type == PageType.VMSA]
+        traced = any(update.is_vmsa for update in launch.updates)
+        # KVM launches VMSAs by itself, and QEMU traces none: they are then added, if all come last.
+        last = plan is not None and list(plan.vmsas) == self._planned_vmsas
+        self._vmsas = self._planned_vmsas if last and not traced else []
         self._seen_vmsas = 0
         self._stand_in = 0
-        self._has_vmsas = bool(self._vmsas) or any(update.is_vmsa for update in launch.updates)
+        self._has_vmsas = bool(self._vmsas) or traced
         self._seed = None if plan is None else plan.seed
         self._seeded: list[Update] = []
         self._known = True
@@ -187,7 +188,7 @@ class _Runner:
         self._finished = True
 
     def _add_vmsas(self, line: int) -> None:
-        added, self._vmsas = self._vmsas, ()
+        added, self._vmsas = self._vmsas, []
         for update in added:
             self._launch(line, None, update, "plan")
 

@@ -20,7 +20,7 @@ from sevbuild.diagnose.replay.document import replay_document
 from sevbuild.diagnose.replay.replay import Planned, Replay, replay_launch
 from sevbuild.diagnose.replay.schema import trace_schema
 from sevbuild.diagnose.replay.trace import chosen_launch, parse_trace
-from sevbuild.errors import SevbuildError
+from sevbuild.errors import FaultsError, SevbuildError
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.region_data import chunks
 from tests.support.guests import guest_of
@@ -428,6 +428,13 @@ def test_a_line_that_is_no_json_is_named(line: str, message: str) -> None:
     with pytest.raises(SevbuildError) as refused:
         parse_trace(json_trace([START]) + line + "\n", "trace.jsonl", ".")
     assert refused.value.message.startswith(message)
+
+
+def test_an_event_that_is_misspelt_is_told_the_right_one() -> None:
+    for name, hint in (("launch_update", "did you mean launch-update?"), ("boot", "one of launch-start, ")):
+        with pytest.raises(FaultsError) as refused:
+            parse_trace(json_trace([{"event": name}]), "trace.jsonl", ".")
+        assert str(refused.value.faults[0].hint).startswith(hint)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -181,6 +181,15 @@ def test_a_range_tried_again_is_said() -> None:
     assert "4, 5  firmware" in result.out
 
 
+@pytest.mark.usefixtures("guest")
+def test_a_launch_of_nothing_has_no_table() -> None:
+    lines = Path("trace.log").read_text().splitlines()
+    Path("trace.log").write_text(text_of([*lines[:3], *lines[-2:]]))
+    result = run("replay", "trace.log")
+    assert result.status == 0
+    assert "origin" not in result.out
+
+
 def test_one_target_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     guest = launching_guest(tmp_path, vcpu={"count": [1, 2, 3, 4], "model": "EPYC-v4"})
@@ -201,6 +210,10 @@ def test_a_bundle_is_a_guest() -> None:
     result = run("replay", "trace.log", "dist", "-q")
     assert result.status == 0, result.err
     assert run("replay", "trace.log", "dist/bundle.json", "-q").out == result.out
+    for option in (["--set", "vcpu.count=1"], ["--locked"]):
+        assert run("replay", "trace.log", "dist", *option).status == 2
+    Path("dist/guest.toml").write_text("")
+    assert run("replay", "trace.log", "dist").status in (1, 2)
 
 
 def test_an_igvm_file_is_a_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
