@@ -34,8 +34,8 @@ _MOST_VISITED = 20_000
 _MOST_BYTES = 2 << 30
 """The bytes of firmware images that are held: some hundreds of them."""
 _DEEPEST = 8
-_FIRST = 0
-"""The weight of what somebody asked for: nothing that nobody did is likelier."""
+_FIRST = -1
+"""The weight of what somebody named: it is likelier than anything that nobody did."""
 
 
 class Asked(NamedTuple):

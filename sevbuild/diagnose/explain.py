@@ -31,6 +31,8 @@ __all__ = ["Explaining", "Question", "explain", "joined", "nearest_first"]
 
 _MOST_SHOWN = 10
 """The explanations of one digest that are worked out: the first is the likeliest."""
+_SHARE = 0.25
+"""The part of the time for the combinations of what somebody named, before anything else is tried."""
 _SOURCE_OF_COUNTS = "every measured vCPU has a VMSA of its own"
 
 
@@ -138,8 +140,7 @@ class Explaining:
         if found and not any(item.whole for item in found):
             also = tuple(self._told(item) for item in found)
             return Answer("found", subject.title, expected, also[0].sentence, (), also, notes)
-        outcome = search(subject.starts, self.changes_of, self._digest, question.limits)
-        return self._searched(outcome, found, expected, notes)
+        return self._searched(self._search(), found, expected, notes)
 
     def is_cause_of(self, start: Start, digest: bytes) -> bool:
         """Tell whether another launch has another digest by the changes that were found first."""
@@ -153,6 +154,18 @@ class Explaining:
             return self.launches.digest(setup) == digest
         except SevbuildError:
             return False
+
+    def _search(self) -> Outcome:
+        """Return what a search finds: among what somebody named alone, else among all that is known."""
+        starts, limits = self.subject.starts, self._question.limits
+        named = self._question.candidates.changes
+        if named:
+            few = limits._replace(budget=limits.budget * _SHARE)
+            outcome = search(starts, lambda _: named, self._digest, few)
+            if outcome.found:
+                return outcome
+            limits = limits._replace(budget=max(limits.budget - outcome.statistics.seconds, 0))
+        return search(starts, self.changes_of, self._digest, limits)
 
     def _searched(
         self, outcome: Outcome, found: Sequence[Finding], expected: Expectation, notes: tuple[str, ...]

@@ -132,6 +132,8 @@ def _hashes_of(setup: Setup) -> KernelHashes | None:
 
 
 def _not_covered(searched: Searched) -> Iterator[str]:
+    if not searched.statistics.stages:
+        yield "one change: nothing was tried in the time that there was"
     for stage in searched.statistics.stages:
         if not stage.completed:
             yield f"{stage.name}: {stage.left}"

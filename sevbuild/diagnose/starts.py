@@ -172,17 +172,24 @@ def known_profiles(subject: Subject) -> list[LaunchProfile]:
 
 
 def _setup(guest: Guest, target: Target) -> Setup:
-    if target.variant.declared(IGVM) is None:
+    variant, loader = target.variant, target.profile.rules.loader or ""
+    if variant.declared(IGVM) is not None:
+        from sevbuild.diagnose.file_launch import FileLaunch
+
+        hashes = guest.kernels.hashes(target)
+        signature = target.cpu.signature
+        return FileLaunch(guest.igvm.file(variant), loader, target.mode, target.vcpus, signature, hashes)
+    if not variant.igvm_parameters:
         return LaidOut(*guest.launch_of(target), target.profile)
     from sevbuild.diagnose.file_launch import FileLaunch
+    from sevbuild.guest.foreign import ForeignFile
+    from sevbuild.guest.igvm import igvm_file
+    from sevbuild.igvm.source import MemorySource
 
+    # What the loader adds to what is laid out stands in the file alone.
+    built = igvm_file(target, guest.laid_out(target), guest.firmware(variant))
     return FileLaunch(
-        guest.igvm.file(target.variant),
-        target.profile.rules.loader or "",
-        target.mode,
-        target.vcpus,
-        target.cpu.signature,
-        guest.kernels.hashes(target),
+        ForeignFile(target.label, source=MemorySource(built)), loader, target.mode, target.vcpus
     )
 
 

@@ -77,13 +77,14 @@ def read_wanted(text: str) -> Wanted:
 
 def _of_words(text: str) -> Wanted:
     data = _decoded(text)
+    found = None if data is None else _of_binary(data, "the digest given")
+    if found is not None:
+        return found
     shown = visible(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
-    if data is None:
-        raise SevbuildError(f"{shown}: no such file, and not a launch digest", hint=_HINT)
-    found = _of_binary(data, "the digest given")
-    if found is None:
-        raise SevbuildError(f"{shown}: {len(data)} bytes are not a launch digest", hint=_HINT)
-    return found
+    digits = hex_bytes(text)
+    if digits is not None:
+        raise SevbuildError(f"{shown}: {len(digits)} bytes are not a launch digest", hint=_HINT)
+    raise SevbuildError(f"{shown}: no such file, and not a launch digest", hint=_HINT)
 
 
 _SHOWN = 100

@@ -20,6 +20,7 @@ from sevbuild.igvm.loaders import LOADERS, loader_named
 from sevbuild.igvm.pages import UpdateMaker
 from sevbuild.igvm.platforms import file_modes
 from sevbuild.igvm.reader import read_igvm
+from sevbuild.igvm.source import ByteSource
 from sevbuild.image.kernel_hashes import EMPTY_INITRD_DIGEST, KernelHashes, cmdline_digest
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.plan import LaunchPlan
@@ -79,10 +80,11 @@ class Refused(NamedTuple):
 class ForeignFile:
     """One IGVM file for one run; its pages are read when they are hashed, and not kept."""
 
-    def __init__(self, path: str, progress: Progress | None = None) -> None:
+    def __init__(self, path: str, progress: Progress | None = None, source: ByteSource | None = None) -> None:
+        """Read the headers of the file at `path`, or of `source`: one that is built, which no path has."""
         self.path = path
         self._progress = progress
-        self._source = FileSource(path)
+        self._source: ByteSource = FileSource(path) if source is None else source
         with within(path):
             self.file = read_igvm(self._source)
         self.notices = [Notice("warning", path, line) for line in self.file.warnings]
