@@ -193,9 +193,14 @@ def _profile_cause(pair: TargetPair, found: dict[str, Change]) -> Cause | None:
             details.insert(0, Detail(f"guest-features.{min(modes)}.default", old, new))
     if name is None and not details:
         return None
+    title = "profile"
+    if all(side.of_file for side in pair.sides):
+        title = "loader"
+        order = found.pop("order", None)
+        details += [] if order is None else [Detail("order", order.old, order.new)]
     old, new = (None, None) if name is None else (name.old, name.new)
     where = pair.where("profile")
-    return Cause("profile", "profile", pair.entering, old, new, where, tuple(details))
+    return Cause("profile", title, pair.entering, old, new, where, tuple(details))
 
 
 def _profile_key(path: str) -> str:
