@@ -15,7 +15,7 @@ from sevbuild.vcpu.save_area import build_vmsa, parse_vmsa
 from tests.support.cli import run
 from tests.support.firmware import SECTIONS, standard_firmware
 from tests.support.guests import write_manifest
-from tests.support.igvm import BSP, SNP, write_file
+from tests.support.igvm import BSP, SNP, VMSA, write_file
 from tests.support.kernels import CPIO
 from tests.support.real import newest_file, real_file, real_kernels
 
@@ -124,7 +124,7 @@ def _lock(folder: Path) -> tuple[Any, ...]:
     return folder / "a" / "guest.lock", manifest
 
 
-def _igvm(folder: Path, name: str, *headers: Header, vmsa: bytes = BSP.data) -> Path:
+def _igvm(folder: Path, name: str, *headers: Header, vmsa: bytes = VMSA) -> Path:
     start: list[Header] = [SNP, GuestPolicy(0x30000, 1)]
     return write_file(folder, *start, *headers, BSP._replace(data=vmsa), name=name)
 
@@ -137,8 +137,7 @@ def _igvm_page(folder: Path) -> tuple[Any, ...]:
 
 def _igvm_register(folder: Path) -> tuple[Any, ...]:
     page = PageData(0x1000, 1, b"\1" * 4096)
-    assert isinstance(BSP.data, bytes)
-    vmsa = build_vmsa({**parse_vmsa(BSP.data), "rip": 0x1234})
+    vmsa = build_vmsa({**parse_vmsa(VMSA), "rip": 0x1234})
     return _igvm(folder, "a.igvm", page), _igvm(folder, "b.igvm", page, vmsa=vmsa), "--loader", "qemu"
 
 
