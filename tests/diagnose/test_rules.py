@@ -107,3 +107,24 @@ def test_all_changes_are_made_in_a_moment(tmp_path: Path) -> None:
     changes = changes_for(lazy, known)
     assert perf_counter() - began < 0.3
     assert len(changes) > 1000
+
+
+def test_a_report_s_host_makes_one_era_likelier_than_another(tmp_path: Path) -> None:
+    start = start_of(kernel_guest(tmp_path))
+    old, recent = HostFacts(firmware=(1, 54, 1)), HostFacts(firmware=(1, 58, 3))
+
+    def weights(host: HostFacts) -> dict[tuple[str, str], int]:
+        found = changes_for(start._replace(host=host), profiles())
+        assert [change.weight for change in found] == sorted(change.weight for change in found)
+        return {(change.axis, change.value): change.weight for change in found}
+
+    plain, before, after = weights(HostFacts()), weights(old), weights(recent)
+    assert weights(HostFacts(firmware=(1, 55, 25))) == plain
+    for key in (("profile", "qemu-snp-legacy-fpu"), ("guest-features", "0x21")):
+        assert before[key] < plain[key] < after[key]
+    secure_tsc = ("guest-features", "0x201")
+    assert after[secure_tsc] < plain[secure_tsc] < before[secure_tsc]
+    assert plain == weights(HostFacts(vmpl=0))
+    below, svsm = weights(HostFacts(vmpl=2)), ("guest-features", "0x29")
+    assert below[svsm] < plain[svsm]
+    assert below["guest-features", "0x21"] == plain["guest-features", "0x21"]

@@ -8,6 +8,7 @@ from sevbuild.diagnose.change import Change, Start
 from sevbuild.diagnose.rules.cmdlines import cmdline_changes
 from sevbuild.diagnose.rules.cpus import cpu_changes
 from sevbuild.diagnose.rules.features import feature_changes
+from sevbuild.diagnose.rules.hosts import by_host
 from sevbuild.diagnose.rules.images import image_changes
 from sevbuild.diagnose.rules.initrds import initrd_changes
 from sevbuild.diagnose.rules.kernels import kernel_changes, kernel_hashes_changes
@@ -38,4 +39,4 @@ def changes_for(start: Start, profiles: Sequence[LaunchProfile]) -> list[Change]
         *loader_changes(start, profiles),
         *order_changes(start),
     ]
-    return sorted(found, key=lambda change: change.weight)
+    return sorted(by_host(found, start.host), key=lambda change: change.weight)
