@@ -142,37 +142,36 @@ class Tries:
     def _laid_out(
         self, space: Variations, made: tuple[int, ...], last: tuple[int, int]
     ) -> Iterator[tuple[int, Mode, Tail]]:
-        """Yield the tails of setups; the second of two changes that set other registers is patched in."""
-        free = [index for index in made if space.changes[index].axis in FREE]
-        without = tuple(index for index in made if index not in free) if len(free) == 1 else None
-        base: Tail | None = None
-        for index, setup in _setups(space, made, last):
-            try:
-                patch = None
-                if base is not None and without is not None and space.changes[index].axis in FREE:
-                    patch = self._patch(space, without, index)
-                tail = self._tail(setup) if base is None or patch is None else patched(base, patch)
-            except SevbuildError:
-                continue
-            if index < 0:
-                base = tail
-            yield index, setup.mode, tail
+        """Yield the tails with changes made, at -1, and one of a range beside them; none that is refused."""
+        axes = {space.changes[index].axis for index in made}
+        for index in (-1, *range(*last)):
+            if index < 0 or space.changes[index].axis not in axes:
+                try:
+                    yield index, *self._tail(space, made if index < 0 else (*made, index))
+                except SevbuildError:
+                    continue
 
-    def _patch(self, space: Variations, made: tuple[int, ...], index: int) -> Patch | None:
-        """Return what a change does to the tail of the setup with others made."""
-        key = (space.space, made, NONE)
+    def _tail(self, space: Variations, changes: tuple[int, ...]) -> tuple[Mode, Tail]:
+        """Return the mode and the tail of a setup; changes of registers that no other sets are patched in."""
+        free = [index for index in changes if space.changes[index].axis in FREE]
+        rest = tuple(index for index in changes if index not in free)
+        key = (space.space, rest, NONE)
         patches = self._patches.get(key)
         if patches is None:
-            setup = space.setup(made)
-            patches = _Patches(setup, self._tail(setup), {})
+            setup = space.setup(rest)
+            patches = _Patches(setup, setup.tail(self._fresh_planner()), {})
             _keep(self._patches, key, patches)
-        if index not in patches.found:
-            tail = self._tail(space.changes[index].apply(patches.setup))
-            patches.found[index] = patch_between(patches.tail, tail)
-        return patches.found[index]
-
-    def _tail(self, setup: Setup) -> Tail:
-        return setup.tail(self._fresh_planner())
+        tail = patches.tail
+        for index in free:
+            if index not in patches.found:
+                setup = space.changes[index].apply(patches.setup)
+                other = setup.tail(self._fresh_planner())
+                patches.found[index] = patch_between(patches.tail, other)
+            patch = patches.found[index]
+            if patch is None:
+                return patches.setup.mode, space.setup(changes).tail(self._fresh_planner())
+            tail = patched(tail, patch)
+        return patches.setup.mode, tail
 
     def _fresh_planner(self) -> Planner:
         self._plans += 1
@@ -211,7 +210,7 @@ def _least(count: int, steps: Steps, setup: Setup) -> int:
 
 
 def _keep(values: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    """Keep a value, and no more than the last few beside it."""
+    """Keep a value, and no more than some others beside it; the first that was kept goes first."""
     if len(values) >= _KEPT:
         del values[next(iter(values))]
     values[key] = value

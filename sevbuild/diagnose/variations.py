@@ -142,6 +142,8 @@ class Variations:
         low, high = weights
         if part.changes:
             self.open()
+        if part.changes > len({change.axis for change in self.changes}):
+            return
         lowest = self.bounds(part)[0] if part.changes else 0
         seen = tuple(map(self._seen_end, (self.both, self.body, self.tail)))
         ends = seen if part.kind == "seen" else (self.both.stop, self.body.stop, self.tail.stop)

@@ -108,8 +108,6 @@ def test_what_is_not_near_is_not_found() -> None:
     assert [(stage.name, stage.every) for stage in outcome.statistics.stages] == [
         ("one change", True),
         ("one change, 1 to 512 vCPUs", True),
-        ("two changes known of launches", True),
-        ("two changes known of launches, 1 to 512 vCPUs", True),
     ]
 
 
