@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime, timezone
 from hashlib import sha512
 from typing import TYPE_CHECKING, NamedTuple
@@ -96,42 +96,45 @@ def verify_reports(
     `certificates` are files, or folders of them. What holds no report, or has damaged certificates, costs the
     others nothing. Raises SevbuildError for what is wrong whatever the reports are.
     """
+    from sevbuild.appraise.evidence import evidence_at
+    from sevbuild.attest.report import decode_report
+
     if paths.count("-") > 1:
         raise SevbuildError("- stands for several reports", hint="standard input can be read once")
     verdicts, products, faults = list[Verdict](), [], list[Unjudged]()
     for path in paths:
         try:
-            verdict, of_report = _verify(path, policy, targets, trust, certificates)
+            evidence = evidence_at(path)
+            report = decode_report(evidence.report, path, allow_unknown_version=policy.unknown_versions)
+            # An error of a certificate names that, and not of which of several reports it is.
+            with within(path) if len(paths) > 1 else nullcontext():
+                verdicts.append(_verdict(path, evidence, report, policy, targets, trust, certificates))
         except SevbuildError as error:
             faults.append(Unjudged(path, error))
             continue
-        verdicts.append(verdict)
-        products.append(of_report)
+        products.append(report.product)
     if trust.product is not None and products and all(product == trust.product for product in products):
         what = "the report says" if len(paths) == 1 else "each report says"
         raise SevbuildError(f"--product {trust.product.name}: {what} so itself", hint="leave it out")
     return Verdicts(tuple(verdicts), tuple(faults))
 
 
-def _verify(
+def _verdict(
     path: str,
+    evidence: Evidence,
+    report: Report,
     policy: AppraisalPolicy,
     targets: Sequence[NamedTarget],
     trust: Trust,
     certificates: Sequence[str],
-) -> tuple[Verdict, Product | None]:
-    """Return the verdict on one report, and the product that it says itself."""
-    from sevbuild.appraise.evidence import evidence_at
+) -> Verdict:
+    """Return the verdict on one report."""
     from sevbuild.appraise.stores import gather_certificates
-    from sevbuild.attest.report import decode_report
 
-    evidence = evidence_at(path)
-    report = decode_report(evidence.report, path, allow_unknown_version=policy.unknown_versions)
     product = report.product or trust.product
     found = gather_certificates(report, product, evidence.certificates, certificates)
     origin = Origin(path, evidence.form, _bound(evidence, report, policy), evidence.notes)
-    verdict = appraise_report(report, found, policy, targets, trust, origin)
-    return verdict, report.product
+    return appraise_report(report, found, policy, targets, trust, origin)
 
 
 def _bound(evidence: Evidence, report: Report, policy: AppraisalPolicy) -> tuple[Check, ...]:

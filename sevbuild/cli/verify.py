@@ -129,15 +129,9 @@ def _verify_reports(
         print_verdicts(verdicts, fmt, unjudged)
         _print_cause(verdicts, askings)
     if unjudged:
-        *others, last = [
-            one.error
-            if len(files) == 1 or one.error.message.startswith(one.source)
-            else one.error.within(one.source)
-            for one in unjudged
-        ]
-        for error in others:
-            print_error(error)
-        raise last
+        for one in unjudged[:-1]:
+            print_error(one.error)
+        raise unjudged[-1].error
     if not all(verdict.holds for verdict in verdicts):
         raise typer.Exit(1)
 

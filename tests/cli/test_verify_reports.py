@@ -274,12 +274,26 @@ def test_a_damaged_report_costs_the_others_nothing(tmp_path: Path) -> None:
     assert result.out.splitlines()[-1].startswith(
         "3 reports: 1 verified, 0 refused, 2 at fault; not checked: "
     )
-    assert f"error: {missing}: cannot read {missing}: " in result.err
+    assert f"error: cannot read {missing}: " in result.err
     assert f"error: {short}: " in result.err
     whole = json.loads(run(*words, *AT, "-f", "json").out)
     assert [entry["verified"] for entry in whole["reports"]] == [True]
     assert [entry["source"] for entry in whole["faults"]] == [str(missing), str(short)]
     assert (whole["verified"], whole["status"]) == (False, "warning")
+
+
+def test_a_damaged_certificate_is_said_of_each_report_that_needs_it(tmp_path: Path) -> None:
+    damaged, words = tmp_path / "vcek.der", given("genoa-v5-oak")
+    damaged.write_bytes(b"\x30\x05\x02\x01")
+    other = str(report_of("genoa-v3-routex"))
+    result = run("verify", words[1], other, "--certs", damaged, *AT)
+    assert (result.status, result.out) == (2, "")
+    assert [line.partition(": ")[2].partition(": ")[0] for line in result.err.splitlines()] == [
+        words[1],
+        other,
+    ]
+    alone = run("verify", words[1], "--certs", damaged, *AT)
+    assert alone.err.startswith(f"error: {damaged}: ")
 
 
 def test_where_no_report_can_be_judged_there_is_no_verdict(tmp_path: Path) -> None:
