@@ -130,26 +130,21 @@ def explain(
     wanted = read_wanted(expected)
     subject, notices, own = _subject(guest, target, suspects, settings, igvm, lock)
     print_notices(notices, quiet=quiet)
-    dump = _log(vmsa_dump) if vmsa_dump else None
     directory = "." if own is None else own.manifest.directory
-    answer = _answer(subject, wanted, directory, suspects, platform, dump, budget=budget)
+    answer = _measured(subject, wanted, platform, {**suspects._asdict(), "vmsa-dump": vmsa_dump})
+    if answer is None:
+        words = (guest, expected, *(word for setting in settings for word in ("--set", setting)))
+        answer = _searched(subject, wanted, directory, suspects, budget=budget, words=words, dump=vmsa_dump)
     protected = protect(documents=_given(guest, expected, vmsa_dump, suspects, owner), given=settings)
     if own is not None:
         protected.add_guest(guest, own)
         protected.add_lock(guest, lock.lock_file)
-    sink.put(_rendered(answer, fmt, stats=stats), protected, data=fmt != "text")
+    sink.put(_rendered(answer, fmt, stats=stats, printed=output in ("", "-")), protected, data=fmt != "text")
     if answer.result == "not-found":
         raise typer.Exit(1)
 
 
-def _log(path: str) -> tuple[str, str]:
-    """Return the text of a kernel log, and its name."""
-    from sevbuild.diagnose.log_text import read_log
-
-    return read_log(path), path
-
-
-def _rendered(answer: Answer, fmt: str, *, stats: bool) -> str:
+def _rendered(answer: Answer, fmt: str, *, stats: bool, printed: bool) -> str:
     if fmt == "json":
         from sevbuild.diagnose.answer import answer_document
         from sevbuild.documents.json_text import json_text
@@ -158,7 +153,7 @@ def _rendered(answer: Answer, fmt: str, *, stats: bool) -> str:
     from sevbuild.cli.explained import answer_text, tried_lines
 
     if fmt == "text":
-        return answer_text(answer, stats=stats)
+        return answer_text(answer, stats=stats, printed=printed)
     from sevbuild.cli.pictures import comparison_text
     from sevbuild.diagnose.drawn import answer_picture
 
@@ -252,40 +247,50 @@ def _of_file(
     return subject_of_file(file, launch, patterns, material), file.notices
 
 
-def _answer(
-    subject: Subject,
-    wanted: Wanted,
-    directory: str,
-    suspects: SuspectOptions,
-    platform: Platform | None,
-    dump: tuple[str, str] | None,
-    *,
-    budget: float,
-) -> Answer:
-    from sevbuild.diagnose import starts
-    from sevbuild.diagnose.candidates import Asked, find_candidates
+def _measured(
+    subject: Subject, wanted: Wanted, platform: Platform | None, others: dict[str, Any]
+) -> Answer | None:
+    """Return the answer on the 48 bytes of LAUNCH_MEASURE, None where it is a digest that was given.
+
+    `others` are the options of a search, by their names. Raises SevbuildError for options of the one with
+    the other.
+    """
     from sevbuild.diagnose.measurement import explain_measurement, is_measurement
 
     if is_measurement(subject, wanted):
-        for flag, value in {**suspects._asdict(), "vmsa-dump": dump}.items():
+        for flag, value in others.items():
             if value:
                 raise SevbuildError(f"--{flag} is for a search, and a measurement is compared, not searched")
         return explain_measurement(subject, wanted, platform)
     if platform is not None:
-        message = (
+        raise SevbuildError(
             "--tik, --api and --build are for the 48 bytes that LAUNCH_MEASURE answers in mode sev or sev-es"
         )
-        raise SevbuildError(message)
+    return None
+
+
+def _searched(
+    subject: Subject,
+    wanted: Wanted,
+    directory: str,
+    suspects: SuspectOptions,
+    *,
+    budget: float,
+    words: tuple[str, ...],
+    dump: str,
+) -> Answer:
+    from sevbuild.diagnose.candidates import Asked, find_candidates
     from sevbuild.diagnose.explain import Question
     from sevbuild.diagnose.explain import explain as explained
     from sevbuild.diagnose.search import Limits
+    from sevbuild.diagnose.starts import known_profiles
 
     asked = Asked(suspects.firmware, suspects.kernel, suspects.initrd, suspects.cmdline, suspects.releases)
     candidates = find_candidates(asked, subject.starts, directory, wanted.values)
-    profiles = starts.known_profiles(subject)
-    question = Question(subject, wanted, profiles, candidates, Limits(budget=budget))
-    if dump is None:
+    question = Question(subject, wanted, known_profiles(subject), candidates, Limits(budget=budget), words)
+    if not dump:
         return explained(question)
     from sevbuild.diagnose.explain_dump import explain_dump
+    from sevbuild.diagnose.log_text import read_log
 
-    return explain_dump(question, *dump)
+    return explain_dump(question, read_log(dump), dump)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sevbuild.text import visible
@@ -12,13 +13,32 @@ if TYPE_CHECKING:
 
 __all__ = ["answer_text", "edit_text", "tried_lines"]
 
+_NARROWEST = 40
 _SHOWN = 16
 """The digits of a running digest that are shown: enough to tell two of them apart."""
 
 
-def answer_text(answer: Answer, *, stats: bool = False) -> str:
-    """Return the lines of an answer: one sentence, what to edit, the evidence, what else fits or is known."""
-    return "".join(f"{visible(line)}\n" for line in _lines(answer, stats=stats))
+def answer_text(answer: Answer, *, stats: bool = False, printed: bool = False) -> str:
+    """Return the lines of an answer: one sentence, what to edit, the evidence, what else fits or is known.
+
+    `printed` lines are folded to the width of a terminal, where standard output is one.
+    """
+    lines = map(visible, _lines(answer, stats=stats))
+    folded = _folded(lines) if printed and sys.stdout.isatty() else lines
+    return "".join(f"{line}\n" for line in folded)
+
+
+def _folded(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines broken between words, what follows a break four columns further in."""
+    from shutil import get_terminal_size
+    from textwrap import wrap
+
+    width = max(get_terminal_size().columns, _NARROWEST)
+    for line in lines:
+        margin = " " * (len(line) - len(line.lstrip()) + 4)
+        yield from wrap(
+            line, width, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+        ) or [line]
 
 
 def _lines(answer: Answer, *, stats: bool) -> Iterator[str]:
@@ -27,14 +47,14 @@ def _lines(answer: Answer, *, stats: bool) -> Iterator[str]:
         from sevbuild.diagnose.vmsa_dump import dump_lines
 
         yield from (f"  {line}" for line in dump_lines(answer.dump))
-    told = sorted((*answer.explanations, *answer.also), key=lambda item: item.sentence != answer.sentence)
+    told = answer.told
     if told:
         yield from _details(told[0])
         if len(told) > 1:
             yield "other explanations that fit as well:"
             for explanation in told[1:]:
                 yield f"  {explanation.sentence}"
-                yield from (f"    {edit_text(line)}" for line in explanation.edits)
+                yield from (f"    {line}" for line in _edits(explanation.edits))
     for title, lines in (
         ("excluded:", answer.excluded),
         ("not covered:", answer.not_covered),
@@ -56,14 +76,24 @@ def tried_lines(answer: Answer, *, stats: bool) -> Iterator[str]:
 
 
 def _details(explanation: Explanation) -> Iterator[str]:
-    for line in explanation.edits:
-        yield f"  {edit_text(line)}"
+    yield from (f"  {line}" for line in _edits(explanation.edits))
     for cause in explanation.causes:
         yield f"  {cause.setting}: {cause.source}"
     for remark in explanation.remarks:
         yield f"  this is {remark.says} ({remark.source})"
     if explanation.parting is not None:
         yield from _evidence(explanation.parting)
+
+
+def _edits(lines: Sequence[Line]) -> Iterator[str]:
+    """Yield what to edit, where several keys stand on one line in one line."""
+    places: dict[tuple[str, int | None], list[str]] = {}
+    for line in lines:
+        places.setdefault((line.file, line.line), []).append(edit_text(line))
+    for texts in places.values():
+        first, *more = texts
+        start = first.partition("  ")[0]
+        yield ", ".join([first, *(text.removeprefix(start).lstrip() for text in more)])
 
 
 def edit_text(line: Line) -> str:

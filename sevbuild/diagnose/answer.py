@@ -128,6 +128,13 @@ class Answer(NamedTuple):
     statistics: Mapping[str, Any] = {}
     dump: DumpComparison | None = None
 
+    @property
+    def told(self) -> list[Explanation]:
+        """Return every explanation, that of the sentence first."""
+        return sorted(
+            (*self.explanations, *self.also), key=lambda explanation: explanation.sentence != self.sentence
+        )
+
 
 def answer_document(answer: Answer) -> dict[str, Any]:
     """Return an answer as a JSON-able document."""

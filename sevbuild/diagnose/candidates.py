@@ -18,7 +18,7 @@ from sevbuild.guest.inputs import read_hashed
 from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.image.ovmf import LARGEST, Firmware, parse_firmware
-from sevbuild.manifest.inputs import CMDLINE
+from sevbuild.manifest.inputs import CMDLINE, FIRMWARE
 from sevbuild.text import counted, encode_text
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def find_candidates(
     ):
         found.take(flag, paths, take)
     if published is not None:
-        found.ingredients(_title("what was expected", published), published)
+        found.ingredients(_title("what was expected", published), "what was expected", published)
     return Candidates(tuple(found.changes.values()), tuple(found.releases), tuple(found.notes))
 
 
@@ -99,6 +99,7 @@ class _Found:
         self.notes: list[str] = []
         self._own = {value for start in starts for value in _own(start.setup)}
         self._setups = [start.setup for start in starts]
+        self._in_files: set[bytes] = set()
         self._folder = folder
         self._taken = 0
 
@@ -179,10 +180,32 @@ class _Found:
         title = _title(source, values)
         self.releases.append(Release(title, values))
         self._taken += 1
-        self.ingredients(title, values)
+        self._bundled(path, title)
+        self.ingredients(title, source, values)
 
-    def ingredients(self, title: str, values: ReferenceValues) -> None:
-        """Take what published launches were made of, as far as a document tells."""
+    def _bundled(self, path: str, title: str) -> None:
+        """Take the firmware images in a bundle: of a file all is known that a launch depends on."""
+        from sevbuild.bundle.folder import bundle_folder, read_document
+        from sevbuild.bundle.published import bundle_at
+
+        if bundle_at(path) is None:
+            return
+        folder = bundle_folder(path)
+        for entry in read_document(folder)[0].inputs:
+            file = os.path.join(folder, entry.file or "")
+            if entry.role != FIRMWARE.name or entry.file is None or not os.path.isfile(file):
+                continue
+            data = read_file(file, LARGEST)
+            if sha256(data).digest() != entry.sha256:
+                self.notes.append(f"{file}: not the file that the bundle lists")
+                continue
+            with within(file):
+                change = partial(_with_firmware, parse_firmware(data))
+            self._add("firmware", sha256(data).digest(), title, change, (), source=file)
+            self._in_files.add(entry.sha256 or b"")
+
+    def ingredients(self, title: str, source: str, values: ReferenceValues) -> None:
+        """Take what published launches were made of, as far as the document at `source` tells."""
         entries = {entry.name: entry for entry in values.ingredients}
         for value in values.values:
             entry = entries.get(value.ingredients or "")
@@ -191,7 +214,9 @@ class _Found:
             name = _of_release(title, value)
             if entry.seed is not None and entry.order == "profile" and entry.svsm is None:
                 seed = FirmwareSeed(entry.seed, entry.metadata)
-                self._add("firmware", entry.seed, name, partial(_with_firmware, seed), ())
+                own = self._own | self._in_files
+                if entry.inputs.get(FIRMWARE.name) not in own:
+                    self._add("firmware", entry.seed, name, partial(_with_firmware, seed), (), source=source)
             if entry.kernel is not None:
                 for axis, digest in (
                     ("kernel", entry.kernel.kernel),
@@ -199,7 +224,8 @@ class _Found:
                     ("cmdline", _line_of(value) or entry.kernel.cmdline_sha256),
                 ):
                     if digest is not None:
-                        self._add(axis, digest, name, partial(_with_hash, axis, digest), ())
+                        change = partial(_with_hash, axis, digest)
+                        self._add(axis, digest, name, change, (), source=source)
 
     def _image(self, path: str, *, in_folder: bool = False) -> None:
         data = read_file(path, LARGEST)
@@ -219,6 +245,8 @@ class _Found:
         name: str,
         apply: Callable[[Setup], Setup],
         edits: tuple[Edit, ...],
+        *,
+        source: str = "a file that was named",
     ) -> None:
         self._taken += 1
         value = digest.hex()
@@ -234,7 +262,7 @@ class _Found:
                 touches="both" if axis == "firmware" else "body",
                 apply=apply,
                 says=f"the {_NAMES[axis]} {name}" if edits else f"the {_NAMES[axis]} of {name}",
-                source="a file that was named" if edits else "reference values that were named",
+                source=source,
                 weight=_FIRST,
                 edits=edits,
             ),

@@ -22,7 +22,7 @@ __all__ = ["answer_picture", "difference_picture"]
 
 def answer_picture(answer: Answer, tried: Iterable[str] = ()) -> ComparisonPicture:
     """Return what there is to show of an answer of `explain`; `tried` are lines on the search, if any."""
-    told = [*answer.also, *answer.explanations]
+    told = answer.told
     parts = []
     if answer.dump is not None:
         from sevbuild.diagnose.vmsa_dump import dump_lines

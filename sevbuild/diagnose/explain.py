@@ -9,12 +9,13 @@ from sevbuild.diagnose.answer import Answer, Cause, Expectation, Explanation
 from sevbuild.diagnose.candidates import Candidates
 from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.free import Finding, equal_starts, findings
-from sevbuild.diagnose.launches import Launches, parting
+from sevbuild.diagnose.launches import Launches
 from sevbuild.diagnose.manifest_lines import manifest_lines
 from sevbuild.diagnose.not_found import Searched, excluded, next_steps, not_covered
+from sevbuild.diagnose.parting import parting
 from sevbuild.diagnose.rules.all_rules import changes_for
 from sevbuild.diagnose.rules.peers import remarks_on
-from sevbuild.diagnose.search import Found, Limits, Outcome, search
+from sevbuild.diagnose.search import QUICK, Found, Limits, Outcome, search
 from sevbuild.diagnose.settings import changed_settings, settings_of
 from sevbuild.diagnose.statistics import statistics_document
 from sevbuild.errors import SevbuildError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Explaining", "Question", "explain", "joined", "nearest_first"]
 
+_SNP_SIZE = 48
 _MOST_SHOWN = 10
 """The explanations of one digest that are worked out: the first is the likeliest."""
 _SHARE = 0.25
@@ -39,7 +41,8 @@ _SOURCE_OF_COUNTS = "every measured vCPU has a VMSA of its own"
 class Question(NamedTuple):
     """What is asked: why this guest has not the digest that was expected.
 
-    `profiles` are those that the guest may have been launched by.
+    `profiles` are those that the guest may have been launched by. `words` are those of a command line that
+    name the guest and what was expected.
     """
 
     subject: Subject
@@ -47,6 +50,7 @@ class Question(NamedTuple):
     profiles: Sequence[LaunchProfile]
     candidates: Candidates = Candidates()
     limits: Limits = Limits()
+    words: tuple[str, ...] = ("GUEST", "EXPECTED")
 
 
 def explain(question: Question) -> Answer:
@@ -136,11 +140,11 @@ class Explaining:
             return Answer("equal", subject.title, expected, sentence, notes=notes)
         found = findings(subject, self._digest, question.candidates.releases, self.launches)
         notes = self.notes
-        # What is no digest of a whole launch is near none either.
+        limits = question.limits
         if found and not any(item.whole for item in found):
-            also = tuple(self._told(item) for item in found)
-            return Answer("found", subject.title, expected, also[0].sentence, (), also, notes)
-        return self._searched(self._search(), found, expected, notes)
+            # The cause is known; what makes it a launch as well, if anything, is near.
+            limits = limits._replace(budget=min(limits.budget, QUICK.budget), after_match=QUICK.after_match)
+        return self._searched(self._search(limits), found, expected, notes)
 
     def is_cause_of(self, start: Start, digest: bytes) -> bool:
         """Tell whether another launch has another digest by the changes that were found first."""
@@ -155,9 +159,9 @@ class Explaining:
         except SevbuildError:
             return False
 
-    def _search(self) -> Outcome:
+    def _search(self, limits: Limits) -> Outcome:
         """Return what a search finds: among what somebody named alone, else among all that is known."""
-        starts, limits = self.subject.starts, self._question.limits
+        starts = self.subject.starts
         named = self._question.candidates.changes
         if named:
             few = limits._replace(budget=limits.budget * _SHARE)
@@ -173,7 +177,9 @@ class Explaining:
         title, statistics = self.subject.title, statistics_document(outcome.statistics)
         self.found = outcome.found
         explanations = tuple(self._explanations(outcome.found))
-        also = tuple(self._told(item) for item in found)
+        # A launch says more than a step of another.
+        told = [item for item in found if item.other is not None or not (item.step and explanations)]
+        also = tuple(self._told(item) for item in told)
         if explanations or also:
             # Which target it is says more than what would have to be changed.
             first = also if found and found[0].other is not None else (*explanations, *also)
@@ -182,7 +188,8 @@ class Explaining:
                 "found", title, expected, sentence, explanations, also, notes, statistics=statistics
             )
         suspects = any(change.axis == "firmware" for change in self._question.candidates.changes)
-        searched = Searched(self.subject.starts, self._changes, suspects, outcome.statistics)
+        words = self._question.words
+        searched = Searched(self.subject.starts, self._changes, suspects, outcome.statistics, words)
         return Answer(
             "not-found",
             title,
@@ -247,6 +254,10 @@ class Explaining:
         """Yield what a report says otherwise than the guest, of what no digest has."""
         wanted, host = self._question.wanted, self._question.wanted.host
         yield from wanted.notes
+        if all(len(start.digest) != len(self._digest) for start in self.subject.starts):
+            size, modes = len(self._digest), ", ".join(sorted(self.subject.modes))
+            whose = "SNP" if size == _SNP_SIZE else "SEV or SEV-ES"
+            yield f"{size} bytes are a launch digest of {whose}; the guest is {modes}"
         policy = self.subject.policies.get(start.label)
         if host.policy is not None and policy is not None and host.policy != policy:
             what = "the ID block's" if wanted.kind == "id-block" else "the report's"

@@ -9,8 +9,8 @@ from sevbuild.diagnose.answer import Answer, Cause, Explanation
 from sevbuild.diagnose.change import Start
 from sevbuild.diagnose.dumped import Dumped, of_bodies
 from sevbuild.diagnose.explain import Explaining, Question, joined, nearest_first
-from sevbuild.diagnose.launches import parting
 from sevbuild.diagnose.not_found import Searched, excluded, next_steps, not_covered
+from sevbuild.diagnose.parting import parting
 from sevbuild.diagnose.search import search
 from sevbuild.diagnose.settings import changed_settings
 from sevbuild.diagnose.setup import Setup
@@ -113,7 +113,7 @@ def _of_body(explaining: Explaining, question: Question, log: _Log) -> Answer:
         settings = changed_settings(log.start, launched, question.profiles)
         own = _explanation(explaining, log, found.setup, causes, settings)
         return answer._replace(result="found", sentence=own.sentence, explanations=(own,))
-    searched = Searched([log.start], changes, suspects=False, statistics=outcome.statistics)
+    searched = Searched([log.start], changes, False, outcome.statistics, question.words)
     return answer._replace(
         excluded=excluded(searched, "with the VMSAs of the log"),
         not_covered=not_covered(searched),

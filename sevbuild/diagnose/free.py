@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.diagnose.file_contents import FileContents
 from sevbuild.errors import SevbuildError
+from sevbuild.launch.page_type import PageType
 from sevbuild.launch.region_data import chunks
 from sevbuild.text import counted
 
@@ -23,14 +24,15 @@ __all__ = ["Finding", "equal_starts", "findings"]
 class Finding(NamedTuple):
     """What an expected digest is: a sentence that begins with the target it is told of.
 
-    `whole` tells that it is the digest of a whole launch, to which the guest's may be near; `other` is the
-    target of the same guest that has it.
+    `whole` tells that it is the digest of a whole launch, to which the guest's may be near, `step` that it is
+    one of a launch that went on. `other` is the target of the same guest that has it.
     """
 
     target: str
     sentence: str
     whole: bool = False
     other: Start | None = None
+    step: bool = False
 
 
 def equal_starts(subject: Subject, wanted: bytes) -> list[Start]:
@@ -75,7 +77,6 @@ def _reversed(subject: Subject, wanted: bytes) -> Iterator[Finding]:
 
 def _unfinished(subject: Subject, wanted: bytes, launches: Launches) -> Iterator[Finding]:
     """Yield that a digest was taken before a launch was at its end."""
-    seen: set[int] = set()
     for start in (*subject.starts, *subject.others):
         try:
             run = launches.run(start.setup)
@@ -89,13 +90,14 @@ def _unfinished(subject: Subject, wanted: bytes, launches: Launches) -> Iterator
             )
             return
         for step, (update, digest) in enumerate(zip(run.plan.updates, run.digests, strict=True)):
-            if digest == wanted and step not in seen:
+            if digest == wanted:
                 left = len(run.digests) - step - 1
                 where = f"step {step} ({update.origin})"
                 what = f"it is the digest of {start.label} after {where}, {counted(left, 'step')} early"
-                if not step:
-                    what += "; of an SNP firmware that is the seed"
-                yield Finding(start.label, what)
+                if not step and run.plan.mode == "snp":
+                    what += ": the seed"
+                # A launch with fewer VMSAs is that of fewer vCPUs, which says more.
+                yield Finding(start.label, what, whole=update.page_type == PageType.VMSA, step=True)
                 return
 
 

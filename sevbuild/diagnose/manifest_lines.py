@@ -36,7 +36,8 @@ def manifest_lines(
         edits["vcpu.count"] = str(vcpus)
     raw = parse_toml(document.text, document.source)
     found = (_line(document, raw, Edit(key, value)) for key, value in edits.items())
-    return tuple(line for line in found if line is not None)
+    # A text is edited from its top.
+    return tuple(sorted(filter(None, found), key=lambda line: (line.file, line.line or 0)))
 
 
 def _line(document: Document, raw: Mapping[str, Any], edit: Edit) -> Line | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,13 +20,13 @@ __all__ = ["Searched", "excluded", "next_steps", "not_covered"]
 
 _VMSA_DUMP = (
     "the VMSAs that the host's KVM launched: `echo 'func sev_es_sync_vmsa +p' > "
-    "/sys/kernel/debug/dynamic_debug/control` before the launch, then `dmesg > dmesg.txt` and "
-    "`sevbuild explain --vmsa-dump dmesg.txt`"
+    "/sys/kernel/debug/dynamic_debug/control` before the launch, then `dmesg > dmesg.txt` and `{command}`"
 )
 _TRACE = (
     "what QEMU launched: start it with `-trace 'kvm_sev_*'` and its standard error in trace.txt, then "
-    "`sevbuild replay trace.txt GUEST`"
+    "`{command}`"
 )
+_DUMP = ("--vmsa-dump", "dmesg.txt")
 _NAMES = {
     "mode": "mode",
     "order": "order",
@@ -54,13 +55,15 @@ _WORDS = {2: "two", 3: "three", 4: "four"}
 class Searched(NamedTuple):
     """What a search without a match started from, which changes it had, and what it tried.
 
-    `suspects` tells that firmware images or releases were among the changes.
+    `suspects` tells that firmware images or releases were among the changes. `words` are those of a command
+    line that name the guest and what was expected.
     """
 
     starts: Sequence[Start]
     changes: Sequence[Change]
     suspects: bool
     statistics: SearchStatistics
+    words: tuple[str, ...] = ("GUEST", "EXPECTED")
 
 
 def excluded(searched: Searched, given: str = "") -> tuple[str, ...]:
@@ -79,13 +82,13 @@ def excluded(searched: Searched, given: str = "") -> tuple[str, ...]:
     what = [f"no vCPU count from 1 to {counts}"] if counted else []
     what += [f"no other {', '.join(names[:-1])}{' or ' if names[1:] else ''}{names[-1]}"] if names else []
     if what:
-        known = f"{' and '.join(what)} that is known gives this digest"
+        known = f"{' and '.join(what)} that is known gives this digest by itself"
         found = [f"{known} {given or _with(searched)}: {parts}"]
     else:
         found = [f"nothing is known to differ in launches {given or _with(searched)}: {parts}"]
     most = max((stage.changes for stage in completed if stage.every), default=0)
     if most > 1:
-        found.append(f"nor do {_WORDS.get(most, str(most))} of these together")
+        found.append(f"nor do any {_WORDS.get(most, str(most))} of these together")
     return tuple(found)
 
 
@@ -162,7 +165,7 @@ def _next_steps(searched: Searched) -> Iterator[str]:
     if any(map(_hashes_of, (start.setup for start in searched.starts))):
         yield "kernel, initrd and command line as they were launched: `--kernel`, `--initrd`, `--cmdline FILE`"
     if any(start.setup.mode != "sev" for start in searched.starts):
-        yield _VMSA_DUMP
-    yield _TRACE
+        yield _VMSA_DUMP.format(command=shlex.join(("sevbuild", "explain", *searched.words, *_DUMP)))
+    yield _TRACE.format(command=shlex.join(("sevbuild", "replay", "trace.txt", searched.words[0])))
     if searched.statistics.stages and not searched.statistics.stages[-1].completed:
         yield "more time: `--budget SECONDS`"

@@ -11,7 +11,7 @@ from sevbuild.documents.binary_text import base64_bytes, hex_bytes
 from sevbuild.errors import SevbuildError
 from sevbuild.fs import is_regular, read_file
 from sevbuild.identity.id_block import BLOCK_SIZE, IdBlock
-from sevbuild.text import utf8_text, visible
+from sevbuild.text import counted, utf8_text, visible
 
 if TYPE_CHECKING:
     from sevbuild.attest.report import Report
@@ -30,6 +30,8 @@ _HINT = (
     "a launch digest has 96 hexadecimal digits (64 for SEV and SEV-ES), or is given in base64; a path is that of "
     "an attestation report, an ID block, reference values or a list of digests"
 )
+_SHOWN = 100
+"""The most of a word that a message repeats."""
 _PREFIXES = ("sha384:", "sha256:", "sha384-", "sha256-", "0x")
 
 
@@ -83,11 +85,8 @@ def _of_words(text: str) -> Wanted:
     shown = visible(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
     digits = hex_bytes(text)
     if digits is not None:
-        raise SevbuildError(f"{shown}: {len(digits)} bytes are not a launch digest", hint=_HINT)
+        raise SevbuildError(f"{shown}: {counted(len(digits), 'byte')}, not a launch digest", hint=_HINT)
     raise SevbuildError(f"{shown}: no such file, and not a launch digest", hint=_HINT)
-
-
-_SHOWN = 100
 
 
 def _decoded(text: str) -> bytes | None:
@@ -119,7 +118,7 @@ def _of_bytes(data: bytes, source: str) -> Wanted | None:
     if text is None or "\0" in text:
         found = _of_binary(data, source)
         if found is None:
-            raise SevbuildError(f"{source}: {len(data)} bytes are not a launch digest", hint=_HINT)
+            raise SevbuildError(f"{source}: {counted(len(data), 'byte')}, not a launch digest", hint=_HINT)
         return found
     raw = _decoded(text)
     return None if raw is None else _of_binary(raw, source)
@@ -164,6 +163,9 @@ def _of_document(path: str) -> Wanted:
     from sevbuild.appraise.references import foreign_targets
     from sevbuild.bundle.published import read_expected
 
+    if path.endswith(".toml"):
+        hint = f"`sevbuild diff GUEST {path}` compares two manifests"
+        raise SevbuildError(f"{path}: a manifest, and not what was expected of one", hint=hint)
     others = foreign_targets(path)
     if others is not None:
         return Wanted("reference-values", path, {target.label: target.digest for target in others})

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha256, sha384
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sevbuild.cli.explained import answer_text
+from sevbuild.diagnose.answer import Answer, Expectation
 from sevbuild.identity.id_block import IdBlock
 from sevbuild.identity.launch_measure import MeasuredLaunch
 from sevbuild.igvm.headers import PageData
@@ -132,7 +136,7 @@ def test_what_is_no_digest_of_a_launch(guest: Path) -> None:
     label = "snp/qemu/EPYC-v4/vcpus1"
     for wanted, sentence in (
         (own[::-1].hex(), f"it is the digest of {label} with its bytes in reverse order"),
-        (steps[0]["launch_digest"], "step 0 (firmware), 5 steps early; of an SNP firmware that is the seed"),
+        (steps[0]["launch_digest"], "step 0 (firmware), 5 steps early: the seed"),
         (steps[3]["launch_digest"], "step 3 (section 2 (cpuid)), 2 steps early"),
         (sha384(firmware).hexdigest(), "it is the SHA-384 of the firmware OVMF.fd, and no launch digest"),
         (sha256(initrd).hexdigest(), "it is the SHA-256 of the initrd initrd, and no launch digest"),
@@ -140,8 +144,40 @@ def test_what_is_no_digest_of_a_launch(guest: Path) -> None:
         found = document(guest, wanted)
         assert found["result"] == "found"
         assert found["sentence"].endswith(sentence), found["sentence"]
-        assert (found["explanations"], found["statistics"]) == ([], {})
+        assert found["explanations"] == []
         assert (found["also"][0]["settings"], found["also"][0]["evidence"]) == ({}, None)
+
+
+def test_a_launch_says_more_than_a_step_of_another(guest: Path) -> None:
+    steps = json.loads(run("plan", "-q", guest, "--target", "vcpus4", "-f", "json").out)["updates"]
+    found = document(guest, steps[-2]["launch_digest"], "--target", "vcpus4")
+    assert found["sentence"] == (
+        "snp/qemu/EPYC-v4/vcpus4: the launch that was measured has 3 vCPUs instead of 4"
+    )
+    assert found["also"] == []
+
+
+def test_a_digest_of_another_size_is_said_to_be_one(guest: Path) -> None:
+    wanted = "ab" * 32
+    found = document(guest, wanted, *QUICK)
+    assert found["notes"] == ["32 bytes are a launch digest of SEV or SEV-ES; the guest is snp"]
+
+
+def test_a_manifest_is_not_what_was_expected(guest: Path) -> None:
+    result = run("explain", "-q", guest, guest)
+    assert (result.status, result.out) == (2, "")
+    assert f"hint: `sevbuild diff GUEST {guest}` compares two manifests" in result.err
+
+
+def test_lines_are_folded_for_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Answer("not-found", "g", Expectation(b"", "", "digest"), "s", next=("word " * 40,))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("COLUMNS", "60")
+    plain, folded = (answer_text(answer, printed=printed) for printed in (False, True))
+    assert len(plain.splitlines()) == 3
+    lines = folded.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert (lines[2][:6], lines[3][:10]) == ("  word", "      word")
 
 
 def test_nothing_found_says_what_is_excluded_and_what_to_get(guest: Path) -> None:
@@ -234,9 +270,9 @@ def test_kernels_initrds_and_lines_among_candidates(guest: Path) -> None:
     assert explanation["sentence"].endswith(f"the command line {guest.parent}/line without its line end")
     assert [edit["key"] for edit in explanation["edits"]] == [
         "kernel.path",
-        "initrd.path",
         "kernel.cmdline",
         "kernel.cmdline-file",
+        "initrd.path",
     ]
 
 
@@ -251,6 +287,12 @@ def test_an_earlier_release_is_named(guest: Path) -> None:
     wanted = digest(guest, "--set", "kernel.cmdline=root=/dev/vda")
     found = document(guest, wanted, *today, "--releases", releases)
     assert found["explanations"][0]["changes"][0]["says"] == "the firmware of release 1.3"
+    bundle = releases.parent / "bundle"
+    assert run("build", "-q", guest, "-o", bundle).status == 0
+    (explanation, *_) = document(guest, wanted, *today, "--releases", bundle)["explanations"]
+    assert explanation["changes"][0]["source"] == f"{bundle}/inputs/firmware.fd"
+    assert explanation["evidence"]["origin"] == "firmware"
+    assert explanation["evidence"]["differs"] == ["contents differ in 1 of 16 pages, the first at offset 0x0"]
     published = document(guest, digest(guest), *today, "--releases", releases / "1.3")
     assert published["also"][0]["sentence"].endswith(
         "snp/qemu/EPYC-v4/vcpus1: it is the digest that release 1.3 has of it"
@@ -297,8 +339,8 @@ def first_error(result: Result) -> str:
     ("word", "message"),
     [
         ("", "error: EXPECTED: empty"),
-        ("abcd", "error: abcd: 2 bytes are not a launch digest"),
-        ("00" * 47, "bytes are not a launch digest"),
+        ("abcd", "error: abcd: 2 bytes, not a launch digest"),
+        ("00" * 47, "47 bytes, not a launch digest"),
         ("no/such/file", "error: no/such/file: no such file, and not a launch digest"),
     ],
 )
@@ -315,7 +357,7 @@ def test_files_that_hold_a_digest(guest: Path) -> None:
     for data in (own.encode(), f"{own}\n".encode(), bytes.fromhex(own), b64encode(bytes.fromhex(own))):
         file.write_bytes(data)
         assert document(guest, file)["result"] == "equal"
-    for data, message in ((b"", "empty"), (b" \n", "empty"), (bytes(47), "47 bytes are not a launch digest")):
+    for data, message in ((b"", "empty"), (b" \n", "empty"), (bytes(47), "47 bytes, not a launch digest")):
         file.write_bytes(data)
         result = run("explain", "-q", guest, file)
         assert (result.status, first_error(result)) == (2, f"error: {file}: {message}")
