@@ -1,4 +1,4 @@
-"""The logs of others that are fuzzed: traces of hypervisors, and the VMSAs in a kernel's log."""
+"""What is fuzzed of others that tells launches apart: logs and traces, plans, and files that are compared."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from sevbuild.diagnose.differences.cmdlines import compare_lines, shown_line
+from sevbuild.diagnose.differences.firmwares import compare_firmwares
+from sevbuild.diagnose.differences.kernels import compare_kernels
+from sevbuild.diagnose.differences.plan_document import read_plan_document
+from sevbuild.diagnose.differences.side_by_side import Trace, causes_of_steps, side_by_side
 from sevbuild.diagnose.replay.document import replay_document
 from sevbuild.diagnose.replay.replay import Planned, replay_launch
 from sevbuild.diagnose.replay.trace import parse_trace
 from sevbuild.diagnose.vmsa_dump import compare_dump, dump_document, dump_lines
+from sevbuild.image.ovmf import Firmware, parse_firmware
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.text import decode_text
+from tests.support.cli import run
+from tests.support.firmware import standard_firmware
 from tests.support.kernel_log import vmsa_log
+from tests.support.kernels import boot_image
 from tests.support.launches import launching_guest
 from tests.support.shared import ROOT
 from tests.support.traces import json_trace, own_events, qemu_trace
@@ -42,7 +51,51 @@ def diagnose_targets() -> list[Target]:
         Target("trace-events", _replayed(plans), logs, text=True),
         Target("trace-lines", _replayed(plans), own, text=True),
         Target("vmsa-dump", _compared(plans[0]), dumps, text=True),
+        *difference_targets(),
     ]
+
+
+def difference_targets() -> list[Target]:
+    """Return what `diff` reads of its own, and what it compares, with valid inputs for each."""
+    manifest = str(ROOT / "guests/hello/guest.toml")
+    plans = tuple(
+        run("plan", manifest, "--set", f"launch.mode={mode}", "-f", "json").out.encode()
+        for mode in ("snp", "sev-es", "sev")
+    )
+    firmware = parse_firmware(standard_firmware())
+    head = bytearray(boot_image())
+    return [
+        Target("plan", _plans, plans, text=True),
+        Target("firmware-pair", lambda data: _firmwares(firmware, data), (firmware.data,), text=False),
+        Target("kernel-pair", lambda data: _kernels(bytes(head), data), (bytes(head),), text=False),
+        Target("cmdline-pair", _cmdlines, (b"a b=1 'c d' \"e f\"\n", b"console=ttyS0  quiet\0"), text=True),
+    ]
+
+
+def _plans(data: bytes) -> None:
+    plans = read_plan_document("plan.json", data)
+    trace = Trace(plans[0].plan, plans[0].digests, recorded=True)
+    other = Trace(plans[-1].plan._replace(policy=0), plans[-1].digests, recorded=True)
+    launches = side_by_side((plans[0].label, plans[-1].label), trace, other)
+    if launches.digests[0] == launches.digests[1] and launches.parts_at is not None:
+        raise AssertionError("launches of one digest part")
+    causes_of_steps(launches)
+
+
+def _firmwares(firmware: Firmware, data: bytes) -> None:
+    compare_firmwares(firmware, parse_firmware(data))
+
+
+def _kernels(kernel: bytes, data: bytes) -> None:
+    compare_kernels(kernel, data)
+
+
+def _cmdlines(data: bytes) -> None:
+    line = decode_text(data)
+    found = compare_lines("a b=1 quiet", line)
+    if not found.details and line != "a b=1 quiet":
+        raise AssertionError("nothing is said")
+    shown_line(line)
 
 
 def _plan(mode: str) -> LaunchPlan:

@@ -217,6 +217,7 @@ TREES = {
     "evidence-json": bend_json,
     "appraisal": bend_toml,
     "envelope": bend_json,
+    "plan": bend_json,
 }
 """Documents that are bent as trees too, and how."""
 

@@ -16,32 +16,17 @@ from tests.support.cli import run
 from tests.support.firmware import SECTIONS, standard_firmware
 from tests.support.guests import write_manifest
 from tests.support.igvm import BSP, SNP, VMSA, write_file
-from tests.support.kernels import CPIO
+from tests.support.kernels import CPIO, boot_image
 from tests.support.real import newest_file, real_file, real_kernels
 
 LINE = "console=tty0 console=ttyS0 root=/dev/vda1"
 TARGET = "snp/qemu/EPYC-v4/vcpus1"
 
 
-def kernel(version: str = "6.1.0-18-amd64 (debian)", **patched: int) -> bytes:
-    """Return a small kernel with a setup header; `patched` are bytes by offset, such as `at_0x211`."""
-    image = bytearray(0x4000)
-    image[:2] = b"MZ"
-    image[0x1F1] = 7
-    image[0x1FE:0x202] = b"\x55\xaa\xeb\x6a"
-    image[0x202:0x206] = b"HdrS"
-    image[0x206:0x208] = (0x20F).to_bytes(2, "little")
-    image[0x20E:0x210] = (0x1000).to_bytes(2, "little")
-    image[0x1200 : 0x1200 + len(version)] = version.encode()
-    for name, value in patched.items():
-        image[int(name.removeprefix("at_"), 16)] = value
-    return bytes(image)
-
-
 def guest(folder: Path, files: dict[str, bytes] | None = None, **tables: Any) -> Path:
     """Write a guest with firmware, kernel and initrd, some of it another; return its manifest."""
     folder.mkdir(exist_ok=True)
-    contents = {"OVMF.fd": standard_firmware(), "vmlinuz": kernel(), "initrd": CPIO, **(files or {})}
+    contents = {"OVMF.fd": standard_firmware(), "vmlinuz": boot_image(), "initrd": CPIO, **(files or {})}
     for name, data in contents.items():
         (folder / name).write_bytes(data)
     laid: dict[str, Any] = {
@@ -278,7 +263,7 @@ TABLE = {
         words=("none -> initrd=initrd",),
     ),
     "a byte of the kernel's setup header": Row(
-        _both({"vmlinuz": kernel(at_0x211=0x80)}),
+        _both({"vmlinuz": boot_image(patched={0x211: 0x80})}),
         (("kernel", "kernel: 1 field of the setup header: loadflags (0x211), as a boot loader patches it"),),
         details=("loadflags (0x211)",),
         words=("0x0 -> 0x80",),
@@ -294,12 +279,12 @@ TABLE = {
         digest="none",
     ),
     "another kernel version": Row(
-        _both({"vmlinuz": kernel("6.1.0-20-amd64 (debian)")}),
+        _both({"vmlinuz": boot_image("6.1.0-20-amd64 (debian)")}),
         (("kernel", "kernel: another version: 6.1.0-18-amd64 -> 6.1.0-20-amd64"),),
         details=("version",),
     ),
     "a byte of the kernel's code": Row(
-        _both({"vmlinuz": kernel(at_0x3000=1)}),
+        _both({"vmlinuz": boot_image(patched={0x3000: 1})}),
         (("kernel", "kernel: another build or file of the same version"),),
         details=("1 of 4 pages",),
     ),
