@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from sevbuild.cli.tables import text_table
 from sevbuild.diagnose.differences.model import (
@@ -15,6 +16,8 @@ from sevbuild.diagnose.differences.model import (
     Launches,
     StepSide,
 )
+from sevbuild.errors import SevbuildError
+from sevbuild.launch.label import fold_labels
 from sevbuild.reference.changes import said
 from sevbuild.text import counted, visible
 
@@ -100,6 +103,9 @@ def _detail_lines(detail: Detail) -> Iterator[str]:
 
 
 def _listed(labels: Sequence[str]) -> str:
+    with suppress(SevbuildError):
+        # A document may call its targets by anything.
+        labels = fold_labels(labels)
     more = len(labels) - _MOST_LABELS
     return ", ".join(labels[:_MOST_LABELS]) + (f" and {more} more" if more > 0 else "")
 

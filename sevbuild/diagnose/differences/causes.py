@@ -232,8 +232,14 @@ def _cmdline_causes(pair: TargetPair, found: dict[str, Change]) -> Iterator[Caus
             yield Cause("cmdline", what, NOTE, other.old, other.new)
     if change is None:
         return
+    templates = [side.template(label) for side, label in _each(pair)]
     # The sides know it to the byte where a document has it as text.
     lines = [side.cmdline(label) for side, label in _each(pair)]
+    if None not in (*templates, *lines):
+        if templates[0] == templates[1]:
+            # Only the vCPU count, or the CPU, in it is another.
+            return
+        lines = templates
     old, new = (line if line is not None else text for line, text in zip(lines, change[1:3], strict=True))
     if old is None or new is None:
         yield Cause("cmdline", "command line", pair.entering, old, new, pair.where("cmdline"))

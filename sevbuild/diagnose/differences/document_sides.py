@@ -66,6 +66,7 @@ class ValuesSide(LaunchSide):
         self.document = values
         self._source = source
         self._files: Mapping[str, Mapping[str, str]] | None = None
+        self._by_label: Mapping[str, Value] | None = None
 
     @property
     def of_file(self) -> bool:
@@ -121,8 +122,15 @@ class ValuesSide(LaunchSide):
         """Return the command line of a target."""
         return self._value(label).cmdline
 
+    def template(self, label: str) -> str | None:
+        """Return that command line with its placeholders, where the ingredients have it."""
+        entry = self.document.ingredients_of(self._value(label))
+        return None if entry is None or entry.kernel is None else entry.kernel.cmdline
+
     def _value(self, label: str) -> Value:
-        return next(value for value in self.document.values if value.label == label)
+        if self._by_label is None:
+            self._by_label = {value.label: value for value in self.document.values}
+        return self._by_label[label]
 
     def _file(self, label: str, role: str) -> str | None:
         """Return the path of a file that a bundle lists for a target, None where it has none."""

@@ -11,14 +11,20 @@ from sevbuild.diagnose.differences.boot_header import (
     header_fields,
     parse_setup_header,
 )
+from sevbuild.diagnose.differences.cmdlines import compare_lines
 from sevbuild.diagnose.differences.model import Detail
 from sevbuild.diagnose.differences.pages import differing_pages, runs_text
-from sevbuild.diagnose.rules.contents import read_contents
-from sevbuild.kind import HEAD_SIZE, FileKind, kind_of
+from sevbuild.diagnose.rules.contents import digest_of, read_contents
+from sevbuild.errors import SevbuildError
+from sevbuild.image.uki import UkiPart, read_uki
+from sevbuild.kind import HEAD_SIZE, KINDS, FileKind, kind_of
 from sevbuild.launch.region_data import Contents
-from sevbuild.text import counted
+from sevbuild.text import counted, decode_text
 
 __all__ = ["FileChange", "compare_files", "compare_kernels", "kind_phrase"]
+
+
+_LONGEST_LINE = 1 << 20
 
 
 class FileChange(NamedTuple):
@@ -34,6 +40,9 @@ def compare_kernels(old: Contents, new: Contents) -> FileChange:
     first, second = map(parse_setup_header, heads)
     kinds = kind_of(heads[0]), kind_of(heads[1])
     details = [*_kind_detail(*kinds)]
+    images = _images((old, new), heads, kinds)
+    if images is not None:
+        return images
     if first is None or second is None:
         details += _rest(old, new)
         return FileChange("other bytes" if kinds[0] == kinds[1] else "files of another kind", tuple(details))
@@ -57,6 +66,64 @@ def compare_kernels(old: Contents, new: Contents) -> FileChange:
         if loaders and "" not in loaders:
             title += ", as a boot loader patches it"
     return FileChange(title, tuple(details))
+
+
+class _Part:
+    """The contents of a section of an image."""
+
+    __slots__ = ("_image", "_part")
+
+    def __init__(self, image: Contents, part: UkiPart) -> None:
+        self._image = image
+        self._part = part
+
+    def __len__(self) -> int:
+        return self._part.size
+
+    def read(self, start: int, end: int) -> bytes | memoryview:
+        """Return the bytes from `start` up to, not including, `end`."""
+        return read_contents(self._image, self._part.offset + start, self._part.offset + end)
+
+
+def _images(
+    images: tuple[Contents, Contents], heads: tuple[bytes, bytes], kinds: tuple[FileKind | None, ...]
+) -> FileChange | None:
+    """Return what differs between the parts of two unified kernel images, None for other files."""
+    if any(kind != KINDS["uki"] for kind in kinds):
+        return None
+    try:
+        parts = [read_uki(head, len(image)) for head, image in zip(heads, images, strict=True)]
+    except SevbuildError:
+        # Nothing can be taken out of an image of several profiles.
+        return None
+    details: list[Detail] = []
+    changed = []
+    for name in ("linux", "initrd", "cmdline"):
+        old, new = (
+            None if part is None else _Part(image, part)
+            for image, part in zip(images, (getattr(side, name) for side in parts), strict=True)
+        )
+        if old is None or new is None:
+            if old is not new:
+                changed.append(f".{name}")
+                sizes = [None if part is None else f"{len(part)} bytes" for part in (old, new)]
+                details.append(Detail(f".{name}", sizes[0], sizes[1]))
+        elif digest_of(old) != digest_of(new):
+            changed.append(f".{name}")
+            found = compare_kernels(old, new) if name == "linux" else _compare_section(name, old, new)
+            details.append(Detail(f".{name}", None, None, found.title))
+            details += [detail._replace(what=f".{name}: {detail.what}") for detail in found.details]
+    if not changed:
+        return FileChange("other sections than .linux, .initrd and .cmdline", tuple(_rest(*images)))
+    return FileChange(f"another {', '.join(changed)} in the image", tuple(details))
+
+
+def _compare_section(name: str, old: _Part, new: _Part) -> FileChange:
+    if name != "cmdline" or max(len(old), len(new)) > _LONGEST_LINE:
+        return compare_files(old, new)
+    lines = [decode_text(bytes(part.read(0, len(part)))) for part in (old, new)]
+    found = compare_lines(*lines)
+    return FileChange(found.title, found.details)
 
 
 def compare_files(old: Contents, new: Contents) -> FileChange:

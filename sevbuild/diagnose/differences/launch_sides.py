@@ -86,6 +86,10 @@ class LaunchSide(ABC):
         """Return the command line that is measured of a target."""
         return None
 
+    def template(self, label: str) -> str | None:  # noqa: ARG002
+        """Return that command line with the placeholders that depend on the target left in it."""
+        return None
+
     def unpublished(self, label: str) -> Mapping[str, str | None] | None:  # noqa: ARG002
         """Return settings of a target that no document has."""
         return None
@@ -168,6 +172,10 @@ class ManifestSide(LaunchSide):
         if kernel is None or not kernel.hashes:
             return None
         return decode_text(self.guest.kernels.cmdline(target))
+
+    def template(self, label: str) -> str:
+        """Return that command line with the placeholders that depend on the target left in it."""
+        return self.guest.kernels.cmdline_template(self._targets[label])
 
     def unpublished(self, label: str) -> Mapping[str, str | None]:
         """Return host data, what only launch commands say, and inputs that are not measured."""

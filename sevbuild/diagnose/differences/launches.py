@@ -64,12 +64,16 @@ def difference_of(
             digests[target.label] = (target.old, target.new)
             key = (_without_digests(target.changes), target.old == target.new)
             groups.setdefault(key, []).append((target.label, second[target.label]))
+    known: Known = {}
+    alike: dict[tuple[tuple[Cause, ...], bool], list[Pair]] = {}
+    for (changes, same), of in groups.items():
+        told = tuple(target_causes(TargetPair(of[0], sides, known, same_digest=same), changes))
+        alike.setdefault((told, same), []).extend(of)
     found: dict[Cause, list[str]] = {}
     launches: list[Launches] = []
-    known: Known = {}
     unexplained = False
-    for (changes, same), of in groups.items():
-        causes = target_causes(TargetPair(of[0], sides, known, same_digest=same), changes)
+    for (told, same), of in alike.items():
+        causes = list(told)
         if not same:
             pair, steps = _parted(of, sides, digests[of[0][0]], traced=len(launches) < _MOST_TRACED)
             causes = _with_steps(causes, steps, sides)
@@ -82,13 +86,13 @@ def difference_of(
     if any(cause.title == KERNEL_HASHES for cause in found):
         # Where a kernel is not measured, no document has it among its inputs.
         roles += ["kernel", "initrd"]
-    causes = [
+    every = [
         cause._replace(targets=() if len(labels) == len(digests) else tuple(labels))
         for cause, labels in found.items()
     ]
-    causes += guest_causes(comparison.guest, same_digest=same_digest, roles=roles)
-    if unexplained and not any(cause.level == DIGEST for cause in causes):
-        causes.insert(0, Cause("unknown", "nothing that both sides say, but the digest", DIGEST, None, None))
+    every += guest_causes(comparison.guest, same_digest=same_digest, roles=roles)
+    if unexplained and not any(cause.level == DIGEST for cause in every):
+        every.insert(0, Cause("unknown", "nothing that both sides say, but the digest", DIGEST, None, None))
     alone = tuple(
         tuple(target.label for target in comparison.targets if target.status == status)
         for status in ("removed", "added")
@@ -98,7 +102,7 @@ def difference_of(
         sides[1].compared,
         counted(len(digests), "target"),
         "none" if not digests else "same" if same_digest else "different",
-        tuple(sorted(causes, key=lambda cause: _RANKS.index(cause.level))),
+        tuple(sorted(every, key=lambda cause: _RANKS.index(cause.level))),
         tuple(launches),
         sum(one == other for one, other in digests.values()),
         (alone[0], alone[1]),

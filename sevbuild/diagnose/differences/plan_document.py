@@ -9,7 +9,7 @@ from sevbuild.documents.document import U64
 from sevbuild.documents.json_input import JsonDocument, parse_json
 from sevbuild.documents.json_reader import Reader, as_objects
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.label import label_parts
+from sevbuild.launch.label import fold_labels
 from sevbuild.launch.mode import MODES
 from sevbuild.launch.page_type import PageType, page_type_named
 from sevbuild.launch.plan import LaunchPlan
@@ -67,8 +67,7 @@ def _plan(table: Reader) -> RecordedPlan:
     mode = table.word("mode", MODES)
     snp = mode == "snp"
     label = table.name("label")
-    if len(label_parts(label)) < len(label_parts("mode/profile/cpu/vcpus1")):
-        table.fault("label", "is not the label of a target")
+    table.document.attempt(table.at("label"), fold_labels, [label])
     profile, order = table.name("profile"), table.name("order")
     policy = table.number("policy", U64)
     features = table.nullable("guest_features", lambda key: table.number(key, U64))
