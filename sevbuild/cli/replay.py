@@ -184,7 +184,9 @@ def _print_digests(digests: dict[str, Any]) -> None:
     issued, planned, same = digests["issued"], digests["planned"], digests["same_in_canonical_order"]
     if same is None or issued is None:
         return
-    if issued == planned:
+    if issued == planned and digests["takes_of_plan"]:
+        print_line("with what is taken from the plan, the launch digest is the plan's")
+    elif issued == planned:
         print_line("the launch digest is the plan's")
     elif same:
         print_line("another order: in canonical order the same contents have the plan's launch digest")

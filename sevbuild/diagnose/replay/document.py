@@ -7,6 +7,7 @@ from typing import Any
 from sevbuild.diagnose.replay.parting import Parting, kind_word
 from sevbuild.diagnose.replay.replay import Replay
 from sevbuild.diagnose.replay.run import Step
+from sevbuild.launch.page_type import PageType
 from sevbuild.launch.status import Status
 from sevbuild.text import counted
 
@@ -27,17 +28,20 @@ _WORDS = {
     "length": "length {trace}, planned {plan}",
     "contents": "{trace}",
     "vmpl-permissions": "VMPL permissions {trace}, planned {plan}",
-    "unfinished": "the trace ends with {trace}: the launch is not known to have succeeded",
+    "unknown-command": "{trace} is not known here, and may launch something",
+    "unfinished": "{trace}: the launch is not known to have succeeded",
     "launch-digest": "the hypervisor says launch digest {trace}, the model gives {plan}",
 }
 """What each kind of difference is called; `Parting` lists the kinds."""
 
 
 def result(replay: Replay) -> str:
-    """Return `same`, `parts`, or, where there is no plan, `accepted` and `refused`."""
-    if replay.planned is None:
-        return "accepted" if replay.parting is None else "refused"
-    return "same" if replay.parting is None else "parts"
+    """Return `same` or `parts`; where there is no plan, `accepted`, `refused` or `unfinished`."""
+    if replay.planned is not None:
+        return "same" if replay.parting is None else "parts"
+    if replay.parting is None:
+        return "accepted"
+    return "unfinished" if replay.parting.what == "unfinished" else "refused"
 
 
 def replay_document(replay: Replay) -> dict[str, Any]:
@@ -89,6 +93,7 @@ def replay_document(replay: Replay) -> dict[str, Any]:
             "planned": _hex(replay.planned_digest),
             "planned_canonical": _hex(replay.planned_canonical.digest),
             "same_in_canonical_order": replay.same_in_canonical_order,
+            "takes_of_plan": ran.takes_of_plan,
         },
         "notes": _notes(replay),
         "other_events": dict(sorted(replay.trace.others.items())),
@@ -107,7 +112,7 @@ def _sentence(replay: Replay) -> str:
         status = _status(replay.ran.by_host[0].fw_error) if parting.what == "host-refused" else None
         named = f"{words} ({status})" if status else words
         if replay.planned is None:
-            return f"refused at {source}:{parting.line}: {named}"
+            return f"{result(replay)} at {source}:{parting.line}: {named}"
         return f"parts from {label} at {source}:{parting.line}{step}{origin}: {named}"
     first, last = replay.launch.lines
     where = f"{source}, lines {first} to {last}"
@@ -115,6 +120,8 @@ def _sentence(replay: Replay) -> str:
         return f"accepted, and compared with no plan: {where}"
     if replay.ran.digest is None:
         return f"same updates as {label}, as far as the trace says: {where}"
+    if replay.ran.takes_of_plan:
+        return f"same updates as {label}, with what the trace lacks taken from the plan: {where}"
     return f"same launch as {label}: {where}"
 
 
@@ -149,45 +156,54 @@ def _update(step: Step, replay: Replay) -> dict[str, Any]:
 
 
 def _notes(replay: Replay) -> list[str]:
-    """Return what the trace does not say, and what was taken in its place."""
-    trace, ran = replay.trace, replay.ran
+    """Return what the trace does not say, what was taken in its place, and what was compared with nothing."""
+    return [*_taken_notes(replay), *_unheld_notes(replay), *_event_notes(replay)]
+
+
+def _taken_notes(replay: Replay) -> list[str]:
+    by_pointers = replay.trace.form == "trace-events" and replay.ran.mode != "snp"
+    steps = replay.ran.steps
     notes = []
-    if trace.form == "trace-events" and ran.mode != "snp":
+    if by_pointers:
         notes.append(
             "a trace of QEMU has addresses of the host for an SEV guest: order and lengths are compared, "
             "and there is no launch digest"
         )
-    taken = [step for step in ran.steps if step.contents == "plan" and step.update is not None]
+    taken = [step for step in steps if step.contents == "plan" and step.update is not None]
     if taken:
-        notes.append(
-            f"contents of {counted(len(taken), 'update')} are not in the trace: the plan's are taken"
-        )
-    added = [step for step in ran.steps if step.update is None]
+        updates = counted(len(taken), "update")
+        notes.append(f"contents of {updates} are not in the trace: the plan's are taken")
+    added = [step for step in steps if step.update is None]
     if added:
         notes.append(f"{counted(len(added), 'VMSA')} not in the trace: the plan's are taken")
-    unknown = [step for step in ran.steps if step.contents == "unknown"]
-    if unknown and (trace.form != "trace-events" or ran.mode == "snp"):
+    unknown = [step for step in steps if step.contents == "unknown"]
+    if unknown and not by_pointers:
         notes.append(f"contents of {counted(len(unknown), 'update')} are not known: no launch digest")
-    if ran.mode != "sev" and not any(
-        kind_word("sev", int(step.launched.page_type)) == "vmsa" for step in ran.steps
-    ):
+    if replay.ran.mode != "sev" and all(step.launched.page_type != PageType.VMSA for step in steps):
         notes.append("no VMSA is in the trace: no launch digest")
+    return notes
+
+
+def _unheld_notes(replay: Replay) -> list[str]:
+    ran, finish = replay.ran, replay.launch.finish
+    notes = list(ran.unheld)
+    if finish is not None and finish.digest is not None and ran.digest is None:
+        notes.append("the launch digest that the hypervisor says is compared with nothing")
     if ran.seeded:
         lines = ", ".join(str(update.line) for update in ran.seeded)
         notes.append(f"the firmware (line {lines}) is known by its digest alone, and not compared")
     for canonical, whose in ((replay.canonical, "the trace"), (replay.planned_canonical, "the plan")):
         if canonical.reason:
             notes.append(f"no canonical order of {whose}: {canonical.reason}")
-    again = [update for update in replay.launch.updates if len(update.lines) > 1]
-    if again:
-        notes.append(f"{counted(len(again), 'update')} tried again by QEMU, and counted once")
-    notes += _event_notes(replay)
     return notes
 
 
 def _event_notes(replay: Replay) -> list[str]:
     trace = replay.trace
     notes = []
+    again = [update for update in replay.launch.updates if len(update.lines) > 1]
+    if again:
+        notes.append(f"{counted(len(again), 'update')} tried again by QEMU, and counted once")
     if len(trace.launches) > 1:
         notes.append(f"launch {replay.number} of {len(trace.launches)} in the trace")
     if trace.igvm:

@@ -20,6 +20,7 @@ __all__ = [
     "Start",
     "State",
     "Trace",
+    "UnknownCommand",
     "Update",
 ]
 
@@ -75,7 +76,10 @@ class Measure(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """LAUNCH_FINISH: the ID block it was given, and the launch digest that the hypervisor says it has."""
+    """LAUNCH_FINISH: the ID block it was given, and the launch digest that the hypervisor says it has.
+
+    Of an ID block or authentication that cannot be read there are no bytes; one that is not there is None.
+    """
 
     line: int
     id_block: bytes | None = None
@@ -100,7 +104,14 @@ class HostRefusal(NamedTuple):
     fw_error: int
 
 
-Event = Start | Update | Measure | Finish | State | HostRefusal
+class UnknownCommand(NamedTuple):
+    """An event that by its name is of a launch, and is not known: it may have launched something."""
+
+    line: int
+    name: str
+
+
+Event = Start | Update | Measure | Finish | State | HostRefusal | UnknownCommand
 
 
 class Recorded(NamedTuple):

@@ -28,7 +28,7 @@ class Parting(NamedTuple):
     """The first difference: the line of the trace, the step of the plan (from 0), and what each side has.
 
     `what` is one of `mode`, `policy`, `refused`, `host-refused`, `order`, `missing`, `extra`, `gpa`,
-    `page-type`, `length`, `contents`, `vmpl-permissions`, `unfinished`, `launch-digest`.
+    `page-type`, `length`, `contents`, `vmpl-permissions`, `unknown-command`, `unfinished`, `launch-digest`.
     """
 
     what: str

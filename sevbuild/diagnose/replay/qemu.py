@@ -22,6 +22,7 @@ from sevbuild.diagnose.replay.events import (
     Start,
     State,
     Trace,
+    UnknownCommand,
     Update,
 )
 from sevbuild.documents.binary_text import base64_bytes
@@ -154,6 +155,9 @@ _OTHERS = frozenset(
 )
 """Events that launch nothing, as far as they are known."""
 
+_LAUNCHING = "_launch_"
+"""What the name of a command of a launch has in it, that of one to come as well."""
+
 _CUT = 512
 """SystemTap's log script prints no more of a string (QEMU scripts/tracetool/format/log_stap.py)."""
 
@@ -195,6 +199,8 @@ class QemuTrace:
             return
         count = self.others if name in _OTHERS else self.unknown
         count[name] = count.get(name, 0) + 1
+        if count is self.unknown and _LAUNCHING in name:
+            self.recorded.append(Recorded(UnknownCommand(number, name), _process(line, match.start())))
         loaded = _LOADED.search(rest) if name == "igvm_file_loaded" else None
         if loaded is not None:
             self.igvm.append(loaded[1].strip("\"'"))
@@ -284,7 +290,7 @@ def _given(text: str | None) -> bytes | None:
     """Return the bytes of a string argument in base64, None where QEMU has none or SystemTap cut it."""
     if text is None or text in ("", "(null)", "<null>") or len(text) == _CUT:
         return None
-    return base64_bytes(text)
+    return base64_bytes(text) or b""
 
 
 def _process(line: str, before: int) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from sevbuild.diagnose.replay.events import Launch, Trace, Update
+from sevbuild.diagnose.replay.events import Launch, Trace, UnknownCommand, Update
 from sevbuild.diagnose.replay.parting import Parting, first_parting
 from sevbuild.diagnose.replay.run import Ran, run_launch
 from sevbuild.launch.batch import LaunchBatch
@@ -77,7 +77,7 @@ def replay_launch(trace: Trace, launch: Launch, planned: Planned | None) -> Repl
         parting = None if planned is None else _other_mode(launch, mode, planned)
         canonical = _canonical(ran, hasher)
         if parting is None:
-            parting = _first([_refused(ran), _refused_by_host(ran), _unfinished(launch, ran)])
+            parting = _first(_of_trace(launch, ran))
         return Replay(trace, launch, number, ran, planned, parting, canonical)
     plan = planned.plan
     for update in plan.regions:
@@ -85,8 +85,7 @@ def replay_launch(trace: Trace, launch: Launch, planned: Planned | None) -> Repl
             # Each region is launched four times: issued and planned, in either order.
             hasher.remember(update.data)
     ran = run_launch(launch, mode, plan, hasher)
-    found = [_policy(launch, plan), _regions(launch, ran, plan), _refused(ran), _refused_by_host(ran)]
-    found += [_unfinished(launch, ran), _said_digest(launch, ran)]
+    found = [_policy(launch, plan), _regions(launch, ran, plan), *_of_trace(launch, ran)]
     digest = LaunchTree(hasher).digest(plan)
     own = _planned_canonical(plan, hasher)
     return Replay(trace, launch, number, ran, planned, _first(found), _canonical(ran, hasher), digest, own)
@@ -104,6 +103,24 @@ def _mode(launch: Launch, planned: Planned | None) -> Mode:
 def _first(found: Iterable[Parting | None]) -> Parting | None:
     """Return the difference that comes first in the trace; of one line, the first of these."""
     return min((each for each in found if each is not None), key=lambda each: each.line, default=None)
+
+
+def _of_trace(launch: Launch, ran: Ran) -> list[Parting | None]:
+    """Return what of a launch is wrong whatever was planned."""
+    return [
+        _unknown_command(launch),
+        _refused(ran),
+        _refused_by_host(ran),
+        _unfinished(launch, ran),
+        _said_digest(launch, ran),
+    ]
+
+
+def _unknown_command(launch: Launch) -> Parting | None:
+    for event in launch.events:
+        if isinstance(event, UnknownCommand):
+            return Parting("unknown-command", event.line, event.name, "")
+    return None
 
 
 def _other_mode(launch: Launch, mode: Mode, planned: Planned) -> Parting:
@@ -144,8 +161,8 @@ def _refused_by_host(ran: Ran) -> Parting | None:
 def _unfinished(launch: Launch, ran: Ran) -> Parting | None:
     if ran.finished or ran.refused or ran.by_host:
         return None
-    has = "LAUNCH_FINISH, but not that the guest runs" if launch.finish else "no LAUNCH_FINISH"
-    return Parting("unfinished", launch.lines[1], has, "")
+    lacks = "the trace ends before the guest runs" if launch.finish else "the trace ends before LAUNCH_FINISH"
+    return Parting("unfinished", launch.lines[1], lacks, "")
 
 
 def _said_digest(launch: Launch, ran: Ran) -> Parting | None:

@@ -12,6 +12,7 @@ from sevbuild.diagnose.replay.events import (
     Measure,
     Start,
     State,
+    UnknownCommand,
     Update,
 )
 from sevbuild.diagnose.replay.planned import PlannedBytes, Unknown
@@ -61,7 +62,8 @@ class Ran(NamedTuple):
     """What the model made of a launch.
 
     `finished` tells whether it took LAUNCH_FINISH, and, where the trace shows states, that the host did so.
-    `digest` is the launch digest, None where contents are unknown or the launch was not finished.
+    `digest` is the launch digest, None where contents are unknown or the launch was not finished. `unheld`
+    says what of LAUNCH_FINISH was held to nothing.
     """
 
     mode: Mode
@@ -71,6 +73,12 @@ class Ran(NamedTuple):
     finished: bool
     digest: bytes | None
     seeded: tuple[Update, ...] = ()
+    unheld: tuple[str, ...] = ()
+
+    @property
+    def takes_of_plan(self) -> bool:
+        """Tell whether contents or VMSAs are the plan's, for the trace has none."""
+        return any(step.contents == "plan" for step in self.steps) or bool(self.seeded)
 
 
 class _Identity(NamedTuple):
@@ -115,6 +123,7 @@ class _Runner:
         self._has_vmsas = bool(self._vmsas) or traced
         self._seed = None if plan is None else plan.seed
         self._seeded: list[Update] = []
+        self._unheld: list[str] = []
         self._known = True
         self._steps: list[Step] = []
         self._refused: list[Refused] = []
@@ -129,7 +138,7 @@ class _Runner:
             self._by_host.append(event)
         elif isinstance(event, Update):
             self._update(event)
-        else:
+        elif not isinstance(event, UnknownCommand):
             try:
                 self._command(event)
             except LaunchError as error:
@@ -149,6 +158,7 @@ class _Runner:
             finished,
             digest,
             tuple(self._seeded),
+            tuple(self._unheld),
         )
 
     def _command(self, event: Start | Measure | Finish | State) -> None:
@@ -181,11 +191,32 @@ class _Runner:
     def _finish(self, event: Finish) -> None:
         if isinstance(self._guest, SnpGuest):
             self._add_vmsas(event.line)
-            # The digest that a block is for can only be compared with one that is known.
-            self._guest.launch_finish(identity=_identity(event) if self._known and self._has_vmsas else None)
+            self._guest.launch_finish(identity=self._identity(event))
         else:
             self._guest.launch_finish()
         self._finished = True
+
+    def _identity(self, event: Finish) -> _Identity | None:
+        """Return the ID block that the launch is held to, None where there is none or it cannot be."""
+        if event.id_block is None:
+            return None
+        from sevbuild.identity.firmware import GivenIdBlock
+
+        try:
+            given = GivenIdBlock.of(event.id_block, event.id_auth or b"", author_key=event.author_key)
+        except SevbuildError as error:
+            self._unheld.append(f"the ID block of line {event.line} is not compared: {error.message}")
+            return None
+        if not (self._known and self._has_vmsas):
+            wanted = given.launch_digest.hex()
+            self._unheld.append(f"the ID block of line {event.line} is not compared; it is for {wanted}")
+            return None
+        if event.id_auth is None:
+            self._unheld.append(
+                f"no signature of the ID block of line {event.line} is checked: it is not there"
+            )
+        refused = None if event.id_auth is None else given.refusal()
+        return _Identity(given.launch_digest, given.policy, refused)
 
     def _add_vmsas(self, line: int) -> None:
         added, self._vmsas = self._vmsas, []
@@ -254,17 +285,3 @@ class _Runner:
         if self._seed is None or self._steps or event.page_type != PageType.NORMAL or event.gpa is None:
             return False
         return event.gpa + event.length <= _FIRMWARE_END and self._bytes.at(event.gpa, 1) is None
-
-
-def _identity(event: Finish) -> _Identity | None:
-    """Return the ID block of a LAUNCH_FINISH, None where it has none or one of another size."""
-    if event.id_block is None:
-        return None
-    from sevbuild.identity.firmware import GivenIdBlock
-
-    try:
-        given = GivenIdBlock.of(event.id_block, event.id_auth or b"", author_key=event.author_key)
-    except SevbuildError:
-        return None
-    refused = None if event.id_auth is None else given.refusal()
-    return _Identity(given.launch_digest, given.policy, refused)

@@ -269,6 +269,17 @@ def test_an_id_block_is_held_to_what_was_launched(tmp_path: Path) -> None:
             events[-1]["id_auth"] = base64.b64encode(auth).decode()
         return [error.status.name for _, error in replayed(events, plan).ran.refused]
 
+    def notes(given: bytes, *, known: bool = True) -> list[str]:
+        events = own_events(plan, contents=known)
+        events[-1]["id_block"] = base64.b64encode(given).decode()
+        found: list[str] = replay_document(replayed(events, plan if known else None))["notes"]
+        return [note for note in found if "ID block" in note]
+
+    assert notes(block.encode()) == ["no signature of the ID block of line 9 is checked: it is not there"]
+    assert notes(bytes(95))[0].startswith("the ID block of line 9 is not compared: 95 and 0 bytes; ")
+    assert notes(block.encode(), known=False) == [
+        f"the ID block of line 9 is not compared; it is for {digest.hex()}"
+    ]
     assert refused(block.encode()) == []
     assert refused(block._replace(launch_digest=bytes(48)).encode()) == ["BAD_MEASUREMENT"]
     assert refused(block._replace(policy=0x20000).encode()) == ["POLICY_FAILURE"]
@@ -278,6 +289,26 @@ def test_an_id_block_is_held_to_what_was_launched(tmp_path: Path) -> None:
     unknown = own_events(plan, contents=False)
     unknown[-1]["id_block"] = base64.b64encode(bytes(96)).decode()
     assert replayed(unknown).ran.refused == ()
+
+
+def test_the_digest_that_a_hypervisor_says_is_compared_with_the_models(tmp_path: Path) -> None:
+    plan = kernel_plan(tmp_path)
+    events = own_events(plan)
+    digest = replayed(events, plan).planned_digest
+    assert digest is not None
+    events[-1]["launch_digest"] = digest.hex()
+    assert replayed(events).parting is None
+    events[-1]["launch_digest"] = "00" * 48
+    for held in (plan, None):
+        found = replayed(events, held)
+        assert found.parting is not None
+        assert (found.parting.what, found.parting.plan) == ("launch-digest", digest.hex())
+    unknown = own_events(plan, contents=False)
+    unknown[-1]["launch_digest"] = digest.hex()
+    found = replayed(unknown)
+    assert found.parting is None
+    said = "the launch digest that the hypervisor says is compared with nothing"
+    assert said in replay_document(found)["notes"]
 
 
 def test_several_guests_are_told_apart_by_name() -> None:

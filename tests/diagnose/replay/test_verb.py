@@ -29,12 +29,24 @@ def test_the_planned_launch_is_the_same(guest: Guest) -> None:
     result = run("replay", "trace.log", "guest.toml")
     assert (result.status, result.err) == (0, run("measure", "guest.toml").err)
     (measured,) = guest.measure()
-    assert result.out.splitlines()[0] == "same launch as snp/qemu/EPYC-v4/vcpus1: trace.log, lines 2 to 10"
+    assert result.out.splitlines()[0] == (
+        "same updates as snp/qemu/EPYC-v4/vcpus1, with what the trace lacks taken from the plan: "
+        "trace.log, lines 2 to 10"
+    )
     assert f"issued                    {measured.digest.hex()}" in result.out
-    assert "the launch digest is the plan's" in result.out.splitlines()
+    assert "with what is taken from the plan, the launch digest is the plan's" in result.out.splitlines()
     assert "note: contents of 2 updates are not in the trace: the plan's are taken" in result.out
     assert "note: 1 VMSA not in the trace: the plan's are taken" in result.out
     assert "1700000000" not in result.out
+
+
+def test_a_trace_with_all_of_it_is_the_same_launch(guest: Guest) -> None:
+    Path("trace.jsonl").write_text(json_trace(own_events(guest.plan(guest.targets[0]))))
+    result = run("replay", "trace.jsonl", "guest.toml", "-q")
+    assert result.status == 0
+    assert result.out.startswith("same launch as snp/qemu/EPYC-v4/vcpus1: trace.jsonl, lines 1 to 8\n")
+    assert "the launch digest is the plan's" in result.out.splitlines()
+    assert "note" not in result.out
 
 
 def test_where_the_launch_parts_is_said_first(guest: Guest) -> None:
@@ -92,11 +104,15 @@ def test_without_a_guest_the_commands_are_checked(guest: Guest) -> None:
 def test_a_trace_that_ends_early_is_no_pass(guest: Guest) -> None:
     lines = qemu_events(guest.plan(guest.targets[0]))
     Path("trace.log").write_text(text_of(lines[:-2]))
-    for arguments in (["guest.toml"], []):
-        result = run("replay", "trace.log", *arguments, "-q")
+    alone = run("replay", "trace.log")
+    for result in (run("replay", "trace.log", "guest.toml", "-q"), alone):
         assert result.status == 1
-        assert "the trace ends with no LAUNCH_FINISH" in result.out
+        assert "trace.log:8: the trace ends before LAUNCH_FINISH: the launch is not known" in result.out
         assert "the launch digest is" not in result.out
+    assert alone.out.startswith("unfinished at trace.log:8: ")
+    assert json.loads(run("replay", "trace.log", "-f", "json").out)["result"] == "unfinished"
+    Path("trace.log").write_text(text_of(lines[:-1]))
+    assert "the trace ends before the guest runs" in run("replay", "trace.log").out
 
 
 @pytest.mark.parametrize("mode", ["sev", "sev-es"])
@@ -169,6 +185,18 @@ def test_events_and_files_that_are_passed_over_are_said() -> None:
     assert result.status == 0
     assert "note: 2 events of unknown kind passed over: kvm_sev_snp_new (2)" in result.out
     assert "note: QEMU loaded an IGVM file: a.igvm" in result.out
+
+
+@pytest.mark.usefixtures("guest")
+def test_a_command_of_a_launch_that_is_not_known_is_no_pass() -> None:
+    lines = Path("trace.log").read_text().splitlines()
+    Path("trace.log").write_text(text_of([*lines[:5], "kvm_sev_snp_launch_vmsa vcpu 0", *lines[5:]]))
+    for arguments in (["guest.toml"], []):
+        result = run("replay", "trace.log", *arguments, "-q")
+        assert result.status == 1
+        assert (
+            "trace.log:6: kvm_sev_snp_launch_vmsa is not known here, and may launch something" in result.out
+        )
 
 
 @pytest.mark.usefixtures("guest")
