@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sevbuild.documents.binary_text import dotted_bytes
 from sevbuild.documents.document import Document, Table, check_integer
 from sevbuild.launch.mode import Mode
 
@@ -180,6 +179,9 @@ def decode_policy(document: Document, path: str, value: Any, mode: Mode) -> int 
     key = "abi" if snp else "api"
     version = table.string(key)
     if version is not None:
+        # Few policies have one, and every start would pay for base64.
+        from sevbuild.documents.binary_text import dotted_bytes
+
         numbers = dotted_bytes(version)
         if numbers is None or len(numbers) != 2:
             table.fault(key, f'must look like "1.55", got {version!r}')
