@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING
 import typer
 
 from sevbuild.cli import options
-from sevbuild.cli.report import print_data, print_line, print_notices, print_text, shown_progress
+from sevbuild.cli.output import FORCE, protect
+from sevbuild.cli.pictures import OUTPUT, PICTURES, Output, named_files
+from sevbuild.cli.report import print_notices, shown_progress
 from sevbuild.documents.json_text import json_text
 from sevbuild.errors import SevbuildError
+from sevbuild.text import visible
 
 if TYPE_CHECKING:
     from sevbuild.diagnose.differences.compare import Request
+    from sevbuild.diagnose.differences.model import Difference
     from sevbuild.diagnose.differences.things import Thing
+    from sevbuild.guest.protected import Protected
 
 __all__ = ["diff"]
+
+FORMATS = ("table", "json", *PICTURES)
 
 
 def diff(
@@ -36,7 +43,9 @@ def diff(
     release: str = typer.Option(
         "", "--release", metavar="OLD[..NEW]", help="The releases to compare, in a document of several."
     ),
-    fmt: str = options.TABLE_FORMAT,
+    fmt: str = options.format_option(*FORMATS),
+    output: str = OUTPUT,
+    force: bool = FORCE,
     offline: bool = options.OFFLINE,
     igvm: options.IgvmOptions,
     quiet: bool = options.QUIET,
@@ -46,11 +55,13 @@ def diff(
     Causes come first, each with the place where either side says it: pages of a firmware, words of a command
     line, fields of a kernel's header, registers, settings. Then the step at which the launches part. Exit 1
     where anything differs that is launched. Published values are compared target by target, names among them.
+    html is a page with the launches side by side, svg their memory maps alone.
     """
     from sevbuild.diagnose.differences.compare import Request, compare_things
     from sevbuild.diagnose.differences.things import DOCUMENTS, thing_at
 
-    as_json = options.wants_json(fmt, "table")
+    options.check_format(fmt, FORMATS)
+    sink = Output(output, force=force, quiet=quiet)
     before, dots, after = release.partition("..")
     if not new and not (before and after):
         hint = "`--release OLD..NEW` names two releases of one document"
@@ -69,39 +80,60 @@ def diff(
         shown_progress(),
     )
     if first.kind in DOCUMENTS and second.kind in DOCUMENTS:
-        _documents(first, second, request, as_json=as_json)
-        return
-    difference, notices = compare_things(first, second, request)
-    print_notices(notices, quiet=quiet)
-    if as_json:
-        from sevbuild.diagnose.differences.model import difference_document
-
-        print_data(json_text(difference_document(difference)))
+        text, differs = _documents(first, second, request, fmt)
     else:
-        from sevbuild.cli.differences import difference_text
-
-        print_text(difference_text(difference))
-    if not difference.same:
+        difference, notices = compare_things(first, second, request)
+        print_notices(notices, quiet=quiet)
+        text, differs = _rendered(difference, fmt), not difference.same
+    sink.put(text, _protected((first, second), offline=offline), data=fmt != "table")
+    if differs:
         raise typer.Exit(1)
 
 
-def _documents(first: Thing, second: Thing, request: Request, *, as_json: bool) -> None:
-    """Print what changed between two published sets of values, target by target."""
+def _rendered(difference: Difference, fmt: str) -> str:
+    if fmt == "json":
+        from sevbuild.diagnose.differences.model import difference_document
+
+        return json_text(difference_document(difference))
+    from sevbuild.cli.differences import difference_text, first_line
+
+    if fmt == "table":
+        return difference_text(difference)
+    from sevbuild.cli.pictures import comparison_text
+    from sevbuild.diagnose.drawn import difference_picture
+
+    return comparison_text(difference_picture(difference, first_line(difference)), fmt)
+
+
+def _documents(first: Thing, second: Thing, request: Request, fmt: str) -> tuple[str, bool]:
+    """Return what changed between two published sets of values, and whether anything did."""
     from sevbuild.diagnose.differences.compare import compare_documents
 
     comparison, difference = compare_documents(first, second, request)
-    if as_json:
+    differs = not comparison.equal
+    if fmt == "json":
         from sevbuild.diagnose.differences.model import difference_document
 
-        print_data(json_text({**difference_document(difference()), **comparison.document()}))
-    else:
-        from sevbuild.cli.comparison import print_comparison
+        return json_text({**difference_document(difference()), **comparison.document()}), differs
+    if fmt in PICTURES:
+        return _rendered(difference(), fmt), differs
+    from sevbuild.cli.comparison import comparison_lines
 
-        print_comparison(comparison, words={"alike": "same launch"}, fmt="table")
-    if not comparison.equal:
-        if comparison.same_launch and not as_json:
-            print_line("same launch values")
-        raise typer.Exit(1)
+    lines = comparison_lines(comparison, {"alike": "same launch"}, notes=True)
+    lines += ["same launch values"] * (differs and comparison.same_launch)
+    return "".join(f"{visible(line)}\n" for line in lines), differs
+
+
+def _protected(things: tuple[Thing, Thing], *, offline: bool) -> Protected:
+    """Return what knows the two things, and what a manifest among them names."""
+    protected = protect(documents=named_files(thing.path for thing in things))
+    for thing in things:
+        if thing.kind == "manifest" and thing.data is None:
+            from sevbuild.guest.guest import load_guest
+
+            protected.add_guest(thing.path, load_guest(thing.path, network=options.network(offline)))
+            protected.add_lock(thing.path)
+    return protected
 
 
 def _refuse(

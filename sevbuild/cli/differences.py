@@ -21,7 +21,7 @@ from sevbuild.launch.label import fold_labels
 from sevbuild.reference.changes import said
 from sevbuild.text import counted, visible
 
-__all__ = ["difference_text"]
+__all__ = ["difference_text", "first_line"]
 
 _HEADINGS = {LAUNCH: "enters no launch digest:", NOTE: "only called or written otherwise:"}
 _SHORT = 72
@@ -32,7 +32,7 @@ _MOST_LAUNCHES = 8
 
 def difference_text(difference: Difference) -> str:
     """Return a comparison as text."""
-    lines = [_first_line(difference)]
+    lines = [first_line(difference)]
     for level in (DIGEST, LAUNCH, NOTE):
         causes = [cause for cause in difference.causes if cause.level == level]
         if not causes:
@@ -53,7 +53,8 @@ def difference_text(difference: Difference) -> str:
     return text
 
 
-def _first_line(difference: Difference) -> str:
+def first_line(difference: Difference) -> str:
+    """Return in a line whether the digests are the same."""
     if difference.digest == "none" and not (difference.launches or difference.compares_launches):
         return f"no digest: {difference.subject}, and they {'are the same' if difference.same else 'differ'}"
     different = sum(1 + len(launches.alike) for launches in difference.launches)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from sevbuild.cli import options
 from sevbuild.cli.output import FORCE, protect
-from sevbuild.cli.pictures import OUTPUT, PICTURES, Output
+from sevbuild.cli.pictures import OUTPUT, PICTURES, Output, named_files
 from sevbuild.cli.report import print_notices, shown_progress
 from sevbuild.errors import MismatchError, Notice, SevbuildError
 
@@ -135,7 +136,9 @@ def explain(
     if answer is None:
         words = (guest, expected, *(word for setting in settings for word in ("--set", setting)))
         answer = _searched(subject, wanted, directory, suspects, budget=budget, words=words, dump=vmsa_dump)
-    protected = protect(documents=_given(guest, expected, vmsa_dump, suspects, owner), given=settings)
+    suspected = (suspects.firmware, suspects.kernel, suspects.initrd, suspects.cmdline, suspects.releases)
+    named = (guest, expected, vmsa_dump, suspects.dtb, owner.tik, *chain.from_iterable(suspected))
+    protected = protect(documents=named_files(filter(None, named)), given=settings)
     if own is not None:
         protected.add_guest(guest, own)
         protected.add_lock(guest, lock.lock_file)
@@ -161,20 +164,6 @@ def _rendered(answer: Answer, fmt: str, *, stats: bool, printed: bool) -> str:
     if fmt == "svg" and answer.result == "not-found":
         raise MismatchError(answer.sentence, hint="--format html says what is excluded, and what to get next")
     return comparison_text(picture, fmt)
-
-
-def _given(
-    guest: str, expected: str, dump: str, suspects: SuspectOptions, owner: OwnerOptions
-) -> Iterator[str]:
-    """Yield the files that somebody names, and those in folders of candidates."""
-    import os
-
-    yield from filter(None, (guest, expected, dump, suspects.dtb, owner.tik))
-    for paths in (suspects.firmware, suspects.kernel, suspects.initrd, suspects.cmdline, suspects.releases):
-        for path in paths:
-            yield path
-            if os.path.isdir(path):
-                yield from (entry.path for entry in os.scandir(path))
 
 
 def _subject(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from sevbuild.guest.protected import Protected
     from sevbuild.picture.comparison_page import ComparisonPicture
 
-__all__ = ["OUTPUT", "PICTURES", "Output", "comparison_text"]
+__all__ = ["OUTPUT", "PICTURES", "Output", "comparison_text", "named_files"]
 
 PICTURES = ("html", "svg")
 """Formats that are drawn: a page, and the memory map alone."""
@@ -35,6 +37,18 @@ def comparison_text(picture: ComparisonPicture, fmt: str) -> str:
         hint = "--format html is a page of what was found"
         raise SevbuildError("no launch is known here of which a map could be drawn", hint=hint)
     return text
+
+
+def named_files(paths: Iterable[str]) -> Iterator[str]:
+    """Yield paths, of a folder the files in it, and of a bundle its inputs: none is replaced unasked."""
+    import os
+
+    for path in paths:
+        yield path
+        for folder in (path, os.path.join(path, "inputs")):
+            # A folder that cannot be listed has been refused before, or nothing was read of it.
+            with suppress(OSError, ValueError):
+                yield from [entry.path for entry in os.scandir(folder)]
 
 
 class Output:

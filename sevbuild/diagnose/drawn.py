@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sevbuild.guest.trace import shown_type
-from sevbuild.launch.compare import compare_plans
+from sevbuild.diagnose.differences.side_by_side import Trace, side_by_side
 from sevbuild.picture.comparison_page import ComparisonPicture, Part
 from sevbuild.picture.launches import Update
 from sevbuild.picture.two_launches import Pair, Side, TwoLaunches
+from sevbuild.reference.changes import said
+from sevbuild.text import counted
 
 if TYPE_CHECKING:
     from sevbuild.diagnose.answer import Answer, Explanation, Line, Run
-    from sevbuild.diagnose.differences.model import Cause, Difference, Launches, StepSide
-    from sevbuild.launch.mode import Mode
-    from sevbuild.launch.update import LaunchUpdate
+    from sevbuild.diagnose.differences.model import Cause, Detail, Difference, Launches, StepSide
 
 __all__ = ["answer_picture", "difference_picture"]
+
+_NAMED = 8
+"""So many pairs of targets that differ alike are named; the others are counted."""
 
 
 def answer_picture(answer: Answer, tried: Iterable[str] = ()) -> ComparisonPicture:
@@ -53,24 +55,25 @@ def answer_picture(answer: Answer, tried: Iterable[str] = ()) -> ComparisonPictu
     )
 
 
-def difference_picture(difference: Difference) -> ComparisonPicture:
-    """Return what there is to show of a comparison of two files."""
-    lead = {
-        "same": "The launch digest is the same.",
-        "different": "The launch digest is another.",
-        "none": "What is compared has no launch digest.",
-    }
+def difference_picture(difference: Difference, lead: str) -> ComparisonPicture:
+    """Return what there is to show of a comparison of two files; `lead` is its result in a line."""
     parts = [_cause(cause) for cause in difference.causes]
     for title, labels in zip(("Only in the old one", "Only in the new one"), difference.alone, strict=True):
         parts += [Part(title, labels)] if labels else []
     parts += [Part("Not compared", difference.not_compared)] if difference.not_compared else []
+    for launches in difference.launches:
+        if launches.alike:
+            pairs = [f"{old} beside {new}" for old, new in launches.alike]
+            more = [f"and {counted(len(pairs) - _NAMED, 'more pair')}"] if len(pairs) > _NAMED else []
+            title = f"As {launches.labels[0]} beside {launches.labels[1]}"
+            parts.append(Part(title, (*pairs[:_NAMED], *more)))
     old, new = difference.old, difference.new
     return ComparisonPicture(
         title=f"{old.name} and {new.name}",
-        lead=f"{lead[difference.digest]} {difference.subject}",
+        lead=lead,
         facts=((f"Old {old.kind}", old.name), (f"New {new.kind}", new.name)),
         parts=tuple(parts),
-        launches=tuple(map(_pair_of_launches, difference.launches)),
+        launches=tuple(map(_old_and_new, difference.launches)),
     )
 
 
@@ -93,68 +96,51 @@ def _edit(line: Line) -> tuple[str, ...]:
 
 def _runs(target: str, guest: Run, expected: Run) -> TwoLaunches:
     """Return two launches that were planned and replayed, step by step."""
-    pairs = []
-    first = _sides(guest)
-    second = _sides(expected)
-    for step in compare_plans(guest.plan, expected.plan):
-        details = tuple(
-            (change.name, _number(change.first), _number(change.second)) for change in step.registers
-        )
-        one = None if step.first is None else next(first)
-        other = None if step.second is None else next(second)
-        pairs.append(Pair(one, other, step.differs, details))
-    digests = (guest.digests[-1].hex(), expected.digests[-1].hex())
-    return TwoLaunches((target, "the launch that was expected"), digests, tuple(pairs), _parting(pairs))
-
-
-def _sides(run: Run) -> Iterator[Side]:
-    for number, (update, digest) in enumerate(zip(run.plan.updates, run.digests, strict=True)):
-        yield Side(number, _drawn(run.plan.mode, update, digest))
-
-
-def _drawn(mode: Mode, update: LaunchUpdate, digest: bytes) -> Update:
-    """Return an update without the digest of its contents, of which only a difference is shown."""
-    return Update(update.origin, shown_type(mode, update), update.gpa, update.length, "", digest.hex())
-
-
-def _parting(pairs: Sequence[Pair]) -> int | None:
-    """Return the index of the first pair after which the digests differ."""
-    for index, (first, second, *_) in enumerate(pairs):
-        if first is None or second is None or first.update.digest != second.update.digest:
-            return index
-    return None
-
-
-def _number(value: int | bytes) -> str:
-    return value.hex() if isinstance(value, bytes) else f"{value:#x}"
+    names = (target, "the launch that was expected")
+    return _pairs_of(side_by_side(names, Trace(*guest), Trace(*expected)), names)
 
 
 def _cause(cause: Cause) -> Part:
-    lines = [f"{_or_none(cause.old)} → {_or_none(cause.new)}"] if cause.old or cause.new else []
+    lines = [_change(cause.old, cause.new)] if (cause.old, cause.new) != (None, None) else []
     lines += [", ".join(dict.fromkeys(filter(None, cause.where)))] if any(cause.where) else []
     lines += [f"of {', '.join(cause.targets)}"] if cause.targets else []
-    rows = tuple(
-        (found.what, _or_none(found.old), _or_none(found.new), found.note) for found in cause.details
-    )
+    rows = tuple((detail.what, *_values(detail), detail.note) for detail in cause.details)
     return Part(cause.title, tuple(lines), ("What", "Old", "New", "Note"), rows)
 
 
-def _or_none(text: str | None) -> str:
-    return "none" if text is None else text
+def _values(detail: Detail) -> tuple[str, str]:
+    """Return both values of a detail, empty where its note alone says something."""
+    if detail.old is None and detail.new is None:
+        return "", ""
+    return said(detail.old), said(detail.new)
 
 
-def _pair_of_launches(launches: Launches) -> TwoLaunches:
+def _change(old: str | None, new: str | None) -> str:
+    return f"{said(old)} → {said(new)}"
+
+
+def _line(detail: Detail) -> str:
+    if detail.old is None and detail.new is None:
+        return f"{detail.what}: {detail.note}" if detail.note else detail.what
+    return f"{detail.what}: {_change(detail.old, detail.new)}"
+
+
+def _old_and_new(launches: Launches) -> TwoLaunches:
+    old, new = launches.labels
+    return _pairs_of(launches, (f"old {old}", f"new {new}"))
+
+
+def _pairs_of(launches: Launches, names: tuple[str, str]) -> TwoLaunches:
     pairs = tuple(
         Pair(
             _side(step.old),
             _side(step.new),
             step.differs,
-            tuple((found.what, _or_none(found.old), _or_none(found.new)) for found in step.details),
+            tuple(map(_line, step.details)),
         )
         for step in launches.steps
     )
     old, new = launches.digests
-    names = (f"old {launches.labels[0]}", f"new {launches.labels[1]}")
     return TwoLaunches(names, (old.hex(), new.hex()), pairs, launches.parts_at)
 
 

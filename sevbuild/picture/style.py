@@ -35,9 +35,9 @@ STYLE = (
     "th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-top:1px solid var(--line)}"
     ".untitled caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}"
     "thead th{background:var(--raised);white-space:nowrap}"
-    ".fixed code{white-space:nowrap}.steps,.pairs{min-width:72rem}.fields{min-width:40rem}"
+    ".fixed code{white-space:nowrap}.steps{min-width:72rem}.pairs{min-width:78rem}.fields{min-width:40rem}"
     ".steps th[scope=row],.fields th[scope=row]{font-weight:600}.small{font-size:.85rem}"
-    "figure{margin:.5rem 0}figcaption{font-weight:600;overflow-wrap:anywhere}.pairs code.hex{width:32ch}"
+    "figure{margin:.5rem 0}figcaption{font-weight:600;overflow-wrap:anywhere}.pairs code.hex{width:32ch}.pairs td:last-child{min-width:11rem}.pairs thead th{white-space:normal}"
     "ol{padding-left:2em;margin:.25rem 0}"
     ".beside{display:grid;gap:0 1.5rem;align-items:start}.beside>*{min-width:0}"
     "@media(min-width:70rem){.beside{grid-template-columns:400px minmax(0,1fr)}}"
@@ -63,5 +63,5 @@ STYLE = (
     f"{MAP_STYLE}"
 )
 
-STYLE_HASH = "sha256-CgB8fKQR0CVuj1k6qz3Dv8rAPtv4uOr8QhDi1NsdEiQ="
+STYLE_HASH = "sha256-VHq2khu/eLDEB0XSrUXI8eT7n7DWtpeYvQtVwRIZl4s="
 """What the page's policy allows as a style sheet: this one (CSP 3 section 2.3.1)."""

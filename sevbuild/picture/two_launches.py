@@ -28,14 +28,14 @@ class Side(NamedTuple):
 class Pair(NamedTuple):
     """One step of two launches: an update of each, or of one alone where the other has none like it.
 
-    `differs` names what is not the same, in the words of LaunchUpdate's fields; `details` are what, and how
-    either launch has it: registers of a VMSA, pages of a region.
+    `differs` names what is not the same, in the words of LaunchUpdate's fields; `details` are lines that say
+    more of it: registers of a VMSA, pages of a region.
     """
 
     first: Side | None
     second: Side | None
     differs: tuple[str, ...] = ()
-    details: tuple[tuple[str, str, str], ...] = ()
+    details: tuple[str, ...] = ()
 
     @property
     def sides(self) -> tuple[Side | None, Side | None]:
@@ -115,7 +115,7 @@ def _difference(pair: Pair, names: Sequence[str], after: bool) -> str:
     """Return in what a pair differs, a line each."""
     if pair.first is None or pair.second is None:
         return escape(f"in {names[0] if pair.second is None else names[1]} alone")
-    lines = [escape(f"{what}: {old} → {new}") for what, old, new in pair.details]
+    lines = [escape(line) for line in pair.details]
     for name in pair.differs:
         if name == "data" and lines:
             continue

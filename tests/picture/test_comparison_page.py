@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from sevbuild.diagnose.answer import Answer, Expectation, Explanation, Line
 from sevbuild.diagnose.differences.model import Cause, Compared, Detail, Difference, Launches, Step, StepSide
-from sevbuild.diagnose.drawn import difference_picture
+from sevbuild.diagnose.drawn import answer_picture, difference_picture
+from sevbuild.guest.guest import load_guest
+from sevbuild.launch.region_data import chunks
 from sevbuild.picture.comparison_page import ComparisonPicture, Part, comparison_maps, comparison_page
 from sevbuild.picture.two_launches import Pair, Side, TwoLaunches
 from tests.picture.support import NASTY, Parsed, boxes_of, root_of, update
 from tests.support.cli import run
+from tests.support.kernel_log import vmsa_log
 from tests.support.shared import ROOT
 
 HELLO = ROOT / "guests" / "hello" / "guest.toml"
@@ -32,7 +36,7 @@ LAUNCHES = TwoLaunches(
         Pair(_side(5, "a5"), _side(5, "b5", page_type="zero"), ("page_type", "data")),
         Pair(None, _side(6, "b6", "extra")),
         Pair(_side(6, "a6"), _side(7, "b7")._replace(update=_side(6, "b7").update)),
-        Pair(_side(7, "a7"), _side(8, "b8"), ("gpa", "length", "data"), (("rdx", "0x1", "0x2"),)),
+        Pair(_side(7, "a7"), _side(8, "b8"), ("gpa", "length", "data"), ("rdx: 0x1 → 0x2",)),
     ),
     5,
 )
@@ -145,8 +149,8 @@ def test_a_difference_is_drawn() -> None:
         alone=(("snp/y",), ()),
         not_compared=("profiles",),
     )
-    picture = difference_picture(found)
-    assert picture.lead == "The launch digest is another. 2 targets"
+    picture = difference_picture(found, "different digest: 2 of 2 targets")
+    assert picture.lead == "different digest: 2 of 2 targets"
     assert [part.title for part in picture.parts] == ["VMSA 0", "Only in the old one", "Not compared"]
     assert picture.parts[0].lines == ("none → new", "a:1", "of snp/x")
     assert picture.parts[0].rows == (("rdx", "0x1", "none", "the CPU"),)
@@ -177,14 +181,55 @@ def test_an_answer_is_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "answer.html").read_text() == result.out
 
 
+def test_an_answer_that_was_not_found_says_what_is_known() -> None:
+    answer = Answer(
+        "not-found", "hello", Expectation(b"\1" * 48, "report.bin", "report"), "not found: nothing has it",
+        excluded=("no CPU gives it",), not_covered=("two changes",), next=("the firmware",), notes=("a note",),
+    )  # fmt: skip
+    picture = answer_picture(answer, ["9 launches tried"])
+    assert [(part.title, part.lines) for part in picture.parts] == [
+        ("Excluded", ("no CPU gives it",)),
+        ("Not covered", ("two changes",)),
+        ("What to get next", ("the firmware",)),
+        ("Notes", ("a note",)),
+        ("What was tried", ("9 launches tried",)),
+    ]
+    assert comparison_maps(picture) is None
+
+
+def test_further_explanations_are_named() -> None:
+    first = Explanation(
+        "snp/x",
+        "the bytes are reversed",
+        edits=(Line("guest.toml", 3, "a.b", None, "1"), Line("--set", None, "c", "2", None)),
+    )
+    answer = Answer("found", "hello", Expectation(b"", "", "digest"), "x", (first,), (first, first))
+    picture = answer_picture(answer)
+    assert [part.title for part in picture.parts] == ["What to edit", "Other explanations that fit as well"]
+    assert picture.parts[0].rows == (
+        ("guest.toml:3", "a.b", "not there", "1"),
+        ("--set", "c", "2", "remove it"),
+    )
+    assert picture.parts[1].lines == ("the bytes are reversed",) * 2
+    assert picture.launches == ()
+
+
+def test_a_kernel_log_comes_first(tmp_path: Path) -> None:
+    guest = load_guest(str(HELLO))
+    page = bytearray(b"".join(chunks(guest.plan(guest.targets[0]).vmsas[0].data or b"")))
+    page[0x310] ^= 1
+    log = tmp_path / "dmesg.txt"
+    log.write_text(vmsa_log([bytes(page)]))
+    result = run("explain", "-q", HELLO, "00" * 48, "--vmsa-dump", log, "--budget", "0.1", "-f", "html")
+    assert "The VMSAs in the kernel log" in result.out
+
+
 @pytest.mark.slow
 def test_an_answer_without_an_explanation_has_no_map(tmp_path: Path) -> None:
     words = ["explain", "-q", HELLO, "00" * 48, "--budget", "0.2"]
     result = run(*words, "-f", "html")
     assert result.status == 1
-    page = Parsed(result.out)
-    for title in ("Excluded", "Not covered", "What to get next", "What was tried"):
-        assert title in page.text
+    assert "What was tried" in Parsed(result.out).text
     drawn = run(*words, "-f", "svg", "-o", tmp_path / "map.svg")
     assert (drawn.status, drawn.out) == (1, "")
     assert "not found" in drawn.err
@@ -222,3 +267,82 @@ def test_an_answer_replaces_nothing_that_was_asked(tmp_path: Path) -> None:
     refused = run("explain", "-q", manifest, "00" * 48, "--stats", "-f", "svg")
     assert refused.status == 2
     assert "--stats: a map shows no statistics" in refused.err
+
+
+def _guests(folder: Path) -> tuple[Path, Path]:
+    """Write two manifests over one firmware that differ in CPU and vCPU count."""
+    text = HELLO.read_text().replace("hello.fd", str(HELLO.parent / "hello.fd"))
+    old, new = folder / "old.toml", folder / "new.toml"
+    old.write_text(text)
+    new.write_text(text.replace('"EPYC-Milan"', '"EPYC-v4"'))
+    return old, new
+
+
+def test_two_manifests_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _guests(tmp_path)
+    table = run("diff", "-q", "old.toml", "new.toml")
+    result = run("diff", "-q", "old.toml", "new.toml", "-f", "html")
+    assert (result.status, result.err) == (table.status, table.err) == (1, "")
+    page = Parsed(result.out)
+    assert table.out.splitlines()[0] in page.text
+    for text in ("CPU model", "old.toml:21, new.toml:21", "rdx: ", "The launches part here"):
+        assert text in page.text
+    svg = run("diff", "-q", "old.toml", "new.toml", "-f", "svg")
+    assert svg.status == 1
+    assert len(boxes_of(svg.out, "mark")) == 2
+    # Every format can be written, with the exit code of the verb.
+    for fmt in ("table", "json", "html", "svg"):
+        written = run("diff", "-q", "old.toml", "new.toml", "-f", fmt, "-o", f"written.{fmt}")
+        assert (written.status, written.out) == (1, "")
+        printed = run("diff", "-q", "old.toml", "new.toml", "-f", fmt)
+        assert Path(f"written.{fmt}").read_text() == printed.out
+    same = run("diff", "-q", "old.toml", "old.toml", "-f", "html")
+    assert same.status == 0
+    assert "same digest" in same.out
+
+
+def test_two_documents_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in _guests(tmp_path):
+        Path(f"{path.stem}.json").write_text(run("measure", "-q", path, "-f", "json").out)
+    result = run("diff", "old.json", "new.json", "-f", "html")
+    assert result.status == 1
+    assert "snp/qemu/EPYC-v4/vcpus1" in Parsed(result.out).text
+    drawn = run("diff", "old.json", "new.json", "-f", "svg")
+    assert drawn.status == 2
+    assert "no launch is known here" in drawn.err
+    table = run("diff", "old.json", "new.json", "-o", "table.txt")
+    assert (table.status, table.err) == (1, "wrote table.txt\n")
+    assert Path("table.txt").read_text() == run("diff", "old.json", "new.json").out
+
+
+def test_two_firmwares_are_shown_by_their_pages(tmp_path: Path) -> None:
+    firmware = HELLO.parent / "hello.fd"
+    other = tmp_path / "other.fd"
+    data = firmware.read_bytes()
+    other.write_bytes(data[:100] + b"x" + data[101:])
+    page = Parsed(run("diff", firmware, other, "-f", "html").out)
+    assert "1 of 16 pages" in page.text
+    assert "none" not in page.text
+
+
+def test_a_difference_replaces_nothing_that_was_compared(tmp_path: Path) -> None:
+    old, new = _guests(tmp_path)
+    text = old.read_text()
+    (tmp_path / "hello.fd").write_bytes((HELLO.parent / "hello.fd").read_bytes())
+    old.write_text(text.replace(str(HELLO.parent / "hello.fd"), "hello.fd"))
+    (tmp_path / "plan.json").write_text(run("plan", "-q", new, "-f", "json").out)
+    bundle = tmp_path / "bundle"
+    assert run("build", "-q", old, "-o", bundle).status == 0
+    for second, output in (
+        (bundle, bundle / "bundle.json"),
+        (bundle, bundle / "inputs" / "firmware.fd"),
+        (new, tmp_path / "hello.fd"),
+        (new, new),
+        (tmp_path / "plan.json", tmp_path / "plan.json"),
+    ):
+        result = run("diff", "-q", old, second, "-f", "html", "-o", output)
+        assert result.status == 2
+        assert "it is not replaced" in result.err
+    assert run("diff", "-q", old, new, "-f", "html", "-o", tmp_path / "plan.json", "--force").status == 1
