@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 from sevbuild.guest.guest import load_guest
 from sevbuild.launch.region_data import chunks
+from tests.support.amd_ca import authority
 from tests.support.cli import run
+from tests.support.pages import Step, blocks, run_session
 from tests.support.shared import ROOT
 
 PAGE = (ROOT / "docs" / "explain.md").read_text()
@@ -36,7 +40,7 @@ def dump(vmsa: bytes) -> str:
     return "\n".join(["Virtual Machine Save Area (VMSA):", *rows, ""])
 
 
-def test_the_page_lists_every_key(tmp_path: Any) -> None:
+def test_the_page_lists_every_key(tmp_path: Path) -> None:
     (target,) = load_guest(str(HELLO)).measure()
     data = target.plan.vmsas[0].data
     assert data is not None
@@ -47,3 +51,17 @@ def test_the_page_lists_every_key(tmp_path: Any) -> None:
     printed = keys(json.loads(found.out)) | keys(json.loads(dumped.out))
     listed = {f"explanations[]{name}" if name.startswith(".") else name for name in NAMED}
     assert printed == listed
+
+
+def test_the_commands_around_a_kernel_log(tmp_path: Path) -> None:
+    (session,) = blocks(PAGE, "With the VMSAs of the kernel log", "sh")
+    (command,) = [line for line in session.splitlines() if line.startswith("sevbuild ")]
+    shutil.copytree(HELLO.parent, tmp_path / "hello")
+    launched = load_guest(str(HELLO), settings={"launch.guest-features": 0x21})
+    (target,) = launched.measure()
+    data = target.plan.vmsas[0].data
+    assert data is not None
+    (tmp_path / "hello" / "dmesg.txt").write_text(dump(b"".join(chunks(data))))
+    (tmp_path / "hello" / "report.bin").write_bytes(authority().report(measurement=target.digest))
+    printed = ("snp/qemu/EPYC-Milan/vcpus1: ...", "...", "...sev_features: ...0x1...0x21", "...")
+    assert run_session(tmp_path / "hello", [Step(command, printed)]) == [0]
