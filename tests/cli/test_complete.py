@@ -44,6 +44,8 @@ def complete(monkeypatch: pytest.MonkeyPatch) -> object:
     [
         ("measure -f ", ["hex", "base64", "json", "table", "markdown"]),
         ("schema --of m", ["manifest"]),
+        (f"replay trace.log {HELLO} --target ", [LABEL]),
+        ("replay trace.log -f ", ["text", "json"]),
         ("--color a", ["auto", "always"]),
         ("measure --color n", ["never"]),
         ("publish x --formats ", list(FORMATS)),

@@ -62,7 +62,7 @@ class JsonLinesTrace:
         self._readers: dict[str, Callable[[Reader, int, Mode], Event]] = {
             "launch-start": self._start,
             "launch-update": self._update,
-            "launch-measure": lambda _reader, line, _mode: Measure(line),
+            "launch-measure": self._measure,
             "launch-finish": self._finish,
         }
         self.recorded: list[Recorded] = []
@@ -108,6 +108,14 @@ class JsonLinesTrace:
         if not start.is_possible:
             reader.fault("policy", f"an SEV policy has 32 bits, got {start.policy:#x}")
         return start
+
+    @staticmethod
+    def _measure(reader: Reader, line: int, mode: Mode) -> Event:
+        if mode == "snp":
+            reader.fault(
+                "event", "an SNP guest is not measured by a command of its own", "leave the line out"
+            )
+        return Measure(line)
 
     def _update(self, reader: Reader, line: int, mode: Mode) -> Event:
         kinds = page_types(mode)

@@ -110,7 +110,6 @@ class _Runner:
     def __init__(self, launch: Launch, mode: Mode, plan: LaunchPlan | None, hasher: PageHasher) -> None:
         self._mode = mode
         self._guest = SnpGuest(hasher=hasher) if mode == "snp" else SevGuest()
-        self._plan = plan
         self._bytes = PlannedBytes(() if plan is None else plan.regions)
         updates = () if plan is None else plan.updates
         self._planned_vmsas = [update for update in updates if update.page_type == PageType.VMSA]
@@ -183,8 +182,8 @@ class _Runner:
         return isinstance(self._guest, SevGuest) and self._guest.state == SevGuestState.LSECRET
 
     def _measure(self, line: int) -> None:
-        self._add_vmsas(line)
         if isinstance(self._guest, SevGuest):
+            self._add_vmsas(line)
             # No guest owner's keys enter here; the digest under the measurement does not depend on them.
             self._guest.launch_measure(_NO_OWNER, _NO_OWNER)
 

@@ -409,6 +409,7 @@ def test_a_launch_without_a_start_is_refused(text: str) -> None:
         ),
         ([START, {**FINISH, "launch_digest": "ab"}], "trace.jsonl:2: $.launch_digest: "),
         ([START, {**FINISH, "id_block": "*"}], "trace.jsonl:2: $.id_block: must be base64"),
+        ([START, {"event": "launch-measure"}], "trace.jsonl:2: $.event: an SNP guest is not measured by"),
         ([START, [1]], "trace.jsonl:2: $: must be an object"),
     ],
 )

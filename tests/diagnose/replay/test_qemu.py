@@ -97,6 +97,31 @@ def test_a_trace_of_an_sev_guest_gives_no_digest(mode: str, tmp_path: Path) -> N
     assert (found.ran.digest, found.canonical.digest, found.same_in_canonical_order) == (None, None, None)
 
 
+def test_a_measurement_is_none_of_an_snp_guest(tmp_path: Path) -> None:
+    plan = hello_plan(tmp_path)
+    lines = qemu_events(plan)
+    lines[5:5] = [
+        "kvm_sev_launch_measurement data AAAA",
+        "kvm_sev_change_state launch-update -> launch-secret",
+    ]
+    found = replayed(text_of(lines), plan)
+    assert found.parting is None
+    assert found.ran.digest == found.planned_digest
+
+
+def test_a_measurement_is_made_once_whatever_says_it_first(tmp_path: Path) -> None:
+    plan = hello_plan(tmp_path, "sev-es")
+    lines = qemu_events(plan)
+    assert replayed(text_of(line for line in lines if "change_state" not in line), plan).parting is None
+    again = lines.index(next(line for line in lines if "measurement" in line))
+    assert replayed(text_of([*lines[:again], lines[again], *lines[again:]]), plan).parting is None
+    without = [line for line in lines if "change_state" not in line]
+    at = without.index(next(line for line in without if "measurement" in line))
+    found = replayed(text_of([*without[:at], without[at], *without[at:]]), plan).parting
+    assert found is not None
+    assert found.what == "refused"
+
+
 def test_the_forks_of_2023_say_the_same(tmp_path: Path) -> None:
     plan = hello_plan(tmp_path)
     assert replayed(qemu_trace(plan, form="addr"), plan).parting is None
