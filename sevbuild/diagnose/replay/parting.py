@@ -167,6 +167,8 @@ class _Walk:
             before, here = self._updates[mine.index - 1], self._updates[mine.index]
             beside = before.host is not None and here.host == before.host + before.length
             return None if beside and same_kind else self._length(mine.index - 1, theirs.index)
+        if mine.offset:
+            return self._length(mine.index, theirs.index - 1)
         if same_kind and mine.side.length == theirs.side.length:
             return None
         if not same_kind and mine.side.length == theirs.side.length:

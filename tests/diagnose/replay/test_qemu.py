@@ -17,6 +17,7 @@ from sevbuild.errors import SevbuildError
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from tests.support.guests import guest_of
+from tests.support.launches import launching_guest
 from tests.support.shared import ROOT
 from tests.support.traces import qemu_events, qemu_trace, text_of
 
@@ -292,6 +293,22 @@ def test_an_sev_region_launched_in_pieces_is_the_plans(mode: str, tmp_path: Path
     parting = replayed(text_of(lines), plan).parting
     assert parting is not None
     assert (parting.what, parting.line) == ("length", at + 2)
+
+
+def test_a_piece_does_not_go_over_into_the_next_region(tmp_path: Path) -> None:
+    guest = launching_guest(tmp_path, launch={"mode": "sev"}, kernel={"path": "vmlinuz"})
+    plan = guest.plan(guest.targets[0])
+    first, second = (update.length for update in plan.regions)
+    lines = qemu_events(plan)
+    name = "kvm_sev_launch_update_data addr"
+    at = next(index for index, line in enumerate(lines) if name in line)
+    lines[at : at + 2] = [
+        f"{name} 0x7f0000000000 len {first - 0x100:#x}",
+        f"{name} {0x7F0000000000 + first - 0x100:#x} len {0x100 + second:#x}",
+    ]
+    found = replayed(text_of(lines), plan).parting
+    assert found is not None
+    assert (found.what, found.line, found.step) == ("length", at + 2, 0)
 
 
 def test_events_of_other_kinds_are_counted() -> None:
