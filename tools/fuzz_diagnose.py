@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from sevbuild.diagnose.replay.document import replay_document
 from sevbuild.diagnose.replay.replay import Planned, replay_launch
 from sevbuild.diagnose.replay.trace import parse_trace
 from sevbuild.diagnose.vmsa_dump import compare_dump, dump_document, dump_lines
+from sevbuild.diagnose.wanted import wanted_of_bytes
+from sevbuild.errors import SevbuildError
+from sevbuild.identity.id_block import IdBlock
 from sevbuild.image.ovmf import Firmware, parse_firmware
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.text import decode_text
@@ -51,8 +55,15 @@ def diagnose_targets() -> list[Target]:
         Target("trace-events", _replayed(plans), logs, text=True),
         Target("trace-lines", _replayed(plans), own, text=True),
         Target("vmsa-dump", _compared(plans[0]), dumps, text=True),
+        Target("expected", _expected, expected_samples(), text=False),
         *difference_targets(),
     ]
+
+
+def expected_samples() -> tuple[bytes, ...]:
+    """Return what may be given as the digest that was expected."""
+    digest, block = bytes(range(48)), IdBlock(bytes(range(48)), 0x30000).encode()
+    return digest, digest.hex().encode(), b64encode(digest), block, b64encode(block), b"sha384:" + b"ab" * 48
 
 
 def difference_targets() -> list[Target]:
@@ -70,6 +81,12 @@ def difference_targets() -> list[Target]:
         Target("kernel-pair", lambda data: _kernels(bytes(head), data), (bytes(head),), text=False),
         Target("cmdline-pair", _cmdlines, (b"a b=1 'c d' \"e f\"\n", b"console=ttyS0  quiet\0"), text=True),
     ]
+
+
+def _expected(data: bytes) -> None:
+    """Read what was expected; what is none of its forms counts as refused."""
+    if wanted_of_bytes(data, "expected") is None:
+        raise SevbuildError("none of the forms that are no document")
 
 
 def _plans(data: bytes) -> None:

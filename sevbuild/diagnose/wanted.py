@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sevbuild.attest.report import Report
     from sevbuild.reference.model import ReferenceValues
 
-__all__ = ["DIGEST_SIZES", "Kind", "Wanted", "read_wanted", "wanted_of_report"]
+__all__ = ["DIGEST_SIZES", "Kind", "Wanted", "read_wanted", "wanted_of_bytes", "wanted_of_report"]
 
 Kind = Literal["digest", "report", "id-block", "reference-values"]
 
@@ -71,7 +71,7 @@ def read_wanted(text: str) -> Wanted:
         evidence = evidence_at(text)
         return wanted_of_report(evidence.report, "stdin" if text == "-" else text)
     if is_regular(text) and os.path.getsize(text) <= _LIMIT:
-        found = _of_bytes(read_file(text, _LIMIT), text)
+        found = wanted_of_bytes(read_file(text, _LIMIT), text)
         if found is not None:
             return found
     return _of_document(text)
@@ -110,7 +110,7 @@ def _of_binary(data: bytes, source: str) -> Wanted | None:
     return wanted_of_report(data, source) if len(data) == REPORT_SIZE else None
 
 
-def _of_bytes(data: bytes, source: str) -> Wanted | None:
+def wanted_of_bytes(data: bytes, source: str) -> Wanted | None:
     """Return what the contents of a file are that is no document, None for what may be one."""
     if not data.strip():
         raise SevbuildError(f"{source}: empty", hint=_HINT)
