@@ -32,7 +32,11 @@ from sevbuild.launch.policy import SevPolicy
 
 __all__ = ["QemuTrace", "joined_retries"]
 
-_NAME = re.compile(r"(?:^|(?<=[\s:>\]]))((?:kvm_sev|kvm_memcrypt|igvm)_\w+|sev_handle_reset)(?=[\s:]|$)")
+# A log may begin with QEMU's own command line, which names the events that are to be traced.
+_NAME = re.compile(
+    r"(?:^|(?<=[\s:>\]]))(?<!-trace )(?<!trace:)"
+    r"((?:kvm_sev|kvm_memcrypt|igvm)_\w+|sev_handle_reset)(?=[\s:]|$)"
+)
 
 # Whose line it is: `1234@1700000000.1234:`, `qemu-system-x86_64[1234]:`, ftrace's `-1234 [003]`, `pid=1234`.
 _PROCESS = re.compile(

@@ -336,6 +336,15 @@ def test_events_of_other_kinds_are_counted() -> None:
     assert trace.igvm == ("/srv/guest.igvm",)
 
 
+def test_the_command_line_in_a_log_is_no_event(tmp_path: Path) -> None:
+    plan = hello_plan(tmp_path)
+    log = (
+        "/usr/bin/qemu-system-x86_64 -trace kvm_sev_launch_finish -d trace:kvm_sev_snp_launch_update -S\n"
+        "-trace kvm_sev_snp_launch_update \\\n"
+    )
+    assert replayed(log + qemu_trace(plan), plan).parting is None
+
+
 def test_several_launches_are_refused_until_one_is_chosen() -> None:
     text = text_of([START, ZERO, "kvm_sev_snp_launch_finish ", START, ZERO])
     trace = parse_trace(text, "trace.log", ".")
