@@ -102,9 +102,12 @@ class Peer(NamedTuple):
         if asked.roots is not None:
             trust = trust._replace(roots=(decode_certificate(asked.roots[1], "own root"),))
         try:
-            ((verdict,), _unjudged) = verify_reports([path], policy, (), trust, certificates)
+            verdicts, unjudged = verify_reports([path], policy, (), trust, certificates)
         except SevbuildError:
             return ["input"]
+        if unjudged:
+            return ["input"]
+        (verdict,) = verdicts
         assert verdict.holds == (not verdict.failed and not verdict.missing)
         return sorted({check.name for check in (*verdict.failed, *verdict.missing)})
 
