@@ -1,5 +1,7 @@
 """Write docs/manifest.md and docs/appraisal.md from their JSON Schemas, docs/profiles.md from the profiles.
 
+In docs/explain.md the table of cases is written, from what tools/explain_cases.py recorded.
+
 `--check` compares instead, and exits 1 naming what is stale.
 """
 
@@ -16,7 +18,8 @@ from sevbuild.cli.tables import markdown_table
 from sevbuild.manifest.catalog import profile_document, profiles_document
 from sevbuild.manifest.schema import manifest_schema
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 
 MANIFEST_HEAD = """# The manifest
 
@@ -224,6 +227,14 @@ def profiles_page() -> str:
     return "".join(parts)
 
 
+def explain_page() -> str:
+    """Return docs/explain.md, whose prose stays as it is."""
+    sys.path.insert(0, str(ROOT))
+    from tools.explain_table import with_cases
+
+    return with_cases((DOCS / "explain.md").read_text())
+
+
 def text(value: Any) -> str:
     """Return a value as TOML spells it, near enough for a table."""
     if isinstance(value, list):
@@ -234,7 +245,12 @@ def text(value: Any) -> str:
 def main() -> None:
     """Write or check the pages."""
     stale = []
-    pages = {"manifest.md": manifest_page, "profiles.md": profiles_page, "appraisal.md": appraisal_page}
+    pages = {
+        "manifest.md": manifest_page,
+        "profiles.md": profiles_page,
+        "appraisal.md": appraisal_page,
+        "explain.md": explain_page,
+    }
     for name, make in pages.items():
         page = make()
         path = DOCS / name

@@ -163,7 +163,7 @@ class _Search:
 
     def _stage(self, stage: _Stage) -> StageStatistics:
         begin = monotonic()
-        tried, processes, completed = 0, 1, True
+        tried, processes, completed, known = 0, 1, True, len(self._found)
         self._given = 0
         tiles = self._tiles(stage)
         for tile in tiles:
@@ -179,7 +179,17 @@ class _Search:
         left = "" if completed and not self._is_over() else self._left(stage)
         changes, vcpus = stage.parts[-1].changes, max(part.vcpus for part in stage.parts)
         every = not any(space.is_restricted_by(part) for space in self._spaces for part in stage.parts)
-        return StageStatistics(stage.name, changes, vcpus, every, tried, monotonic() - begin, processes, left)
+        return StageStatistics(
+            stage.name,
+            changes,
+            vcpus,
+            every,
+            tried,
+            monotonic() - begin,
+            processes,
+            left,
+            len(self._found) - known,
+        )
 
     def _divided(self, tiles: Iterator[Tile]) -> tuple[int, bool, int]:
         """Try tiles in processes; return how many launches, whether all were tried, how many processes."""

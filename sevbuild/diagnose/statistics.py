@@ -12,7 +12,8 @@ class StageStatistics(NamedTuple):
 
     `changes` is how many settings are another in it, the number of vCPUs not counted, and `vcpus` the most
     vCPUs that were tried. `every` tells that all changes were combined, not only those known of launches.
-    `left` says what of it was not tried, empty where it was completed.
+    `left` says what of it was not tried, empty where it was completed. `matches` is how many launches with
+    the digest were met in it for the first time.
     """
 
     name: str
@@ -23,6 +24,7 @@ class StageStatistics(NamedTuple):
     seconds: float
     processes: int
     left: str = ""
+    matches: int = 0
 
     @property
     def completed(self) -> bool:
@@ -75,6 +77,7 @@ def statistics_document(statistics: SearchStatistics) -> dict[str, Any]:
                 "name": stage.name,
                 "completed": stage.completed,
                 "left": stage.left,
+                "matches": stage.matches,
                 "launches": stage.launches,
                 "seconds": round(stage.seconds, 3),
                 "processes": stage.processes,

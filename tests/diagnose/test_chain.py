@@ -48,7 +48,7 @@ def test_the_peer_agrees(tmp_path: Path, mode: str, vmm: str, host: dict[str, An
         **host,
     )
     more: dict[str, Any] = {"firmware": str(firmware), "vmm": vmm, "vcpus": vcpus, "signature": 0xA00F11}
-    direct = {"kernel": str(kernel), "initrd": "initrd", "append": "console=ttyS0"}
+    direct: dict[str, Any] = {"kernel": str(kernel), "initrd": "initrd", "append": "console=ttyS0"}
     assert digest(launch) == peer_digest(tmp_path, mode, **direct, **more)
     assert digest(launch._replace(hashes=None)) == peer_digest(tmp_path, mode, **more)
     if mode == "snp":

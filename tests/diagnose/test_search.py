@@ -208,6 +208,7 @@ def test_statistics_as_a_document() -> None:
         "name": "one change",
         "completed": True,
         "left": "",
+        "matches": 0,
         "launches": document["stages"][0]["launches"],
         "seconds": document["stages"][0]["seconds"],
         "processes": 1,
