@@ -58,10 +58,12 @@ STYLE = (
     "@media print{body{max-width:none;padding:0}nav,.tool,button{display:none}.scroll{overflow:visible;border:0}"
     "details::details-content{content-visibility:visible;display:block;height:auto}"
     "tr,li,svg{break-inside:avoid}h2,h3,summary{break-after:avoid}"
-    ".steps,.fields,.pairs{min-width:0}td code.hex{width:24ch;font-size:.65rem}table{font-size:.7rem}"
+    ".steps,.fields,.pairs{min-width:0}table{font-size:.65rem}th,td{padding:.2rem .3rem}thead th,.fixed code"
+    "{white-space:normal}td code.hex{width:24ch;font-size:.6rem}.pairs code.hex{width:16ch}"
+    ".pairs td:last-child{min-width:0}"
     ".beside{display:block}}"
     f"{MAP_STYLE}"
 )
 
-STYLE_HASH = "sha256-VHq2khu/eLDEB0XSrUXI8eT7n7DWtpeYvQtVwRIZl4s="
+STYLE_HASH = "sha256-BdTWpTwEg/h5+jYlkAwgnINHdc5guoVsFlfBUGw82vI="
 """What the page's policy allows as a style sheet: this one (CSP 3 section 2.3.1)."""

@@ -50,11 +50,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     hello = ROOT / "guests" / "hello" / "guest.toml"
     launched = run("measure", "-q", hello, "--set", "vcpu.count=4", "--set", "launch.profile=gce").out.strip()
     assert run("explain", "-q", hello, launched, "-f", "html", "-o", folder / "explain.html").status == 0
+    fleet, changed = ROOT / "guests" / "fleet" / "guest.toml", folder / "changed.toml"
+    text = fleet.read_text().replace("../hello", str(ROOT / "guests" / "hello"))
+    changed.write_text(text.replace("guest-features = 0x1\n", "guest-features = 0x21\n"))
+    assert run("diff", "-q", fleet, changed, "-f", "html", "-o", folder / "diff.html").status == 1
     (folder / "release.html").write_bytes(rendered("html", document("matrix"))["release-notes.html"])
     return {path.stem: path for path in folder.glob("*.html")}
 
 
-NAMES = ["hello", "fleet", "modes", "igvm", "release", "explain"]
+NAMES = ["hello", "fleet", "modes", "igvm", "release", "explain", "diff"]
 
 
 @pytest.mark.parametrize(("width", "dark"), SCREENS)
@@ -212,6 +216,18 @@ def test_paper_has_all_of_it_and_no_tools(chromium: Browser, pages: dict[str, Pa
     assert fleet.ask("document.querySelectorAll('details:not([open])').length") == 0
     fleet.ask("dispatchEvent(new Event('afterprint'))")
     assert fleet.ask("document.querySelectorAll('details[open]').length") == 0
+
+
+@pytest.mark.parametrize("name", ["hello", "modes", "explain", "diff"])
+def test_no_table_is_wider_than_the_paper(chromium: Browser, pages: dict[str, Path], name: str) -> None:
+    # A4 less its margins, at 96 dots an inch.
+    page = chromium.open(pages[name], width=718)
+    page.call("Emulation.setEmulatedMedia", media="print")
+    page.ask("dispatchEvent(new Event('beforeprint'))")
+    assert page.ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.ask(
+        "[...document.querySelectorAll('table')].every(it => it.getBoundingClientRect().right <= 719)"
+    )
 
 
 def test_the_map_alone_is_a_document_too(chromium: Browser, tmp_path: Path) -> None:
