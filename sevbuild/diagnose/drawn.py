@@ -63,9 +63,9 @@ def difference_picture(difference: Difference, lead: str) -> ComparisonPicture:
     parts += [Part("Not compared", difference.not_compared)] if difference.not_compared else []
     for launches in difference.launches:
         if launches.alike:
-            pairs = [f"{old} beside {new}" for old, new in launches.alike]
+            pairs = list(map(_labels, launches.alike))
             more = [f"and {counted(len(pairs) - _NAMED, 'more pair')}"] if len(pairs) > _NAMED else []
-            title = f"As {launches.labels[0]} beside {launches.labels[1]}"
+            title = f"For the same causes as {_labels(launches.labels)}"
             parts.append(Part(title, (*pairs[:_NAMED], *more)))
     old, new = difference.old, difference.new
     return ComparisonPicture(
@@ -123,6 +123,11 @@ def _line(detail: Detail) -> str:
     if detail.old is None and detail.new is None:
         return f"{detail.what}: {detail.note}" if detail.note else detail.what
     return f"{detail.what}: {_change(detail.old, detail.new)}"
+
+
+def _labels(labels: tuple[str, str]) -> str:
+    old, new = labels
+    return old if old == new else f"{old} beside {new}"
 
 
 def _old_and_new(launches: Launches) -> TwoLaunches:

@@ -138,6 +138,7 @@ def test_a_difference_is_drawn() -> None:
         (b"\1" * 48, b"\2" * 48),
         (Step(_step(0, 1), _step(0, 1)), Step(_step(1, 2), None), Step(None, _step(1, 3, contents=None))),
         1,
+        (*((f"snp/{number}", f"snp/{number}") for number in range(9)), ("snp/a", "snp/b")),
     )
     found = Difference(
         Compared("old.toml", "manifest"),
@@ -151,7 +152,13 @@ def test_a_difference_is_drawn() -> None:
     )
     picture = difference_picture(found, "different digest: 2 of 2 targets")
     assert picture.lead == "different digest: 2 of 2 targets"
-    assert [part.title for part in picture.parts] == ["VMSA 0", "Only in the old one", "Not compared"]
+    assert [part.title for part in picture.parts] == [
+        "VMSA 0",
+        "Only in the old one",
+        "Not compared",
+        "For the same causes as snp/x",
+    ]
+    assert picture.parts[3].lines == (*(f"snp/{number}" for number in range(8)), "and 2 more pairs")
     assert picture.parts[0].lines == ("none → new", "a:1", "of snp/x")
     assert picture.parts[0].rows == (("rdx", "0x1", "none", "the CPU"),)
     (drawn,) = picture.launches
