@@ -29,6 +29,7 @@ from sevbuild.image.ovmf import Firmware, Section, section_kind_name
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.planner import GuestInputs, Planner
 from sevbuild.launch.profile import LaunchProfile
+from sevbuild.launch.update import LaunchUpdate
 from sevbuild.vcpu.models import signature_text
 from sevbuild.vcpu.save_area import parse_vmsa
 
@@ -183,13 +184,16 @@ def _features(registers: Mapping[str, int]) -> dict[str, int]:
 
 def _first_alike(setup: FileLaunch, preferred: str | None) -> str:
     """Return the first loader that launches the same as this one does."""
-    plan = setup.loaded.plan
     names: list[str] = [*LOADERS] if preferred is None else [preferred, *LOADERS]
-    for name in names:
-        with suppress(SevbuildError):
-            if setup._replace(loader=name).loaded.plan.updates == plan.updates:
-                return name
-    return setup.loader
+    launched = _updates(setup)
+    return next(name for name in names if _updates(setup._replace(loader=name)) == launched)
+
+
+def _updates(setup: FileLaunch) -> tuple[LaunchUpdate, ...] | None:
+    """Return what a loader launches of a file as it is, None where it refuses that."""
+    with suppress(SevbuildError):
+        return setup.loaded.plan.updates
+    return None
 
 
 def _laid_out(

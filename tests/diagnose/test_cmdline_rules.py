@@ -109,6 +109,10 @@ def test_what_is_hashed_byte_for_byte(base: Start, line: bytes, name: str, found
     assert digest_of(base, change) == sha256(found).digest()
 
 
+def test_a_line_that_begins_as_kata_s_and_ends_otherwise_is_not_put_after_it(base: Start) -> None:
+    assert not [name for name in changes_of(base, KATA + b" a") if "Kata" in name]
+
+
 @pytest.mark.parametrize("line", [b"", b"a", b"a b\n", b"\xff\xfe", b'"' * 70, b"x " * 5000])
 def test_no_digest_is_tried_twice_nor_that_of_the_start(base: Start, line: bytes) -> None:
     found = [digest_of(base, change) for change in changes_of(base, line).values()]

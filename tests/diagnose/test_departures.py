@@ -13,6 +13,7 @@ from sevbuild.diagnose.rules.all_rules import changes_for
 from sevbuild.diagnose.setup import LaidOut
 from sevbuild.errors import SevbuildError
 from sevbuild.guest.guest import load_guest
+from sevbuild.image.ovmf import parse_firmware
 from sevbuild.launch.page_type import PageType, page_type_word
 from sevbuild.manifest.profiles import load_profile
 from tests.support.firmware import SECTIONS, standard_firmware
@@ -91,6 +92,15 @@ def test_a_section_that_is_left_out_is_not_launched(kind: str, tmp_path: Path) -
     assert launched is setup.launched.firmware
     assert launched.metadata.reset == 0x0180B004
     assert digest(setup) != start.digest
+
+
+def test_a_firmware_without_metadata_has_no_section_to_leave_out(tmp_path: Path) -> None:
+    start = start_with_every_kind(tmp_path)
+    (change,) = (found for found in changes_for(start, profiles()) if found.value == "no cpuid")
+    assert isinstance(start.setup, LaidOut)
+    inputs = start.setup.inputs._replace(firmware=parse_firmware(standard_firmware(sections=None)))
+    with pytest.raises(SevbuildError, match="no SEV metadata"):
+        digest(change.apply(start.setup._replace(inputs=inputs)))
 
 
 def test_profile_values_that_are_not_departed_from_stay() -> None:

@@ -175,7 +175,20 @@ def test_the_kernel_that_a_loader_is_given(tmp_path: Path) -> None:
     newline = axes["cmdline"]["newline"].apply(found)
     hashes = found.kernel_hashes._replace(cmdline=cmdline_digest(b"quiet\n"))
     assert newline == found._replace(kernel_hashes=hashes)
-    # No other loader writes any.
+    # No other loader writes any, and without a kernel there is nothing to write.
     assert "kernel-hashes" not in axes_of(start_of(tmp_path)._replace(material=material))
     assert "kernel-hashes" not in axes_of(start_of(tmp_path, "cloud-hypervisor-kvm"))
+    alone = start_of(tmp_path, "cloud-hypervisor-kvm")._replace(material=Material(b"quiet"))
+    assert not {"kernel-hashes", "cmdline", "kernel", "initrd"} & {*axes_of(alone)}
     assert settings_of(found, ())["cmdline"] == cmdline_digest(b"quiet").hex()
+
+
+def test_a_launch_without_a_vmsa_has_no_features(tmp_path: Path) -> None:
+    sev = SupportedPlatform(1, 0, PlatformType.SEV)
+    file = ForeignFile(str(write_file(tmp_path, sev, PAGE)))
+    setup = FileLaunch(file, "qemu", "sev", 1)
+    start = Start("label", setup, digest(setup))
+    assert set(axes_of(start)) == {"loader"}
+    assert set(settings_of(setup, profiles())) == {"mode", "loader", "firmware"}
+    empty = FileLaunch(ForeignFile(str(write_file(tmp_path, SNP, POLICY, PAGE))), "igvmmeasure", "snp", 1)
+    assert "guest-features" not in settings_of(empty, profiles())

@@ -19,7 +19,7 @@ from sevbuild.diagnose.settings import changed_settings
 from sevbuild.diagnose.setup import LaidOut
 from sevbuild.errors import SevbuildError
 from sevbuild.image.kernel_hashes import KernelHashes, cmdline_digest
-from sevbuild.image.ovmf import Firmware
+from sevbuild.image.ovmf import Firmware, parse_firmware
 from sevbuild.launch.region_data import Contents
 from tests.support.firmware import SECTIONS, standard_firmware, standard_svsm
 from tests.support.guests import write_manifest
@@ -138,6 +138,12 @@ def test_each_kernel_is_hashed_when_it_is_wanted(tmp_path: Path) -> None:
     other = base._replace(material=base.material._replace(kernel=lambda: b"none"))
     with pytest.raises(SevbuildError, match="no setup header"):
         digest(axis_of(other, "kernel")["header"].apply(other.setup))
+
+
+def test_of_a_kernel_that_is_known_by_its_digest_nothing_is_written(tmp_path: Path) -> None:
+    start = start_of(kernel_guest(tmp_path))
+    start = start._replace(material=start.material._replace(kernel=None))
+    assert set(axis_of(start, "kernel")) == {"empty"}
 
 
 def test_a_real_kernel_has_a_header_to_write() -> None:
@@ -349,6 +355,10 @@ def test_a_seed_can_have_the_sections_of_another_era(tmp_path: Path) -> None:
     assert isinstance(left_out, LaidOut)
     assert [section.kind for section in left_out.launched.firmware.metadata.sections or ()] == [1, 2, 0x10]
     # Of a file the sections are known.
+    file = parse_firmware(standard_firmware())
+    assert isinstance(start.setup, LaidOut)
+    of_file = start.setup._replace(inputs=start.setup.inputs._replace(firmware=file))
+    assert all(found[name].apply(of_file) == of_file for name in layouts)
     (tmp_path / "file").mkdir()
     assert not [
         name for name in axis_of(start_of(kernel_guest(tmp_path / "file")), "sections") if "2024" in name

@@ -6,14 +6,17 @@ from itertools import combinations
 from pathlib import Path
 from random import Random
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from sevbuild.diagnose.change import AXES, SEEN, HostFacts
 from sevbuild.diagnose.rules.all_rules import changes_for
+from sevbuild.diagnose.settings import changed_settings, settings_of
+from sevbuild.diagnose.setup import Setup
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.planner import Planner
+from sevbuild.manifest.profiles import load_profile, profile_names
 from sevbuild.vcpu.models import CPU_MODELS
 from tests.support.starts import by_value, digest, edited_digest, kernel_guest, profiles, start_of
 
@@ -22,10 +25,13 @@ SAMPLED = ("cmdline", "cpu", "guest-features")
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kernel", [True, False])
-def test_a_change_is_what_the_edited_manifest_measures(mode: str, kernel: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kernel", "order"), [(True, "profile"), (False, "profile"), (True, "canonical")])
+def test_a_change_is_what_the_edited_manifest_measures(
+    mode: str, kernel: bool, order: str, tmp_path: Path
+) -> None:
     tables: dict[str, Any] = {} if kernel else {"kernel": None}
-    manifest = kernel_guest(tmp_path, launch={"mode": mode}, vcpu={"count": 3}, **tables)
+    launch = {"mode": mode, "order": order}
+    manifest = kernel_guest(tmp_path, launch=launch, vcpu={"count": 3}, **tables)
     start = start_of(manifest)
     changes = [change for change in changes_for(start, profiles()) if change.edits]
     sampled = [change for change in changes if change.axis in SAMPLED]
@@ -72,9 +78,11 @@ def test_a_change_alters_what_it_says_it_touches(mode: str, tmp_path: Path) -> N
             assert same[0], change
 
 
+@pytest.mark.parametrize("order", ["profile", "canonical"])
 @pytest.mark.parametrize("mode", MODES)
-def test_changes_of_two_axes_combine_in_any_order(mode: str, tmp_path: Path) -> None:
-    start, random = start_of(kernel_guest(tmp_path, launch={"mode": mode}, vcpu={"count": 2})), Random(2)
+def test_changes_of_two_axes_combine_in_any_order(mode: str, order: str, tmp_path: Path) -> None:
+    launch = {"mode": mode, "order": order}
+    start, random = start_of(kernel_guest(tmp_path, launch=launch, vcpu={"count": 2})), Random(2)
     changes = changes_for(start, profiles())
     axes = {axis: list(by_value(changes, axis).values()) for axis in {change.axis for change in changes}}
     for one, other in combinations(sorted(axes), 2):
@@ -83,6 +91,53 @@ def test_changes_of_two_axes_combine_in_any_order(mode: str, tmp_path: Path) -> 
                 forth = second.apply(first.apply(start.setup))
                 assert forth == first.apply(second.apply(start.setup)), (first, second)
                 assert hash(forth) is not None
+
+
+def test_the_own_profile_is_no_change_and_a_user_s_has_no_name_to_write(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'schema = 1\nname = "mine"\nextends = "ec2"\nsummary = "x"\nas-of = "2026"\n'
+    )
+    start = start_of(kernel_guest(tmp_path, kernel=None))
+    mine = load_profile("mine.toml", str(tmp_path))
+    found = by_value(changes_for(start, [*profiles(), mine]), "profile")
+    assert set(found) == {*profile_names(), "mine"} - {"qemu"}
+    assert found["mine"].edits == ()
+    assert digest(found["mine"].apply(start.setup)) == digest(found["ec2"].apply(start.setup))
+
+
+def test_a_launch_in_the_order_of_an_igvm_file_has_no_other(tmp_path: Path) -> None:
+    start = start_of(kernel_guest(tmp_path, launch={"profile": "qemu-igvm"}))
+    changes = changes_for(start, profiles())
+    assert not by_value(changes, "order")
+    sorted_one = start_of(kernel_guest(tmp_path, launch={"order": "canonical"}))
+    assert set(by_value(changes_for(sorted_one, profiles()), "order")) == {"profile"}
+
+
+def test_features_that_are_no_mode_s_default_stay_in_another_mode(tmp_path: Path) -> None:
+    launch = {"mode": "snp", "guest-features": 0x21}
+    manifest = kernel_guest(tmp_path, launch=launch, vcpu={"count": 2})
+    start = start_of(manifest)
+    modes = by_value(changes_for(start, profiles()), "mode")
+    assert set(modes) == {"sev", "sev-es"}
+    for change in modes.values():
+        assert digest(change.apply(start.setup)) == edited_digest(manifest, change.edits)
+    found = changed_settings(start, modes["sev-es"].apply(start.setup), profiles())
+    assert found == {"mode": ("snp", "sev-es")}
+
+
+class Other:
+    """A setup of another kind."""
+
+    mode, vcpus, counted_in_body = "snp", 1, False
+
+
+def test_a_setup_of_another_kind_stays_as_it_is(tmp_path: Path) -> None:
+    start, other = start_of(kernel_guest(tmp_path)), cast("Setup", Other())
+    changes = changes_for(start, profiles())
+    assert all(change.apply(other) is other for change in changes)
+    assert changes_for(start._replace(setup=other), profiles()) == []
+    with pytest.raises(TypeError, match="Other is no launch"):
+        settings_of(other, profiles())
 
 
 def test_every_signature_of_a_model_is_tried(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from sevbuild.diagnose.rules.hashes import hashed, hashes_of
 from sevbuild.diagnose.rules.kata import kata_lines
 from sevbuild.diagnose.rules.line import Line
 from sevbuild.diagnose.rules.weights import CMDLINE, SWEPT
+from sevbuild.diagnose.setup import LaidOut
 from sevbuild.documents.toml_text import toml_string
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.manifest.template import escape
@@ -52,7 +53,7 @@ def cmdline_changes(start: Start) -> Iterator[Change]:
     launch that measures one, and but those that were seen.
     """
     material, hashes = start.material, hashes_of(start.setup)
-    if material.cmdline is None:
+    if material.cmdline is None or (hashes is None and not isinstance(start.setup, LaidOut)):
         return
     seen = {cmdline_digest(material.cmdline) if hashes is None else hashes.cmdline}
     for line in _lines(material.cmdline, material.counted_cmdline):

@@ -22,7 +22,7 @@ def profile_changes(start: Start, profiles: Sequence[LaunchProfile]) -> Iterator
         return
     shipped = profile_names()
     for rank, profile in enumerate(profiles):
-        if profile is setup.profile:
+        if profile.rules == setup.profile.rules:
             continue
         features = profile.rules.features.get(setup.mode)
         edits = [Edit("launch.profile", toml_string(profile.name))]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from sevbuild.diagnose.change import Change, Start
+from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.rules.applying import departing, side_of_vmsas
 from sevbuild.diagnose.rules.weights import REGISTERS, SWEPT
 from sevbuild.diagnose.setup import LaidOut
@@ -120,7 +121,7 @@ _GPA = "github.com/coconut-svsm/svsm pull 433: before v9 of the SNP host patches
 def register_changes(start: Start) -> Iterator[Change]:
     """Yield the changes of registers, of where further vCPUs start, and of where which VMSAs are measured."""
     setup = start.setup
-    if setup.mode == "sev":
+    if setup.mode == "sev" or not isinstance(setup, LaidOut | FileLaunch):
         return
     side = side_of_vmsas(setup)
     for era in _ERAS:
