@@ -42,11 +42,9 @@ class PlanPicture(NamedTuple):
 
 def plan_page(picture: PlanPicture) -> str:
     """Return the page as one HTML document."""
-    sections = [("inputs", "Inputs")] if picture.inputs else []
-    sections += [("digests", "Launch digests"), ("launches", "Launches")]
+    sections = (("inputs", "Inputs"), ("digests", "Launch digests"), ("launches", "Launches"))
     parts = [facts(picture.facts), contents(sections)]
-    if picture.inputs:
-        parts += [heading(2, "Inputs", "inputs"), input_list(picture.inputs)]
+    parts += [heading(2, "Inputs", "inputs"), input_list(picture.inputs)]
     for line, whose in picture.cmdlines:
         parts.append(heading(3, f"Command line of {whose}" if whose else "Command line"))
         parts.append(f"<pre>{escape(line)}</pre>\n")

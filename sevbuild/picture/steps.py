@@ -34,10 +34,8 @@ def steps_table(launch: Launch, targets: Sequence[Target], caption: str) -> str:
 def save_area_tables(areas: Sequence[SaveArea]) -> str:
     """Return the fields of VMSAs with the origin of each value, of all but the first what differs from it.
 
-    The sources of the origins stand below, numbered.
+    The sources of the origins stand below, numbered. There is one VMSA at least.
     """
-    if not areas:
-        return ""
     first, *others = areas
     sources: dict[str, int] = {}
     parts = [

@@ -136,7 +136,13 @@ def test_a_difference_is_drawn() -> None:
     launches = Launches(
         ("snp/x", "snp/x"),
         (b"\1" * 48, b"\2" * 48),
-        (Step(_step(0, 1), _step(0, 1)), Step(_step(1, 2), None), Step(None, _step(1, 3, contents=None))),
+        (
+            Step(_step(0, 1), _step(0, 1)),
+            Step(
+                _step(1, 2), None, (), (Detail("1 of 2 pages", None, None, "0x1000"), Detail("x", None, None))
+            ),
+            Step(None, _step(1, 3, contents=None)),
+        ),
         1,
         (*((f"snp/{number}", f"snp/{number}") for number in range(9)), ("snp/a", "snp/b")),
     )
@@ -164,6 +170,7 @@ def test_a_difference_is_drawn() -> None:
     (drawn,) = picture.launches
     assert drawn.names == ("old snp/x", "new snp/x")
     assert (drawn.parting, [pair.first is None for pair in drawn.pairs]) == (1, [False, False, True])
+    assert drawn.pairs[1].details == ("1 of 2 pages: 0x1000", "x")
     assert drawn.pairs[0].first is not None
     assert drawn.pairs[0].first.update.contents == "01" * 48
     assert "The launches part here" in comparison_page(picture)

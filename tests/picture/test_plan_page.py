@@ -13,9 +13,11 @@ import pytest
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
 from sevbuild.guest.guest import load_guest
 from sevbuild.guest.pictured import file_picture, guest_picture
+from sevbuild.guest.registers import read_registers
 from sevbuild.manifest.vcpu_keys import cpu_named
 from sevbuild.picture.launches import Register
 from sevbuild.picture.plan_page import PlanPicture
+from sevbuild.vcpu.save_area import build_vmsa
 from tests.picture.support import NASTY, Parsed, boxes_of, root_of
 from tests.support.cli import run
 from tests.support.firmware import make_firmware
@@ -140,6 +142,38 @@ def test_what_a_role_says_goes_before_what_all_vcpus_have(tmp_path: Path) -> Non
     assert "attributes 0x9a" in first["cs"].value
     assert "CS of the boot processor only" in first["cs"].source
     assert "CS of the boot processor only" not in other["cs"].source
+
+
+def test_parts_that_no_profile_gives_are_zero(tmp_path: Path) -> None:
+    text = (ROOT / "sevbuild" / "profiles" / "qemu.toml").read_text()
+    given = "idtr = { selector = 0, attributes = 0, limit = 0xffff, base = 0 }"
+    assert given in text
+    (tmp_path / "mine.toml").write_text(
+        text.replace(given, "idtr = { limit = 0xffff }").replace('name = "qemu"', 'name = "mine"')
+    )
+    register = _registers(_picture(tmp_path, launch={"profile": "./mine.toml"}), 0)["idtr"]
+    assert register.value == "selector 0x0, attributes 0x0, limit 0xffff, base 0x0"
+    assert register.origin == "zero where nothing is said; limit: profile mine"
+
+
+def test_bytes_that_no_field_has_are_shown() -> None:
+    page = bytearray(build_vmsa({"fpreg_x87": b"\1" * 80, "rip": 2}))
+    page[0x1C0:0x1C2] = b"\xab\xcd"
+    found = {register.name: register for register in read_registers(bytes(page), "a file")}
+    assert list(found) == ["rip", "fpreg_x87", "reserved 0x1c0"]
+    assert found["fpreg_x87"].value == "01" * 80
+    assert found["reserved 0x1c0"][1:] == ("abcd", "a file", "")
+
+
+def test_a_ready_file_in_a_manifest_has_its_own_registers(tmp_path: Path) -> None:
+    manifest = write_manifest(
+        tmp_path,
+        launch={"profile": "qemu-igvm"},
+        igvm={"path": str(NATIVE)},
+        vcpu={"count": 2},
+    )
+    page = _html(manifest)
+    assert "the IGVM file: vp context 1" in page.text
 
 
 def test_an_igvm_file_says_whose_registers_these_are() -> None:
