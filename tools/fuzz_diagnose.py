@@ -23,11 +23,10 @@ from sevbuild.identity.id_block import IdBlock
 from sevbuild.image.ovmf import Firmware, parse_firmware
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.text import decode_text
-from tests.support.cli import run
 from tests.support.firmware import standard_firmware
 from tests.support.kernel_log import vmsa_log
 from tests.support.kernels import boot_image
-from tests.support.launches import launching_guest
+from tests.support.launches import launching_guest, plan_json
 from tests.support.shared import ROOT
 from tests.support.traces import json_trace, own_events, qemu_trace
 from tools.fuzz_targets import Target
@@ -68,11 +67,7 @@ def expected_samples() -> tuple[bytes, ...]:
 
 def difference_targets() -> list[Target]:
     """Return what `diff` reads of its own, and what it compares, with valid inputs for each."""
-    manifest = str(ROOT / "guests/hello/guest.toml")
-    plans = tuple(
-        run("plan", manifest, "--set", f"launch.mode={mode}", "-f", "json").out.encode()
-        for mode in ("snp", "sev-es", "sev")
-    )
+    plans = tuple(plan_json(mode) for mode in ("snp", "sev-es", "sev"))
     firmware = parse_firmware(standard_firmware())
     head = bytearray(boot_image())
     return [

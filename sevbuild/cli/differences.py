@@ -55,11 +55,9 @@ def difference_text(difference: Difference) -> str:
 
 def first_line(difference: Difference) -> str:
     """Return in a line whether the digests are the same."""
-    if difference.digest == "none" and not (difference.launches or difference.compares_launches):
+    if difference.digest == "none":
         return f"no digest: {difference.subject}, and they {'are the same' if difference.same else 'differ'}"
     different = sum(1 + len(launches.alike) for launches in difference.launches)
-    if not different and not difference.same_targets:
-        return "different targets: no two of them can be compared"
     if not different:
         return f"same digest: {difference.subject}"
     every = different + difference.same_targets

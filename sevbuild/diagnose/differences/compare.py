@@ -107,7 +107,8 @@ def _sides(things: tuple[Thing, Thing], request: Request) -> tuple[LaunchSide, L
 
     What an IGVM file, or a document of several releases, is taken for is as the other side says.
     """
-    late = next((index for index, thing in enumerate(things) if thing.kind in ("igvm", *DOCUMENTS)), 1)
+    kinds = [thing.kind for thing in things]
+    late = kinds.index("igvm") if "igvm" in kinds else int(kinds[0] not in DOCUMENTS)
     other = _side(things[1 - late], request, 1 - late)
     found = _side(things[late], request, late, other)
     return (found, other) if late == 0 else (other, found)

@@ -235,19 +235,16 @@ def _page_details(old: Firmware, pages: Pages, skip: int) -> Iterator[Detail]:
         return
     yield Detail(f"{pages.differ} of {counted(pages.of, 'page')}", None, None)
     volumes = firmware_volumes(old.data)
-    left = [PageRun(run.start + skip, run.end + skip) for run in pages.runs]
-    for volume in volumes:
-        runs = [
-            PageRun(max(run.start, volume.start), min(run.end, volume.end))
-            for run in left
-            if run.start < volume.end and run.end > volume.start
-        ]
-        if runs:
-            yield _runs_detail(old, runs, volume.name)
-    outside = [run for run in left if not any(v.start <= run.start and run.end <= v.end for v in volumes)]
-    if outside:
-        yield _runs_detail(old, outside, "outside of any volume" if volumes else "the image")
-
-
-def _runs_detail(old: Firmware, runs: list[PageRun], where: str) -> Detail:
-    return Detail(f"in {where}" if where.startswith("the") else where, None, None, runs_text(runs, old.gpa))
+    starts = [0, *(volume.end for volume in volumes)]
+    ends = [*(volume.start for volume in volumes), len(old.data)]
+    between = "outside of any volume" if volumes else "the image"
+    gaps = [Volume(start, end, between) for start, end in zip(starts, ends, strict=True) if start < end]
+    runs_in: dict[str, list[PageRun]] = {}
+    for volume in [*volumes, *gaps]:
+        for run in pages.runs:
+            start, end = max(run.start + skip, volume.start), min(run.end + skip, volume.end)
+            if start < end:
+                runs_in.setdefault(volume.name, []).append(PageRun(start, end))
+    for name, runs in runs_in.items():
+        where = f"in {name}" if name.startswith("the") else name
+        yield Detail(where, None, None, runs_text(runs, old.gpa))

@@ -33,7 +33,7 @@ def igvm_side(
     file = ForeignFile(path, progress)
     if launch.loaders or other is None or isinstance(other, IgvmSide):
         return IgvmSide(file, launch, kernel=kernel)
-    if isinstance(other, ValuesSide) and other.of_file and launch == ForeignLaunch():
+    if isinstance(other, ValuesSide) and other.of_file and not any(launch):
         return IgvmSide(file, launch, other.document)
     names = [name for name in map(partial(_loader, other), other.labels()) if name is not None]
     if not names:

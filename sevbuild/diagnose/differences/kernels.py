@@ -24,9 +24,6 @@ from sevbuild.text import counted, decode_text
 __all__ = ["FileChange", "compare_files", "compare_kernels", "kind_phrase"]
 
 
-_LONGEST_LINE = 1 << 20
-
-
 class FileChange(NamedTuple):
     """What differs between two files of one role, in a phrase and in detail."""
 
@@ -37,12 +34,15 @@ class FileChange(NamedTuple):
 def compare_kernels(old: Contents, new: Contents) -> FileChange:
     """Return what differs between two kernels or images that are not the same."""
     heads = _head(old), _head(new)
-    first, second = map(parse_setup_header, heads)
     kinds = kind_of(heads[0]), kind_of(heads[1])
+    return _images((old, new), heads, kinds) or _boot_images(old, new)
+
+
+def _boot_images(old: Contents, new: Contents) -> FileChange:
+    heads = _head(old), _head(new)
+    kinds = kind_of(heads[0]), kind_of(heads[1])
+    first, second = map(parse_setup_header, heads)
     details = [*_kind_detail(*kinds)]
-    images = _images((old, new), heads, kinds)
-    if images is not None:
-        return images
     if first is None or second is None:
         details += _rest(old, new)
         return FileChange("other bytes" if kinds[0] == kinds[1] else "files of another kind", tuple(details))
@@ -110,7 +110,8 @@ def _images(
                 details.append(Detail(f".{name}", sizes[0], sizes[1]))
         elif digest_of(old) != digest_of(new):
             changed.append(f".{name}")
-            found = compare_kernels(old, new) if name == "linux" else _compare_section(name, old, new)
+            # What is inside of an image is looked into no further.
+            found = _boot_images(old, new) if name == "linux" else _compare_section(name, old, new)
             details.append(Detail(f".{name}", None, None, found.title))
             details += [detail._replace(what=f".{name}: {detail.what}") for detail in found.details]
     if not changed:
@@ -119,7 +120,7 @@ def _images(
 
 
 def _compare_section(name: str, old: _Part, new: _Part) -> FileChange:
-    if name != "cmdline" or max(len(old), len(new)) > _LONGEST_LINE:
+    if name != "cmdline":
         return compare_files(old, new)
     lines = [decode_text(bytes(part.read(0, len(part)))) for part in (old, new)]
     found = compare_lines(*lines)

@@ -166,12 +166,8 @@ class ManifestSide(LaunchSide):
         return [FileContents([reader.fetched_path(source)], *part) for source in extent.sources]
 
     def cmdline(self, label: str) -> str | None:
-        """Return the command line of a target, where a kernel is measured."""
-        target = self._targets[label]
-        kernel = target.variant.kernel
-        if kernel is None or not kernel.hashes:
-            return None
-        return decode_text(self.guest.kernels.cmdline(target))
+        """Return the command line of a target."""
+        return decode_text(self.guest.kernels.cmdline(self._targets[label]))
 
     def template(self, label: str) -> str:
         """Return that command line with the placeholders that depend on the target left in it."""
@@ -197,9 +193,9 @@ class ManifestSide(LaunchSide):
         found = self.guest.found(declared)
         if found is None:
             return None
-        size = "" if found.size is None else f" {found.size} bytes"
-        digest = "" if found.digest is None else f" {found.digest.hex()}"
-        return f"{declared.basename}{size}{digest}"
+        size = None if found.size is None else f"{found.size} bytes"
+        digest = None if found.digest is None else found.digest.hex()
+        return " ".join(word for word in (declared.basename, size, digest) if word)
 
     def profile(self, label: str) -> LaunchProfile:
         """Return the profile of a target."""
@@ -212,8 +208,6 @@ class IgvmSide(LaunchSide):
     `known` are the values of a document of the file, whose loaders and vCPUs are taken; `kernel` is what
     loaders are given beside it.
     """
-
-    lacks: frozenset[str] = frozenset()
 
     def __init__(
         self,

@@ -158,11 +158,9 @@ def chosen_labels(sides: Sides, patterns: Sequence[str]) -> list[list[str]]:
     Raises SevbuildError for a pattern that picks none of either side, and where one side has none left.
     """
     labels = [side.labels() for side in sides]
-    if not patterns:
-        return labels
     every = {label for side in labels for label in side}
     chosen = LabelPatterns(patterns, every)
-    for pattern in patterns:
+    for pattern in chosen.patterns:
         if not any(chosen.matches(pattern, label) for label in every):
             raise SevbuildError(
                 f"no target matches {pattern!r}", hint=f"there are {len(every)} on both sides"
@@ -170,9 +168,10 @@ def chosen_labels(sides: Sides, patterns: Sequence[str]) -> list[list[str]]:
     found = [[label for label in side if chosen.picks(label)] for side in labels]
     for side, taken in zip(sides, found, strict=True):
         if not taken:
-            flags = " ".join(f"--target {pattern}" for pattern in patterns)
+            flags = "".join(f" that matches --target {pattern}" for pattern in patterns)
             hint = "a pattern for the targets of each side, where they have no label in common"
-            raise SevbuildError(f"{side.compared.name}: no target matches {flags}", hint=hint)
+            message = f"{side.compared.name}: no target{flags}"
+            raise SevbuildError(message, hint=hint if flags else None)
     return found
 
 

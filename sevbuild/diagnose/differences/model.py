@@ -151,11 +151,6 @@ class Difference(NamedTuple):
         differs = any(cause.level != NOTE for cause in self.causes)
         return not differs and self.digest != "different" and not any(self.alone)
 
-    @property
-    def compares_launches(self) -> bool:
-        """Tell whether both sides have launch digests, and not only what enters one."""
-        return self.old.kind in LAUNCHED and self.new.kind in LAUNCHED
-
 
 def difference_document(difference: Difference) -> dict[str, Any]:
     """Return the comparison as JSON has it."""
