@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sevbuild.diagnose.change import Change, Edit, Start
 from sevbuild.diagnose.rules.applying import launching_with
@@ -14,13 +14,23 @@ from sevbuild.manifest.profiles import profile_names
 
 __all__ = ["profile_changes"]
 
+_TELLING = (
+    "initial-state",
+    "page-types",
+    "launch.vmsa-gpa",
+    "launch.sections-last",
+    "launch.loader",
+    "guest-features",
+)
+"""The values of profiles that differ, those first that tell most."""
+
 
 def profile_changes(start: Start, profiles: Sequence[LaunchProfile]) -> Iterator[Change]:
     """Yield a change to each other profile; one that cannot launch the mode is for another mode as well."""
     setup = start.setup
     if not isinstance(setup, LaidOut):
         return
-    shipped = profile_names()
+    shipped, named = profile_names(), {profile.name: profile for profile in profiles}
     for rank, profile in enumerate(profiles):
         if profile.rules == setup.profile.rules:
             continue
@@ -39,15 +49,18 @@ def profile_changes(start: Start, profiles: Sequence[LaunchProfile]) -> Iterator
             touches="both",
             apply=launching_with(profile),
             says=f"the profile {profile.name} ({profile.prose.summary})",
-            source=_source(profile),
+            source=_source(profile, named),
             weight=(PROFILE if fits else SWEPT) + rank,
             edits=tuple(edits),
         )
 
 
-def _source(profile: LaunchProfile) -> str:
-    """Return where the first value is from in which a profile departs from the one that it extends."""
-    own = [source for path, source in profile.prose.sources.items() if path != "command"]
-    return (
-        f"sevbuild profiles {profile.name}, as of {profile.prose.as_of}: {own[-1] if own else 'its sources'}"
-    )
+def _source(profile: LaunchProfile, parents: Mapping[str, LaunchProfile]) -> str:
+    """Return where the most telling value is from in which a profile departs from the one it extends."""
+    lineage, sources = profile.prose.lineage, profile.prose.sources
+    parent = parents.get(lineage[-2]) if len(lineage) > 1 else None
+    inherited = {} if parent is None else parent.prose.sources
+    own = [path for path, source in sources.items() if inherited.get(path) != source]
+    found = (path for prefix in _TELLING for path in own if path.startswith(prefix))
+    source = sources.get(next(found, ""), profile.prose.summary)
+    return f"{source}; as of {profile.prose.as_of}"
