@@ -36,8 +36,8 @@ GUEST: Any = typer.Argument(
 EXPECTED: Any = typer.Argument(
     ...,
     metavar="EXPECTED",
-    help="What it should have been: a launch digest in hexadecimal or base64, an attestation report (- is standard "
-    "input), an ID block, or reference values.",
+    help="What it should have been: a launch digest in hexadecimal or base64, an attestation report, an ID "
+    "block (- is standard input for these), or reference values.",
     show_default=False,
 )
 
@@ -127,6 +127,8 @@ def explain(
     if stats and fmt == "svg":
         raise SevbuildError("--stats: a map shows no statistics", hint="--format text, json or html")
     sink = Output(output, force=force, quiet=quiet)
+    if guest == expected == "-":
+        raise SevbuildError("- stands for GUEST and EXPECTED", hint="standard input can be read once")
     platform = owner.platform()
     wanted = read_wanted(expected)
     subject, notices, own = _subject(guest, target, suspects, settings, igvm, lock)

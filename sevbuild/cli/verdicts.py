@@ -18,8 +18,13 @@ __all__ = ["print_verdicts"]
 _COMPARE = "which input differs: `sevbuild explain GUEST REPORT`, `sevbuild diff OLD NEW` of two releases"
 
 
-def print_verdicts(verdicts: Sequence[Verdict], fmt: str, unjudged: Sequence[Unjudged] = ()) -> None:
-    """Print verdicts as `json` or as a `table` each; the last line says what was not checked."""
+def print_verdicts(
+    verdicts: Sequence[Verdict], fmt: str, unjudged: Sequence[Unjudged] = (), *, explained: bool = False
+) -> None:
+    """Print verdicts as `json` or as a `table` each; the last line says what was not checked.
+
+    `explained` tells that the cause of another measurement is said elsewhere.
+    """
     if fmt == "json":
         from sevbuild.attest.result import verdict_document
         from sevbuild.documents.json_text import json_text
@@ -27,7 +32,7 @@ def print_verdicts(verdicts: Sequence[Verdict], fmt: str, unjudged: Sequence[Unj
         print_data(json_text(verdict_document(verdicts, {one.source: str(one.error) for one in unjudged})))
         return
     for verdict in verdicts:
-        _print_verdict(verdict)
+        _print_verdict(verdict, explained=explained)
     count = len(verdicts) + len(unjudged)
     if count > 1:
         held = sum(verdict.holds for verdict in verdicts)
@@ -37,7 +42,7 @@ def print_verdicts(verdicts: Sequence[Verdict], fmt: str, unjudged: Sequence[Unj
         print_line(f"{head}{_not_checked(list(unchecked))}")
 
 
-def _print_verdict(verdict: Verdict) -> None:
+def _print_verdict(verdict: Verdict, *, explained: bool) -> None:
     from sevbuild.attest.evidence import FORMS
     from sevbuild.cli.tables import text_table
     from sevbuild.text import time_text
@@ -50,7 +55,7 @@ def _print_verdict(verdict: Verdict) -> None:
     print_line(f"  valid at: {time_text(verdict.at)} ({whose})")
     for note in verdict.notes:
         print_line(f"  {note}")
-    if any(check.name == "measurement" for check in verdict.failed):
+    if not explained and any(check.name == "measurement" for check in verdict.failed):
         print_line(f"  {_COMPARE}")
     if verdict.target is not None:
         print_line(f"  target: {verdict.target.name}")

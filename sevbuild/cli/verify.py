@@ -126,7 +126,7 @@ def _verify_reports(
     targets = _targets(asked, lock, policy.published, askings, key=key, told=fmt != "json", quiet=quiet)
     verdicts, unjudged = verify_reports(files, policy, targets, reports.trust(), reports.certs)
     if verdicts:
-        print_verdicts(verdicts, fmt, unjudged)
+        print_verdicts(verdicts, fmt, unjudged, explained=bool(askings))
         _print_cause(verdicts, askings)
     if unjudged:
         for one in unjudged[:-1]:

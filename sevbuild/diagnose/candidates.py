@@ -19,7 +19,8 @@ from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.image.ovmf import LARGEST, Firmware, parse_firmware
 from sevbuild.manifest.inputs import CMDLINE, FIRMWARE
-from sevbuild.text import counted, encode_text
+from sevbuild.manifest.template import escape
+from sevbuild.text import counted, decode_text, encode_text
 
 if TYPE_CHECKING:
     from sevbuild.diagnose.change import Start
@@ -156,14 +157,22 @@ class _Found:
         line = read_file(path, CMDLINE.limit)
         if b"\0" in line:
             raise SevbuildError(f"{path}: contains a NUL: the first one ends a command line")
-        edits = (Edit("kernel.cmdline", None), Edit("kernel.cmdline-file", self._path(path)))
-        lines = {f"{path}": line}
+        lines = {path: (line, self._line_edits(path, None))}
         trimmed = line.removesuffix(b"\n").removesuffix(b"\r")
         if trimmed != line:
-            lines = {f"{path} without its line end": trimmed, path: line}
-        for name, text in lines.items():
+            without = (trimmed, self._line_edits(path, trimmed))
+            lines = {f"{path} without its line end": without, **lines}
+        for name, (text, edits) in lines.items():
             digest = cmdline_digest(text)
             self._add("cmdline", digest, name, partial(_with_hash, "cmdline", digest), edits)
+
+    def _line_edits(self, path: str, text: bytes | None) -> tuple[Edit, ...]:
+        """Return the edits that make a manifest have the line of a file, or this text of it."""
+        if text is None:
+            return Edit("kernel.cmdline", None), Edit("kernel.cmdline-file", self._path(path))
+        # A manifest reads a file as it stands, line end and all.
+        written = toml_string(escape(decode_text(text)))
+        return Edit("kernel.cmdline", written), Edit("kernel.cmdline-file", None)
 
     def release(self, path: str) -> None:
         """Take what a release, a bundle or a document tells, or each of those in a folder."""

@@ -217,7 +217,18 @@ class Explaining:
                 seen.add(key)
                 yield self._explanation(item)
 
+    def _nearest(self, found: Found) -> Found:
+        """Return what was found from the target nearest in vCPUs, of those that differ in nothing else.
+
+        The search starts from one of them.
+        """
+        alike = found.start.setup.with_vcpus(1)
+        starts = [start for start in self.subject.starts if start.setup.with_vcpus(1) == alike]
+        nearest = min(starts, key=lambda start: abs(start.setup.vcpus - found.vcpus), default=found.start)
+        return found._replace(start=nearest)
+
     def _explanation(self, found: Found) -> Explanation:
+        found = self._nearest(found)
         start, counts = found.start, found.vcpus != found.start.setup.vcpus
         causes = [Cause(change.axis, change.says, change.source) for change in found.changes]
         if counts:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from sevbuild.diagnose.change import HostFacts
 from sevbuild.documents.binary_text import base64_bytes, hex_bytes
 from sevbuild.errors import SevbuildError
-from sevbuild.fs import is_regular, read_file
+from sevbuild.fs import file_starts_with, is_regular, read_file, read_standard_input
 from sevbuild.identity.id_block import BLOCK_SIZE, IdBlock
 from sevbuild.text import counted, utf8_text, visible
 
@@ -24,6 +24,7 @@ Kind = Literal["digest", "report", "id-block", "reference-values"]
 DIGEST_SIZES = (48, 32)
 """The bytes of a launch digest: of SNP, of SEV and SEV-ES."""
 
+_STANDARD_INPUT = "stdin"
 _LIMIT = 1 << 20
 """No file with a digest or an ID block in it is larger."""
 _HINT = (
@@ -67,14 +68,38 @@ def read_wanted(text: str) -> Wanted:
         return _of_words(text)
     from sevbuild.appraise.evidence import evidence_at, holds_evidence
 
-    if text == "-" or holds_evidence(text):
-        evidence = evidence_at(text)
-        return wanted_of_report(evidence.report, "stdin" if text == "-" else text)
+    if text == "-":
+        return _of_standard_input()
+    if holds_evidence(text):
+        return wanted_of_report(evidence_at(text).report, text)
+    if _has_id_block(text):
+        from sevbuild.guest.id_block_files import read_block_file
+
+        return _of_block(IdBlock.decode(read_block_file(text).block, text), text)
     if is_regular(text) and os.path.getsize(text) <= _LIMIT:
         found = wanted_of_bytes(read_file(text, _LIMIT), text)
         if found is not None:
             return found
     return _of_document(text)
+
+
+def _has_id_block(path: str) -> bool:
+    """Tell whether a path is a folder with an ID block, or an IGVM file, which may have one."""
+    if os.path.isdir(path):
+        from sevbuild.guest.id_blocks import BLOCK_FILE
+
+        return os.path.isfile(os.path.join(path, BLOCK_FILE))
+    return is_regular(path) and file_starts_with(path, b"IGVM")
+
+
+def _of_standard_input() -> Wanted:
+    from sevbuild.attest.evidence import EVIDENCE_LIMIT, is_evidence, read_evidence
+
+    data = read_standard_input(EVIDENCE_LIMIT)
+    found = None if is_evidence(data) else wanted_of_bytes(data, _STANDARD_INPUT)
+    if found is not None:
+        return found
+    return wanted_of_report(read_evidence(data, _STANDARD_INPUT).report, _STANDARD_INPUT)
 
 
 def _of_words(text: str) -> Wanted:

@@ -92,12 +92,29 @@ def test_the_smallest_change_is_the_line_to_edit(guest: Path) -> None:
     assert found["statistics"]["launches"] > 0
 
 
+def test_the_nearest_target_is_the_one_to_start_from(guest: Path) -> None:
+    wanted = digest(guest, "--set", "vcpu.count=8", target="vcpus8")
+    (explanation,) = document(guest, wanted)["explanations"]
+    assert explanation["sentence"].startswith("snp/qemu/EPYC-v4/vcpus4: ")
+    milan = digest(guest, "--set", "vcpu.model=EPYC-Milan", target="vcpus4")
+    (explanation, *_) = document(guest, milan)["explanations"]
+    assert explanation["settings"].keys() == {"cpu"}
+    assert explanation["target"] == "snp/qemu/EPYC-v4/vcpus4"
+
+
+def test_standard_input_is_read_once(guest: Path) -> None:
+    result = run("explain", "-q", guest, "-", stdin=digest(guest))
+    assert first_line(result) == "equal: it is the launch digest of snp/qemu/EPYC-v4/vcpus1"
+    twice = run("explain", "-q", "-", "-", stdin="")
+    assert (twice.status, first_error(twice)) == (2, "error: - stands for GUEST and EXPECTED")
+
+
 def test_two_changes_are_said_in_one_sentence(guest: Path) -> None:
     wanted = digest(guest, "--set", "vcpu.count=8", "--set", "vcpu.model=EPYC-Milan", target="vcpus8")
     (explanation, *_) = document(guest, wanted)["explanations"]
     assert set(explanation["settings"]) == {"vcpus", "cpu"}
     assert explanation["sentence"].endswith(
-        "has CPU signature 0x00a00f11 (the model EPYC-Milan) and 8 vCPUs instead of 1"
+        "has CPU signature 0x00a00f11 (the model EPYC-Milan) and 8 vCPUs instead of 4"
     )
     assert [edit["new"] for edit in explanation["edits"]] == ['"EPYC-Milan"', "[1, 2, 4, 8]"]
 
@@ -268,11 +285,10 @@ def test_kernels_initrds_and_lines_among_candidates(guest: Path) -> None:
     (explanation, *_) = document(guest, wanted, *files, "--target", "vcpus1")["explanations"]
     assert set(explanation["settings"]) == {"kernel", "initrd", "cmdline"}
     assert explanation["sentence"].endswith(f"the command line {guest.parent}/line without its line end")
-    assert [edit["key"] for edit in explanation["edits"]] == [
-        "kernel.path",
-        "kernel.cmdline",
-        "kernel.cmdline-file",
-        "initrd.path",
+    assert [(edit["key"], edit["new"]) for edit in explanation["edits"]] == [
+        ("kernel.path", json.dumps(str(guest.parent / "vmlinuz2"))),
+        ("kernel.cmdline", '"console=ttyS1"'),
+        ("initrd.path", json.dumps(str(guest.parent / "initrd2"))),
     ]
 
 
@@ -405,7 +421,7 @@ def test_a_document_is_a_guest(guest: Path) -> None:
     published.write_text(run("measure", "-q", guest, "-f", "json").out)
     wanted = digest(guest, "--set", "vcpu.count=8", target="vcpus8")
     (explanation,) = document(published, wanted)["explanations"]
-    assert explanation["settings"] == {"vcpus": {"guest": "1", "expected": "8"}}
+    assert explanation["settings"] == {"vcpus": {"guest": "4", "expected": "8"}}
     assert explanation["edits"] == []
     refused = run("explain", "-q", published, wanted, "--set", "vcpu.count=8")
     assert (refused.status, first_error(refused)) == (2, "error: --set is for a manifest, not for a document")

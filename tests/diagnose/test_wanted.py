@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from base64 import b64encode
 from contextlib import suppress
 from pathlib import Path
@@ -16,12 +18,15 @@ from sevbuild.diagnose.change import HostFacts
 from sevbuild.diagnose.wanted import DIGEST_SIZES, read_wanted, wanted_of_bytes, wanted_of_report
 from sevbuild.errors import SevbuildError
 from sevbuild.identity.id_block import IdBlock
+from sevbuild.igvm.headers import GuestPolicy, PageData
 from tests.attest.reports import MEASUREMENT, report
 from tests.support.evidence import tsm
+from tests.support.igvm import BSP, ID_BLOCK, SNP, write_file
 from tests.support.shared import shared_file
 
 SIGNATURE = b"\1".ljust(72, b"\0") * 2
 MILAN = 0x00A00F11
+PAGE = PageData(0x20000, 1, b"\xaa" * 4096)
 
 
 def raw_report(**changes: object) -> bytes:
@@ -81,6 +86,27 @@ def test_an_id_block_has_a_policy() -> None:
     wanted = wanted_of_bytes(b64encode(block.encode()), "block")
     assert wanted is not None
     assert (wanted.kind, wanted.digest, wanted.host.policy) == ("id-block", MEASUREMENT, 0xB0000)
+
+
+def test_id_blocks_where_they_lie(tmp_path: Path) -> None:
+    block = IdBlock(MEASUREMENT, 0xB0000)
+    (tmp_path / "id-block.bin").write_bytes(block.encode())
+    assert read_wanted(str(tmp_path)).digest == MEASUREMENT
+    file = write_file(tmp_path, SNP, GuestPolicy(0x30000, 1), PAGE, BSP, ID_BLOCK._replace(ld=MEASUREMENT))
+    assert read_wanted(str(file)).digest == MEASUREMENT
+    without = write_file(tmp_path, SNP, PAGE, BSP, name="without.igvm")
+    with pytest.raises(SevbuildError, match="ID block"):
+        read_wanted(str(without))
+
+
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for data, kind in ((b"ab" * 48, "digest"), (raw_report(), "report"), (b"nothing", None)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        if kind is None:
+            with pytest.raises(SevbuildError, match="no evidence of a guest"):
+                read_wanted("-")
+        else:
+            assert read_wanted("-").kind == kind
 
 
 def test_ingredients_of_others_have_labels() -> None:

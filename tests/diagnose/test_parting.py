@@ -1,0 +1,128 @@
+"""Where two launches part, and in what the step differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sevbuild.diagnose.answer import Parting, Run
+from sevbuild.diagnose.launches import Launches
+from sevbuild.diagnose.parting import parting
+from sevbuild.diagnose.starts import subject_of_guest
+from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.launch.page_type import PageType
+from sevbuild.launch.plan import LaunchPlan
+from sevbuild.launch.update import LaunchUpdate
+from tests.support.firmware import standard_firmware
+from tests.support.guests import guest_of
+
+
+class Lists:
+    """Contents that are not in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def read(self, start: int, end: int) -> bytes:
+        return self._data[start:end]
+
+
+def update(origin: str, gpa: int = 0x1000, data: Any = b"\0" * 4096, kind: Any = PageType.NORMAL) -> Any:
+    return LaunchUpdate(gpa, kind, len(data) if data is not None else 4096, data, origin)
+
+
+def run_of(*updates: LaunchUpdate) -> Run:
+    return Launches().run_of(LaunchPlan("snp", 0x30000, None, updates, ()))
+
+
+def differs(first: LaunchUpdate, second: LaunchUpdate) -> tuple[str, ...]:
+    found = parting(run_of(first), run_of(second))
+    assert found is not None
+    return found.differs
+
+
+def test_equal_launches_do_not_part() -> None:
+    assert parting(run_of(update("a")), run_of(update("other name"))) is None
+
+
+def test_what_a_step_differs_in() -> None:
+    plain = update("a", data=b"\1" * 8192)
+    assert differs(plain, update("a", data=b"\1" * 8191 + b"\2")) == (
+        "contents differ in 1 of 2 pages, the first at offset 0x1000",
+    )
+    assert differs(update("a"), update("a", data=b"\1" * 4096)) == ("contents differ",)
+    assert differs(update("a"), update("a", data=Lists(b"\1" * 4096))) == ("contents differ",)
+    assert differs(plain, update("b", data=b"\1" * 4096)) == (
+        "length: 0x2000 -> 0x1000",
+        "contents differ",
+        "origin: a -> b",
+    )
+    assert differs(update("a"), update("a", gpa=0x2000)) == ("address: 0x1000 -> 0x2000",)
+    assert differs(
+        update("a", data=None, kind=PageType.ZERO), update("a", data=None, kind=PageType.SECRETS)
+    ) == ("page type: zero -> secrets",)
+
+
+def test_what_is_in_one_of_them_alone_or_moved() -> None:
+    first, second, third = (
+        update(name, gpa=0x1000 * at, data=bytes([at]) * 4096) for at, name in enumerate("abc", 1)
+    )
+    found = parting(run_of(first, second, third), run_of(second, third))
+    assert found is not None
+    assert (found.step, found.origin) == (0, "b")
+    assert found.differs == (
+        "a is in the guest's launch alone",
+        "b comes later in the guest's launch, at step 1",
+    )
+    moved = parting(run_of(first, second, third), run_of(first, third, second))
+    assert moved is not None
+    assert moved.step == 1
+    assert moved.differs == (
+        "b comes later in the expected launch, at step 2",
+        "c comes later in the guest's launch, at step 2",
+    )
+    ends = parting(run_of(first), run_of(first, second))
+    assert ends is not None
+    assert ends.differs == ("b is in the expected launch alone",)
+    assert (len(ends.guest), len(ends.expected)) == (1, 2)
+
+
+def test_a_long_launch_keeps_its_last_rows() -> None:
+    many = [update(str(at), gpa=0x1000 * at) for at in range(1, 100)]
+    found = parting(run_of(*many), run_of(*many, update("last", gpa=0x200000)))
+    assert found is not None
+    assert [row.step for row in found.expected] == list(range(36, 100))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_seed_is_the_step_of_the_firmware(tmp_path: Path, *, swapped: bool) -> None:
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
+    guest = guest_of(tmp_path, firmware={"path": "OVMF.fd"})
+    (start,) = subject_of_guest(guest, []).starts
+    launches = Launches()
+    own = launches.run(start.setup)
+    setup: Any = start.setup
+    metadata = setup.inputs.firmware.metadata
+    same = launches.run(
+        setup._replace(inputs=setup.inputs._replace(firmware=FirmwareSeed(own.digests[0], metadata)))
+    )
+    assert parting(own, same) is None
+    other = launches.run(
+        setup._replace(inputs=setup.inputs._replace(firmware=FirmwareSeed(b"\7" * 48, metadata)))
+    )
+    sides = (other, own) if swapped else (own, other)
+    found = parting(*sides)
+    assert isinstance(found, Parting)
+    assert (found.step, found.origin) == (0, "firmware")
+    assert found.differs == ("the pages of the firmware differ",)
+    third = launches.run(
+        setup._replace(inputs=setup.inputs._replace(firmware=FirmwareSeed(b"\6" * 48, metadata)))
+    )
+    both = parting(other, third)
+    assert both is not None
+    assert (both.step, both.origin) == (0, "firmware")
