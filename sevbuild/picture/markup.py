@@ -12,7 +12,9 @@ __all__ = ["code", "escape", "facts", "heading", "scrolled_table"]
 
 def escape(text: str) -> str:
     """Return text that HTML and SVG show as it is, on one line."""
-    return escape_html(visible(text))
+    # The two characters that are neither hidden nor allowed in XML (XML 1.0 section 2.2).
+    text = visible(text).replace("\ufffe", r"\ufffe").replace("\uffff", r"\uffff")
+    return escape_html(text)
 
 
 def code(text: str, *classes: str) -> str:

@@ -20,9 +20,8 @@ _ELBOW, _END = 90.0, 104.0
 _TEXT = 110.0
 _LINE = 16.0
 _MARGIN = 8.0
-_LETTERS = 42
-"""What fits beside the bar in one line; so many in a line that has the whole width."""
-_WHOLE_LINE = 56
+# The letters that fit in one line: beside the bar, and over the whole width.
+_LETTERS, _WHOLE_LINE = 42, 56
 
 
 def map_picture(updates: Sequence[Update], title: str, prefix: str, marked: Update | None = None) -> str:

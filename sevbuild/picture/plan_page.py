@@ -19,6 +19,9 @@ __all__ = ["PlanPicture", "map_document", "plan_page"]
 _UNFOLDED_TARGETS = 16
 _UNFOLDED_LAUNCHES = 2
 
+_NAMED = 3
+"""So many launches with one map are named at it; the others are counted."""
+
 
 class PlanPicture(NamedTuple):
     """What a page of launches shows.
@@ -34,10 +37,12 @@ class PlanPicture(NamedTuple):
     launches: tuple[Launch, ...]
     targets: tuple[Target, ...]
 
-    def of_launch(self, index: int) -> list[Target]:
-        """Return the targets whose launches are the first steps of one, the longest first."""
-        found = [target for target in self.targets if target.launch == index]
-        return sorted(found, key=lambda target: -target.steps)
+    def by_launch(self) -> list[list[Target]]:
+        """Return for each launch the targets whose launches are its first steps, the longest first."""
+        found: list[list[Target]] = [[] for _ in self.launches]
+        for target in self.targets:
+            found[target.launch].append(target)
+        return [sorted(targets, key=lambda target: -target.steps) for targets in found]
 
 
 def plan_page(picture: PlanPicture) -> str:
@@ -56,15 +61,19 @@ def plan_page(picture: PlanPicture) -> str:
         text = "Targets that are launched alike stand together: the steps of one with fewer vCPUs come first."
         parts.append(f"<p>{text}</p>\n")
     drawn = {index: drawn for drawn, alike in _maps(picture).items() for index in alike}
-    parts += [_launch(picture, index, drawn[index]) for index in range(len(picture.launches))]
+    for index, targets in enumerate(picture.by_launch()):
+        parts.append(_launch(picture, index, targets, drawn[index]))
     return page(picture.title, "".join(parts))
 
 
 def map_document(picture: PlanPicture) -> str:
     """Return the distinct memory maps of launches as one SVG document."""
     maps = []
+    targets = picture.by_launch()
     for drawn, alike in _maps(picture).items():
-        names = ", ".join(_title(picture, index) for index in alike)
+        names = ", ".join(_title(targets[index]) for index in alike[:_NAMED])
+        more = len(alike) - _NAMED
+        names += f", and {more} more" if more > 0 else ""
         maps.append((picture.launches[drawn].updates, f"Memory map of {picture.title}: {names}", None))
     return standalone_map(maps)
 
@@ -92,14 +101,14 @@ def _groups(targets: Sequence[Target]) -> Iterator[DigestGroup]:
         yield DigestGroup(title if len(rows) > 1 else rows[0].label, said, rows)
 
 
-def _title(picture: PlanPicture, index: int) -> str:
+def _title(targets: Sequence[Target]) -> str:
     """Return what a launch is called: its longest target, with the number of the others."""
-    first, *others = picture.of_launch(index)
+    first, *others = targets
     return f"{first.label} and {counted(len(others), 'more target')}" if others else first.label
 
 
-def _launch(picture: PlanPicture, index: int, drawn: int) -> str:
-    launch, title = picture.launches[index], _title(picture, index)
+def _launch(picture: PlanPicture, index: int, targets: Sequence[Target], drawn: int) -> str:
+    launch, title = picture.launches[index], _title(targets)
     name = f"Launch {index + 1}: {title}"
     if drawn == index:
         figure = map_picture(launch.updates, f"Memory map of {title}", f"map{index + 1}")
@@ -110,7 +119,7 @@ def _launch(picture: PlanPicture, index: int, drawn: int) -> str:
     caption = f"{counted(len(launch.updates), 'launch update')}, in order"
     beside = f"<div>{save_area_tables(launch.save_areas)}</div>" if launch.save_areas else ""
     body = f'{facts(launch.facts)}<div class="beside">\n{figure}{beside}</div>\n'
-    body += steps_table(launch, picture.of_launch(index), caption)
+    body += steps_table(launch, targets, caption)
     if len(picture.launches) > _UNFOLDED_LAUNCHES:
         head = f"<summary><b>{escape(name)}</b></summary>"
         return f'<details id="{_anchor(index)}">{head}\n{body}</details>\n'

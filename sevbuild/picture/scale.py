@@ -13,13 +13,12 @@ __all__ = ["Block", "areas_of", "laid_out", "spread"]
 PAGE_HEIGHT = 8.0
 """What one page is high."""
 
-_WHOLE_AREA = 32
-_WHOLE_GAP = 8
-_BROKEN_AREA = 128.0
-_BROKEN_GAP = 44.0
 # So many pages are drawn whole; what is longer is drawn as high as this, with a break.
+_WHOLE_AREA, _BROKEN_AREA = 32, 128.0
+_WHOLE_GAP, _BROKEN_GAP = 8, 44.0
 
 _MOST_AREAS = 160
+"""From more of them on, those that look alike are taken together over gaps."""
 
 
 class Block(NamedTuple):
@@ -66,28 +65,34 @@ def spread(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
 
     `wanted` ascends. Labels that would touch are moved apart together, so that none is far from its place.
     """
-    groups: list[tuple[float, float, list[int]]] = []  # middle, height, labels
-    for index, (middle, height) in enumerate(zip(wanted, heights, strict=True)):
-        group = (max(middle, height / 2), height, [index])
-        while groups and groups[-1][0] + groups[-1][1] / 2 > group[0] - group[1] / 2:
+    groups: list[_Group] = []
+    for middle, height in zip(wanted, heights, strict=True):
+        group = _Group(1, height, middle - height / 2)
+        while groups and groups[-1].top + groups[-1].height > group.top:
             above = groups.pop()
-            members = [*above[2], *group[2]]
-            total = above[1] + group[1]
-            # The mean of where its labels would have the whole group.
-            starts = []
-            inside = 0.0
-            for member in members:
-                starts.append(wanted[member] - inside - heights[member] / 2)
-                inside += heights[member]
-            group = (max(sum(starts) / len(starts), 0.0) + total / 2, total, members)
+            tops = above.tops + group.tops - group.labels * above.height
+            group = _Group(above.labels + group.labels, above.height + group.height, tops)
         groups.append(group)
-    places = []
-    for middle, total, members in groups:
-        top = middle - total / 2
-        for member in members:
-            places.append(top + heights[member] / 2)
-            top += heights[member]
+    places: list[float] = []
+    for group in groups:
+        top = group.top
+        for height in heights[len(places) : len(places) + group.labels]:
+            places.append(top + height / 2)
+            top += height
     return places
+
+
+class _Group(NamedTuple):
+    """Labels that touch; `tops` is the sum of where each would have the top of the whole group."""
+
+    labels: int
+    height: float
+    tops: float
+
+    @property
+    def top(self) -> float:
+        """Return where the group begins: in the mean of where its labels would have it, on the picture."""
+        return max(self.tops / self.labels, 0.0)
 
 
 def _block(area: Area | None, length: int, top: float) -> Block:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sevbuild.launch.page_type import PageType
 from sevbuild.picture.colours import ORIGINS, PATTERNS, origin_of
@@ -113,6 +115,15 @@ def test_names_are_text_whatever_they_are() -> None:
         assert "\u202e" not in svg
     # A name that is longer than its place ends in an ellipsis; its title has the whole of it.
     assert any(line.endswith("…") for line in _texts(standalone_map([(updates, "a map", None)])))
+
+
+@given(st.text(max_size=60), st.text(max_size=20))
+def test_any_name_is_well_formed(origin: str, title: str) -> None:
+    """Also what XML cannot hold at all."""
+    svg = standalone_map([([update(f"{origin}\ufffe\uffff", "zero", 1, 1)], f"{title}\ud800", None)])
+    said = "".join(root_of(svg).itertext())
+    assert r"\ufffe\uffff" in said
+    svg.encode()
 
 
 def test_labels_do_not_lie_on_one_another() -> None:

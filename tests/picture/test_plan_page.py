@@ -18,7 +18,7 @@ from sevbuild.manifest.vcpu_keys import cpu_named
 from sevbuild.picture.launches import Register
 from sevbuild.picture.plan_page import PlanPicture
 from sevbuild.vcpu.save_area import build_vmsa
-from tests.picture.support import NASTY, Parsed, boxes_of, root_of
+from tests.picture.support import NASTY, SVG, Parsed, boxes_of, root_of
 from tests.support.cli import run
 from tests.support.firmware import make_firmware
 from tests.support.guests import guest_of, write_manifest
@@ -79,13 +79,7 @@ def test_each_distinct_launch_is_shown_once() -> None:
     guest = load_guest(str(FLEET))
     picture = guest_picture(guest, guest.targets)
     assert len(picture.targets) == 960
-    assert [len(picture.of_launch(index)) for index in range(len(picture.launches))] == [
-        64,
-        128,
-        128,
-        320,
-        320,
-    ]
+    assert list(map(len, picture.by_launch())) == [64, 128, 128, 320, 320]
     measured = {item.label: item.digest.hex() for item in guest.measure()}
     for target in picture.targets:
         launch = picture.launches[target.launch]
@@ -110,6 +104,19 @@ def test_every_mode_has_a_map(mode: str, tmp_path: Path) -> None:
     assert len(boxes_of(result.out, "o-firmware")) == 1
     assert len(boxes_of(result.out, "o-kernel-hashes")) == 1
     root_of(result.out)
+
+
+def test_a_map_of_many_launches_names_a_few(tmp_path: Path) -> None:
+    """Each command line is a launch of its own, and all of them lie alike."""
+    manifest = write_manifest(tmp_path, **_inputs(tmp_path), vcpu={"count": [1, 2, 3, 4, 5, 6]})
+    svg = run("plan", "-q", manifest, "-f", "svg").out
+    titles = [title.text or "" for title in root_of(svg).iter(f"{SVG}title")]
+    labels = ", ".join(f"snp/qemu/EPYC-v4/vcpus{count}" for count in (1, 2, 3))
+    assert titles[0] == f"Memory map of test 1: {labels}, and 3 more"
+    assert "6 VMSAs" in "".join(root_of(svg).itertext())
+    page = run("plan", "-q", manifest, "-f", "html").out
+    assert page.count("<svg") == 1
+    assert page.count("which has more VMSAs") == 5
 
 
 def test_registers_say_what_gave_them_their_value(tmp_path: Path) -> None:

@@ -29,6 +29,14 @@ def test_a_label_that_nobody_pushes_is_where_it_is_wanted() -> None:
     assert spread([0.0, 0.0], [20.0, 20.0]) == [10.0, 30.0]
 
 
+def test_labels_that_all_want_one_place_stand_around_it() -> None:
+    # So many that a walk over them for each would not end.
+    count = 50_000
+    places = spread([5e6] * count, [20.0] * count)
+    assert places[0] == 5e6 - 10 * count + 10
+    assert places[-1] == 5e6 + 10 * count - 10
+
+
 @given(st.lists(st.tuples(st.integers(0, 1 << 30), st.integers(1, 2000)), max_size=40))
 def test_what_is_not_broken_is_to_scale(places: list[tuple[int, int]]) -> None:
     areas = areas_of(update("firmware", "normal", page, pages) for page, pages in places)
