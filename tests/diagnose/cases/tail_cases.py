@@ -222,11 +222,11 @@ ERAS = [
         {"gpa": 0xFFFFFFFFFF000, "vcpus": 4},
     ),
     Case(
-        "only the first VMSA measured of four",
+        "only the first VMSA measured of four: the launch of one vCPU",
         "era",
         "oak#3495, svsm#353",
         "direct",
-        {"measured-vcpus": "bsp"},
+        {"vcpus": "1"},
         {"measured": 1, "vcpus": 4},
         {"vcpu": {"count": 4}},
     ),
