@@ -106,11 +106,12 @@ def _alone(update: LaunchUpdate, sides: tuple[Sequence[LaunchUpdate], ...], *, o
     """Return what is to be said of an update that has no partner at its step."""
     own, other = sides if of_guest else sides[::-1]
     whose = ("guest's", "expected") if of_guest else ("expected", "guest's")
-    place = next((at for at, found in enumerate(other) if _same(found, update)), None)
-    if place is None:
+    here, there = ([at for at, found in enumerate(side) if _same(found, update)] for side in (own, other))
+    # VMSAs are alike: of these one launch has more, and none has moved.
+    if len(here) != len(there):
         return f"{update.origin} is in the {whose[0]} launch alone"
-    when = "later" if place > own.index(update) else "earlier"
-    return f"{update.origin} comes {when} in the {whose[1]} launch, at step {place}"
+    when = "later" if there[0] > here[0] else "earlier"
+    return f"{update.origin} comes {when} in the {whose[1]} launch, at step {there[0]}"
 
 
 def _same(one: LaunchUpdate, other: LaunchUpdate) -> bool:

@@ -59,6 +59,7 @@ def complete(monkeypatch: pytest.MonkeyPatch) -> object:
         ("recompute x --profile ", profile_names()),
         ("profiles ec", ["ec2", "ec2-rdx0"]),
         ("measure x --loader al", ["all"]),
+        (f"explain {HELLO} x --target ", [LABEL]),
         (f"measure {HELLO} --target ", [LABEL]),
         (f"measure {HELLO} --set vcpu.count=3 --target ", ["snp/qemu/EPYC-Milan/vcpus3"]),
         (f"qemu-args {HELLO} --target snp", [LABEL]),

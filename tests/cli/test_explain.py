@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from sevbuild.attest.report import encode_report
 from sevbuild.cli.explained import answer_text
 from sevbuild.diagnose.answer import Answer, Expectation
 from sevbuild.identity.id_block import IdBlock
 from sevbuild.identity.launch_measure import MeasuredLaunch
 from sevbuild.igvm.headers import PageData
+from tests.attest.reports import report
 from tests.support.cli import Result, run
 from tests.support.firmware import standard_firmware
 from tests.support.guests import write_manifest
@@ -387,6 +389,38 @@ def test_an_id_block_is_held_to_the_guest(guest: Path) -> None:
         found = document(guest, file)
         assert (found["result"], found["expected"]["kind"]) == ("equal", "id-block")
         assert "the ID block's policy is 0xb0000, the guest's 0x30000: it enters no digest" in found["notes"]
+
+
+def write_report(path: Path, measurement: str, **changes: Any) -> Path:
+    fields = report(measurement=bytes.fromhex(measurement), **changes)._asdict()
+    path.write_bytes(encode_report(fields, b"\1".ljust(72, b"\0") * 2))
+    return path
+
+
+def test_a_report_says_what_enters_no_digest(guest: Path) -> None:
+    file = write_report(guest.parent / "report.bin", digest(guest), policy=0xB0000, vmpl=1)
+    found = document(guest, file)
+    assert (found["result"], found["expected"]["kind"], found["expected"]["source"]) == (
+        "equal",
+        "report",
+        str(file),
+    )
+    assert found["notes"] == [
+        "the report's signature was not verified: `sevbuild verify` does that",
+        "the report's policy is 0xb0000, the guest's 0x30000: it enters no digest",
+        "the report was asked for at VMPL 1, which enters no digest",
+        "only the digest was compared",
+    ]
+
+
+def test_the_cpu_of_the_host_is_tried(tmp_path: Path) -> None:
+    """Hold a guest with `-cpu host` to a report that names a CPU which no model has."""
+    host = guest_in(tmp_path, vcpu={"count": 1, "model": None, "signature": 0x00B20F21})
+    fms = {"cpuid_fam_id": 26, "cpuid_mod_id": 0x22, "cpuid_step": 1}
+    file = write_report(tmp_path / "report.bin", digest(host), **fms)
+    (tmp_path / "other").mkdir()
+    (explanation, *_) = document(guest_in(tmp_path / "other"), file)["explanations"]
+    assert explanation["settings"] == {"cpu": {"guest": "0x00800f12", "expected": "0x00b20f21"}}
 
 
 def test_reference_values_are_paired_by_label(guest: Path) -> None:

@@ -92,6 +92,13 @@ def test_what_is_in_one_of_them_alone_or_moved() -> None:
     assert (len(ends.guest), len(ends.expected)) == (1, 2)
 
 
+def test_a_launch_with_more_of_the_same() -> None:
+    vmsas = [update(f"vmsa {at}", gpa=0xFFFFFFFFF000, kind=PageType.VMSA) for at in range(5)]
+    found = parting(run_of(*vmsas[:2]), run_of(*vmsas))
+    assert found is not None
+    assert (found.step, found.differs) == (2, ("vmsa 2 is in the expected launch alone",))
+
+
 def test_a_long_launch_keeps_its_last_rows() -> None:
     many = [update(str(at), gpa=0x1000 * at) for at in range(1, 100)]
     found = parting(run_of(*many), run_of(*many, update("last", gpa=0x200000)))
