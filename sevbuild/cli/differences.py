@@ -10,6 +10,7 @@ from sevbuild.diagnose.differences.model import (
     DIGEST,
     LAUNCH,
     NOTE,
+    SAID_OF,
     Cause,
     Detail,
     Difference,
@@ -23,7 +24,6 @@ from sevbuild.text import counted, visible
 
 __all__ = ["difference_text", "first_line"]
 
-_HEADINGS = {LAUNCH: "enters no launch digest:", NOTE: "only called or written otherwise:"}
 _SHORT = 72
 _MOST_DETAILS = 40
 _MOST_LABELS = 8
@@ -37,7 +37,9 @@ def difference_text(difference: Difference) -> str:
         causes = [cause for cause in difference.causes if cause.level == level]
         if not causes:
             continue
-        heading = _HEADINGS.get(level, "because of" if difference.digest == "different" else "")
+        heading = f"{SAID_OF[level]}:" if level in SAID_OF else ""
+        if level == DIGEST and difference.digest == "different":
+            heading = "because of"
         lines += [heading] if heading else []
         lines += [f"  {line}" for cause in causes for line in _cause_lines(cause)]
     for side, labels in zip(("first", "second"), difference.alone, strict=True):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from sevbuild.diagnose.differences.model import SAID_OF
 from sevbuild.diagnose.differences.side_by_side import Trace, side_by_side
 from sevbuild.picture.comparison_page import ComparisonPicture, Part
 from sevbuild.picture.launches import Update
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["answer_picture", "difference_picture"]
 
 _NAMED = 8
-"""So many pairs of targets that differ alike are named; the others are counted."""
+"""So many targets that differ alike are named; the others are counted."""
 
 
 def answer_picture(answer: Answer, tried: Iterable[str] = ()) -> ComparisonPicture:
@@ -63,10 +64,8 @@ def difference_picture(difference: Difference, lead: str) -> ComparisonPicture:
     parts += [Part("Not compared", difference.not_compared)] if difference.not_compared else []
     for launches in difference.launches:
         if launches.alike:
-            pairs = list(map(_labels, launches.alike))
-            more = [f"and {counted(len(pairs) - _NAMED, 'more pair')}"] if len(pairs) > _NAMED else []
             title = f"For the same causes as {_labels(launches.labels)}"
-            parts.append(Part(title, (*pairs[:_NAMED], *more)))
+            parts.append(Part(title, tuple(_named(list(map(_labels, launches.alike)), "more pair"))))
     old, new = difference.old, difference.new
     return ComparisonPicture(
         title=f"{old.name} and {new.name}",
@@ -103,9 +102,16 @@ def _runs(target: str, guest: Run, expected: Run) -> TwoLaunches:
 def _cause(cause: Cause) -> Part:
     lines = [_change(cause.old, cause.new)] if (cause.old, cause.new) != (None, None) else []
     lines += [", ".join(dict.fromkeys(filter(None, cause.where)))] if any(cause.where) else []
-    lines += [f"of {', '.join(cause.targets)}"] if cause.targets else []
+    lines += [SAID_OF[cause.level]] if cause.level in SAID_OF else []
+    lines += [f"of {', '.join(_named(cause.targets, 'more target'))}"] if cause.targets else []
     rows = tuple((detail.what, *_values(detail), detail.note) for detail in cause.details)
     return Part(cause.title, tuple(lines), ("What", "Old", "New", "Note"), rows)
+
+
+def _named(labels: Sequence[str], noun: str) -> list[str]:
+    """Return the first labels, and how many more there are."""
+    more = len(labels) - _NAMED
+    return [*labels[:_NAMED], *[f"and {counted(more, noun)}"] * (more > 0)]
 
 
 def _values(detail: Detail) -> tuple[str, str]:

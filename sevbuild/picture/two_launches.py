@@ -88,7 +88,7 @@ def _rows(launches: TwoLaunches) -> Iterator[str]:
     parting = launches.parting
     start = max((len(launches.pairs) if parting is None else parting) - _BEFORE, 0)
     if start:
-        yield f'<tr><td colspan="7">{counted(start, "step")} alike in both</td></tr>\n'
+        yield f'<tr><td colspan="7">{counted(start, "step")} with the same digests in both</td></tr>\n'
     for index, pair in enumerate(launches.pairs[start:], start):
         if index == parting:
             yield (

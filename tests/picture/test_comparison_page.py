@@ -56,7 +56,7 @@ def test_the_parting_step_is_marked() -> None:
     at = next(index for index, row in enumerate(rows) if "The launches part here" in row)
     assert "a5" * 32 in rows[at + 1].replace(" ", "")[:400] or "a5" * 48 in rows[at + 1]
     assert "page type: normal → zero" in rows[at + 1]
-    assert "2 steps alike in both" in rows[1]
+    assert "2 steps with the same digests in both" in rows[1]
     assert all("alike" in row for row in rows[2:at])
     # A step that one launch has alone, one that is the same after another digest, and registers.
     assert "not in this launch" in rows[at + 2]
@@ -83,7 +83,7 @@ def test_launches_that_never_part_have_no_mark() -> None:
     same = LAUNCHES._replace(pairs=tuple(ALIKE), parting=None)
     text = comparison_page(PICTURE._replace(launches=(same,)))
     assert "part here" not in text
-    assert "2 steps alike in both" in text
+    assert "2 steps with the same digests in both" in text
 
 
 def test_launches_of_which_digests_alone_are_known() -> None:
@@ -126,7 +126,7 @@ def test_a_difference_is_drawn() -> None:
     cause = Cause(
         "registers",
         "VMSA 0",
-        "digest",
+        "note",
         None,
         "new",
         ("a:1", ""),
@@ -165,7 +165,7 @@ def test_a_difference_is_drawn() -> None:
         "For the same causes as snp/x",
     ]
     assert picture.parts[3].lines == (*(f"snp/{number}" for number in range(8)), "and 2 more pairs")
-    assert picture.parts[0].lines == ("none → new", "a:1", "of snp/x")
+    assert picture.parts[0].lines == ("none → new", "a:1", "only called or written otherwise", "of snp/x")
     assert picture.parts[0].rows == (("rdx", "0x1", "none", "the CPU"),)
     (drawn,) = picture.launches
     assert drawn.names == ("old snp/x", "new snp/x")

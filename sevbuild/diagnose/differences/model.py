@@ -10,6 +10,7 @@ __all__ = [
     "LAUNCH",
     "LAUNCHED",
     "NOTE",
+    "SAID_OF",
     "Cause",
     "Compared",
     "Detail",
@@ -35,6 +36,9 @@ LAUNCH: Level = "launch"
 
 NOTE: Level = "note"
 """The same is launched, and is called or written otherwise."""
+
+SAID_OF = {LAUNCH: "enters no launch digest", NOTE: "only called or written otherwise"}
+"""How a person is told of what enters no launch digest."""
 
 Outcome = Literal["same", "different", "none"]
 """What became of the launch digests; `none` where the files compared have none."""
