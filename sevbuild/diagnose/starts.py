@@ -161,13 +161,17 @@ def subject_of_document(path: str, patterns: Sequence[str]) -> Subject:
 
 
 def known_profiles(subject: Subject) -> list[LaunchProfile]:
-    """Return the profiles that a guest may have been launched by: its own, then every shipped one."""
+    """Return the profiles that a guest may have been launched by: its own, then every shipped one.
+
+    Of those that launch a guest alike the first is named: one comes after those that it is made of.
+    """
     from sevbuild.manifest.profiles import load_profile, profile_names
 
     own = [getattr(start.setup, "profile", None) for start in subject.starts]
     found = {profile.name: profile for profile in own if profile is not None}
-    for name in profile_names():
-        found.setdefault(name, load_profile(name))
+    shipped = map(load_profile, profile_names())
+    for profile in sorted(shipped, key=lambda profile: len(profile.prose.lineage)):
+        found.setdefault(profile.name, profile)
     return list(found.values())
 
 

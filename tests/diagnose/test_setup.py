@@ -56,6 +56,6 @@ def test_vmsas_are_those_of_a_firmware_that_takes_no_kernel_hashes(tmp_path: Pat
     guest = guest_of(tmp_path, firmware={"path": "OVMF.fd"})
     setup, planner = setup_of(guest), Planner()
     hashed = setup._replace(inputs=setup.inputs._replace(kernel_hashes=NOTHING))
-    with pytest.raises(SevbuildError, match="kernel hashes|kernel-hashes"):
+    with pytest.raises(SevbuildError, match=r"kernel.hashes"):
         hashed.body(planner)
     assert hashed.tail(planner) == setup.tail(planner)

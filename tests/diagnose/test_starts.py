@@ -11,6 +11,7 @@ import pytest
 from sevbuild.diagnose.change import Material
 from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.launches import Launches
+from sevbuild.diagnose.settings import changed_settings
 from sevbuild.diagnose.setup import LaidOut
 from sevbuild.diagnose.starts import (
     Subject,
@@ -128,7 +129,25 @@ def test_an_igvm_file_has_all_its_loaders(tmp_path: Path) -> None:
     (start,) = subject.starts
     assert isinstance(start.setup, FileLaunch)
     assert start.setup.signature == CPU_MODELS["EPYC-v4"].signature
-    assert known_profiles(subject)[0].name in {profile.name for profile in known_profiles(subject)}
+    profiles = known_profiles(subject)
+    assert profiles[0].name == "qemu"
+    # Of profiles that launch alike the first is named, and that is the one which others are made of.
+    lineages = [len(profile.prose.lineage) for profile in profiles]
+    assert lineages == sorted(lineages)
+
+
+def test_a_cpu_that_was_named_is_a_setting_where_the_file_describes_every_vcpu(tmp_path: Path) -> None:
+    path = write_file(tmp_path, SNP, PageData(0x20000, 1, b"\xaa" * 4096), BSP)
+    subject = subject_of_file(ForeignFile(str(path)), ForeignLaunch(("qemu",)), [], Material())
+    (start,), profiles = subject.starts, known_profiles(subject)
+    assert isinstance(start.setup, FileLaunch)
+    other = start.setup._replace(vcpus=2, signature=0xA00F11)
+    assert changed_settings(start, other, profiles) == {
+        "vcpus": ("1", "2"),
+        "cpu": ("0x00800f12", "0x00a00f11"),
+    }
+    assert changed_settings(start, start.setup.with_vcpus(2), profiles) == {"vcpus": ("1", "2")}
+    assert changed_settings(start, start.setup._replace(signature=0xA00F11), profiles) == {}
 
 
 def test_a_document_gives_the_launches_of_its_ingredients(tmp_path: Path) -> None:
