@@ -6,14 +6,14 @@ register. Whatever it finds is planned, and replayed through the secure processo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256, sha384
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.diagnose.setup import Body, Tail
 from sevbuild.launch.mode import Mode
-from sevbuild.launch.page_digest import INITIAL_DIGEST, PageHasher, extend, page_info_end
+from sevbuild.launch.page_digest import INITIAL_DIGEST, PageHasher, extend, page_info_ends
 from sevbuild.launch.page_type import PAGE_SIZE, PageType
 from sevbuild.launch.region_data import chunks
 from sevbuild.launch.update import LaunchUpdate
@@ -88,7 +88,7 @@ class BodyChains:
 
     def _after(self, state: bytes | HASH, update: LaunchUpdate) -> bytes | HASH:
         if update.length < _LARGE_PAGES * PAGE_SIZE or update.data is None:
-            return self._extended(state, update)
+            return self.extended(state, update)
         key = (state_digest(state), update)
         found = self._large.get(key)
         if found is None:
@@ -96,10 +96,15 @@ class BodyChains:
                 self._hasher.remember(update.data)
             while len(self._large) >= _MOST_LARGE:
                 del self._large[next(iter(self._large))]
-            found = self._large[key] = self._extended(state, update)
+            found = self._large[key] = self.extended(state, update)
         return found
 
-    def _extended(self, state: bytes | HASH, update: LaunchUpdate) -> bytes | HASH:
+    def ends(self, update: LaunchUpdate) -> Iterator[bytes]:
+        """Yield what follows the launch digest in the PAGE_INFO of each page of an update, 64 bytes."""
+        return page_info_ends(update, self._hasher)
+
+    def extended(self, state: bytes | HASH, update: LaunchUpdate) -> bytes | HASH:
+        """Return the state after one more update."""
         if isinstance(state, bytes):
             return extend(state, update, self._hasher)
         state = state.copy()
@@ -117,7 +122,8 @@ def steps_of(mode: Mode, tail: Tail) -> Steps:
 
     def step(page: bytes) -> bytes:
         update = LaunchUpdate(tail.gpa, PageType.VMSA, PAGE_SIZE, page, "vmsa")
-        return page_info_end(update, hasher.vmsa(page))
+        (end,) = page_info_ends(update, hasher)
+        return end
 
     return Steps(tuple(map(step, tail.pages)), None if tail.further is None else step(tail.further))
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-from sevbuild.diagnose.chains import BodyChains, Steps, digest_size, matching, state_digest, steps_of
+from sevbuild.diagnose.bodies import BodyStates
+from sevbuild.diagnose.chains import Steps, digest_size, matching, state_digest, steps_of
+from sevbuild.diagnose.kept import Kept
 from sevbuild.diagnose.patches import FREE, Patch, patch_between, patched
 from sevbuild.diagnose.setup import Setup, Tail
 from sevbuild.diagnose.variations import NONE, Tile, Variations
@@ -21,14 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["Hit", "Result", "Tries"]
 
 _PLANS = 512  # a planner keeps whatever it has planned, so a search takes a new one every so often
-_KEPT = 256
+_KEPT = 128
 _Key = tuple[int, tuple[int, ...], tuple[int, int]]
 """A space, the changes made in it, and the range of the last one."""
 
 _Bodies = dict[bytes, "tuple[bytes | HASH, list[int]]"]
 _Tails = dict[Steps, list[int]]
-
-_Value = TypeVar("_Value")
 
 
 class Hit(NamedTuple):
@@ -60,10 +60,10 @@ class Tries:
 
     def __init__(self, wanted: bytes) -> None:
         self._wanted = wanted
-        self._chains = BodyChains()
-        self._bodies: dict[_Key, _Bodies] = {}
-        self._tails: dict[_Key, _Tails] = {}
-        self._patches: dict[_Key, _Patches] = {}
+        self._states = BodyStates(self._fresh_planner)
+        self._bodies: Kept[_Key, _Bodies] = Kept(_KEPT)
+        self._tails: Kept[_Key, _Tails] = Kept(_KEPT)
+        self._patches: Kept[_Key, _Patches] = Kept(_KEPT)
         self._planner = Planner()
         self._plans = 0
 
@@ -117,14 +117,14 @@ class Tries:
         found = self._bodies.get(key)
         if found is None:
             found = {}
-            for index, setup in _setups(space, made, last):
+            for index, changes in _sets(space, made, last):
                 try:
-                    state = self._chains.state(setup.body(self._fresh_planner()))
+                    state = self._states.state(space, changes)
                 except SevbuildError:
                     continue
                 found.setdefault(state_digest(state), (state, []))[1].append(index)
             found = {digest: body for digest, body in found.items() if (body[1][0] < 0) == (last == NONE)}
-            _keep(self._bodies, key, found)
+            self._bodies.keep(key, found)
         return found
 
     def tails(self, space: Variations, made: tuple[int, ...], last: tuple[int, int]) -> _Tails:
@@ -133,23 +133,15 @@ class Tries:
         found = self._tails.get(key)
         if found is None:
             found = {}
-            for index, mode, tail in self._laid_out(space, made, last):
-                found.setdefault(steps_of(mode, tail), []).append(index)
-            found = {steps: changes for steps, changes in found.items() if (changes[0] < 0) == (last == NONE)}
-            _keep(self._tails, key, found)
-        return found
-
-    def _laid_out(
-        self, space: Variations, made: tuple[int, ...], last: tuple[int, int]
-    ) -> Iterator[tuple[int, Mode, Tail]]:
-        """Yield the tails with changes made, at -1, and one of a range beside them; none that is refused."""
-        axes = {space.changes[index].axis for index in made}
-        for index in (-1, *range(*last)):
-            if index < 0 or space.changes[index].axis not in axes:
+            for index, changes in _sets(space, made, last):
                 try:
-                    yield index, *self._tail(space, made if index < 0 else (*made, index))
+                    steps = steps_of(*self._tail(space, changes))
                 except SevbuildError:
                     continue
+                found.setdefault(steps, []).append(index)
+            found = {steps: changes for steps, changes in found.items() if (changes[0] < 0) == (last == NONE)}
+            self._tails.keep(key, found)
+        return found
 
     def _tail(self, space: Variations, changes: tuple[int, ...]) -> tuple[Mode, Tail]:
         """Return the mode and the tail of a setup; changes of registers that no other sets are patched in."""
@@ -160,7 +152,7 @@ class Tries:
         if patches is None:
             setup = space.setup(rest)
             patches = _Patches(setup, setup.tail(self._fresh_planner()), {})
-            _keep(self._patches, key, patches)
+            self._patches.keep(key, patches)
         tail = patches.tail
         for index in free:
             if index not in patches.found:
@@ -180,20 +172,15 @@ class Tries:
         return self._planner
 
 
-def _setups(space: Variations, made: tuple[int, ...], last: tuple[int, int]) -> Iterator[tuple[int, Setup]]:
-    """Yield the setup with changes made, at -1, and with one of a range beside them; none that is refused."""
-    try:
-        setup = space.setup(made)
-    except SevbuildError:
-        return
-    yield -1, setup
+def _sets(
+    space: Variations, made: tuple[int, ...], last: tuple[int, int]
+) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield the changes made, with -1, and with one of a range beside them, of another axis, each."""
+    yield -1, made
     axes = {space.changes[index].axis for index in made}
     for index in range(*last):
         if space.changes[index].axis not in axes:
-            try:
-                yield index, space.changes[index].apply(setup)
-            except SevbuildError:
-                continue
+            yield index, (*made, index)
 
 
 def _counts(space: Variations, setup: Setup, vcpus: int) -> range:
@@ -207,10 +194,3 @@ def _least(count: int, steps: Steps, setup: Setup) -> int:
     """Return the number of vCPUs that is the least change: where several launch the same, the start's."""
     first, own = len(steps.first), setup.vcpus
     return own if steps.further is None or max(count, own) <= first else count
-
-
-def _keep(values: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    """Keep a value, and no more than some others beside it; the first that was kept goes first."""
-    if len(values) >= _KEPT:
-        del values[next(iter(values))]
-    values[key] = value

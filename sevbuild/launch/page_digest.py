@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha384
 
 from sevbuild.launch.page_type import MEASURED_CONTENTS, PAGE_SIZE, PageType
 from sevbuild.launch.region_data import Contents, chunks
 from sevbuild.launch.update import LaunchUpdate
 
-__all__ = ["INITIAL_DIGEST", "PageHasher", "extend", "page_info_end"]
+__all__ = ["INITIAL_DIGEST", "PageHasher", "extend", "page_info_ends"]
 
 INITIAL_DIGEST = bytes(48)
 
@@ -79,36 +80,31 @@ class PageHasher:
         return digests
 
 
-def page_info_end(update: LaunchUpdate, contents: bytes) -> bytes:
-    """Return what follows the launch digest in the PAGE_INFO of one page, 64 bytes.
+def page_info_ends(update: LaunchUpdate, hasher: PageHasher) -> Iterator[bytes]:
+    """Yield what follows the launch digest in the PAGE_INFO of each page, 64 bytes, with ascending GPA.
 
-    `contents` is the SHA-384 of the page, 48 bytes. The next launch digest is the SHA-384 of both, so that a
-    VMSA launched many times is hashed once.
-    """
-    return contents + _middle(update) + update.gpa.to_bytes(8, "little")
-
-
-def extend(digest: bytes, update: LaunchUpdate, hasher: PageHasher) -> bytes:
-    """Return the 48-byte launch digest after `update`, page by page with ascending GPA.
-
-    `update` has a positive whole number of pages; a 2 MiB page is measured as 512 of these.
+    The next launch digest is the SHA-384 of both, so that a page launched many times is hashed once. `update`
+    has a positive whole number of pages; a 2 MiB page is measured as 512 of these.
     """
     kind, gpa, data = update.page_type, update.gpa, update.data
-    middle = _middle(update)
+    # LENGTH u16, PAGE_TYPE u8, IMI_PAGE u8, reserved u8, VMPL1..3 permissions u8 each.
+    middle = _PAGE_INFO_LENGTH + bytes((kind, 0, 0, *update.vmpl_permissions))
     if kind not in MEASURED_CONTENTS or data is None:
         for page_gpa in range(gpa, update.end, PAGE_SIZE):
-            digest = sha384(digest + _NO_CONTENTS + middle + page_gpa.to_bytes(8, "little")).digest()
-        return digest
+            yield _NO_CONTENTS + middle + page_gpa.to_bytes(8, "little")
+        return
     if kind == PageType.VMSA:
-        return sha384(digest + page_info_end(update, hasher.vmsa(data))).digest()
+        yield hasher.vmsa(data) + middle + gpa.to_bytes(8, "little")
+        return
     pages = update.length // PAGE_SIZE
     for first in range(0, pages, _CHUNK_PAGES):
         for contents in hasher.contents(data, first, min(first + _CHUNK_PAGES, pages)):
-            digest = sha384(digest + contents + middle + gpa.to_bytes(8, "little")).digest()
+            yield contents + middle + gpa.to_bytes(8, "little")
             gpa += PAGE_SIZE
+
+
+def extend(digest: bytes, update: LaunchUpdate, hasher: PageHasher) -> bytes:
+    """Return the 48-byte launch digest after `update`, page by page."""
+    for end in page_info_ends(update, hasher):
+        digest = sha384(digest + end).digest()
     return digest
-
-
-def _middle(update: LaunchUpdate) -> bytes:
-    """Return LENGTH u16, PAGE_TYPE u8, IMI_PAGE u8, reserved u8, the permissions of VMPL1 to 3 u8 each."""
-    return _PAGE_INFO_LENGTH + bytes((update.page_type, 0, 0, *update.vmpl_permissions))
