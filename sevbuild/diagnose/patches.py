@@ -48,7 +48,8 @@ def _pages(tail: Tail) -> tuple[bytes, ...]:
 def bits_between(page: bytes, other: bytes) -> Bits:
     """Return what makes one page the other, which is as long."""
     bits = (int.from_bytes(page, "big") ^ int.from_bytes(other, "big")).to_bytes(len(page), "big")
-    return len(bits) - len(bits.lstrip(b"\0")), bits.strip(b"\0")
+    turned_over = bits.lstrip(b"\0")
+    return (len(bits) - len(turned_over), turned_over.rstrip(b"\0")) if turned_over else (0, b"")
 
 
 def turned(page: bytes, change: Bits) -> bytes:

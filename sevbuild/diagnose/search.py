@@ -8,6 +8,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from sevbuild.diagnose.change import Change, Start
+from sevbuild.diagnose.kept import Kept
 from sevbuild.diagnose.processes import Numbers, Pool, usable_processes
 from sevbuild.diagnose.setup import Setup
 from sevbuild.diagnose.statistics import SearchStatistics, StageStatistics
@@ -23,6 +24,7 @@ _ALONE = 0.05  # seconds of one process before others are worth their start
 _NUMBERS = ("four", "five", "six", "seven", "eight")
 _FEW_VCPUS = 64
 _COUNTING = 0.05
+_OPEN = 64  # the changes of a start may be thousands
 _SORTED_CHANGES = 3  # the tiles of more are too many to be held
 
 
@@ -80,11 +82,13 @@ class _Stage(NamedTuple):
 def _stages() -> Iterator[_Stage]:
     """Yield the stages of a search."""
     all_vcpus, few = f"1 to {MOST_VCPUS} vCPUs", f"1 to {_FEW_VCPUS} vCPUs"
-    yield _Stage("one change", 1, (Part(0, MOST_VCPUS), Part(1, 0)))
-    yield _Stage(f"one change, {all_vcpus}", 2, (Part(1, MOST_VCPUS),))
+    yield _Stage("one change known of launches", 1, (Part(0, MOST_VCPUS), Part(1, 0, "seen")))
+    yield _Stage("one change of any kind", 1, (Part(1, 0, "rest"),))
+    yield _Stage(f"one change known of launches, {all_vcpus}", 2, (Part(1, MOST_VCPUS, "seen"),))
     yield _Stage("two changes known of launches", 2, (Part(2, 0, "seen"),))
-    yield _Stage("two changes of any kind", 2, (Part(2, 0, "rest"),))
+    yield _Stage(f"one change of any kind, {all_vcpus}", 2, (Part(1, MOST_VCPUS, "rest"),))
     yield _Stage(f"two changes known of launches, {all_vcpus}", 3, (Part(2, MOST_VCPUS, "seen"),))
+    yield _Stage("two changes of any kind", 2, (Part(2, 0, "rest"),))
     yield _Stage("three changes known of launches", 3, (Part(3, 0, "seen"),))
     yield _Stage(f"three changes known of launches, {few}", 4, (Part(3, _FEW_VCPUS, "seen"),))
     yield _Stage(f"two changes of any kind, {all_vcpus}", 3, (Part(2, MOST_VCPUS, "rest"),))
@@ -127,8 +131,9 @@ class _Search:
         self._wanted = wanted
         self._starts = starts
         self._groups = _alike(starts)
+        shelf: Kept[int, Variations] = Kept(_OPEN)
         self._spaces = [
-            Variations(number, group[0], [start.setup.vcpus for start in group], changes_for)
+            Variations(number, group[0], [start.setup.vcpus for start in group], changes_for, shelf)
             for number, group in enumerate(self._groups)
         ]
         self._tries = Tries(wanted)
@@ -143,16 +148,17 @@ class _Search:
         stages: list[StageStatistics] = []
         for stage in _stages():
             nearest = min((rank[0] for rank, _ in self._found.values()), default=stage.axes)
-            if stage.axes > nearest or next(self._tiles(stage), None) is None:
-                continue
-            stages.append(self._stage(stage))
-            if not stages[-1].completed:
-                break
+            if stage.axes <= nearest:
+                done = self._stage(stage)
+                if done.launches or done.left:
+                    stages.append(done)
+                if done.left:
+                    break
         found = [entry for _, entry in sorted(self._found.values(), key=lambda value: value[0])]
         statistics = SearchStatistics(
             starts=len(self._starts),
             alike=len(self._starts) - len(self._groups),
-            changes=sum(len(space.changes) for space in self._spaces),
+            changes=sum(len(space.weights) for space in self._spaces),
             without_effect=sum(space.without_effect for space in self._spaces),
             refused=sum(space.refused for space in self._spaces),
             stages=tuple(stages),
@@ -226,11 +232,13 @@ class _Search:
                         yield tile
 
     def _left(self, stage: _Stage) -> str:
-        """Say how much of a stage was not tried, as far as that is soon counted."""
+        """Say how much of a stage was not tried, as far as that is soon counted; nothing of an empty one."""
         given, total = self._given, 0
         self._deadline = monotonic() + _COUNTING
         for tile in self._tiles(stage):
             total += tile.size
+        if not total:
+            return ""
         return f"{'more than' if self._is_over() else 'about'} {max(total - given, 0):,} launches not tried"
 
     def _take(self, result: Result) -> int:
@@ -251,6 +259,8 @@ class _Search:
     def _confirmed(self, hit: Hit) -> Found | None:
         """Return what a match is by the planner and the secure processor's model, None where it is none."""
         space = self._spaces[hit.space]
+        if hit.changes:
+            space.open()
         try:
             setup = space.setup(hit.changes)
             if hit.vcpus != setup.vcpus:

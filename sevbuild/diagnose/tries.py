@@ -24,6 +24,7 @@ __all__ = ["Hit", "Result", "Tries"]
 
 _PLANS = 512  # a planner keeps whatever it has planned, so a search takes a new one every so often
 _KEPT = 128
+_NOTHING, _THE_SAME, _ITS_OWN = "nothing", "the same", "its own"
 _Key = tuple[int, tuple[int, ...], tuple[int, int]]
 """A space, the changes made in it, and the range of the last one."""
 
@@ -48,11 +49,17 @@ class Result(NamedTuple):
 
 
 class _Patches(NamedTuple):
-    """A setup, its tail, and what changes do to it, by their indexes."""
+    """A setup, its tail, what changes do to it by index, and what those of an axis do beside the start."""
 
     setup: Setup
     tail: Tail
     found: dict[int, Patch | None]
+    does: dict[str, str]
+
+    @property
+    def empty(self) -> Patch:
+        """Return the patch of what does nothing to the tail."""
+        return Patch(((0, b""),) * (len(self.tail.pages) + (self.tail.further is not None)))
 
 
 class Tries:
@@ -71,6 +78,8 @@ class Tries:
         """Try the launches of a tile until a time of the monotonic clock."""
         if monotonic() > deadline:
             return Result(0, (), completed=False)
+        if tile.changes:
+            space.open()
         both = tuple(index for index in tile.made if index in space.both)
         try:
             setup = space.setup(both)
@@ -146,24 +155,48 @@ class Tries:
     def _tail(self, space: Variations, changes: tuple[int, ...]) -> tuple[Mode, Tail]:
         """Return the mode and the tail of a setup; changes of registers that no other sets are patched in."""
         free = [index for index in changes if space.changes[index].axis in FREE]
-        rest = tuple(index for index in changes if index not in free)
-        key = (space.space, rest, NONE)
-        patches = self._patches.get(key)
-        if patches is None:
-            setup = space.setup(rest)
-            patches = _Patches(setup, setup.tail(self._fresh_planner()), {})
-            self._patches.keep(key, patches)
+        patches = self._patches_of(space, tuple(index for index in changes if index not in free))
         tail = patches.tail
         for index in free:
-            if index not in patches.found:
-                setup = space.changes[index].apply(patches.setup)
-                other = setup.tail(self._fresh_planner())
-                patches.found[index] = patch_between(patches.tail, other)
-            patch = patches.found[index]
+            patch = self._patch(space, patches, index)
             if patch is None:
                 return patches.setup.mode, space.setup(changes).tail(self._fresh_planner())
             tail = patched(tail, patch)
         return patches.setup.mode, tail
+
+    def _patches_of(self, space: Variations, made: tuple[int, ...]) -> _Patches:
+        key = (space.space, made, NONE)
+        patches = self._patches.get(key)
+        if patches is None:
+            setup = space.setup(made)
+            patches = _Patches(setup, setup.tail(self._fresh_planner()), {}, {})
+            self._patches.keep(key, patches)
+        return patches
+
+    def _patch(self, space: Variations, patches: _Patches, index: int) -> Patch | None:
+        """Return what a change of registers does to the tail of a setup, None where no patch can say it.
+
+        One change of an axis is compared. Where it does what it does to the start, or nothing, the others do
+        as well: a setup has the value in some registers or not.
+        """
+        if index in patches.found:
+            return patches.found[index]
+        change = space.changes[index]
+        start = self._patches_of(space, ())
+        does = patches.does.get(change.axis)
+        if does == _NOTHING:
+            return patches.empty
+        if does == _THE_SAME:
+            return self._patch(space, start, index)
+        other = change.apply(patches.setup).tail(self._fresh_planner())
+        patch = patches.found[index] = patch_between(patches.tail, other)
+        if patches is not start and does is None and patch is not None:
+            if patch == patches.empty:
+                patches.does[change.axis] = _NOTHING
+            else:
+                same = patch == self._patch(space, start, index)
+                patches.does[change.axis] = _THE_SAME if same else _ITS_OWN
+        return patch
 
     def _fresh_planner(self) -> Planner:
         self._plans += 1

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from sevbuild.diagnose.change import SEEN, Change, Start
+from sevbuild.diagnose.kept import Kept
 from sevbuild.diagnose.setup import Setup
 from sevbuild.errors import SevbuildError
 
@@ -53,6 +54,11 @@ class Tile(NamedTuple):
     vcpus: int
 
     @property
+    def changes(self) -> int:
+        """Return how many changes each of its launches has."""
+        return len(self.made) + (self.body != NONE) + (self.tail != NONE)
+
+    @property
     def size(self) -> int:
         """Return about how many launches it has, for one number of vCPUs that the starts have."""
         bodies, tails = self.body[1] - self.body[0], self.tail[1] - self.tail[0]
@@ -63,7 +69,7 @@ class Variations:
     """One start, and the changes of it that have an effect: of both sides, of the body, of the tail.
 
     Each third is sorted by weight. `counts` are the numbers of vCPUs of all starts that this one stands for.
-    The changes are asked for when one is needed first.
+    The changes are asked for when one is needed, and kept as long as there is room on the shelf.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Variations:
         start: Start,
         counts: Sequence[int],
         changes_for: Callable[[Start], Sequence[Change]],
+        shelf: Kept[int, Variations],
     ) -> None:
         self.space = space
         self.start = start
@@ -79,14 +86,19 @@ class Variations:
         self.changes: tuple[Change, ...] = ()
         self.both = self.body = self.tail = range(0)
         self.without_effect = self.refused = 0
+        self.weights: list[int] = []
         self._changes_for = changes_for
-        self._is_open = False
+        self._shelf = shelf
+        self._pieces_found: dict[tuple[frozenset[str], range], list[tuple[int, int]]] = {}
 
     def open(self) -> None:
-        """Ask for the changes, once."""
-        if self._is_open:
+        """Ask for the changes, where they are not at hand; those of another start may make room for them."""
+        if self._shelf.get(self.space) is not None:
             return
-        self._is_open = True
+        closed = self._shelf.keep(self.space, self)
+        if closed is not None:
+            closed.close()
+        self.without_effect = self.refused = 0
         usable = list(self._usable(self._changes_for(self.start)))
         if self.start.setup.counted_in_body:
             usable += map(_counted, range(1, MOST_VCPUS + 1))
@@ -102,6 +114,12 @@ class Variations:
         second = first + len(sides["body"])
         self.both, self.body = range(first), range(first, second)
         self.tail = range(second, len(self.changes))
+        self.weights = sorted(change.weight for change in usable)
+
+    def close(self) -> None:
+        """Let go of the changes; what was learnt of them stays."""
+        self.changes = ()
+        self._pieces_found.clear()
 
     def _usable(self, changes: Sequence[Change]) -> Iterator[Change]:
         for change in changes:
@@ -124,12 +142,13 @@ class Variations:
 
     def is_restricted_by(self, part: Part) -> bool:
         """Tell whether a part leaves out some of the changes."""
-        return part.kind == "seen" and any(change.weight >= SEEN for change in self.changes)
+        return part.kind == "seen" and any(weight >= SEEN for weight in self.weights)
 
     def bounds(self, part: Part) -> tuple[int, int]:
         """Return bounds on the weights of a part: the first is not above 0, the second not below."""
-        self.open()
-        weights = [change.weight for change in self.changes if part.kind != "seen" or change.weight < SEEN]
+        if not self.weights:
+            self.open()
+        weights = [weight for weight in self.weights if part.kind != "seen" or weight < SEEN]
         return part.changes * min([0, *weights]), part.changes * max([0, *weights])
 
     def tiles(
@@ -147,19 +166,18 @@ class Variations:
         lowest = self.bounds(part)[0] if part.changes else 0
         seen = tuple(map(self._seen_end, (self.both, self.body, self.tail)))
         ends = seen if part.kind == "seen" else (self.both.stop, self.body.stop, self.tail.stop)
-        for both in range(part.changes + 1):
-            for body in range(part.changes - both + 1):
-                sizes = (both, body, part.changes - both - body)
-                for weight, made, begin in self._made(sizes, ends, high - lowest):
-                    if stop():
-                        return
-                    for more, bodies in self._ranges((begin[0], seen[1], ends[1]), sizes[1], _BODIES):
-                        for last, tails in self._ranges((begin[1], seen[2], ends[2]), sizes[2], _TAILS):
-                            tile = Tile(self.space, made, bodies, tails, part.vcpus)
-                            if low < weight + more + last <= high and (
-                                part.kind != "rest" or self._has_other(tile)
-                            ):
-                                yield weight + more + last, tile
+        for sizes in _sizes(part.changes):
+            for weight, made, begin in self._made(sizes, ends, high - lowest):
+                if stop():
+                    return
+                axes = frozenset(self.changes[index].axis for index in made)
+                bodies = self._last(axes, self.body, sizes[1], (begin[0], ends[1]))
+                for tail in self._last(axes, self.tail, sizes[2], (begin[1], ends[2])):
+                    for body in bodies:
+                        total = weight + body[0] + tail[0]
+                        tile = Tile(self.space, made, body[1], tail[1], part.vcpus)
+                        if low < total <= high and (part.kind != "rest" or self._has_other(tile)):
+                            yield total, tile
 
     def _seen_end(self, side: range) -> int:
         """Return where the changes of a side end that are known of launches."""
@@ -201,20 +219,48 @@ class Variations:
                 ):
                     yield change.weight + weight, (index, *more), taken
 
-    def _ranges(
-        self, bounds: tuple[int, int, int], size: int, width: int
-    ) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Yield the pieces of a range of last changes with the weight of the first of each.
+    def _last(
+        self, axes: frozenset[str], side: range, size: int, bounds: tuple[int, int]
+    ) -> list[tuple[int, tuple[int, int]]]:
+        """Return the pieces of a range of last changes, with the weight of the first of each.
 
-        None of them goes over the bound in the middle.
+        A piece that has nothing but changes of `axes` is left out.
         """
         if not size:
-            yield 0, NONE
-            return
-        begin, middle, end = bounds
-        for start, stop in ((begin, middle), (max(begin, middle), end)):
-            for low in range(start, stop, width):
-                yield self.changes[low].weight, (low, min(low + width, stop))
+            return [(0, NONE)]
+        begin, end = bounds
+        found = []
+        for low, high in self._pieces(axes, side):
+            low, high = max(low, begin), min(high, end)  # noqa: PLW2901 - what is left of the piece
+            if low < high:
+                found.append((self.changes[low].weight, (low, high)))
+        return found
+
+    def _pieces(self, axes: frozenset[str], side: range) -> list[tuple[int, int]]:
+        """Return the pieces of a side with changes of other axes; none is known of launches in part."""
+        key = (axes, side)
+        found = self._pieces_found.get(key)
+        if found is None:
+            middle, width = self._seen_end(side), _TAILS if side == self.tail else _BODIES
+            pieces = [
+                (low, min(low + width, stop))
+                for start, stop in ((side.start, middle), (middle, side.stop))
+                for low in range(start, stop, width)
+            ]
+            found = [
+                (low, high)
+                for low, high in pieces
+                if not axes.issuperset(change.axis for change in self.changes[low:high])
+            ]
+            self._pieces_found[key] = found
+        return found
+
+
+def _sizes(changes: int) -> Iterator[tuple[int, int, int]]:
+    """Yield how many of some changes are of both sides, of the body, of the tail."""
+    for both in range(changes + 1):
+        for body in range(changes - both + 1):
+            yield both, body, changes - both - body
 
 
 def bands(spaces: Sequence[Variations], part: Part) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from sevbuild.diagnose.change import Change, Start
+from sevbuild.diagnose import search as search_module
+from sevbuild.diagnose.change import SEEN, Change, Start
 from sevbuild.diagnose.search import Found, Limits, search
 from sevbuild.diagnose.setup import Body, LaidOut, Setup
 from sevbuild.diagnose.statistics import statistics_document
@@ -106,8 +107,8 @@ def test_what_is_not_near_is_not_found() -> None:
     assert not outcome.found
     assert all(stage.completed for stage in outcome.statistics.stages)
     assert [(stage.name, stage.every) for stage in outcome.statistics.stages] == [
-        ("one change", True),
-        ("one change, 1 to 512 vCPUs", True),
+        ("one change known of launches", True),
+        ("one change known of launches, 1 to 512 vCPUs", True),
     ]
 
 
@@ -117,6 +118,50 @@ def test_the_budget_ends_a_search_and_is_said() -> None:
     assert all(stage.completed for stage in completed)
     assert last.left.endswith(" launches not tried")
     assert outcome.statistics.seconds < 1
+
+
+def test_a_stage_that_there_was_no_time_for_is_said() -> None:
+    outcome = search([start_of()], changes_of, os.urandom(48), Limits(budget=0))
+    (stage,) = outcome.statistics.stages
+    assert (stage.launches, stage.completed) == (0, False)
+    assert stage.left.startswith("about ")
+
+
+def test_what_is_known_of_no_launch_is_combined_last() -> None:
+    def rarely(start: Start) -> list[Change]:
+        return [
+            change._replace(weight=SEEN) if change.axis == "cmdline" else change
+            for change in changes_of(start)
+        ]
+
+    wanted = start_of(cmdline=b"quiet", signature=0xA00F11, vcpus=70)
+    outcome = search([start_of()], rarely, wanted.digest, PATIENT)
+    assert _axes(outcome.found[0]) == {"cmdline", "cpu", "vcpus"}
+    stages = {stage.name: stage for stage in outcome.statistics.stages}
+    assert list(stages)[-1] == "two changes of any kind, 1 to 512 vCPUs"
+    assert not stages["three changes known of launches"].every
+    assert stages["two changes of any kind"].every
+
+
+def test_more_starts_than_changes_are_held_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 960 targets, thousands of changes each: those of a few are at hand, and asked for again."""
+    asked: list[str] = []
+
+    def changes_for(start: Start) -> list[Change]:
+        asked.append(start.label)
+        return changes_of(start)
+
+    monkeypatch.setattr(search_module, "_OPEN", 2)
+    starts = [start_of(signature=number, label=str(number)) for number in range(0x900000, 0x900004)]
+    wanted = start_of(signature=0x900003, cmdline=b"quiet", guest_features=0x21)
+    outcome = search(starts, changes_for, wanted.digest, PATIENT)
+    assert outcome.found[0].start.label == str(0x900003)
+    assert _axes(outcome.found[0]) == {"cmdline", "guest-features"}
+    assert len(asked) > len(starts)
+    assert (
+        outcome.statistics.changes
+        == sum(len(changes_of(start)) for start in starts) - outcome.statistics.without_effect
+    )
 
 
 def test_many_starts_are_searched_the_nearest_reported() -> None:
@@ -205,7 +250,7 @@ def test_statistics_as_a_document() -> None:
     assert document["launches"] == sum(stage["launches"] for stage in document["stages"]) > 512
     assert [stage["completed"] for stage in document["stages"]][-1] is False
     assert document["stages"][0] == {
-        "name": "one change",
+        "name": "one change known of launches",
         "completed": True,
         "left": "",
         "matches": 0,

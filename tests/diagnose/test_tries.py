@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from sevbuild.diagnose.change import Change, Start
+from sevbuild.diagnose.kept import Kept
 from sevbuild.diagnose.patches import FREE, patch_between, patched
 from sevbuild.diagnose.rules.all_rules import changes_for
 from sevbuild.diagnose.setup import Tail
@@ -24,7 +25,7 @@ FOREVER = float("inf")
 
 
 def _space(start: Start) -> Variations:
-    space = Variations(0, start, [start.setup.vcpus], lambda one: changes_for(one, profiles()))
+    space = Variations(0, start, [start.setup.vcpus], lambda one: changes_for(one, profiles()), Kept(9))
     space.open()
     return space
 
@@ -136,7 +137,7 @@ def test_what_was_tried_with_one_change_less_is_not_tried_again() -> None:
         _changed("cpu", "tail", signature=5),
         _changed("guest-features", "tail", guest_features=0x21),
     ]
-    space = Variations(0, start, [1], lambda _: changes)
+    space = Variations(0, start, [1], lambda _: changes, Kept(9))
     space.open()
     tries = Tries(bytes(48))
     assert tries.run(space, Tile(0, (0,), NONE, (1, 3), 0), FOREVER).tried == 0
@@ -144,7 +145,7 @@ def test_what_was_tried_with_one_change_less_is_not_tried_again() -> None:
 
 
 def test_a_tile_of_no_time_is_not_completed() -> None:
-    space = Variations(0, own_start(), [1], lambda _: ())
+    space = Variations(0, own_start(), [1], lambda _: (), Kept(9))
     assert Tries(bytes(48)).run(space, Tile(0, (), NONE, NONE, 512), 0.0) == (0, (), False)
     assert Tries(bytes(48)).run(space, Tile(0, (), NONE, NONE, 512), FOREVER) == (512, (), True)
     assert Tries(bytes(32)).run(space, Tile(0, (), NONE, NONE, 512), FOREVER) == (0, (), True)
@@ -155,6 +156,6 @@ def test_counts_that_launch_the_same_are_the_start_s() -> None:
     start = own_start(vcpus=5)
     launch = start.setup.shape.launch._replace(measured_vcpus="bsp")  # type: ignore[attr-defined]
     setup = start.setup._replace(shape=start.setup.shape._replace(launch=launch))  # type: ignore[attr-defined]
-    space = Variations(0, start._replace(setup=setup), [5], lambda _: ())
+    space = Variations(0, start._replace(setup=setup), [5], lambda _: (), Kept(9))
     result = Tries(digest(setup)).run(space, Tile(0, (), NONE, NONE, 512), FOREVER)
     assert result.hits == (Hit(0, (), 5),)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sevbuild.diagnose.change import SEEN, Change, Start, Touches
+from sevbuild.diagnose.kept import Kept
 from sevbuild.diagnose.setup import Setup
 from sevbuild.diagnose.variations import NONE, Part, Tile, Variations, bands
 from sevbuild.errors import SevbuildError
@@ -36,7 +37,7 @@ def _change(axis: int, touches: Touches, weight: int) -> Change:
 
 def _space(changes: Iterable[Change], start: Start = START) -> Variations:
     given = list(changes)
-    return Variations(0, start, [start.setup.vcpus], lambda _: given)
+    return Variations(0, start, [start.setup.vcpus], lambda _: given, Kept(9))
 
 
 def _subsets(space: Variations, tile: Tile) -> list[tuple[int, ...]]:
