@@ -188,9 +188,10 @@ class Tries:
             return patches.empty
         if does == _THE_SAME:
             return self._patch(space, start, index)
-        other = change.apply(patches.setup).tail(self._fresh_planner())
-        patch = patches.found[index] = patch_between(patches.tail, other)
-        if patches is not start and does is None and patch is not None:
+        setup = change.apply(patches.setup)
+        patch = patches.found[index] = patch_between(patches.tail, setup.tail(self._fresh_planner()))
+        # The value may be that of the setup by chance, which tells nothing of others.
+        if patches is not start and does is None and patch is not None and setup != patches.setup:
             if patch == patches.empty:
                 patches.does[change.axis] = _NOTHING
             else:
