@@ -17,19 +17,7 @@ from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.update import LaunchUpdate
 from tests.support.firmware import standard_firmware
 from tests.support.guests import guest_of
-
-
-class Lists:
-    """Contents that are not in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def read(self, start: int, end: int) -> bytes:
-        return self._data[start:end]
+from tests.support.launches import InPieces
 
 
 def update(origin: str, gpa: int = 0x1000, data: Any = b"\0" * 4096, kind: Any = PageType.NORMAL) -> Any:
@@ -56,7 +44,7 @@ def test_what_a_step_differs_in() -> None:
         "contents differ in 1 of 2 pages, the first at offset 0x1000",
     )
     assert differs(update("a"), update("a", data=b"\1" * 4096)) == ("contents differ",)
-    assert differs(update("a"), update("a", data=Lists(b"\1" * 4096))) == ("contents differ",)
+    assert differs(update("a"), update("a", data=InPieces(b"\1" * 4096))) == ("contents differ",)
     assert differs(plain, update("b", data=b"\1" * 4096)) == (
         "length: 0x2000 -> 0x1000",
         "contents differ",

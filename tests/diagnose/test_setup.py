@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from sevbuild.diagnose.departures import NOTHING
-from sevbuild.diagnose.setup import LaidOut
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.planner import GuestInputs, LaunchShape, Planner
+from sevbuild.launch.planner import Planner
 from sevbuild.measure.tree import LaunchTree
 from tests.support.firmware import SECTIONS, standard_firmware
 from tests.support.guests import guest_of
@@ -24,17 +23,7 @@ def test_a_setup_is_the_launch_of_its_target(mode: str, tmp_path: Path) -> None:
     guest = guest_of(tmp_path, launch={"mode": mode}, firmware={"path": "hello.fd"})
     (target,) = guest.targets
     (measured,) = guest.measure([target])
-    inputs = GuestInputs(guest.firmware(target.variant), None, guest.kernels.hashes(target))
-    shape = LaunchShape(
-        target.mode,
-        target.profile.rules.launch,
-        target.order,
-        target.policy,
-        target.vcpus,
-        target.cpu.signature,
-        target.guest_features or 0,
-    )
-    setup, planner = LaidOut(inputs, shape, target.profile), Planner()
+    setup, planner = setup_of(guest), Planner()
     assert setup.mode == mode
     assert LaunchTree().digest(setup.plan(planner)) == measured.digest
     body, tail = setup.body(planner), setup.tail(planner)

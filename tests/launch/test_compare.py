@@ -21,22 +21,10 @@ from sevbuild.manifest.profiles import load_profile
 from sevbuild.measure.tree import LaunchTree
 from sevbuild.vcpu.save_area import build_vmsa
 from tests.support.firmware import make_firmware
+from tests.support.launches import InPieces
 
 SECTIONS = [(0x800000, 0x9000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
 HASHES = KernelHashes(b"k" * 32, b"i" * 32, b"c" * 32)
-
-
-class _InFile:
-    """Contents that are read piece by piece."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def read(self, start: int, end: int) -> bytes:
-        return self._data[start:end]
 
 
 def _plan(
@@ -150,11 +138,11 @@ def test_what_is_launched_in_another_order_is_alone_in_both() -> None:
 def test_contents_in_a_file_are_compared_by_their_bytes() -> None:
     data = bytes(range(256)) * 16
     update = LaunchUpdate(0x1000, PageType.NORMAL, 4096, data, "page data")
-    for contents in (_InFile(data), memoryview(data), bytes(data)):
+    for contents in (InPieces(data), memoryview(data), bytes(data)):
         other = update._replace(data=contents)
         plans = [LaunchPlan("snp", 0, None, (it,), ()) for it in (update, other)]
         assert [step.differs for step in compare_plans(*plans)] == [()]
-    other = update._replace(data=_InFile(data[::-1]))
+    other = update._replace(data=InPieces(data[::-1]))
     plans = [LaunchPlan("snp", 0, None, (it,), ()) for it in (update, other)]
     assert [step.differs for step in compare_plans(*plans)] == [("data",)]
 

@@ -14,9 +14,22 @@ from sevbuild.guest.trace import plan_document
 from tests.support.firmware import standard_firmware
 from tests.support.guests import guest_of
 
-__all__ = ["FILES", "launch_of", "launching_guest", "plan_json"]
+__all__ = ["FILES", "InPieces", "launch_of", "launching_guest", "plan_json"]
 
 FILES = {"firmware": "OVMF.fd", "kernel": "vmlinuz", "initrd": "initrd.img", "igvm": "guest.igvm"}
+
+
+class InPieces:
+    """Contents that are read piece by piece, as those of a file are."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def read(self, start: int, end: int) -> bytes:
+        return self._data[start:end]
 
 
 def launching_guest(folder: Path, **tables: dict[str, Any] | list[Any] | None) -> Guest:
