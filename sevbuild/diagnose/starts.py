@@ -15,6 +15,7 @@ from sevbuild.guest.inputs import Extent
 from sevbuild.igvm.platforms import file_modes
 from sevbuild.image.ovmf import Firmware
 from sevbuild.launch.mode import Mode
+from sevbuild.launch.planner import Planner
 from sevbuild.launch.profile import LaunchCommand, LaunchProfile, LaunchRules, ProfileProse
 from sevbuild.manifest.inputs import IGVM, INITRD, KERNEL
 from sevbuild.manifest.selection import select_labels
@@ -264,7 +265,7 @@ def subject_of_values(source: str, values: ReferenceValues, patterns: Sequence[s
     from sevbuild.reference.recompute import Recomputer
 
     wanted = set(select_labels(patterns, [value.label for value in values.values]))
-    recomputer = Recomputer({profile.name: profile.launch for profile in values.profiles})
+    recomputer, planner = Recomputer({item.name: item.launch for item in values.profiles}), Planner()
     entries = {entry.name: entry for entry in values.ingredients}
     profiles = {entry.name: _published(entry) for entry in values.profiles}
     starts: list[Start] = []
@@ -274,6 +275,7 @@ def subject_of_values(source: str, values: ReferenceValues, patterns: Sequence[s
         entry = entries.get(value.ingredients or "")
         try:
             setup = _laid_out(recomputer, entry, value, profiles)
+            setup.plan(planner)
         except SevbuildError as error:
             reasons.setdefault(error.message, []).append(value.label)
             continue

@@ -441,6 +441,18 @@ def test_reference_values_are_paired_by_label(guest: Path) -> None:
     assert first_error(none) == f"error: {published}: no target of the guest is in it"
 
 
+def test_others_may_differ_by_other_causes(guest: Path) -> None:
+    own = run("measure", "-q", guest).out.splitlines()
+    more = digest(guest, "--set", "vcpu.count=9", target="vcpus9")
+    listed = guest.parent / "list.txt"
+    listed.write_text(
+        f"{more}  {own[0].split()[1]}\n{more}  {own[1].split()[1]}\n{NOTHING}  {own[2].split()[1]}\n"
+    )
+    found = document(guest, listed)
+    assert found["explanations"][0]["settings"] == {"vcpus": {"guest": "1", "expected": "9"}}
+    assert found["notes"][-1] == "1 of the 2 others differ by the same cause"
+
+
 def test_a_list_of_digests_has_labels(guest: Path) -> None:
     listed = guest.parent / "list.txt"
     lines = run("measure", "-q", guest, "--set", "vcpu.model=EPYC-Milan").out.replace("EPYC-Milan", "EPYC-v4")
@@ -461,6 +473,14 @@ def test_a_document_is_a_guest(guest: Path) -> None:
     assert (refused.status, first_error(refused)) == (2, "error: --set is for a manifest, not for a document")
     locked = run("explain", "-q", published, wanted, "--locked")
     assert locked.status == 2
+
+
+def test_a_seed_is_not_the_digest_of_a_launch(guest: Path) -> None:
+    published = guest.parent / "published.json"
+    published.write_text(run("measure", "-q", guest, "-f", "json").out)
+    (seed,) = {entry["seed"] for entry in json.loads(published.read_text())["ingredients"]}
+    found = document(published, seed)
+    assert found["sentence"].startswith("snp/qemu/EPYC-v4/vcpus1: it is the seed: ")
 
 
 def test_a_document_without_ingredients_is_no_guest(tmp_path: Path) -> None:
@@ -496,6 +516,20 @@ def test_an_igvm_file_is_a_guest(tmp_path: Path) -> None:
     assert explanation["sentence"].endswith("(those beyond 1 with CPU signature 0x00a00f11)")
     other = document(file, measured["snp/igvmmeasure/-/vcpus1"], "--loader", "qemu")
     assert "igvmmeasure" in other["sentence"] or own == measured["snp/igvmmeasure/-/vcpus1"]
+    (tmp_path / "kernel").write_bytes(b"kernel")
+    (tmp_path / "initrd").write_bytes(b"initrd")
+    given = (
+        "--loader",
+        "cloud-hypervisor-kvm",
+        "--with-kernel",
+        tmp_path / "kernel",
+        "--with-cmdline",
+        "quiet",
+    )
+    hashed = run("measure", "-q", file, *given, "--with-initrd", tmp_path / "initrd").out.strip()
+    (kernel, *_) = document(file, hashed, *given, "--initrd", tmp_path / "initrd")["explanations"]
+    assert kernel["settings"].keys() == {"initrd"}
+    assert document(file, hashed, *given, "--with-initrd", tmp_path / "initrd")["result"] == "equal"
     lacking = document(file, NOTHING, "--loader", "qemu", *QUICK)
     assert lacking["excluded"][0].endswith("the IGVM file differs")
     refused = run("explain", "-q", file, own, "--firmware", file)

@@ -31,6 +31,7 @@ from tests.support.cli import run
 from tests.support.firmware import standard_firmware, standard_svsm
 from tests.support.guests import guest_of, write_manifest
 from tests.support.igvm import BSP, SNP, write_file
+from tests.support.pe import make_uki
 from tests.support.shared import shared_file
 
 SECTIONS = [(0x800000, 0x3000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x80F000, 0x1000, 4)]
@@ -95,6 +96,24 @@ def test_each_setup_has_the_digest_of_its_target(tables: dict[str, Any], tmp_pat
         assert material.counted_cmdline is not None
         assert material.counted_cmdline(77) == b"cpus=77"
         assert material.firmware == standard_firmware()
+
+
+def test_parts_of_an_image_are_at_hand(tmp_path: Path) -> None:
+    parts = [(".linux", b"kernel".ljust(0x300, b"k")), (".initrd", b"initrd"), (".cmdline", b"quiet\n")]
+    image = make_uki([*parts, (".osrel", b"ID=x")])
+    (tmp_path / "image.efi").write_bytes(image)
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
+    kernel = {"uki": "image.efi", "uki-as": "parts"}
+    subject = subject_of_guest(guest_of(tmp_path, firmware={"path": "OVMF.fd"}, kernel=kernel), [])
+    check(subject)
+    material = subject.starts[0].material
+    assert material.kernel is not None
+    assert material.image is not None
+    assert bytes_of(material.kernel) == parts[0][1]
+    assert [bytes_of(part) for part in material.initrd] == [b"initrd"]
+    assert bytes_of(material.image) == image
+    assert (material.cmdline, material.cmdline_key, material.counted_cmdline) == (b"quiet", None, None)
+    assert material.initrd_names == ()
 
 
 def test_targets_that_are_left_out_are_there_as_others(tmp_path: Path) -> None:
