@@ -112,7 +112,7 @@ def test_parts_of_an_image_are_at_hand(tmp_path: Path) -> None:
     assert bytes_of(material.kernel) == parts[0][1]
     assert [bytes_of(part) for part in material.initrd] == [b"initrd"]
     assert bytes_of(material.image) == image
-    assert (material.cmdline, material.cmdline_key, material.counted_cmdline) == (b"quiet", None, None)
+    assert (material.cmdline, material.cmdline_key, material.counted_cmdline) == (b"quiet\n", None, None)
     assert material.initrd_names == ()
 
 
