@@ -98,10 +98,10 @@ def changed_settings(
         for name, value in first.settings.items()
         if name in second.settings and second.settings[name] != value
     }
-    named = start.setup.signature if isinstance(start.setup, FileLaunch) else None
-    if named is not None and "cpu" not in first.settings and "cpu" in second.settings:
-        # A CPU was named, though the file describes every vCPU of the start.
-        values = signature_text(named), second.settings["cpu"]
+    if isinstance(start.setup, FileLaunch) and "cpu" not in first.settings and "cpu" in second.settings:
+        # The file describes every vCPU of the start; a CPU may have been named all the same.
+        named = start.setup.signature
+        values = "none" if named is None else signature_text(named), second.settings["cpu"]
         changed |= {"cpu": values} if values[0] != values[1] else {}
     if "mode" in changed and first.has_default_features and second.has_default_features:
         changed.pop("guest-features", None)

@@ -112,10 +112,14 @@ def nearest(
     profiles: Sequence[LaunchProfile],
     preferred: LaunchProfile | None,
 ) -> tuple[LaunchProfile, dict[str, str], Mapping[str, Any]]:
-    """Return the profile that a launch departs from least, the departures, and the profile's own values."""
-    candidates = [setup.profile] if not profiles else list(profiles)
+    """Return the profile that a launch departs from least, the departures, and the profile's own values.
+
+    Of profiles that are as near it is the preferred one, then one that others extend; the setup's own comes
+    last, for it may be one that nobody else knows.
+    """
+    candidates = [*sorted(profiles, key=lambda profile: len(profile.prose.lineage)), setup.profile]
     if preferred is not None:
-        candidates = [preferred, *candidates]
+        candidates.insert(0, preferred)
     best: tuple[LaunchProfile, dict[str, str], Mapping[str, Any]] | None = None
     for profile in candidates:
         if setup.mode not in profile.rules.modes:

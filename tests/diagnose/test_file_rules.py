@@ -83,7 +83,14 @@ def test_vcpus_that_the_file_does_not_describe_have_the_cpu(tmp_path: Path) -> N
     alone = start_of(tmp_path)
     assert changed(alone, cpu["0x00a10f10"]) == {}
     assert digest(cpu["0x00a10f10"].apply(alone.setup)) == alone.digest
+    more = cpu["0x00a10f10"].apply(alone.setup).with_vcpus(2)
+    assert changed_settings(alone, more, profiles()) == {
+        "vcpus": ("1", "2"),
+        "cpu": ("0x00800f12", "0x00a10f10"),
+    }
+    assert changed_settings(alone, alone.setup.with_vcpus(2), profiles()) == {"vcpus": ("1", "2")}
     unknown = start_of(tmp_path, signature=None)
+    assert changed_settings(unknown, more, profiles())["cpu"] == ("none", "0x00a10f10")
     assert digest(cpu["0x00a10f10"].apply(unknown.setup).with_vcpus(2)) != unknown.digest
 
 

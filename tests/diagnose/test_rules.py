@@ -125,6 +125,20 @@ def test_features_that_are_no_mode_s_default_stay_in_another_mode(tmp_path: Path
     assert found == {"mode": ("snp", "sev-es")}
 
 
+def test_of_registers_those_are_named_that_differ(tmp_path: Path) -> None:
+    start = start_of(kernel_guest(tmp_path))
+    found = by_value(changes_for(start, profiles()), "registers")
+    assert found["fpu-mxcsr"].says == "X87-FCW 0x0 in the initial state of every vCPU"
+    assert found["fpu-zero"].says == "MXCSR 0x0, X87-FCW 0x0 in the initial state of every vCPU"
+    assert found["attributes-vmrun"].says.startswith(
+        "attributes of SS 0x92, attributes of TR 0x83, attributes"
+    )
+    assert found["fpu-set"].says == "MXCSR 0x1f80, X87-FCW 0x37f in the initial state of every vCPU"
+    says = by_value(changes_for(start, profiles()), "profile")["ec2"].says
+    assert says == "the profile ec2 (Amazon EC2, SNP instances, Nitro, since the change of RDX)"
+    assert all(change.says.count("(") < 2 for change in changes_for(start, profiles()))
+
+
 class Other:
     """A setup of another kind."""
 

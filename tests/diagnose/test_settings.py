@@ -178,3 +178,19 @@ def test_a_profile_of_the_user_s_is_its_own(tmp_path: Path) -> None:
     assert settings_of(start.setup, known)["profile"] == "mine"
     qemu = by_value(changes_for(start, known), "profile")["qemu"]
     assert changed_settings(start, qemu.apply(start.setup), known) == {"profile": ("mine", "qemu")}
+
+
+def test_the_profile_that_others_extend_is_named_before_these(tmp_path: Path) -> None:
+    start = start_of(kernel_guest(tmp_path))
+    found = by_value(changes_for(start, profiles()), "profile")["cloud-hypervisor-kvm"].apply(start.setup)
+    assert changed_settings(start, found, profiles()) == {"profile": ("qemu", "qemu-igvm")}
+
+
+def test_a_profile_that_nobody_else_knows_is_its_own_base(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'schema = 1\nname = "mine"\nextends = "qemu"\nsummary = "x"\nas-of = "2026"\n'
+        "[entry]\nbsp = 0xffaea000\nap = 0xffaea000\n"
+    )
+    start = start_of(kernel_guest(tmp_path, launch={"profile": "mine.toml"}))
+    assert changed_settings(start, start.setup.with_vcpus(2), profiles()) == {"vcpus": ("1", "2")}
+    assert settings_of(start.setup, profiles())["profile"] == "mine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from sevbuild.diagnose.change import Change, Edit, Start
@@ -48,11 +49,16 @@ def profile_changes(start: Start, profiles: Sequence[LaunchProfile]) -> Iterator
             value=profile.name,
             touches="both",
             apply=launching_with(profile),
-            says=f"the profile {profile.name} ({profile.prose.summary})",
+            says=f"the profile {profile.name} ({_without_brackets(profile.prose.summary)})",
             source=_source(profile, named),
             weight=(PROFILE if fits else SWEPT) + rank,
             edits=tuple(edits),
         )
+
+
+def _without_brackets(text: str) -> str:
+    """Return a text with commas for its brackets, so that it can stand in others."""
+    return re.sub(r" \(([^)]*)\)", r", \1,", text).replace(",,", ",").rstrip(",")
 
 
 def _source(profile: LaunchProfile, parents: Mapping[str, LaunchProfile]) -> str:

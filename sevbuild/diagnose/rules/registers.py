@@ -9,7 +9,7 @@ from sevbuild.diagnose.change import Change, Start
 from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.rules.applying import departing, side_of_vmsas
 from sevbuild.diagnose.rules.weights import REGISTERS, SWEPT
-from sevbuild.diagnose.setup import LaidOut
+from sevbuild.diagnose.setup import LaidOut, Setup
 from sevbuild.launch.page_type import PAGE_SIZE
 from sevbuild.launch.profile import MEASURED_VCPUS
 
@@ -128,7 +128,8 @@ def register_changes(start: Start) -> Iterator[Change]:
         values = {
             f"registers.{role}.{name}": value for role in era.roles for name, value in era.registers.items()
         }
-        names = ", ".join(f"{_spelled(name)} {value:#x}" for name, value in era.registers.items())
+        other = {name: value for name, value in era.registers.items() if _own(setup, name) != value}
+        names = ", ".join(f"{_spelled(name)} {value:#x}" for name, value in (other or era.registers).items())
         whose = "of the first vCPU" if era.roles == ("bsp",) else "of every vCPU"
         says = f"{names} in the initial state {whose}"
         yield Change("registers", era.name, side, departing(values), says, era.source, era.weight)
@@ -143,6 +144,15 @@ def register_changes(start: Start) -> Iterator[Change]:
             yield Change("measured-vcpus", word, "tail", apply, says, source, REGISTERS + 15)
     if setup.mode == "snp":
         yield from _gpa_changes(setup)
+
+
+def _own(setup: Setup, register: str) -> object:
+    """Return a register of the first vCPU of a launch that is laid out: a number, or a word for one."""
+    if not isinstance(setup, LaidOut):
+        return None
+    name, _, part = register.partition(".")
+    value = setup.shape.launch.vcpu_state(setup.mode, "bsp").get(name.replace("-", "_"), 0)
+    return value.get(part, 0) if isinstance(value, Mapping) else value
 
 
 def _spelled(register: str) -> str:
