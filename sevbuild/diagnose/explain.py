@@ -89,13 +89,23 @@ def _explain_document(question: Question) -> Answer:
     if len(pairs) < len(named):
         missing = len(named) - len(pairs)
         notes.append(f"{counted(missing, 'target')} of the guest not compared: {wanted.source} lacks them")
+    extra = len(wanted.digests.keys() - named.keys() - {start.label for start in subject.others})
+    if extra:
+        notes.append(
+            f"{counted(extra, 'target')} of {wanted.source} not compared: the guest has none like it"
+        )
     differing = [(start, digest) for start, digest in pairs if start.digest != digest]
     if not differing:
         expected = Expectation(pairs[0][1], wanted.source, wanted.kind)
         sentence = f"{counted(len(pairs), 'target')}: each has the expected launch digest"
         return Answer("equal", subject.title, expected, sentence, notes=(*subject.notes, *notes))
     (first, digest), *others = differing
-    alone = subject._replace(starts=nearest_first([first], wanted))
+    rest = (start for start in subject.starts if start is not first)
+    alone = subject._replace(starts=nearest_first([first], wanted), others=(*rest, *subject.others))
+    if first.setup.mode != "snp" and len(digest) != len(first.digest):
+        message = f"{wanted.source}: {len(digest)} bytes are no launch digest of {first.label}"
+        hint = "LAUNCH_MEASURE answers with 48 bytes: give them alone, with --tik FILE --api X.Y --build N"
+        raise SevbuildError(message, hint=hint)
     explaining = Explaining(question._replace(subject=alone), digest)
     answer = explaining.answer()
     notes.append(f"{len(differing)} of {counted(len(pairs), 'target')} differ; explained is {first.label}")

@@ -429,7 +429,11 @@ def test_reference_values_are_paired_by_label(guest: Path) -> None:
     assert document(guest, published)["sentence"] == "3 targets: each has the expected launch digest"
     part = document(guest, published, "--set", "vcpu.count=[1, 8]")
     assert part["result"] == "equal"
-    assert part["notes"] == [f"1 target of the guest not compared: {published} lacks them"]
+    assert part["notes"] == [
+        f"1 target of the guest not compared: {published} lacks them",
+        f"2 targets of {published} not compared: the guest has none like it",
+    ]
+    assert document(guest, published, "--target", "vcpus1")["notes"] == []
     changed = document(guest, published, "--set", "kernel.cmdline=quiet")
     assert changed["explanations"][0]["settings"].keys() == {"cmdline"}
     assert changed["notes"][-2:] == [
@@ -439,6 +443,29 @@ def test_reference_values_are_paired_by_label(guest: Path) -> None:
     none = run("explain", "-q", guest, published, "--set", "vcpu.model=EPYC-Milan")
     assert (none.status, none.out) == (2, "")
     assert first_error(none) == f"error: {published}: no target of the guest is in it"
+
+
+def test_digests_that_stand_at_each_others_labels(guest: Path) -> None:
+    lines = [line.split() for line in run("measure", "-q", guest).out.splitlines()]
+    listed = guest.parent / "list.txt"
+    swapped = [
+        (lines[1][0], lines[0][1]),
+        (lines[0][0], lines[1][1]),
+        ("ab" * 48, "snp/qemu/EPYC-v4/vcpus77"),
+    ]
+    listed.write_text("".join(f"{digest}  {label}\n" for digest, label in swapped))
+    found = document(guest, listed)
+    assert found["sentence"].endswith(f"it is the digest of target {lines[1][1]} of the same guest")
+    assert f"1 target of {listed} not compared: the guest has none like it" in found["notes"]
+
+
+def test_a_list_has_no_measurements(tmp_path: Path) -> None:
+    guest = guest_in(tmp_path, launch={"mode": "sev-es", "policy": 5})
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{NOTHING}  sev-es/qemu/EPYC-v4/vcpus1\n")
+    result = run("explain", "-q", guest, listed)
+    assert (result.status, result.out) == (2, "")
+    assert "48 bytes are no launch digest of sev-es/qemu/EPYC-v4/vcpus1" in result.err
 
 
 def test_others_may_differ_by_other_causes(guest: Path) -> None:
