@@ -147,6 +147,7 @@ def main() -> None:  # noqa: PLR0915 - one comparison after the other
         sys.path.insert(0, str(ROOT))
         from tests.support.firmware import make_firmware
         from tools.bench_igvm import igvm_ratios
+        from tools.bench_search import search_ratios
 
         firmware = folder / "OVMF.fd"
         sections = [
@@ -254,6 +255,14 @@ def main() -> None:  # noqa: PLR0915 - one comparison after the other
         rows += [
             Row("512 MiB IGVM file: time / raw SHA-384 page by page", igvm_time, "<= 1.1", igvm_time <= 1.1),
             Row("peak memory, 512 MiB / 32 MiB IGVM file", igvm_memory, "<= 1.05", igvm_memory <= 1.05),
+        ]
+        print("the search for a launch digest", flush=True)
+        snp, es, two, held = search_ratios(python)
+        rows += [
+            Row("search, SNP launches / raw SHA-384 of 112 bytes, one processor", snp, ">= 0.7", snp >= 0.7),
+            Row("search, SEV-ES launches / raw SHA-256 of a page, one processor", es, ">= 0.7", es >= 0.7),
+            Row("search, launches a second in two processes / in one", two, ">= 1.8", two >= 1.8),
+            Row("search, peak memory, 10^8 launches / 10^6", held, "<= 1.2", held <= 1.2),
         ]
         if VECTORS.is_dir():
             print("a report", flush=True)

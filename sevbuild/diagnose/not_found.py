@@ -72,7 +72,7 @@ def excluded(searched: Searched, given: str = "") -> tuple[str, ...]:
     `given` says what every launch had in common, for which there is another word than its image.
     """
     completed = searched.statistics.completed
-    if not completed:
+    if not any(stage.every for stage in completed):
         return ()
     parts = _parts(searched.starts)
     axes = {change.axis for change in searched.changes}

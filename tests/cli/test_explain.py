@@ -208,7 +208,7 @@ def test_nothing_found_says_what_is_excluded_and_what_to_get(guest: Path) -> Non
     assert "no other firmware was tried" in result.out
     assert "QEMU 7.1 and 7.2" in result.out
     assert "--vmsa-dump" in result.out
-    assert "  one change: " in result.out
+    assert "  one change of any kind: " in result.out
     found = document(guest, NOTHING, "--target", "vcpus1", *QUICK)
     assert found["explanations"] == found["also"] == []
     assert found["excluded"]
