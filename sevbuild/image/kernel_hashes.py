@@ -31,7 +31,9 @@ ENTRY_GUIDS = {
 }
 """The entries in the order of the table (QEMU 10.2 target/i386/sev.c)."""
 
-_TABLE_GUID = "9438d606-4f22-4cc9-b479-a793d411fd21"
+# A search lays out thousands of tables.
+_ENTRIES = {name: parse_guid(guid) for name, guid in ENTRY_GUIDS.items()}
+_TABLE = parse_guid("9438d606-4f22-4cc9-b479-a793d411fd21")
 _PAGE = 4096
 
 
@@ -51,10 +53,10 @@ def cmdline_digest(cmdline: bytes) -> bytes:
 def hash_table(hashes: KernelHashes) -> bytes:
     """Return the 176-byte table, as LAUNCH_UPDATE_DATA takes it."""
     entries = b""
-    for name, guid in ENTRY_GUIDS.items():
+    for name, guid in _ENTRIES.items():
         digest: bytes = getattr(hashes, name)
-        entries += parse_guid(guid) + (18 + len(digest)).to_bytes(2, "little") + digest
-    header = parse_guid(_TABLE_GUID) + (18 + len(entries)).to_bytes(2, "little")
+        entries += guid + (18 + len(digest)).to_bytes(2, "little") + digest
+    header = _TABLE + (18 + len(entries)).to_bytes(2, "little")
     return (header + entries).ljust(TABLE_SIZE, b"\0")
 
 

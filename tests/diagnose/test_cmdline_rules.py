@@ -101,6 +101,22 @@ def digest_of(base: Start, change: Change) -> bytes:
             "Kata, quiet",
             KATA + b" quiet panic=1 nr_cpus=4\0",
         ),
+        (
+            KATA + b" quiet panic=1 nr_cpus=4 selinux=0 a",
+            "Kata, selinux=1",
+            KATA + b" quiet panic=1 nr_cpus=4 selinux=1 a\0",
+        ),
+        (
+            KATA + b" quiet panic=1 nr_cpus=4 selinux=0",
+            "Kata, no selinux",
+            KATA + b" quiet panic=1 nr_cpus=4\0",
+        ),
+        (
+            KATA + b" quiet panic=1 nr_cpus=4 a",
+            "Kata, selinux=0",
+            KATA + b" quiet panic=1 nr_cpus=4 selinux=0 a\0",
+        ),
+        (b"a={b}", "double braces", b"a={{b}}\0"),
         (KATA + b" quiet panic=1 nr_cpus=4 a", "nr_cpus=64", KATA + b" quiet panic=1 nr_cpus=64 a\0"),
     ],
 )

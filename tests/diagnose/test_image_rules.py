@@ -172,6 +172,8 @@ def test_the_parts_of_an_initrd_in_every_order(tmp_path: Path) -> None:
         wanted = sha256(b"".join(data[part] for part in order)).digest()
         assert hashes_after(start, found[name]).initrd == wanted
         assert digest(found[name].apply(start.setup)) == edited_digest(manifest, found[name].edits)
+    urls = start._replace(material=start.material._replace(initrd_names=("https://x/1", "b", "c")))
+    assert axis_of(urls, "initrd")["parts 2, 1, 3"].edits == ()
     padded = b"".join(part.ljust(-(-len(part) // 4) * 4, b"\0") for part in data)
     assert hashes_after(start, found["padded"]).initrd == sha256(padded).digest()
     assert digest(found["none"].apply(start.setup)) == edited_digest(manifest, found["none"].edits)

@@ -36,6 +36,7 @@ _NR = (
     "kata-containers src/runtime/virtcontainers/qemu.go: nr_cpus is the maximum, on auto the host's CPU count"
 )
 _STUB = "Linux EFI stub and OVMF: initrd=initrd names what QEMU passes as -initrd"
+_BRACES = "a manifest's text was taken for the line: there {{ stands for one brace"
 _PLACEHOLDER = "the manifest's own {vcpus}"
 _EMPTY = "an empty variable leaves the space before it and the one after it"
 _OTHER = "github.com/kata-containers/tests issue 5235: parameters of another version"
@@ -136,6 +137,9 @@ def _quotes(own: bytes) -> Iterator[Line]:
         yield Line.of(f"no {name} quotes", own.replace(quote, b""), says, _SHELL, CMDLINE + 4)
         says = f"a command line in {name} quotes"
         yield Line.of(f"{name} quotes", quote + own + quote, says, _SHELL, CMDLINE + 9)
+    braces = own.replace(b"{", b"{{").replace(b"}", b"}}")
+    says = "a command line with its braces as the manifest writes them, twice"
+    yield Line.of("double braces", braces, says, _BRACES, CMDLINE + 9)
     says = "a command line without its backslashes"
     yield Line.of("no backslashes", re.sub(rb"\\(.)", rb"\1", own), says, _SHELL, CMDLINE + 9)
 

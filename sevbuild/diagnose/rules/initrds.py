@@ -73,7 +73,8 @@ def _orders(count: int) -> Iterator[tuple[tuple[int, ...], str, str, int]]:
 
 def _edits(material: Material, order: Sequence[int]) -> tuple[Edit, ...]:
     names = material.initrd_names
-    if len(names) != len(material.initrd):
+    if len(names) != len(material.initrd) or any("://" in name for name in names):
+        # Of URLs, each has a digest beside it.
         return ()
     listed = ", ".join(toml_string(names[number]) for number in order)
     return (Edit("initrd.path", f"[{listed}]"), Edit("initrd.sha256", None))

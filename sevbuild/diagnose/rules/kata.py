@@ -20,7 +20,7 @@ _SOURCE = "kata-containers src/runtime/virtcontainers/qemu.go and qemu_amd64.go 
 
 _WHOLE = re.compile(
     re.escape(_BASE)
-    + rb"(?: \S+)*? (?:quiet|(?:console=hvc\d )*debug) panic=1 nr_cpus=[0-9]+(?: selinux=[01])?(?: (?P<own>.*))?",
+    + rb"(?: \S+)*? (?:quiet|(?:console=hvc\d )*debug) panic=1 nr_cpus=[0-9]+(?P<selinux> selinux=[01])?(?: (?P<own>.*))?",
     re.DOTALL,
 )
 
@@ -39,6 +39,12 @@ def kata_lines(own: bytes, most_vcpus: int) -> Iterator[Line]:
                 text = own.replace(b" " + known + b" panic=1", b" " + verbosity + b" panic=1", 1)
                 says = f"the command line of a Kata runtime that is {wanted}"
                 yield Line.of(f"Kata, {wanted}", text, says, _SOURCE, CMDLINE + 9)
+        before, selinux, after = _parted(own, whole)
+        for other in _SELINUX:
+            says = f"the command line of a Kata runtime with{other.decode() or 'out selinux='}"
+            name = f"Kata,{other.decode() or ' no selinux'}"
+            if other != selinux:
+                yield Line.of(name, before + other + after, says, _SOURCE, CMDLINE + 9)
         return
     if own.startswith(_BASE):
         return
@@ -49,3 +55,10 @@ def kata_lines(own: bytes, most_vcpus: int) -> Iterator[Line]:
                 name = f"Kata, {wanted}, nr_cpus={count}{selinux.decode()}"
                 says = f"these parameters after those of Kata ({wanted}, nr_cpus={count}{selinux.decode()})"
                 yield Line.of(name, text + b" " + own if own else text, says, _SOURCE, SWEPT + 200 + rank)
+
+
+def _parted(own: bytes, whole: re.Match[bytes]) -> tuple[bytes, bytes, bytes]:
+    """Return what of a line is before what it says of SELinux, that, and what is after it."""
+    selinux = whole["selinux"] or b""
+    after = b"" if whole["own"] is None else b" " + whole["own"]
+    return own[: len(own) - len(selinux) - len(after)], selinux, after
