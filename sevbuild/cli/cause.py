@@ -22,15 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Asking", "asking_of_file", "asking_of_guest", "asking_of_values", "cause_hint", "print_cause"]
 
+_MOST_TARGETS = 4096
+"""More of them take too long to be measured beside a search of less than a second."""
+
 
 class Asking(NamedTuple):
     """The guest of a run as `explain` would be asked for it: the words that name it, and its launches.
 
-    `subject` gives those of the target with this label, or all for None.
+    `subject` gives the launches of the targets that patterns pick.
     """
 
     words: tuple[str, ...]
-    subject: Callable[[str | None], Subject]
+    subject: Callable[[Sequence[str]], Subject]
 
 
 def asking_of_guest(guest: Guest, path: str, settings: Sequence[str] = ()) -> Asking:
@@ -38,56 +41,47 @@ def asking_of_guest(guest: Guest, path: str, settings: Sequence[str] = ()) -> As
     from sevbuild.diagnose.starts import subject_of_guest
 
     words = [path, *(word for setting in settings for word in ("--set", setting))]
-    return Asking(
-        tuple(words),
-        lambda label: subject_of_guest(guest, _patterns(label), alone=label is not None),
-    )
+    # The digest may be that of a target which was not asked for.
+    alone = len(guest.targets) > _MOST_TARGETS
+    return Asking(tuple(words), lambda patterns: subject_of_guest(guest, patterns, alone=alone))
 
 
 def asking_of_values(path: str, values: ReferenceValues) -> Asking:
     """Return how to ask for the guest of a document, a release or a bundle."""
     from sevbuild.diagnose.starts import subject_of_values
 
-    return Asking((path,), lambda label: subject_of_values(path, values, _patterns(label)))
+    return Asking((path,), lambda patterns: subject_of_values(path, values, patterns))
 
 
-def asking_of_file(file: ForeignFile, launch: ForeignLaunch) -> Asking:
-    """Return how to ask for an IGVM file."""
+def asking_of_file(file: ForeignFile, launch: ForeignLaunch, words: Sequence[str] = ()) -> Asking:
+    """Return how to ask for an IGVM file, launched with the options that `words` are."""
     from sevbuild.diagnose.change import Material
     from sevbuild.diagnose.starts import subject_of_file
 
-    words = [file.path, *(word for name in launch.loaders for word in ("--loader", name))]
-
-    def subject(label: str | None) -> Subject:
-        return subject_of_file(file, launch, _patterns(label), Material())
-
-    return Asking(tuple(words), subject)
-
-
-def _patterns(label: str | None) -> list[str]:
-    return [] if label is None else [label]
+    return Asking((file.path, *words), lambda patterns: subject_of_file(file, launch, patterns, Material()))
 
 
 def cause_hint(asking: Asking, label: str, digest: bytes) -> str:
     """Return why a target has not this digest, where a quick search finds it; else how to ask for more."""
     from sevbuild.diagnose.wanted import Wanted
 
-    words = [*asking.words, digest.hex(), "--target", label]
-    return _hint(asking, label, Wanted("digest", "the digest expected", {"": digest}), words) or ""
+    wanted = Wanted("digest", "the digest expected", {"": digest})
+    return _hint(asking, wanted, digest.hex(), [label]) or ""
 
 
-def print_cause(asking: Asking, wanted: Wanted, word: str) -> None:
-    """Print the same of a report, `word` of the command line, held to every target of a guest."""
-    hint = _hint(asking, None, wanted, [*asking.words, word])
+def print_cause(asking: Asking, wanted: Wanted, word: str, patterns: Sequence[str]) -> None:
+    """Print the same of a report, `word` of the command line, held to the targets that patterns pick."""
+    hint = _hint(asking, wanted, word, patterns)
     if hint is not None:
         print_message(hint, level="hint")
 
 
-def _hint(asking: Asking, label: str | None, wanted: Wanted, words: Sequence[str]) -> str | None:
+def _hint(asking: Asking, wanted: Wanted, word: str, patterns: Sequence[str]) -> str | None:
     """Return the one line, None where the digest is the expected one."""
+    words = [*asking.words, word, *(part for pattern in patterns for part in ("--target", pattern))]
     command = f"`{shlex.join(['sevbuild', 'explain', *words])}`"
     try:
-        answer = _quick_answer(asking.subject(label), wanted)
+        answer = _quick_answer(asking.subject(patterns), wanted)
     except SevbuildError:
         # What no launch can be laid out of, `explain` refuses with the reason.
         return f"{command} looks for the cause"

@@ -152,7 +152,7 @@ def _measure_file(path: str, igvm: options.IgvmOptions, patterns: Sequence[str])
     def asking() -> Asking:
         from sevbuild.cli.cause import asking_of_file
 
-        return asking_of_file(file, launch)
+        return asking_of_file(file, launch, igvm.words())
 
     def protected() -> Protected:
         from sevbuild.cli.output import protect

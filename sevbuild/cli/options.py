@@ -235,6 +235,14 @@ class IgvmOptions(NamedTuple):
                 flag = f"--{name.replace('_', '-')}"
                 raise SevbuildError(f"{flag} is for IGVM files", hint=setting_hint(flag))
 
+    def words(self) -> list[str]:
+        """Return the options as they stand on a command line."""
+        found = []
+        for name, value in self._asdict().items():
+            for text in value if isinstance(value, list) else [value]:
+                found += [] if text is None else [f"--{name.replace('_', '-')}", str(text)]
+        return found
+
     def launch(self) -> "tuple[ForeignLaunch, GivenKernel | None]":
         """Return what a launch adds to the file, and the kernel beside it, read; raises SevbuildError."""
         from sevbuild.guest.foreign import ForeignLaunch, given_kernel

@@ -127,7 +127,7 @@ def _verify_reports(
     verdicts, unjudged = verify_reports(files, policy, targets, reports.trust(), reports.certs)
     if verdicts:
         print_verdicts(verdicts, fmt, unjudged, explained=bool(askings))
-        _print_cause(verdicts, askings)
+        _print_cause(verdicts, askings, asked.target)
     if unjudged:
         for one in unjudged[:-1]:
             print_error(one.error)
@@ -136,7 +136,9 @@ def _verify_reports(
         raise typer.Exit(1)
 
 
-def _print_cause(verdicts: Sequence[Verdict], askings: Sequence[Callable[[], Asking]]) -> None:
+def _print_cause(
+    verdicts: Sequence[Verdict], askings: Sequence[Callable[[], Asking]], patterns: Sequence[str]
+) -> None:
     """Print why the first report with another measurement has it, held to what was named first."""
     for verdict in verdicts:
         if askings and any(check.name == "measurement" for check in verdict.failed):
@@ -144,7 +146,7 @@ def _print_cause(verdicts: Sequence[Verdict], askings: Sequence[Callable[[], Ask
             from sevbuild.diagnose.wanted import wanted_of_report
 
             wanted = wanted_of_report(verdict.report.raw, verdict.source)
-            print_cause(askings[0](), wanted, verdict.source)
+            print_cause(askings[0](), wanted, verdict.source, patterns)
             return
 
 

@@ -126,6 +126,9 @@ def test_an_igvm_file_is_explained_as_well(tmp_path: Path) -> None:
     hint = hint_of(result.err)
     assert "has 3 vCPUs instead of 1" in hint
     assert command_in(hint)[:4] == ["explain", str(file), "--loader", "qemu"]
+    given = ("--loader", "qemu", "--vcpus", "2", "--cpu", "EPYC-Milan")
+    other = run("measure", "-q", file, *given, "--expect", NOTHING)
+    assert command_in(hint_of(other.err))[2:8] == list(given)
 
 
 def test_what_cannot_be_laid_out_is_left_to_explain(tmp_path: Path) -> None:
@@ -148,6 +151,13 @@ def test_a_report_of_another_launch(guest: Path) -> None:
     assert "the launch that was measured has 8 vCPUs instead of" in hint
     assert command_in(hint) == ["explain", "guest.toml", "report.bin"]
     assert "hint" not in result.out
+    write_report(digest(guest, target="vcpus2"))
+    narrowed = run("verify", "-q", "report.bin", "--against", guest, "--target", "vcpus1")
+    hint = hint_of(narrowed.err)
+    assert "it is the digest of target snp/qemu/EPYC-v4/vcpus2 of the same guest" in hint
+    assert command_in(hint)[2:] == ["report.bin", "--target", "vcpus1"]
+    write_report(wanted)
+    hint = hint_of(run("verify", "-q", "report.bin", "--against", guest).err)
     as_json = run("verify", "-q", "report.bin", "--against", guest, "--format", "json")
     assert hint_of(as_json.err) == hint
     assert json.loads(as_json.out)["status"] != "affirming"
