@@ -145,8 +145,9 @@ def test_one_side_may_be_standard_input_or_a_pipe(things: Path, tmp_path: Path) 
     told = run("diff", things / "values.json", "-", stdin=text)
     assert (told.status, told.out) == (0, "same digest: 1 target\n")
     assert run("diff", things / "guest.lock", "-", stdin=(things / "guest.lock").read_text()).status == 0
-    refused = run("diff", things / "OVMF.fd", "-", stdin="\x1f\x8b")
-    assert refused.status == 2
+    assert run("diff", "-", manifest, stdin=(things / "values.json").read_text()).status == 0
+    refused = run("diff", things / "OVMF.fd", "-", stdin="070701" + "0" * 200)
+    assert "stdin is a cpio archive, which must be given by the path of a file" in refused.err
     os.mkfifo(tmp_path / "pipe")
 
     def write() -> None:
@@ -275,7 +276,15 @@ def test_documents_are_compared_as_before(things: Path, tmp_path: Path) -> None:
     changed.write_text(json.dumps(raw))
     (cause,) = _json(things / "values.json", changed)["causes"]
     assert cause["title"] == "nothing that both sides say, but the digest"
-    raw["guest"]["version"] = "2"
+    raw["values"].append({**raw["values"][0], "label": "snp/qemu/EPYC-v4/vcpus2", "vcpus": 2})
+    changed.write_text(json.dumps(raw))
+    assert _json(things / "values.json", changed)["alone"]["new"] == ["snp/qemu/EPYC-v4/vcpus2"]
+    raw["values"].pop()
+    raw["guest"]["name"] = "another"
+    changed.write_text(json.dumps(raw))
+    found = _json(things / "values.json", changed)
+    assert (found["same"], found["same_launch_values"]) == (False, False)
+    raw["guest"] = {"name": "test", "version": "2"}
     raw["values"][0]["digest"] = json.loads((things / "values.json").read_text())["values"][0]["digest"]
     changed.write_text(json.dumps(raw))
     told = run("diff", things / "values.json", changed)
@@ -305,6 +314,72 @@ def test_a_bundle_that_was_tampered_with_is_compared_without_its_files(things: P
     assert _json(bundle, other)["launches"][0]["steps"] == []
 
 
+def test_documents_without_a_common_target_are_told_apart(tmp_path: Path) -> None:
+    paths = []
+    for name, version in (("a", "1"), ("b", "2")):
+        manifest = guest(tmp_path / name, guest={"version": version}, vcpu={"count": int(version)})
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(run("measure", manifest, "-f", "json").out)
+    found = _json(*paths)
+    assert (found["digest"], found["same"], [cause["title"] for cause in found["causes"]]) == (
+        "none",
+        False,
+        ["guest.version"],
+    )
+    assert found["subject"] == "no target of the one is one of the other"
+
+
+def test_each_target_has_its_own_causes(tmp_path: Path) -> None:
+    first = guest(tmp_path / "a", vcpu={"count": [1, 2]})
+    raw = json.loads(run("measure", first, "-f", "json").out)
+    (tmp_path / "old.json").write_text(json.dumps(raw))
+    raw["values"][0]["digest"] = "00" * 48
+    raw["values"][1] |= {"digest": "11" * 48, "guest_features": "0x21"}
+    (tmp_path / "new.json").write_text(json.dumps(raw))
+    causes = _json(tmp_path / "old.json", tmp_path / "new.json")["causes"]
+    assert [(cause["title"].split(",")[0], cause["targets"]) for cause in causes] == [
+        ("nothing that both sides say", ["snp/qemu/EPYC-v4/vcpus1"]),
+        ("guest features (SEV_FEATURES)", ["snp/qemu/EPYC-v4/vcpus2"]),
+    ]
+
+
+def test_documents_without_ingredients_say_their_inputs(tmp_path: Path) -> None:
+    def published(name: str, *firmwares: bytes) -> Path:
+        for number, data in enumerate(firmwares):
+            guest(tmp_path / name, {f"f{number}.fd": data})
+        tables = [
+            {"firmware": {"path": f"f{number}.fd"}, "vcpu": {"count": number + 1}} for number in range(2)
+        ]
+        manifest = guest(tmp_path / name, firmware=None, vcpu={"count": None}, matrix=None)
+        text = manifest.read_text().replace('firmware = { path = "OVMF.fd" }\n', "")
+        text += "".join(
+            f'[[matrix]]\nfirmware.path = "{table["firmware"]["path"]}"\nvcpu.count = {table["vcpu"]["count"]}\n'
+            for table in tables
+        )
+        manifest.write_text(text)
+        raw = json.loads(run("measure", manifest, "-f", "json").out)
+        raw |= {"ingredients": [], "profiles": []}
+        for value in raw["values"]:
+            del value["ingredients"]
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(raw))
+        return path
+
+    first = published("a", standard_firmware(), standard_firmware(fill=b"1"))
+    second = published("b", standard_firmware(fill=b"2"), standard_firmware(fill=b"3"))
+    causes = _json(first, second)["causes"]
+    assert [(cause["kind"], cause["title"]) for cause in causes] == [
+        ("firmware", "firmware f0.fd"),
+        ("firmware", "firmware f1.fd"),
+    ]
+    raw = json.loads(first.read_text())
+    for value in raw["values"]:
+        value["cmdline"] = None
+    (tmp_path / "c.json").write_text(json.dumps(raw))
+    (cause,) = _json(first, tmp_path / "c.json")["causes"]
+    assert (cause["title"], cause["new"], cause["details"]) == ("command line", None, [])
+
+
 def test_a_document_of_several_releases_is_that_of_the_guest(things: Path, tmp_path: Path) -> None:
     second = guest(tmp_path / "b", guest={"version": "2"}, vcpu={"model": "EPYC-Milan"})
     (tmp_path / "second.json").write_text(run("measure", second, "-f", "json").out)
@@ -332,6 +407,11 @@ def test_igvm_files_are_launched_as_the_other_side_says(tmp_path: Path) -> None:
     told = run("diff", file, changed)
     assert told.status == 1
     assert "contents of " in told.out.splitlines()[2]
+    found = _json(manifest, changed)
+    assert [cause["title"] for cause in found["causes"]] == [
+        "firmware: other footer table entry SEV-ES reset block"
+    ]
+    assert found["launches"][0]["parts_at"] is not None
     values = tmp_path / "file.json"
     values.write_text(run("measure", file, "-f", "json").out)
     assert run("diff", values, file).status == 0
@@ -340,6 +420,15 @@ def test_igvm_files_are_launched_as_the_other_side_says(tmp_path: Path) -> None:
     plan.write_text(run("plan", file, "--loader", "qemu", "-f", "json").out)
     told = run("diff", plan, file)
     assert (told.status, told.out.splitlines()[0]) == (0, "same digest: 1 target")
+    features = {"profile": "qemu-igvm", "guest-features": 0x21}
+    other = guest(tmp_path / "c", launch={**features, "policy": 0xB0000}, initrd=None, kernel=None)
+    causes = {cause["title"]: cause["where"] for cause in _json(file, other)["causes"]}
+    assert causes["policy"] == {"old": "GUEST_POLICY", "new": f"{other}:3"}
+    assert causes["guest features (SEV_FEATURES)"]["old"].lower() == "vp context 0"
+    raw = json.loads(values.read_text())
+    raw["values"][0]["digest"] = "00" * 48
+    values.write_text(json.dumps(raw))
+    assert _json(values, file)["launches"][0]["steps"] == []
     more = run("diff", file, file, "--loader", "qemu", "--vcpus", "2", "--cpu", "EPYC-Milan")
     assert more.status == 0
 

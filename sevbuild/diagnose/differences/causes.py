@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from sevbuild.diagnose.differences.cmdlines import compare_lines, shown_line
 from sevbuild.diagnose.differences.input_files import input_change
@@ -113,23 +114,36 @@ def target_causes(pair: TargetPair, changes: Sequence[Change]) -> list[Cause]:
     return sorted(causes, key=lambda cause: (DIGEST, LAUNCH, NOTE).index(cause.level))
 
 
-def guest_causes(changes: Sequence[Change], *, same_digest: bool, roles: Sequence[str]) -> Iterator[Cause]:
-    """Yield what differs of guest and inputs as a whole, without the `roles` that targets say more of."""
+def guest_causes(pair: TargetPair, changes: Sequence[Change], roles: Collection[str]) -> Iterator[Cause]:
+    """Yield what differs of guest and inputs as a whole, without the `roles` that targets say more of.
+
+    `pair` is any of the targets: what they have at hand of an input is compared where it is the only one.
+    """
     whats = {change.what for change in changes}
-    for change in changes:
-        if change.what.endswith(" size") and change.what.removesuffix(" size") in whats:
-            # Other contents that have another size are one change.
+    # Other contents that have another size are one change.
+    told = [change for change in changes if change.what.removesuffix(" size") not in whats - {change.what}]
+    inputs = Counter(map(_role, told))
+    for change in told:
+        role = _role(change)
+        differs = change.level == DIFFERENCE
+        if not role:
+            yield Cause("name", change.what, LAUNCH if differs else NOTE, change.old, change.new)
+        elif differs and role in roles:
             continue
-        kind, _, rest = change.what.partition(" ")
-        if kind != "input":
-            yield Cause("name", change.what, NOTE, change.old, change.new)
-            continue
-        role = rest.partition(" ")[0]
-        launched = ROLES[role].launched_as if role in ROLES else role
-        if change.level == DIFFERENCE and launched in roles:
-            continue
-        level = NOTE if change.level != DIFFERENCE else LAUNCH if same_digest else DIGEST
-        yield Cause(launched, change.what.removeprefix("input "), level, change.old, change.new)
+        elif role in ROLES and inputs[role] == 1 and change.what.count(" ") <= _NAMED_INPUT:
+            yield _input_cause(pair, role, change)
+        else:
+            level = pair.entering if differs else NOTE
+            yield Cause(role, change.what.removeprefix("input "), level, change.old, change.new)
+
+
+_NAMED_INPUT = 2
+"""The spaces of a change that is of an input's contents: `input firmware OVMF.fd`."""
+
+
+def _role(change: Change) -> str:
+    role = change.what.split(" ")[1] if change.what.startswith("input ") else ""
+    return ROLES[role].launched_as if role in ROLES else role
 
 
 def _drop_consequences(found: dict[str, Change]) -> None:
@@ -228,8 +242,9 @@ def _cmdline_causes(pair: TargetPair, found: dict[str, Change]) -> Iterator[Caus
     change = found.pop("cmdline", None)
     for what in [what for what in found if what.startswith("kernel.cmdline")]:
         other = found.pop(what)
-        if change is None and other.level != DIFFERENCE:
-            yield Cause("cmdline", what, NOTE, other.old, other.new)
+        if change is None:
+            level = NOTE if other.level != DIFFERENCE else pair.entering
+            yield Cause("cmdline", what.replace("_", " "), level, other.old, other.new)
     if change is None:
         return
     templates = [side.template(label) for side, label in _each(pair)]

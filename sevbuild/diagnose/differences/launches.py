@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -69,30 +69,26 @@ def difference_of(
     for (changes, same), of in groups.items():
         told = tuple(target_causes(TargetPair(of[0], sides, known, same_digest=same), changes))
         alike.setdefault((told, same), []).extend(of)
+    same_digest = all(one == other for one, other in digests.values())
+    labels = pairs[0] if pairs else (sides[0].labels()[0], sides[1].labels()[0])
+    whole = TargetPair(labels, sides, known, same_digest=same_digest)
+    roles = _roles(cause for told, _ in alike for cause in told)
+    general = list(guest_causes(whole, comparison.guest, roles))
     found: dict[Cause, list[str]] = {}
     launches: list[Launches] = []
-    unexplained = False
     for (told, same), of in alike.items():
         causes = list(told)
         if not same:
             pair, steps = _parted(of, sides, digests[of[0][0]], traced=len(launches) < _MOST_TRACED)
-            causes = _with_steps(causes, steps, sides)
-            unexplained = unexplained or not _explained(causes)
+            causes = _with_steps(causes, steps, sides, general)
             launches.append(pair)
         for cause in causes:
             found.setdefault(cause, []).extend(label for label, _ in of)
-    same_digest = all(one == other for one, other in digests.values())
-    roles = [cause.kind for cause in found]
-    if any(cause.title == KERNEL_HASHES for cause in found):
-        # Where a kernel is not measured, no document has it among its inputs.
-        roles += ["kernel", "initrd"]
     every = [
         cause._replace(targets=() if len(labels) == len(digests) else tuple(labels))
         for cause, labels in found.items()
     ]
-    every += guest_causes(comparison.guest, same_digest=same_digest, roles=roles)
-    if unexplained and not any(cause.level == DIGEST for cause in every):
-        every.insert(0, Cause("unknown", "nothing that both sides say, but the digest", DIGEST, None, None))
+    every += general
     alone = tuple(
         tuple(target.label for target in comparison.targets if target.status == status)
         for status in ("removed", "added")
@@ -100,7 +96,7 @@ def difference_of(
     return Difference(
         sides[0].compared,
         sides[1].compared,
-        counted(len(digests), "target"),
+        counted(len(digests), "target") if digests else "no target of the one is one of the other",
         "none" if not digests else "same" if same_digest else "different",
         tuple(sorted(every, key=lambda cause: _RANKS.index(cause.level))),
         tuple(launches),
@@ -122,10 +118,11 @@ def pair_labels(old: Sequence[str], new: Sequence[str]) -> list[Pair]:
         [label for label in old if label not in pairs],
         [label for label in new if label not in pairs],
     )
-    counts = range(1, 2) if pairs else range(1, _PARTS + 1)
+    some = bool(pairs)
+    counts = range(1, 2) if some else range(1, _PARTS + 1)
     for count in counts:
         for dropped in combinations(range(_PARTS), count):
-            if pairs and count == 1 and dropped == (_VCPUS_PART,) and pairs.keys() & there:
+            if some and dropped == (_VCPUS_PART,):
                 continue
             by_key: dict[tuple[str, ...], list[str]] = {}
             for label in others:
@@ -211,15 +208,34 @@ def _without_digests(changes: Sequence[Change]) -> tuple[Change, ...]:
     )
 
 
-def _with_steps(causes: list[Cause], steps: Sequence[Cause], sides: Sides) -> list[Cause]:
+def _roles(causes: Iterable[Cause]) -> set[str]:
+    """Return the roles of inputs that targets say more of than the guest as a whole."""
+    kinds: set[str] = set()
+    for cause in causes:
+        # Where a kernel is not measured, no document has it among its inputs.
+        kinds |= {"kernel", "initrd"} if cause.title == KERNEL_HASHES else {cause.kind}
+    return kinds
+
+
+def _with_steps(
+    causes: list[Cause], steps: Sequence[Cause], sides: Sides, general: Sequence[Cause]
+) -> list[Cause]:
     """Return causes, with those that the launch updates alone tell: where a side does not say its inputs."""
-    if not _explained(causes):
-        return [*steps, *causes]
     silent = any(side.of_file or "inputs" in side.lacks for side in sides)
-    if not silent or any(cause.kind == "profile" or cause.title in LAY_OUT for cause in causes):
+    explained = _explained(causes)
+    if not silent and (explained or _explained(general)):
+        return causes
+    if not explained:
+        if not steps and not any(cause.level == DIGEST for cause in general):
+            return [_UNKNOWN, *causes]
+        return [*steps, *causes]
+    if any(cause.kind == "profile" or cause.title in LAY_OUT for cause in causes):
         return causes
     # What VMSAs hold follows from settings, which both sides say.
     return [*(cause for cause in steps if cause.kind != "registers" and "vmsa" not in cause.title), *causes]
+
+
+_UNKNOWN = Cause("unknown", "nothing that both sides say, but the digest", DIGEST, None, None)
 
 
 def _explained(causes: Sequence[Cause]) -> bool:
