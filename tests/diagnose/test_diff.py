@@ -347,7 +347,7 @@ def test_documents_without_ingredients_say_their_inputs(tmp_path: Path) -> None:
     def published(name: str, *firmwares: bytes) -> Path:
         for number, data in enumerate(firmwares):
             guest(tmp_path / name, {f"f{number}.fd": data})
-        tables = [
+        tables: list[dict[str, Any]] = [
             {"firmware": {"path": f"f{number}.fd"}, "vcpu": {"count": number + 1}} for number in range(2)
         ]
         manifest = guest(tmp_path / name, firmware=None, vcpu={"count": None}, matrix=None)
