@@ -78,7 +78,12 @@ def test_any_two_things_are_compared_or_refused(things: Path, first: str, second
     if "igvm" in kinds and kinds & {*LAUNCHED}:
         assert "says which loader launches it\n  hint: --loader takes one of " in told.err
     else:
-        assert ": they have nothing to be compared in\n  hint: give two of one kind" in told.err
+        parts = {"firmware", "kernel", "initrd", "vmsa"}
+        whole = kinds & {"manifest", "bundle"} and kinds & parts
+        hint = "compare it with " if whole else "give two of one kind"
+        if whole and "vmsa" in kinds:
+            hint = "`sevbuild measure --dump-vmsa DIR` writes"
+        assert f": they have nothing to be compared in\n  hint: {hint}" in told.err
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,18 @@ def compare_things(old: Thing, new: Thing, request: Request) -> tuple[Difference
     if old.kind == new.kind:
         return _compare_parts((old.path, new.path), old.kind), []
     message = f"{old.name} is {NOUNS[old.kind]}, {new.name} is {NOUNS[new.kind]}: they have nothing to be compared in"
+    raise SevbuildError(message, hint=_instead(old, new))
+
+
+def _instead(old: Thing, new: Thing) -> str:
+    """Return what could be compared in place of two things that have nothing in common."""
+    whole, part = (old, new) if old.kind in LAUNCHED else (new, old)
+    if whole.kind in ("manifest", "bundle") and part.kind in _PLURALS:
+        if part.kind == "vmsa":
+            return "`sevbuild measure --dump-vmsa DIR` writes the VMSAs of a manifest, to be compared with it"
+        return f"compare it with the file that {whole.name} has as its {part.kind}"
     launched = ", ".join(NOUNS[kind] for kind in LAUNCHED)
-    raise SevbuildError(message, hint=f"give two of one kind, or two that are launched: {launched}")
+    return f"give two of one kind, or two that are launched: {launched}"
 
 
 def compare_documents(
