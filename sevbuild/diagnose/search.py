@@ -82,22 +82,22 @@ class _Stage(NamedTuple):
 def _stages() -> Iterator[_Stage]:
     """Yield the stages of a search."""
     all_vcpus, few = f"1 to {MOST_VCPUS} vCPUs", f"1 to {_FEW_VCPUS} vCPUs"
-    yield _Stage("one change known of launches", 1, (Part(0, MOST_VCPUS), Part(1, 0, "seen")))
+    yield _Stage("one change seen in the wild", 1, (Part(0, MOST_VCPUS), Part(1, 0, "seen")))
     yield _Stage("one change of any kind", 1, (Part(1, 0, "rest"),))
-    yield _Stage(f"one change known of launches, {all_vcpus}", 2, (Part(1, MOST_VCPUS, "seen"),))
-    yield _Stage("two changes known of launches", 2, (Part(2, 0, "seen"),))
-    yield _Stage(f"one change of any kind, {all_vcpus}", 2, (Part(1, MOST_VCPUS, "rest"),))
-    yield _Stage(f"two changes known of launches, {all_vcpus}", 3, (Part(2, MOST_VCPUS, "seen"),))
+    yield _Stage(f"one change seen in the wild with {all_vcpus}", 2, (Part(1, MOST_VCPUS, "seen"),))
+    yield _Stage("two changes seen in the wild", 2, (Part(2, 0, "seen"),))
+    yield _Stage(f"one change of any kind with {all_vcpus}", 2, (Part(1, MOST_VCPUS, "rest"),))
+    yield _Stage(f"two changes seen in the wild with {all_vcpus}", 3, (Part(2, MOST_VCPUS, "seen"),))
     yield _Stage("two changes of any kind", 2, (Part(2, 0, "rest"),))
-    yield _Stage("three changes known of launches", 3, (Part(3, 0, "seen"),))
-    yield _Stage(f"three changes known of launches, {few}", 4, (Part(3, _FEW_VCPUS, "seen"),))
-    yield _Stage(f"two changes of any kind, {all_vcpus}", 3, (Part(2, MOST_VCPUS, "rest"),))
-    yield _Stage(f"three changes of any kind, {few}", 4, (Part(3, _FEW_VCPUS, "rest"),))
+    yield _Stage("three changes seen in the wild", 3, (Part(3, 0, "seen"),))
+    yield _Stage(f"three changes seen in the wild with {few}", 4, (Part(3, _FEW_VCPUS, "seen"),))
+    yield _Stage(f"two changes of any kind with {all_vcpus}", 3, (Part(2, MOST_VCPUS, "rest"),))
+    yield _Stage(f"three changes of any kind with {few}", 4, (Part(3, _FEW_VCPUS, "rest"),))
     for changes, number in enumerate(_NUMBERS, 4):
-        name = f"{number} changes known of launches"
+        name = f"{number} changes seen in the wild"
         yield _Stage(name, changes, (Part(changes, 0, "seen"),))
-        yield _Stage(f"{name}, {few}", changes + 1, (Part(changes, _FEW_VCPUS, "seen"),))
-        name = f"{number} changes of any kind, {few}"
+        yield _Stage(f"{name} with {few}", changes + 1, (Part(changes, _FEW_VCPUS, "seen"),))
+        name = f"{number} changes of any kind with {few}"
         yield _Stage(name, changes + 1, (Part(changes, _FEW_VCPUS, "rest"),))
 
 

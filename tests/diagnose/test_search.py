@@ -107,8 +107,8 @@ def test_what_is_not_near_is_not_found() -> None:
     assert not outcome.found
     assert all(stage.completed for stage in outcome.statistics.stages)
     assert [(stage.name, stage.every) for stage in outcome.statistics.stages] == [
-        ("one change known of launches", True),
-        ("one change known of launches, 1 to 512 vCPUs", True),
+        ("one change seen in the wild", True),
+        ("one change seen in the wild with 1 to 512 vCPUs", True),
     ]
 
 
@@ -138,8 +138,8 @@ def test_what_is_known_of_no_launch_is_combined_last() -> None:
     outcome = search([start_of()], rarely, wanted.digest, PATIENT)
     assert _axes(outcome.found[0]) == {"cmdline", "cpu", "vcpus"}
     stages = {stage.name: stage for stage in outcome.statistics.stages}
-    assert list(stages)[-1] == "two changes of any kind, 1 to 512 vCPUs"
-    assert not stages["three changes known of launches"].every
+    assert list(stages)[-1] == "two changes of any kind with 1 to 512 vCPUs"
+    assert not stages["three changes seen in the wild"].every
     assert stages["two changes of any kind"].every
 
 
@@ -250,7 +250,7 @@ def test_statistics_as_a_document() -> None:
     assert document["launches"] == sum(stage["launches"] for stage in document["stages"]) > 512
     assert [stage["completed"] for stage in document["stages"]][-1] is False
     assert document["stages"][0] == {
-        "name": "one change known of launches",
+        "name": "one change seen in the wild",
         "completed": True,
         "left": "",
         "matches": 0,
