@@ -167,7 +167,8 @@ def test_a_line_that_holds_the_number_of_vcpus(tmp_path: Path) -> None:
     )
     changes = by_value(cmdline_changes(start._replace(material=material)), "cmdline")
     change = changes[counted_name(4)]
-    assert change.weight < SEEN
+    assert change.weight < SEEN <= changes[counted_name(77)].weight
+    assert changes[counted_name(128)].weight < SEEN
     assert change.edits[-1].value == '"maxcpus=4 quiet"'
     assert digest(change.apply(start.setup)) == edited_digest(manifest, change.edits)
     # The line of one vCPU is the start's own.

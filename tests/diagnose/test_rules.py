@@ -125,6 +125,12 @@ def test_features_that_are_no_mode_s_default_stay_in_another_mode(tmp_path: Path
     assert found == {"mode": ("snp", "sev-es")}
 
 
+def test_a_profile_comes_before_its_registers_for_a_manifest_can_name_it(tmp_path: Path) -> None:
+    changes = changes_for(start_of(kernel_guest(tmp_path)), profiles())
+    heaviest = max(change.weight for change in by_value(changes, "profile").values())
+    assert heaviest < min(change.weight for change in by_value(changes, "registers").values())
+
+
 def test_of_registers_those_are_named_that_differ(tmp_path: Path) -> None:
     start = start_of(kernel_guest(tmp_path))
     found = by_value(changes_for(start, profiles()), "registers")

@@ -23,6 +23,9 @@ __all__ = ["MOST_VCPUS", "cmdline_changes", "counted_name"]
 MOST_VCPUS = 512
 """Command lines are searched for every number of vCPUs up to here."""
 
+_USUAL = frozenset((*range(1, 65), 72, 80, *range(96, 257, 16), 255, *range(288, 513, 32)))
+"""Counts of vCPUs that guests have, and numbers of CPUs that hosts have."""
+
 _MOST_TOKENS = 64
 """Of a longer line, no more tokens are looked at one by one."""
 
@@ -81,7 +84,8 @@ def _lines(own: bytes, counted: Callable[[int], bytes] | None) -> Iterator[Line]
     if counted is not None:
         for count in range(1, MOST_VCPUS + 1):
             says = f"the command line of {count} vCPUs"
-            yield Line.of(counted_name(count), counted(count), says, _PLACEHOLDER, CMDLINE + 8)
+            weight = CMDLINE + 8 if count in _USUAL else SWEPT + 5
+            yield Line.of(counted_name(count), counted(count), says, _PLACEHOLDER, weight)
     yield from _nr_cpus(own)
     yield from kata_lines(own, MOST_VCPUS)
     yield from _tokens(own)
@@ -164,7 +168,8 @@ def _nr_cpus(own: bytes) -> Iterator[Line]:
         if match is None:
             text, weight = _joined(own, word), SWEPT + 100
         else:
-            text, weight = own[: match.start()] + word + own[match.end() :], CMDLINE + 8
+            text = own[: match.start()] + word + own[match.end() :]
+            weight = CMDLINE + 8 if count in _USUAL else SWEPT + 5
         yield Line.of(f"nr_cpus={count}", text, f"a command line with nr_cpus={count}", _NR, weight)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sevbuild.diagnose.change import Change, Edit, Start
 from sevbuild.diagnose.rules.applying import launching_with
-from sevbuild.diagnose.rules.weights import PROFILE, SWEPT
+from sevbuild.diagnose.rules.weights import PROFILE
 from sevbuild.diagnose.setup import LaidOut
 from sevbuild.documents.toml_text import toml_string
 from sevbuild.launch.profile import LaunchProfile
@@ -51,7 +51,7 @@ def profile_changes(start: Start, profiles: Sequence[LaunchProfile]) -> Iterator
             apply=launching_with(profile),
             says=f"the profile {profile.name} ({_without_brackets(profile.prose.summary)})",
             source=_source(profile, named),
-            weight=(PROFILE if fits else SWEPT) + rank,
+            weight=PROFILE + rank + (0 if fits else len(profiles)),
             edits=tuple(edits),
         )
 
