@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sevbuild.diagnose.change import Change, Edit
-from sevbuild.diagnose.file_launch import FileLaunch
+from sevbuild.diagnose.rules.hashes import hashed, hashes_of
 from sevbuild.diagnose.setup import LaidOut, Setup
 from sevbuild.documents.toml_text import toml_string
 from sevbuild.errors import SevbuildError, within
@@ -24,11 +24,11 @@ from sevbuild.text import counted, decode_text, encode_text
 
 if TYPE_CHECKING:
     from sevbuild.diagnose.change import Start
-    from sevbuild.image.kernel_hashes import KernelHashes
     from sevbuild.reference.model import ReferenceValues, Value
 
 __all__ = ["Asked", "Candidates", "Release", "find_candidates"]
 
+HashAxis = Literal["kernel", "initrd", "cmdline"]
 _PAGE = 4096
 _MOST_VISITED = 20_000
 """The files of a folder that are looked at."""
@@ -100,6 +100,8 @@ class _Found:
         self.notes: list[str] = []
         self._own = {value for start in starts for value in _own(start.setup)}
         self._setups = [start.setup for start in starts]
+        # Where the hashes of one are off, they may be on.
+        self._has_kernel = any(start.material.kernel or hashes_of(start.setup) for start in starts)
         self._in_files: set[bytes] = set()
         self._folder = folder
         self._taken = 0
@@ -108,9 +110,9 @@ class _Found:
         """Read the suspects of one option; raises SevbuildError where it comes to nothing."""
         if not paths:
             return
-        if flag in ("--kernel", "--initrd", "--cmdline") and not any(map(_hashes_of, self._setups)):
+        if flag in ("--kernel", "--initrd", "--cmdline") and not self._has_kernel:
             hint = "declare it with --set kernel.path=FILE, and its hashes are measured"
-            raise SevbuildError(f"{flag}: no kernel of this guest is measured", hint=hint)
+            raise SevbuildError(f"{flag}: this guest has no kernel that is measured", hint=hint)
         if flag == "--firmware" and not any(isinstance(setup, LaidOut) for setup in self._setups):
             raise SevbuildError(f"{flag}: the firmware of this guest is inside its IGVM file")
         before, self._taken = len(self.notes), 0
@@ -147,10 +149,10 @@ class _Found:
         if passed:
             self.notes.append(f"{path}: {counted(passed, 'file')} passed over, which are no firmware")
 
-    def hashed(self, axis: str, path: str) -> None:
+    def hashed(self, axis: HashAxis, path: str) -> None:
         """Take a kernel or an initrd, of which nothing but the SHA-256 is launched."""
         digest = read_hashed([path]).sha256
-        self._add(axis, digest, path, partial(_with_hash, axis, digest), self._edits(axis, path, digest))
+        self._add(axis, digest, path, _hashed(axis, digest), self._edits(axis, path, digest))
 
     def cmdline(self, path: str) -> None:
         """Take a command line: as it stands, and without the line end that editors write."""
@@ -164,7 +166,7 @@ class _Found:
             lines = {f"{path} without its line end": without, **lines}
         for name, (text, edits) in lines.items():
             digest = cmdline_digest(text)
-            self._add("cmdline", digest, name, partial(_with_hash, "cmdline", digest), edits)
+            self._add("cmdline", digest, name, _hashed("cmdline", digest), edits)
 
     def _line_edits(self, path: str, text: bytes | None) -> tuple[Edit, ...]:
         """Return the edits that make a manifest have the line of a file, or this text of it."""
@@ -227,14 +229,14 @@ class _Found:
                 if entry.inputs.get(FIRMWARE.name) not in own:
                     self._add("firmware", entry.seed, name, partial(_with_firmware, seed), (), source=source)
             if entry.kernel is not None:
-                for axis, digest in (
-                    ("kernel", entry.kernel.kernel),
-                    ("initrd", entry.kernel.initrd),
-                    ("cmdline", _line_of(value) or entry.kernel.cmdline_sha256),
-                ):
+                digests: dict[HashAxis, bytes | None] = {
+                    "kernel": entry.kernel.kernel,
+                    "initrd": entry.kernel.initrd,
+                    "cmdline": _line_of(value) or entry.kernel.cmdline_sha256,
+                }
+                for axis, digest in digests.items():
                     if digest is not None:
-                        change = partial(_with_hash, axis, digest)
-                        self._add(axis, digest, name, change, (), source=source)
+                        self._add(axis, digest, name, _hashed(axis, digest), (), source=source)
 
     def _image(self, path: str, *, in_folder: bool = False) -> None:
         data = read_file(path, LARGEST)
@@ -299,15 +301,13 @@ def _own(setup: Setup) -> Iterator[bytes]:
     if isinstance(setup, LaidOut):
         firmware = setup.inputs.firmware
         yield sha256(firmware.data).digest() if isinstance(firmware, Firmware) else firmware.seed
-    hashes = _hashes_of(setup)
+    hashes = hashes_of(setup)
     if hashes is not None:
         yield from hashes
 
 
-def _hashes_of(setup: Setup) -> KernelHashes | None:
-    if isinstance(setup, LaidOut):
-        return setup.inputs.kernel_hashes
-    return setup.kernel_hashes if isinstance(setup, FileLaunch) else None
+def _hashed(axis: HashAxis, digest: bytes) -> Callable[[Setup], Setup]:
+    return hashed(axis, lambda: digest)
 
 
 def _with_firmware(firmware: Firmware | FirmwareSeed, setup: Setup) -> Setup:
@@ -323,17 +323,6 @@ def _with_firmware(firmware: Firmware | FirmwareSeed, setup: Setup) -> Setup:
         svsm = inputs.svsm
         inputs = inputs._replace(svsm=svsm._replace(gpa=svsm.gpa + moved, entry=svsm.entry + moved))
     return setup._replace(inputs=inputs)
-
-
-def _with_hash(name: str, digest: bytes, setup: Setup) -> Setup:
-    """Return a setup with another kernel, initrd or command line, the same where none is measured."""
-    hashes = _hashes_of(setup)
-    if hashes is None:
-        return setup
-    hashes = hashes._replace(**{name: digest})
-    if isinstance(setup, LaidOut):
-        return setup._replace(inputs=setup.inputs._replace(kernel_hashes=hashes))
-    return setup._replace(kernel_hashes=hashes) if isinstance(setup, FileLaunch) else setup
 
 
 def _files_below(folder: str) -> Iterator[str]:

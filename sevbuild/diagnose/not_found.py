@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.diagnose.file_launch import FileLaunch
+from sevbuild.diagnose.rules.hashes import hashes_of
 from sevbuild.diagnose.setup import LaidOut, Setup
 from sevbuild.igvm.loaders import loader_named
-from sevbuild.image.kernel_hashes import KernelHashes
 
 if TYPE_CHECKING:
     from sevbuild.diagnose.change import Change, Start
@@ -115,7 +115,7 @@ def _with(searched: Searched) -> str:
     if all(isinstance(setup, FileLaunch) for setup in setups):
         return "with this IGVM file"
     what = "this firmware" if not searched.suspects else "this firmware or a candidate"
-    return f"with {what} and kernel" if any(map(_hashes_of, setups)) else f"with {what}"
+    return f"with {what} and kernel" if any(map(hashes_of, setups)) else f"with {what}"
 
 
 def _parts(starts: Sequence[Start]) -> str:
@@ -123,15 +123,9 @@ def _parts(starts: Sequence[Start]) -> str:
     setups = [start.setup for start in starts]
     if all(isinstance(setup, FileLaunch) for setup in setups):
         return "the IGVM file differs"
-    if any(map(_hashes_of, setups)):
+    if any(map(hashes_of, setups)):
         return "firmware or kernel hashes differ"
     return "the firmware differs"
-
-
-def _hashes_of(setup: Setup) -> KernelHashes | None:
-    if isinstance(setup, LaidOut):
-        return setup.inputs.kernel_hashes
-    return setup.kernel_hashes if isinstance(setup, FileLaunch) else None
 
 
 def _not_covered(searched: Searched) -> Iterator[str]:
@@ -143,7 +137,7 @@ def _not_covered(searched: Searched) -> Iterator[str]:
     laid_out = any(isinstance(start.setup, LaidOut) for start in searched.starts)
     if laid_out and not searched.suspects:
         yield "no other firmware was tried: it is the most frequent cause"
-    if any(map(_hashes_of, (start.setup for start in searched.starts))):
+    if any(map(hashes_of, (start.setup for start in searched.starts))):
         yield (
             "QEMU 7.1 and 7.2 append 32 random bytes to the kernel at each launch (the RNG seed of the "
             "machines pc-q35-7.2 and pc-i440fx-7.2): such a digest is another each time. The cure is "
@@ -162,7 +156,7 @@ def _next_steps(searched: Searched) -> Iterator[str]:
     laid_out = any(isinstance(start.setup, LaidOut) for start in searched.starts)
     if laid_out and not searched.suspects:
         yield "the firmware file that the host starts, or the folder it is in: `--firmware PATH`"
-    if any(map(_hashes_of, (start.setup for start in searched.starts))):
+    if any(map(hashes_of, (start.setup for start in searched.starts))):
         yield "kernel, initrd and command line as they were launched: `--kernel`, `--initrd`, `--cmdline FILE`"
     if any(start.setup.mode != "sev" for start in searched.starts):
         yield _VMSA_DUMP.format(command=shlex.join(("sevbuild", "explain", *searched.words, *_DUMP)))

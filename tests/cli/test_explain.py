@@ -222,10 +222,7 @@ def test_a_stage_that_was_cut_off_excludes_nothing(guest: Path) -> None:
 
 
 def test_a_guest_without_a_kernel_has_another_firmware(tmp_path: Path) -> None:
-    guest = guest_in(tmp_path, kernel={}, initrd={})
-    guest.write_text(
-        "".join(line for line in guest.read_text().splitlines(True) if line[:6] not in ("kernel", "initrd"))
-    )
+    guest = without_kernel(tmp_path)
     found = document(guest, NOTHING, *QUICK)
     assert found["excluded"][0].endswith("with this firmware: the firmware differs")
     assert not any("RNG" in line for line in found["not_covered"])
@@ -343,10 +340,31 @@ def test_an_option_that_could_not_have_an_effect(
     assert result.err.startswith(f"error: {message}"), result.err
 
 
+def without_kernel(folder: Path) -> Path:
+    guest = guest_in(folder, kernel={}, initrd={})
+    lines = guest.read_text().splitlines(keepends=True)
+    guest.write_text("".join(line for line in lines if line[:6] not in ("kernel", "initrd")))
+    return guest
+
+
 def test_candidates_for_what_is_not_measured(tmp_path: Path) -> None:
-    guest = guest_in(tmp_path, kernel={"path": "vmlinuz", "hashes": False})
+    guest = without_kernel(tmp_path)
     result = run("explain", "-q", guest, NOTHING, "--kernel", tmp_path / "vmlinuz")
-    assert (result.status, first_error(result)) == (2, "error: --kernel: no kernel of this guest is measured")
+    assert (result.status, first_error(result)) == (
+        2,
+        "error: --kernel: this guest has no kernel that is measured",
+    )
+
+
+def test_a_kernel_whose_hashes_are_off_may_be_another_with_them(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"another kernel")
+    on = guest_in(tmp_path)
+    wanted = digest(on, "--set", "kernel.path=other")
+    off = guest_in(tmp_path, kernel={"path": "vmlinuz", "cmdline": "console=ttyS0 quiet", "hashes": False})
+    (explanation, *_) = document(off, wanted, "--kernel", tmp_path / "other", "--target", "vcpus1")[
+        "explanations"
+    ]
+    assert {cause["setting"] for cause in explanation["changes"]} == {"kernel", "kernel-hashes"}
 
 
 def first_error(result: Result) -> str:
@@ -586,10 +604,7 @@ def test_a_measurement_is_compared_and_never_searched(tmp_path: Path) -> None:
 
 
 def test_a_device_tree_needs_a_kernel(tmp_path: Path) -> None:
-    guest = guest_in(tmp_path, kernel={}, initrd={})
-    guest.write_text(
-        "".join(line for line in guest.read_text().splitlines(True) if line[:6] not in ("kernel", "initrd"))
-    )
+    guest = without_kernel(tmp_path)
     (tmp_path / "tree.dtb").write_bytes(b"tree")
     result = run("explain", "-q", guest, NOTHING, "--dtb", tmp_path / "tree.dtb")
     assert (result.status, first_error(result)) == (
