@@ -26,6 +26,7 @@ __all__ = ["explain"]
 
 FORMATS = ("text", "json", *PICTURES)
 _MOST_SECONDS = 86400.0
+_NO_EDIT = "a bundle is not edited: edit the manifest that it was built from, and build it anew"
 
 GUEST: Any = typer.Argument(
     ...,
@@ -119,6 +120,7 @@ def explain(
     planned and measured again. Exit 0 where the cause is found or the digest is equal, 1 where not. html is a
     page with both launches side by side, svg their memory maps alone.
     """
+    from sevbuild.bundle.published import bundle_at
     from sevbuild.diagnose.wanted import read_wanted
 
     options.check_format(fmt, FORMATS)
@@ -138,6 +140,9 @@ def explain(
     if answer is None:
         words = (guest, expected, *(word for setting in settings for word in ("--set", setting)))
         answer = _searched(subject, wanted, directory, suspects, budget=budget, words=words, dump=vmsa_dump)
+    if any(found.edits for found in answer.explanations) and bundle_at(guest) is not None:
+        # Its checksums hold the manifest that is in it.
+        answer = answer._replace(notes=(*answer.notes, _NO_EDIT))
     suspected = (suspects.firmware, suspects.kernel, suspects.initrd, suspects.cmdline, suspects.releases)
     named = (guest, expected, vmsa_dump, suspects.dtb, owner.tik, *chain.from_iterable(suspected))
     protected = protect(documents=named_files(filter(None, named)), given=settings)
