@@ -11,7 +11,7 @@ from sevbuild.diagnose.replay.json_lines import JsonLinesTrace
 from sevbuild.diagnose.replay.qemu import QemuTrace, joined_retries
 from sevbuild.errors import SevbuildError
 from sevbuild.kind import HEAD_SIZE, another_thing
-from sevbuild.text import counted, encode_text
+from sevbuild.text import counted, decode_text, encode_text
 
 __all__ = ["chosen_launch", "parse_trace", "read_trace"]
 
@@ -19,8 +19,11 @@ _ENABLE = "QEMU writes one with -trace 'kvm_sev_*' (docs/replay.md)"
 _MOST_BYTES = 4 << 30
 """More than any launch measures: a trace that says so is of no launch, and would take minutes to hash."""
 
-_SIMPLE_HEADER = "\udcff" * 8
-"""What a file of QEMU's trace backend simple begins with (scripts/simpletrace.py), as text of ours."""
+_SIMPLE_HEADER = decode_text(b"\xff" * 8 + 0xF2B177CB0AA429B4.to_bytes(8, "little"))
+"""What a file of QEMU's trace backend simple begins with (trace/simple.c: HEADER_EVENT_ID, HEADER_MAGIC).
+
+With FF alone many files begin, a firmware among them.
+"""
 
 
 def read_trace(path: str) -> Trace:
