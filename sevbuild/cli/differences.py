@@ -25,6 +25,7 @@ from sevbuild.text import counted, visible
 __all__ = ["difference_text", "first_line"]
 
 _SHORT = 72
+_MOST_CAUSES = 60
 _MOST_DETAILS = 40
 _MOST_LABELS = 8
 _MOST_LAUNCHES = 8
@@ -41,7 +42,9 @@ def difference_text(difference: Difference) -> str:
         if level == DIGEST and difference.digest == "different":
             heading = "because of"
         lines += [heading] if heading else []
-        lines += [f"  {line}" for cause in causes for line in _cause_lines(cause)]
+        lines += [f"  {line}" for cause in causes[:_MOST_CAUSES] for line in _cause_lines(cause)]
+        if len(causes) > _MOST_CAUSES:
+            lines.append(f"  and {len(causes) - _MOST_CAUSES} more, which JSON has")
     for side, labels in zip(("first", "second"), difference.alone, strict=True):
         if labels:
             lines.append(f"{counted(len(labels), 'target')} in the {side} alone: {_listed(labels)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
@@ -16,7 +16,7 @@ __all__ = ["LineChange", "compare_lines", "shown_line"]
 # lib/cmdline.c of Linux (next_arg): words end at white space that is in no quotes. A NUL ends the line.
 _SPACE = r"[ \t\n\v\f\r\0]+"
 _WORD = r"(?:[^ \t\n\v\f\r\0\"]|\"[^\"]*\"?)+"
-_MOST_ALIGNED = 1 << 20
+_MOST_ALIGNED = 1 << 16
 """The most pairs of words that are compared to find which of them moved: the work grows with it."""
 _MOST_DETAILS = 200
 
@@ -110,27 +110,27 @@ def _word_details(
     old: Sequence[str], new: Sequence[str], gone: Sequence[int], come: Sequence[int]
 ) -> Iterator[Detail]:
     """Yield what became of the words that have no partner: moved, changed by their key, removed or added."""
-    moved: dict[str, list[int]] = {}
-    by_key: dict[str, list[int]] = {}
+    moved: dict[str, deque[int]] = {}
+    by_key: dict[str, deque[int]] = {}
     for index in come:
-        moved.setdefault(new[index], []).append(index)
+        moved.setdefault(new[index], deque()).append(index)
     taken: set[int] = set()
     left = []
     for index in gone:
         places = moved.get(old[index])
         if places:
-            other = places.pop(0)
+            other = places.popleft()
             taken.add(other)
             yield Detail(f"word {_short(old[index])}", f"place {index + 1}", f"place {other + 1}", "moved")
         else:
             left.append(index)
     for index in come:
         if index not in taken:
-            by_key.setdefault(_key(new[index]), []).append(index)
+            by_key.setdefault(_key(new[index]), deque()).append(index)
     for index in left:
         others = by_key.get(_key(old[index]))
         if others:
-            other = others.pop(0)
+            other = others.popleft()
             taken.add(other)
             yield Detail(f"word {index + 1}", old[index], new[other])
         else:

@@ -101,11 +101,10 @@ class ValuesSide(LaunchSide):
         found = next((plan for plan in plans if plan.digest == self._value(label).digest), None)
         return None if found is None else Trace(found.plan, found.digests, recorded=True)
 
-    def where(self, label: str, what: str) -> str:
-        """Return the JSON path of what a value says."""
-        index = self.labels().index(label)
+    def where(self, label: str, what: str) -> str:  # noqa: ARG002
+        """Return the JSON path of what values say; it is the same for all of them, as their causes may be."""
         key = what.partition(".")[0]
-        return f"{self._source}: $.values[{index}].{what}" if key in Value._fields else self._source
+        return f"{self._source}: $.values[*].{what}" if key in Value._fields else self._source
 
     def contents(self, label: str, role: str) -> list[Contents] | None:
         """Return the file of an input that a bundle has, where it is the one that is listed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from sevbuild.diagnose.differences.kernels import FileChange
@@ -22,7 +23,8 @@ __all__ = ["Volume", "build_of", "compare_firmwares", "firmware_volumes"]
 _VOLUME_MARK = b"_FVH"
 _MARK_AT = 0x28
 _VOLUME_HEAD = 0x38
-_MOST_VOLUMES = 64
+_MOST_MARKS = 1000
+"""How many marks of a volume are looked at: a real image has fewer than ten."""
 _STORE = parse_guid("fff12b8d-7696-4c8b-a985-2747075b4f50")
 """gEfiSystemNvDataFvGuid of edk2: the volume of the variable store."""
 
@@ -79,9 +81,11 @@ def build_of(data: bytes) -> tuple[str, ...]:
     vendors: dict[str, None] = {}
 
     def look(window: bytes) -> bool:
-        for match in (match for pattern in _VERSIONS for match in pattern.finditer(window)):
+        for match in (
+            match for pattern in _VERSIONS for match in islice(pattern.finditer(window), _MOST_MARKS)
+        ):
             _add(versions, match[0] if _begins_word(window, match.start()) else b"")
-        for match in _VENDOR.finditer(window):
+        for match in islice(_VENDOR.finditer(window), _MOST_MARKS):
             before = _BEFORE.search(window, max(match.start() - 80, 0), match.start())
             _add(vendors, before[0] + match[0] if before is not None and before[0] else b"")
         return False
@@ -106,16 +110,16 @@ def _add(found: dict[str, None], text: bytes) -> None:
 def firmware_volumes(data: bytes) -> list[Volume]:
     """Return the firmware volumes of an image that lie in no other, by their place."""
     found: list[Volume] = []
-    at, end = data.find(_VOLUME_MARK), 0
-    while at >= 0 and len(found) < _MOST_VOLUMES:
+    at, end = -1, 0
+    for _ in range(_MOST_MARKS):
+        at = data.find(_VOLUME_MARK, max(at + 1, end))
+        if at < 0:
+            break
         start = at - _MARK_AT
         length = int.from_bytes(data[start + 0x20 : start + 0x28], "little") if start >= end else 0
         if length >= _VOLUME_HEAD and start + length <= len(data):
             end = start + length
             found.append(Volume(start, end, _volume_name(data, start, end)))
-            at = data.find(_VOLUME_MARK, end)
-        else:
-            at = data.find(_VOLUME_MARK, at + 1)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -124,13 +125,13 @@ def pair_labels(old: Sequence[str], new: Sequence[str]) -> list[Pair]:
         for dropped in combinations(range(_PARTS), count):
             if some and dropped == (_VCPUS_PART,):
                 continue
-            by_key: dict[tuple[str, ...], list[str]] = {}
+            by_key: dict[tuple[str, ...], deque[str]] = {}
             for label in others:
-                by_key.setdefault(_key(label, dropped), []).append(label)
+                by_key.setdefault(_key(label, dropped), deque()).append(label)
             for label in left:
                 same = by_key.get(_key(label, dropped))
                 if same:
-                    pairs[label] = same.pop(0)
+                    pairs[label] = same.popleft()
             taken = set(pairs.values())
             left = [label for label in left if label not in pairs]
             others = [label for label in others if label not in taken]

@@ -103,18 +103,19 @@ def _held(compared: Compared, lock: Lock, lines: Mapping[str, int] | None = None
 def _input_causes(old: Held, new: Held) -> Iterator[Cause]:
     """Yield inputs that differ: paired by role, part and name, then by role and part where one is left."""
     paths = old.whole and new.whole
-    before, after = list(enumerate(old.inputs)), list(enumerate(new.inputs))
-    for key in (lambda entry: (*_place(entry), _name(entry, paths=paths)), _place):
-        for item in list(before):
-            same = [other for other in after if key(other[1]) == key(item[1])]
-            if len(same) == 1 and sum(key(one[1]) == key(item[1]) for one in before) == 1:
-                before.remove(item)
-                after.remove(same[0])
-                yield from _input_cause(old, new, item, same[0], paths=paths)
-    for index, entry in before:
+    before, after = dict(enumerate(old.inputs)), dict(enumerate(new.inputs))
+    for named in (True, False):
+        places = [_by_place(side, paths=paths, named=named) for side in (before, after)]
+        for key, indexes in places[0].items():
+            others = places[1].get(key, [])
+            if len(indexes) == len(others) == 1:
+                first, second = indexes[0], others[0]
+                items = ((first, before.pop(first)), (second, after.pop(second)))
+                yield from _input_cause(old, new, *items, paths=paths)
+    for index, entry in before.items():
         where = (_line(old, f"input[{index}]"), "")
         yield Cause(_role(entry), f"{_called(entry)} removed", _level(entry), _what(entry), None, where)
-    for index, entry in after:
+    for index, entry in after.items():
         where = ("", _line(new, f"input[{index}]"))
         yield Cause(_role(entry), f"{_called(entry)} added", _level(entry), None, _what(entry), where)
 
@@ -185,8 +186,15 @@ def _line(held: Held, path: str) -> str:
     return held.compared.name if line is None else f"{held.compared.name}:{line}"
 
 
-def _place(entry: LockedInput) -> tuple[str, str]:
-    return _role(entry), entry.part
+def _by_place(
+    inputs: Mapping[int, LockedInput], *, paths: bool, named: bool
+) -> dict[tuple[str, ...], list[int]]:
+    """Return inputs by role and part, and by their name where it counts."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for index, entry in inputs.items():
+        place = (_role(entry), entry.part)
+        found.setdefault((*place, _name(entry, paths=paths)) if named else place, []).append(index)
+    return found
 
 
 def _role(entry: LockedInput) -> str:

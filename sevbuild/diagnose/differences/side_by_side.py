@@ -103,7 +103,8 @@ def _changed(step: Step, old: StepSide, new: StepSide) -> Cause:
     if "hash" in old.origin and words == ["contents"]:
         title += ": another kernel, initrd or command line"
     kind = "registers" if vmsas else "launch-update"
-    return Cause(kind, title, DIGEST, one, other, details=tuple(details))
+    where = (f"step {old.number}", f"step {new.number}")
+    return Cause(kind, title, DIGEST, one, other, where, tuple(details))
 
 
 def _shown_field(field: str, old: StepSide, new: StepSide) -> tuple[str | None, str | None]:
