@@ -104,6 +104,12 @@ def test_the_nearest_target_is_the_one_to_start_from(guest: Path) -> None:
     assert explanation["target"] == "snp/qemu/EPYC-v4/vcpus4"
 
 
+def test_an_answer_is_the_same_each_time(guest: Path) -> None:
+    wanted = digest(guest, "--set", "vcpu.model=EPYC-Milan", "--set", "vcpu.count=3", target="vcpus3")
+    first, second = ({**document(guest, wanted), "statistics": None} for _ in range(2))
+    assert first == second
+
+
 def test_standard_input_is_read_once(guest: Path) -> None:
     result = run("explain", "-q", guest, "-", stdin=digest(guest))
     assert first_line(result) == "equal: it is the launch digest of snp/qemu/EPYC-v4/vcpus1"

@@ -170,8 +170,11 @@ def test_a_target_is_named(tmp_path: Path) -> None:
     assert (other.status, failures(other)) == (1, ["measurement"])
     text = run("verify", evidence, "--against", HELLO, *LATER)
     assert text.status == 1
-    assert "sevbuild explain" in text.out
-    assert "sevbuild diff" in text.out
+    # The cause is looked for at once, and what is said of it is no part of the verdict.
+    assert "sevbuild explain" not in text.out
+    assert f"sevbuild explain {HELLO} " in text.err
+    expected = run("verify", evidence, "--expect", "00" * 48, *LATER)
+    assert "which input differs: `sevbuild explain GUEST REPORT`" in expected.out
 
 
 def test_the_verdict_as_json() -> None:
