@@ -113,7 +113,8 @@ def verify_reports(
             faults.append(Unjudged(path, error))
             continue
         products.append(report.product)
-    if trust.product is not None and products and all(product == trust.product for product in products):
+    # What could not be judged may be the one that does not say its product.
+    if trust.product is not None and not faults and all(product == trust.product for product in products):
         what = "the report says" if len(paths) == 1 else "each report says"
         raise SevbuildError(f"--product {trust.product.name}: {what} so itself", hint="leave it out")
     return Verdicts(tuple(verdicts), tuple(faults))

@@ -299,6 +299,14 @@ def test_a_damaged_certificate_is_said_of_each_report_that_needs_it(tmp_path: Pa
     assert alone.err.startswith(f"error: {damaged}: ")
 
 
+def test_a_product_may_be_for_the_report_that_is_damaged(tmp_path: Path) -> None:
+    damaged, words = tmp_path / "report.bin", given("genoa-v5-oak")
+    damaged.write_bytes(report_of("milan-v2-gcp-automata").read_bytes()[:-1])
+    result = run(words[0], words[1], damaged, *words[2:], *AT, "--product", "Genoa")
+    assert (result.status, "--product" in result.err) == (2, False)
+    assert f"{words[1]}: verified (" in result.out
+
+
 def test_where_no_report_can_be_judged_there_is_no_verdict(tmp_path: Path) -> None:
     words = given("genoa-v5-oak")
     words[1:2] = [str(tmp_path / "one.bin"), str(tmp_path / "two.bin")]
