@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha384
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.diagnose.chains import BodyChains
@@ -17,6 +18,7 @@ from sevbuild.diagnose.patches import Bits, bits_between, turned
 from sevbuild.diagnose.setup import Body, Setup
 from sevbuild.diagnose.variations import Variations
 from sevbuild.errors import SevbuildError
+from sevbuild.launch.page_type import PAGE_SIZE
 from sevbuild.launch.planner import Planner
 from sevbuild.launch.update import LaunchUpdate
 
@@ -92,14 +94,16 @@ class BodyStates:
         patches = self._patches_of(space)
         bits = [self._patch(space, patches, index) for index in hashed]
         laid = self._laid_out(space, tuple(index for index in changes if index not in hashed))
-        if laid.around is None or None in bits:
+        turning = sorted(one for one in bits if one is not None)
+        apart = all(one[0] + len(one[1]) <= other[0] for one, other in pairwise(turning))
+        if laid.around is None or None in bits or not apart:
             return self._chains.state(self._body(space.setup(changes)))
         states = laid.around.states
         state = states.get(hashed[0]) if len(hashed) == 1 else None
         if state is None:
             (data,) = patches.hashes
-            for one in bits:
-                data = data if one is None else turned(data, one)
+            for one in turning:
+                data = turned(data, one)
             state = self._after(laid.around, data)
             if len(hashed) == 1:
                 states[hashed[0]] = state
@@ -171,7 +175,7 @@ def _compared(patches: _Patches, other: Body) -> Bits | None:
     if len(pairs) != 1 or pairs[0][0]._replace(data=None) != pairs[0][1]._replace(data=None):
         return None
     data, changed = pairs[0][0].data, pairs[0][1].data
-    if not isinstance(data, bytes) or not isinstance(changed, bytes):
+    if not isinstance(data, bytes) or not isinstance(changed, bytes) or len(data) > PAGE_SIZE:
         return None
     if not patches.hashes:
         patches.hashes.append(data)

@@ -15,6 +15,8 @@ from sevbuild.diagnose.change import SEEN, Change, Start
 from sevbuild.diagnose.search import Found, Limits, search
 from sevbuild.diagnose.setup import Body, LaidOut, Setup
 from sevbuild.diagnose.statistics import statistics_document
+from sevbuild.diagnose.tries import Hit, Result
+from sevbuild.diagnose.variations import Tile
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.plan import LaunchPlan
@@ -315,3 +317,15 @@ def test_memory_does_not_grow_with_the_launches_tried() -> None:
     (few, small), (many, large) = sorted(tried.items())
     assert many > 1_000_000 > 20 * few
     assert large < small + 6 * 1024
+
+
+def test_tiles_and_results_are_numbers_between_processes() -> None:
+    """What a worker does, and what its parent makes of that."""
+    tile = Tile(3, (1, 2), (5, 7), (0, 0), 64)
+    assert search_module._unpacked(search_module._packed(tile)) == tile
+    result = Result(12, (Hit(0, (1, 2, 3), 9), Hit(4, (), 1)), completed=False)
+    assert search_module._unpacked_result(search_module._packed_result(result)) == result
+    start = start_of()
+    one = search_module._Search([start], changes_of, start.digest, PATIENT)
+    answer = one._work(search_module._packed(Tile(0, (), (0, 0), (0, 0), 0)))
+    assert search_module._unpacked_result(answer) == Result(1, (Hit(0, (), 1),), completed=True)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
+from sevbuild.diagnose import bodies
+from sevbuild.diagnose.chains import BodyChains
 from sevbuild.diagnose.change import Change, Start
 from sevbuild.diagnose.kept import Kept
 from sevbuild.diagnose.patches import FREE, patch_between, patched
 from sevbuild.diagnose.rules.all_rules import changes_for
-from sevbuild.diagnose.setup import Tail
+from sevbuild.diagnose.setup import Body, Setup, Tail
 from sevbuild.diagnose.tries import Hit, Tries
 from sevbuild.diagnose.variations import NONE, Tile, Variations
 from sevbuild.errors import SevbuildError
+from sevbuild.image.ovmf import Firmware
 from sevbuild.launch.mode import MODES, Mode
+from sevbuild.launch.page_type import PageType
 from sevbuild.launch.planner import Planner
+from sevbuild.launch.update import LaunchUpdate
+from tests.support.near_misses import FIRMWARES, laid_out
 from tests.support.near_misses import start_of as own_start
 from tests.support.starts import digest, kernel_guest, profiles, start_of
 
@@ -122,7 +130,7 @@ def test_a_tail_of_other_pages_has_no_patch() -> None:
     assert patched(one, same) == one
 
 
-def _changed(axis: str, touches: str, **shape: int) -> Change:
+def _changed(axis: str, touches: str, **shape: Any) -> Change:
     def apply(setup: object) -> object:
         return setup._replace(shape=setup.shape._replace(**shape))  # type: ignore[attr-defined]
 
@@ -159,3 +167,110 @@ def test_counts_that_launch_the_same_are_the_start_s() -> None:
     space = Variations(0, start._replace(setup=setup), [5], lambda _: (), Kept(9))
     result = Tries(digest(setup)).run(space, Tile(0, (), NONE, NONE, 512), FOREVER)
     assert result.hits == (Hit(0, (), 5),)
+
+
+def _with(axis: str, firmware: Firmware | None = None, *, off: bool = False, **digests: bytes) -> Change:
+    def apply(setup: Setup) -> Setup:
+        inputs = laid_out(setup).inputs
+        hashes = None if off or inputs.kernel_hashes is None else inputs.kernel_hashes._replace(**digests)
+        inputs = inputs._replace(kernel_hashes=hashes, firmware=firmware or inputs.firmware)
+        return laid_out(setup)._replace(inputs=inputs)
+
+    return Change(axis, "other", "body", apply, "says", "source", 1)
+
+
+class _Piecewise:
+    """Bytes that are not held in memory."""
+
+    def __len__(self) -> int:
+        return 4096
+
+    def read(self, start: int, end: int) -> bytes:
+        return bytes(4096)[start:end]
+
+
+def _refused(_: object) -> Setup:
+    raise SevbuildError("no host launches this")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_change_of_hashes_that_does_more_is_laid_out(order: int) -> None:
+    """Only what turns over bits of the kernel hashes alone is patched in."""
+    start = own_start()
+    other = FIRMWARES["other"]
+    sections = (other.metadata.sections or ())[:3]
+    short = other._replace(metadata=other.metadata._replace(sections=sections))
+    changes = [
+        _with("cmdline", cmdline=b"1" * 32),
+        _with("cmdline", other, cmdline=b"2" * 32),
+        _with("cmdline", short, off=True),
+        _with("cmdline", other),
+        _with("cmdline", off=True),
+        _with("kernel", kernel=b"3" * 32),
+        _with("initrd", other),
+        _with("initrd", kernel=b"4" * 32),
+        _with("kernel-hashes", off=True),
+    ]
+    space = Variations(0, start, [1], lambda _: changes[::order], Kept(9))
+    space.open()
+    tries, seen = Tries(bytes(48)), 0
+    for size in (1, 2):
+        for made in combinations(range(len(changes)), size):
+            if len({space.changes[index].axis for index in made}) == size:
+                body = space.setup(made).body(Planner())
+                assert tries._states.state(space, made) == BodyChains().state(body), (made, order)
+                seen += 1
+    assert seen == 9 + 25
+
+
+def test_hashes_that_are_not_in_memory_are_laid_out() -> None:
+    own = Body("snp", None, (LaunchUpdate(0x1000, PageType.NORMAL, 4096, bytes(4096), "here"),))
+    other = own._replace(regions=(own.regions[0]._replace(data=_Piecewise()),))
+    assert bodies._compared(bodies._Patches(own, [], {}), other) is None
+    assert bodies._compared(bodies._Patches(own, [], {}), own._replace(regions=())) is None
+    assert bodies._compared(bodies._Patches(own, [], {}), own) is None
+
+
+def test_what_is_refused_is_left_out() -> None:
+    start = own_start()
+    changes = [
+        Change("firmware", "no", "both", _refused_with(start), "says", "source", 1),
+        Change("cmdline", "no", "body", _refused_with(start), "says", "source", 1),
+        _changed("cpu", "tail", signature=5),
+    ]
+    space = Variations(0, start, [1], lambda _: changes, Kept(9))
+    space.open()
+    tries = Tries(bytes(48))
+    assert len(space.changes) == 3
+    assert tries.run(space, Tile(0, (0,), NONE, (2, 3), 0), FOREVER) == (0, (), True)
+    assert tries.run(space, Tile(0, (), (1, 2), (2, 3), 0), FOREVER) == (0, (), True)
+
+
+def _refused_with(start: Start) -> Callable[[Setup], Setup]:
+    """Return a change that is made once, to be told from one without effect, and refused afterwards."""
+    calls = iter([laid_out(start.setup)._replace(shape=laid_out(start.setup).shape._replace(policy=1))])
+
+    def apply(setup: Setup) -> Setup:
+        return next(calls, None) or _refused(setup)
+
+    return apply
+
+
+def test_a_tail_of_more_pages_is_laid_out() -> None:
+    """Where a CPU has the first vCPUs measured alone, no patch says what it does."""
+    start = own_start(vcpus=2)
+    changes = [
+        _changed("cpu", "tail", signature=5, launch=_bsp_alone(start)),
+        _changed("guest-features", "tail", guest_features=0x21),
+    ]
+    space = Variations(0, start, [2], lambda _: changes, Kept(9))
+    space.open()
+    for made in ((0,), (1,), (0, 1)):
+        setup = space.setup(made)
+        assert Tries(bytes(48))._tail(space, made) == ("snp", setup.tail(Planner()))
+
+
+def _bsp_alone(start: Start) -> Any:
+    """Return values by which nothing but one vCPU can be started."""
+    launch = laid_out(start.setup).shape.launch
+    return launch._replace(entry={**launch.entry, "ap": "svsm"})
