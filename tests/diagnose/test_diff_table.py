@@ -15,6 +15,7 @@ from sevbuild.vcpu.save_area import build_vmsa, parse_vmsa
 from tests.support.cli import run
 from tests.support.firmware import SECTIONS, standard_firmware
 from tests.support.guests import write_manifest
+from tests.support.id_blocks import ID_KEY, private_pem
 from tests.support.igvm import BSP, SNP, VMSA, write_file
 from tests.support.kernels import CPIO, boot_image
 from tests.support.real import newest_file, real_file, real_kernels
@@ -162,6 +163,16 @@ def _own_profile(folder: Path) -> tuple[Any, ...]:
         )
         (folder / name / "own.toml").write_text(text)
         found.append(guest(folder / name, launch={"profile": "./own.toml"}))
+    return tuple(found)
+
+
+def _id_block(folder: Path) -> tuple[Any, ...]:
+    found = []
+    for name, svn in (("a", 1), ("b", 2)):
+        (folder / name).mkdir()
+        (folder / name / "id.pem").write_bytes(private_pem(ID_KEY))
+        table: dict[str, Any] = {"id-block": {"key": "id.pem", "guest-svn": svn}}
+        found.append(guest(folder / name, None, **table))
     return tuple(found)
 
 
@@ -348,6 +359,13 @@ TABLE = {
         (("setting", "host data"),),
         digest="same",
         words=("enters no launch digest:",),
+        level="launch",
+    ),
+    "the SVN of an ID block": Row(
+        _id_block,
+        (("setting", "ID block guest svn"),),
+        digest="same",
+        words=("enters no launch digest:", "1 -> 2", "guest.toml:8"),
         level="launch",
     ),
     "another version of the guest": Row(

@@ -295,7 +295,8 @@ def _setting_cause(pair: TargetPair, change: Change) -> Cause:
         old, new = _features(old), _features(new)
     elif what == "policy":
         old, new = (_policy(text, label) for text, label in zip((old, new), pair.labels, strict=True))
-    return Cause("setting", _TITLES.get(what, what.replace("_", " ")), level, old, new, pair.where(what))
+    title = _TITLES.get(what, what.replace("id_block.", "ID block ").replace("_", " "))
+    return Cause("setting", title, level, old, new, pair.where(what))
 
 
 def _unpublished_causes(pair: TargetPair, *, measured_alike: bool) -> Iterator[Cause]:

@@ -146,7 +146,7 @@ class ManifestSide(LaunchSide):
         if what in ROLES:
             declared = target.variant.declared(ROLES[what])
             return "" if declared is None else document.where(declared.key)
-        for key in _KEYS.get(what.partition(".")[0], (what,)):
+        for key in (what.replace("_", "-"), *_KEYS.get(what.partition(".")[0], ())):
             found = document.written(key)
             if found is not None:
                 return found
