@@ -33,6 +33,8 @@ __all__ = ["Explaining", "Question", "explain", "joined", "nearest_first"]
 _SNP_SIZE = 48
 _MOST_SHOWN = 10
 """The explanations of one digest that are worked out: the first is the likeliest."""
+_OF_PROFILES = ("profile", "registers", "entry", "measured-vcpus", "vmsa-gpa", "page-types", "sections")
+"""What a profile says, as a whole or value by value."""
 _SHARE = 0.25
 """The part of the time for the combinations of what somebody named, before anything else is tried."""
 _SOURCE_OF_COUNTS = "every measured vCPU has a VMSA of its own"
@@ -237,8 +239,29 @@ class Explaining:
         nearest = min(starts, key=lambda start: abs(start.setup.vcpus - found.vcpus), default=found.start)
         return found._replace(start=nearest)
 
+    def _by_profile(self, found: Found) -> Found:
+        """Return what was found said by the profile that launches so, where it was by single values of one.
+
+        A manifest names profiles; which of two ways to the same launch is met first is a matter of order.
+        """
+        settings = changed_settings(found.start, found.setup, self._question.profiles)
+        _, name = settings.get("profile", ("", ""))
+        changes = [change for change in found.changes if change.axis not in _OF_PROFILES]
+        profile = next((c for c in self._changes if (c.axis, c.value) == ("profile", name)), None)
+        if profile is None or profile.apply(found.start.setup) == found.start.setup:
+            return found
+        try:
+            setup = found.start.setup
+            for change in (profile, *changes):
+                setup = change.apply(setup)
+            setup = setup.with_vcpus(found.vcpus)
+            same = self.launches.digest(setup) == self._digest
+        except SevbuildError:
+            return found
+        return found._replace(changes=(profile, *changes), setup=setup) if same else found
+
     def _explanation(self, found: Found) -> Explanation:
-        found = self._nearest(found)
+        found = self._by_profile(self._nearest(found))
         start, counts = found.start, found.vcpus != found.start.setup.vcpus
         causes = [Cause(change.axis, change.says, change.source) for change in found.changes]
         if counts:

@@ -110,6 +110,18 @@ def test_an_answer_is_the_same_each_time(guest: Path) -> None:
     assert first == second
 
 
+def test_a_host_of_another_era_is_said_by_its_profile(guest: Path) -> None:
+    """Hold single registers, which are met before the profile with these, to the line of a manifest."""
+    settings = ("launch.profile=qemu-snp-legacy-fpu", "vcpu.count=16", "vcpu.model=EPYC-Milan")
+    words = [word for setting in settings for word in ("--set", setting)]
+    (explanation, *_) = document(guest, digest(guest, *words, target="vcpus16"), "--budget", "20")[
+        "explanations"
+    ]
+    assert set(explanation["settings"]) == {"profile", "cpu", "vcpus"}
+    assert {cause["setting"] for cause in explanation["changes"]} == {"profile", "cpu", "vcpus"}
+    assert [edit["key"] for edit in explanation["edits"]] == ["launch.profile", "vcpu.model", "vcpu.count"]
+
+
 def test_standard_input_is_read_once(guest: Path) -> None:
     result = run("explain", "-q", guest, "-", stdin=digest(guest))
     assert first_line(result) == "equal: it is the launch digest of snp/qemu/EPYC-v4/vcpus1"
