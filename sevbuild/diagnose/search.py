@@ -112,7 +112,8 @@ def search(
     `changes_for` gives the single changes of a start. `wanted` is 48 bytes for SNP, 32 for the other modes;
     launches of another size are not tried.
     """
-    return _Search(starts, changes_for, wanted, Limits() if limits is None else limits).run()
+    with closing(_Search(starts, changes_for, wanted, Limits() if limits is None else limits)) as searching:
+        return searching.run()
 
 
 class _Search:
@@ -141,7 +142,13 @@ class _Search:
         self._tree = LaunchTree()
         self._found: dict[Setup, tuple[_Rank, Found]] = {}
         self._unconfirmed = 0
-        self._given = 0
+        self._done = 0
+        self._pool: Pool | None = None
+
+    def close(self) -> None:
+        """End the processes, where there are any."""
+        if self._pool is not None:
+            self._pool.close()
 
     def run(self) -> Outcome:
         """Search by stages, until the time is up, or to the end of what has no more changes than a match."""
@@ -169,19 +176,15 @@ class _Search:
 
     def _stage(self, stage: _Stage) -> StageStatistics:
         begin = monotonic()
-        tried, processes, completed, known = 0, 1, True, len(self._found)
-        self._given = 0
+        tried, completed, known = 0, True, len(self._found)
+        self._done = 0
         tiles = self._tiles(stage)
-        for tile in tiles:
-            result = self._tries.run(self._spaces[tile.space], tile, self._deadline)
+        for tile, result in self._results(tiles, begin + _ALONE):
             tried += self._take(result)
-            completed = result.completed
-            if not completed:
-                break
-            if monotonic() - begin > _ALONE and usable_processes(self._limits.processes) > 1:
-                more, completed, processes = self._divided(tiles)
-                tried += more
-                break
+            if result.completed:
+                self._done += tile.size
+            else:
+                completed = False
         left = "" if completed and not self._is_over() else self._left(stage)
         changes, vcpus = stage.parts[-1].changes, max(part.vcpus for part in stage.parts)
         every = not any(space.is_restricted_by(part) for space in self._spaces for part in stage.parts)
@@ -192,21 +195,20 @@ class _Search:
             every,
             tried,
             monotonic() - begin,
-            processes,
+            1 if self._pool is None else self._pool.processes,
             left,
             len(self._found) - known,
         )
 
-    def _divided(self, tiles: Iterator[Tile]) -> tuple[int, bool, int]:
-        """Try tiles in processes; return how many launches, whether all were tried, how many processes."""
-        tried, completed = 0, True
-        with closing(Pool(self._work, usable_processes(self._limits.processes))) as pool:
-            processes = pool.processes
-            for _, numbers in pool.results(_packed(tile) for tile in tiles):
-                result = _unpacked_result(numbers)
-                tried += self._take(result)
-                completed = completed and result.completed
-        return tried, completed, processes
+    def _results(self, tiles: Iterator[Tile], alone_until: float) -> Iterator[tuple[Tile, Result]]:
+        """Yield tiles with what became of them: here, and in processes once that takes longer."""
+        while self._pool is None and (tile := next(tiles, None)) is not None:
+            yield tile, self._tries.run(self._spaces[tile.space], tile, self._deadline)
+            if monotonic() > alone_until and usable_processes(self._limits.processes) > 1:
+                self._pool = Pool(self._work, usable_processes(self._limits.processes))
+        if self._pool is not None:
+            for asked, answer in self._pool.results(_packed(tile) for tile in tiles):
+                yield _unpacked(asked), _unpacked_result(answer)
 
     def _is_over(self) -> bool:
         return monotonic() > self._deadline
@@ -228,18 +230,19 @@ class _Search:
                     for _, tile in tiles:
                         if self._is_over():
                             return
-                        self._given += tile.size
                         yield tile
 
     def _left(self, stage: _Stage) -> str:
         """Say how much of a stage was not tried, as far as that is soon counted; nothing of an empty one."""
-        given, total = self._given, 0
+        total = 0
         self._deadline = monotonic() + _COUNTING
         for tile in self._tiles(stage):
             total += tile.size
         if not total:
             return ""
-        return f"{'more than' if self._is_over() else 'about'} {max(total - given, 0):,} launches not tried"
+        return (
+            f"{'more than' if self._is_over() else 'about'} {max(total - self._done, 1):,} launches not tried"
+        )
 
     def _take(self, result: Result) -> int:
         """Plan and replay what a result found, and return how many launches it tried."""
