@@ -12,7 +12,7 @@ from tests.support.chain import Launch, digest
 from tests.support.old_peers import sev_snp_measure, snpguest
 from tests.support.shared import shared_file
 
-__all__ = ["ROWS", "Case", "Peer", "expected_of", "launch_of", "report_of", "report_with", "tables_of"]
+__all__ = ["ROWS", "Case", "Peer", "Report", "expected_of", "launch_of", "report_with", "tables_of"]
 
 ROWS = {
     "firmware": "another firmware build",
@@ -30,9 +30,15 @@ ROWS = {
 """The true causes by which mismatches were gathered. Certificates and TDX are not `explain`'s."""
 
 
-def report_of(name: str) -> Callable[[World, str], str]:
-    """Return that the user has this report of hardware."""
-    return lambda *_: str(shared_file(name))
+class Report:
+    """A report of hardware that the user has: one of the vectors."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, _world: World, _measured: str) -> str:
+        """Return its path, whatever the chain has."""
+        return str(shared_file(self._name))
 
 
 def report_with(name: str) -> Callable[[World, str], str]:
@@ -91,8 +97,10 @@ class Case(NamedTuple):
     excludes: str = ""
     also: str = ""
     refused: str = ""
-    own: bool = False
-    """Whether the inputs and the number are those of a thread, not only its cause."""
+    public: bool = False
+    """Whether inputs and number are public: then the case is the thread's own, not only of its cause."""
+    by: str = ""
+    """Who gave the digest, where `peer` does not say it."""
 
     @property
     def kind(self) -> str:
@@ -106,6 +114,10 @@ class Case(NamedTuple):
     @property
     def made(self) -> str:
         """Return who gave the digest."""
+        if self.by:
+            return self.by
+        if isinstance(self.expected, Report):
+            return "hardware"
         return self.peer.program if self.peer else "published" if self.published else "chain"
 
 

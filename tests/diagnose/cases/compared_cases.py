@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.diagnose.cases.case import Case, report_of, report_with, tables_of
+from tests.diagnose.cases.case import Case, Report, report_with, tables_of
 from tests.diagnose.cases.world import World
 from tests.support.cli import run
 from tests.support.guests import write_manifest
@@ -153,9 +153,8 @@ COMPARED = [
         "compared",
         "c8s#448",
         "direct",
-        expected=report_of("reports/genoa-v5-oak.report.bin"),
+        expected=Report("reports/genoa-v5-oak.report.bin"),
         excludes=r"firmware or kernel hashes",
-        own=True,
     ),
     Case(
         "a LAUNCH_MEASURE without its TIK",
@@ -164,6 +163,7 @@ COMPARED = [
         "sev-es",
         manifest=_sevctl_guest,
         expected=lambda *_: FOUR,
+        by="virtee/sevctl",
         refused=r"LAUNCH_MEASURE",
     ),
     Case(
@@ -179,8 +179,9 @@ COMPARED = [
         },
         options=["--tik", "@tik", "--api", "1.49", "--build", "6"],
         expected=lambda *_: FOUR,
+        by="virtee/sevctl",
         also=r"vcpus4",
-        own=True,
+        public=True,
     ),
     Case(
         "a LAUNCH_MEASURE with API and build in hexadecimal",
@@ -190,8 +191,9 @@ COMPARED = [
         manifest=_sevctl_kernel,
         options=["--tik", "@tik", "--api", "1.28", "--build", "28"],
         expected=lambda *_: WITH_KERNEL,
+        by="virtee/sevctl",
         also=r"hexadecimal",
-        own=True,
+        public=True,
     ),
     Case(
         "a LAUNCH_MEASURE that no target has",
@@ -201,6 +203,7 @@ COMPARED = [
         manifest=lambda world: {**_sevctl_guest(world), "kernel": None, "initrd": None},
         options=["--tik", "@tik", "--api", "1.49", "--build", "6"],
         expected=lambda *_: FOUR,
+        by="virtee/sevctl",
         excludes=r"the session or the launch digest is another",
     ),
     Case(
@@ -224,7 +227,7 @@ COMPARED = [
     Case(
         "published ingredients explained: more vCPUs",
         "compared",
-        "dstack (measurement.snp.ingredients.json)",
+        "dstack's ingredients",
         "dstack",
         {"vcpus": "4"},
         {"vcpus": 4},

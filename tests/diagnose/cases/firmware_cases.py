@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.diagnose.cases.case import Case, report_of
+from tests.diagnose.cases.case import Case, Report
 from tests.diagnose.cases.hosts import EC2_RDX0
 from tests.diagnose.cases.world import GUESTS
 
@@ -159,25 +159,24 @@ CASES = [
         manifest={"vcpu": {"count": 4}},
         published="b756dde72c548e42560ba6b43955b68c1239682104c78fa07989ed3d15478107cb0e0a2a9637604586b9615eb8da7617",
         excludes=FIRMWARE,
-        own=True,
+        public=True,
     ),
     Case(
         "a VLEK report of Amazon EC2, of a newer firmware",
         "firmware",
-        "trustee test-vlek-report.bin",
+        "aws/uefi#19 (trustee, test-vlek-report.bin)",
         "ec2",
-        expected=report_of("reports/milan-v3-aws-vlek.report.bin"),
+        expected=Report("reports/milan-v3-aws-vlek.report.bin"),
         excludes=FIRMWARE,
-        own=True,
+        public=True,
     ),
     Case(
         "a report of Google Compute Engine, of another firmware",
         "firmware",
-        "google/go-sev-guest#162, automata",
+        "constellation#3049",
         "gce",
-        expected=report_of("reports/milan-v2-gcp-automata.report.bin"),
+        expected=Report("reports/milan-v2-gcp-automata.report.bin"),
         excludes=FIRMWARE,
-        own=True,
     ),
     Case(
         "the published seed is of another build",
@@ -198,6 +197,6 @@ CASES = [
         {"vcpu": {"count": 2}},
         ["--releases", "@ec2-image-2"],
         published="c2c84b9364fc9f0f54b04534768c860c6e0e386ad98b96e8b98eca46ac8971d05c531ba48373f054c880cfd1f4a0a84e",
-        own=True,
+        public=True,
     ),
 ]

@@ -42,7 +42,7 @@ CASES = [
         {"vcpus": "2"},
         {"vcpus": 2},
         published="4ae03ca013690e956bc1eb16bc1c6465788dba64ad88a650db09216fa9cdddf06167bfce810eba8988108e71458dd68b",
-        own=True,
+        public=True,
     ),
     Case(
         "an SVSM on a host with DebugSwap",
@@ -115,7 +115,7 @@ CASES = [
         published="a354da2f9b6500fecd29c41a6489e76a876b3f5a755e4b793e9c5e0a309f46a18960c956c93107a63c12313b71ec79ae",
         subject=_igvm(ALL_LOADERS),
         options=["--loader", "qemu"],
-        own=True,
+        public=True,
     ),
     Case(
         "igvmmeasure --native-zero, as Vanadium launches",
@@ -126,7 +126,7 @@ CASES = [
         published="7e1cb49f3ce3dde12848920e7b583dbae18f90cfc7898887a74df5a96ad5d285af3c85234fba92ea7e14c547c76b5b8e",
         subject=_igvm(ALL_LOADERS),
         options=["--loader", "qemu"],
-        own=True,
+        public=True,
     ),
     Case(
         "the igvm crate's digest of a file with a zero page",
@@ -137,7 +137,7 @@ CASES = [
         published="889a19386c82e2219bded3e92a764e8c00c29b966d04a662bca6cfdfec647b9051995653390783846557913263d71c4f",
         subject=_igvm("igvm/openvmm_snp_vector.igvm"),
         options=["--loader", "igvmmeasure"],
-        own=True,
+        public=True,
     ),
     Case(
         "the digest of another IGVM file",
@@ -148,6 +148,6 @@ CASES = [
         subject=_igvm(ALL_LOADERS),
         options=["--loader", "qemu"],
         excludes=r"file",
-        own=True,
+        public=True,
     ),
 ]

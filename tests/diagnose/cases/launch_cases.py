@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.diagnose.cases.case import Case, Peer, report_of, tables_of
+from tests.diagnose.cases.case import Case, Peer, Report, tables_of
 from tests.diagnose.cases.hosts import EC2, EC2_RDX0, GCE, GCE_GENOA, IGVM, LEGACY_FPU, number
 from tests.diagnose.cases.world import Tables, World
 from tests.support.chain import Launch, digest, hashes
@@ -120,7 +120,7 @@ VMMS = [
     Case(
         "QEMU declared, an IGVM file of it launched",
         "vmm",
-        "openvmm#4285, cloud-hypervisor#8084",
+        "openvmm#4285, #4361, cloud-hypervisor#8084, #8123",
         "direct",
         {"profile": "qemu-igvm"},
         IGVM,
@@ -143,9 +143,9 @@ VMMS = [
 def _dstack(name: str, cause: Mapping[str, str], manifest: Any, **more: Any) -> Case:
     """Return a case of dstack's published ingredients with one of them another, and its report."""
     row = more.pop("row", "sections")
-    threads = "dstack (measurement.snp.ingredients.json)"
-    report = report_of("publish/dstack/extracted-report.bin")
-    return Case(name, row, threads, "dstack", cause, {}, manifest, expected=report, own=True, **more)
+    threads = "dstack's ingredients"
+    report = Report("publish/dstack/extracted-report.bin")
+    return Case(name, row, threads, "dstack", cause, {}, manifest, expected=report, public=True, **more)
 
 
 def _metadata(**changed: Any) -> Any:
@@ -299,7 +299,7 @@ SECTIONS = [
         {**LEGACY_FPU, "hashes": hashes(b""), "vcpus": 4},
         _by_newer_sections,
         published=V008,
-        own=True,
+        public=True,
     ),
 ]
 

@@ -87,7 +87,7 @@ ERAS = [
             OLD_FPU,
             LEGACY_FPU,
             peer=_asked(release, "AmdSev_suffix_2024.bin"),
-            own=True,
+            public=True,
         )
         for release in ("0.0.5", "0.0.6", "0.0.7", "0.0.8")
     ),
@@ -99,7 +99,7 @@ ERAS = [
         {**OLD_FPU, "guest-features": "0x21"},
         {**LEGACY_FPU, **DEBUGSWAP},
         peer=_asked("0.0.9", "AmdSev_suffix_2024.bin"),
-        own=True,
+        public=True,
     ),
     *(
         Case(
@@ -111,7 +111,7 @@ ERAS = [
             {},
             {"launch": {"profile": "qemu-snp-legacy-fpu"}},
             peer=_asked(release, "AmdSev_suffix_2024.bin"),
-            own=True,
+            public=True,
         )
         for release in ("0.0.10", "0.0.11", "0.0.12", "0.0.13")
     ),
@@ -260,10 +260,10 @@ FEATURES = [
     _features("SecureTSC", "dstack#1275, snphost#193", 0x201),
     _features("SecureAVIC", "svsm#897", 0x10001, "plain"),
     _features("what COCONUT-SVSM asks for", "svsm#897, svsm#365", 0x29, "plain"),
-    _features("vTOM", "openvmm#4361", 0x3, "plain"),
-    _features("BTB isolation", "openvmm#4285", 0x81, "generic"),
-    _features("VMSA register protection", "openvmm#4361", 0x4001, "generic"),
-    _features("IBPB on entry", "openvmm#4361", 0x200001, "plain"),
+    _features("vTOM", "svsm#897", 0x3, "plain"),
+    _features("BTB isolation", "svsm#897", 0x81, "generic"),
+    _features("VMSA register protection", "svsm#897", 0x4001, "generic"),
+    _features("IBPB on entry", "salmiac#66", 0x200001, "plain"),
     _features("SMT protection", "svsm#897", 0x8001, "plain"),
     Case(
         "0x21 declared after an older default, 0x1 launched",

@@ -51,7 +51,7 @@ CASES = [
         {**EC2_RDX0, "vcpus": 2},
         {"launch": {"profile": "ec2-rdx0"}},
         published=CONSTELLATION,
-        own=True,
+        public=True,
     ),
     Case(
         "a report of Amazon EC2, four vCPUs and RDX 0",
@@ -62,7 +62,7 @@ CASES = [
         {**EC2_RDX0, "vcpus": 4},
         {"vcpu": {"count": 2}},
         published=AWS_UEFI_10,
-        own=True,
+        public=True,
     ),
     Case(
         "more vCPUs of another CPU",
@@ -108,7 +108,7 @@ CASES = [
         "more vCPUs of another CPU on a host with DebugSwap",
         "vcpus",
         "AMDSEV#212, kata#13874",
-        "direct",
+        "generic",
         {"vcpus": "12", "cpu": "0x00a00f11", "guest-features": "0x21"},
         {"vcpus": 12, "signature": 0xA00F11, "features": 0x21},
     ),
