@@ -64,13 +64,25 @@ KINDS = {
 LAUNCHED = ("manifest", "bundle", "release", "reference-values", "plan")
 
 
+def _of_guest(kinds: set[str]) -> bool:
+    """Tell whether one is a file, and the other says which file of its role a guest has."""
+    return (
+        len(kinds & {"firmware", "kernel", "initrd"}) == len(kinds & {*LAUNCHED[:4]}) == 1 and len(kinds) == 2
+    )
+
+
 @pytest.mark.parametrize("first", KINDS)
 @pytest.mark.parametrize("second", KINDS)
 def test_any_two_things_are_compared_or_refused(things: Path, first: str, second: str) -> None:
     """Everything here is of one guest: what can be compared is the same."""
     told = run("diff", things / first, things / second, "-f", "json")
     kinds = {KINDS[first], KINDS[second]}
-    if KINDS[first] == KINDS[second] or kinds <= {*LAUNCHED} or kinds <= {"lock", *LAUNCHED[:4]}:
+    if (
+        KINDS[first] == KINDS[second]
+        or kinds <= {*LAUNCHED}
+        or kinds <= {"lock", *LAUNCHED[:4]}
+        or _of_guest(kinds)
+    ):
         found = json.loads(told.out)
         assert (told.status, found["same"], found["causes"]) == (0, True, [])
         assert [found["old"]["kind"], found["new"]["kind"]] == [KINDS[first], KINDS[second]]
@@ -79,10 +91,8 @@ def test_any_two_things_are_compared_or_refused(things: Path, first: str, second
     if "igvm" in kinds and kinds & {*LAUNCHED}:
         assert "says which loader launches it\n  hint: --loader takes one of " in told.err
     else:
-        parts = {"firmware", "kernel", "initrd", "vmsa"}
-        whole = kinds & {"manifest", "bundle"} and kinds & parts
-        hint = "compare it with " if whole else "give two of one kind"
-        if whole and "vmsa" in kinds:
+        hint = "give two of one kind"
+        if "vmsa" in kinds and kinds & {*LAUNCHED[:4]}:
             hint = "`sevbuild measure --dump-vmsa DIR` writes"
         assert f": they have nothing to be compared in\n  hint: {hint}" in told.err
 
@@ -140,6 +150,38 @@ def test_what_cannot_be_compared_is_said(
     told = run("diff", *words)
     assert (told.status, told.out) == (2, "")
     assert told.err.removeprefix("error: ").startswith(message)
+
+
+def test_a_file_is_compared_with_that_of_a_guest(things: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.fd"
+    other.write_bytes(standard_firmware(reset=0x80C004))
+    for guest_of in ("guest.toml", "bundle"):
+        told = run("diff", things / guest_of, other)
+        assert (
+            told.out.splitlines()[0]
+            == f"no digest: these are a firmware and that of {things / guest_of}, and they differ"
+        )
+        assert told.out.splitlines()[1] == "  firmware: other footer table entry SEV-ES reset block"
+        (cause,) = _json(other, things / guest_of)["causes"]
+        assert (cause["where"]["old"], cause["details"][0]["old"]) == (None, "0x80c004")
+    (cause,) = _json(things / "values.json", other)["causes"]
+    assert (cause["title"], cause["details"]) == ("firmware", [])
+    kernel = guest(tmp_path / "a", kernel=None, initrd=None)
+    told = run("diff", things / "vmlinuz", kernel)
+    assert f"{kernel} has no kernel, which {things}/vmlinuz is" in told.err
+    several = guest(
+        tmp_path / "b", {"more.fd": standard_firmware(fill=b"1")}, firmware=None, kernel=None, initrd=None
+    )
+    text = several.read_text().replace("count = 1, ", "")
+    text += '[[matrix]]\nfirmware.path = "OVMF.fd"\nvcpu.count = 1\n[[matrix]]\nfirmware.path = "more.fd"\nvcpu.count = 2\n'
+    several.write_text(text)
+    told = run("diff", several, other)
+    assert told.status == 2
+    assert f"{several} has 2 firmwares: which of them {other} is to be is not said" in told.err
+    sections = [{"gpa": 0x800000, "size": 0x1000, "kind": "snp-secrets"}]
+    seed: dict[str, Any] = {"path": None, "seed": "11" * 48, "metadata": {"sections": sections}}
+    told = run("diff", guest(tmp_path / "c", firmware=seed, kernel=None, initrd=None), other)
+    assert "known by its seed alone, which no file has" in told.err
 
 
 def test_one_side_may_be_standard_input_or_a_pipe(things: Path, tmp_path: Path) -> None:

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from sevbuild.diagnose.differences.model import DIGEST, LAUNCHED, Cause, Compared, Difference
+from sevbuild.diagnose.differences.model import LAUNCHED, Difference
 from sevbuild.diagnose.differences.things import DOCUMENTS, NOUNS, Thing
 from sevbuild.errors import Notice, SevbuildError, within
-from sevbuild.fs import read_file
-from sevbuild.manifest.inputs import FIRMWARE
-from sevbuild.vcpu.save_area import VMSA_SIZE
 
 if TYPE_CHECKING:
-    from sevbuild.diagnose.differences.kernels import FileChange
     from sevbuild.diagnose.differences.launch_sides import LaunchSide
     from sevbuild.guest.foreign import ForeignLaunch, GivenKernel
     from sevbuild.guest.inputs import Network
@@ -23,7 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "compare_documents", "compare_things"]
 
-_PLURALS = {"firmware": "firmwares", "kernel": "kernels", "initrd": "initrds", "vmsa": "VMSAs"}
+GUESTS = ("manifest", *DOCUMENTS)
+"""What says which files a guest is made of."""
+
+PARTS = ("firmware", "kernel", "initrd")
+"""The files that it has one of."""
 
 
 class Request(NamedTuple):
@@ -48,7 +48,7 @@ def compare_things(old: Thing, new: Thing, request: Request) -> tuple[Difference
     Raises SevbuildError for kinds that cannot be compared.
     """
     kinds = (old.kind, new.kind)
-    if "lock" in kinds and all(kind in ("lock", "manifest", *DOCUMENTS) for kind in kinds):
+    if "lock" in kinds and all(kind in ("lock", *GUESTS) for kind in kinds):
         return _compare_locks(old, new, request)
     if all(kind in LAUNCHED for kind in kinds):
         from sevbuild.diagnose.differences.launches import compare_launches
@@ -56,19 +56,22 @@ def compare_things(old: Thing, new: Thing, request: Request) -> tuple[Difference
         sides = _sides((old, new), request)
         difference = compare_launches(*sides, request.patterns)
         return difference, _notices(sides)
+    from sevbuild.diagnose.differences.parts import compare_parts, compare_with_guest
+
     if old.kind == new.kind:
-        return _compare_parts((old.path, new.path), old.kind), []
+        return compare_parts((old.path, new.path), old.kind), []
+    for thing, guest in ((old, new), (new, old)):
+        if thing.kind in PARTS and guest.kind in GUESTS:
+            side = _side(guest, request, int(guest is new))
+            return compare_with_guest(thing, side, guest_first=guest is old), _notices([side])
     message = f"{old.name} is {NOUNS[old.kind]}, {new.name} is {NOUNS[new.kind]}: they have nothing to be compared in"
     raise SevbuildError(message, hint=_instead(old, new))
 
 
 def _instead(old: Thing, new: Thing) -> str:
     """Return what could be compared in place of two things that have nothing in common."""
-    whole, part = (old, new) if old.kind in LAUNCHED else (new, old)
-    if whole.kind in ("manifest", "bundle") and part.kind in _PLURALS:
-        if part.kind == "vmsa":
-            return "`sevbuild measure --dump-vmsa DIR` writes the VMSAs of a manifest, to be compared with it"
-        return f"compare it with the file that {whole.name} has as its {part.kind}"
+    if "vmsa" in (old.kind, new.kind) and {old.kind, new.kind} & set(GUESTS):
+        return "`sevbuild measure --dump-vmsa DIR` writes the VMSAs of a manifest, to be compared with it"
     launched = ", ".join(NOUNS[kind] for kind in LAUNCHED)
     return f"give two of one kind, or two that are launched: {launched}"
 
@@ -172,57 +175,3 @@ def _compare_locks(old: Thing, new: Thing, request: Request) -> tuple[Difference
 
 
 _LOCK_LIMIT = 16 << 20
-
-
-def _compare_parts(paths: tuple[str, str], kind: str) -> Difference:
-    """Return what tells two firmwares, kernels, initrds or VMSAs apart: they have no launch digest."""
-    from sevbuild.guest.inputs import read_hashed
-
-    compared = Compared(paths[0], kind), Compared(paths[1], kind)
-    subject = f"these are two {_PLURALS[kind]}"
-    hashed = [read_hashed([path]) for path in paths]
-    if hashed[0].sha256 == hashed[1].sha256:
-        return Difference(*compared, subject, "none")
-    change = _CHANGES[kind](*paths)
-    old, new = (f"{entry.size} bytes, sha256 {entry.sha256.hex()}" for entry in hashed)
-    cause = Cause(kind, f"{kind}: {change.title}", DIGEST, old, new, details=change.details)
-    return Difference(*compared, subject, "none", (cause,))
-
-
-def _firmwares(old: str, new: str) -> FileChange:
-    from sevbuild.diagnose.differences.firmwares import compare_firmwares
-    from sevbuild.image.ovmf import parse_firmware
-
-    parsed = []
-    for path in (old, new):
-        with within(path):
-            parsed.append(parse_firmware(read_file(path, FIRMWARE.limit)))
-    return compare_firmwares(*parsed)
-
-
-def _kernels(old: str, new: str) -> FileChange:
-    from sevbuild.diagnose.differences.kernels import compare_kernels
-    from sevbuild.diagnose.file_contents import FileContents
-
-    return compare_kernels(FileContents([old]), FileContents([new]))
-
-
-def _initrds(old: str, new: str) -> FileChange:
-    from sevbuild.diagnose.differences.kernels import compare_files
-    from sevbuild.diagnose.file_contents import FileContents
-
-    return compare_files(FileContents([old]), FileContents([new]))
-
-
-def _vmsas(old: str, new: str) -> FileChange:
-    from sevbuild.diagnose.differences.registers import compare_vmsas
-
-    return compare_vmsas(read_file(old, VMSA_SIZE), read_file(new, VMSA_SIZE))
-
-
-_CHANGES: dict[str, Callable[[str, str], FileChange]] = {
-    "firmware": _firmwares,
-    "kernel": _kernels,
-    "initrd": _initrds,
-    "vmsa": _vmsas,
-}

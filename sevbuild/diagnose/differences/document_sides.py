@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sevbuild.diagnose.differences.launch_sides import LaunchSide
+from sevbuild.diagnose.differences.launch_sides import KnownInput, LaunchSide
 from sevbuild.diagnose.differences.model import Compared
 from sevbuild.diagnose.differences.plan_document import read_plan_document
 from sevbuild.diagnose.differences.side_by_side import Trace
@@ -14,7 +14,7 @@ from sevbuild.diagnose.file_contents import FileContents
 from sevbuild.errors import SevbuildError
 from sevbuild.launch.label import NO_CPU, label_parts
 from sevbuild.launch.region_data import Contents
-from sevbuild.manifest.inputs import ROLES
+from sevbuild.manifest.inputs import ROLES, launched_as
 from sevbuild.reference.model import ReferenceValues, Value
 from sevbuild.text import as_utf8
 
@@ -116,6 +116,20 @@ class ValuesSide(LaunchSide):
         from sevbuild.guest.inputs import read_hashed
 
         return [FileContents([path])] if read_hashed([path]).sha256 == record.digest else None
+
+    def inputs(self, role: str) -> list[KnownInput]:
+        """Return what the document lists in a role, each once; a bundle has the file."""
+        records = [entry for entry in self.document.inputs if launched_as(entry.role) == role]
+        return [
+            KnownInput(
+                self._source, entry.name, entry.digest, self._file_of(role) if len(records) == 1 else None
+            )
+            for entry in records
+        ]
+
+    def _file_of(self, role: str) -> list[Contents] | None:
+        """Return the file of an input that all targets share."""
+        return self.contents(self.document.values[0].label, role)
 
     def cmdline(self, label: str) -> str | None:
         """Return the command line of a target."""

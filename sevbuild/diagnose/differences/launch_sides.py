@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sevbuild.diagnose.differences.model import Compared
 from sevbuild.diagnose.differences.side_by_side import Trace
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sevbuild.launch.profile import LaunchProfile
     from sevbuild.manifest.targets import Target
 
-__all__ = ["IgvmSide", "LaunchSide", "ManifestSide"]
+__all__ = ["IgvmSide", "KnownInput", "LaunchSide", "ManifestSide"]
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "mode": ("launch.mode",),
@@ -38,6 +38,15 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "id_block": ("id-block",),
 }
 """Which keys of a manifest say what documents say in another word."""
+
+
+class KnownInput(NamedTuple):
+    """An input of one side: where it is said, its name, its digest, and its files where they are at hand."""
+
+    where: str
+    name: str
+    digest: bytes | None
+    contents: list[Contents] | None
 
 
 class LaunchSide(ABC):
@@ -81,6 +90,10 @@ class LaunchSide(ABC):
     def contents(self, label: str, role: str) -> list[Contents] | None:  # noqa: ARG002
         """Return the files of an input of a target."""
         return None
+
+    def inputs(self, role: str) -> list[KnownInput]:  # noqa: ARG002
+        """Return the inputs that its targets have in a role, each once."""
+        return []
 
     def cmdline(self, label: str) -> str | None:  # noqa: ARG002
         """Return the command line that is measured of a target."""
@@ -164,6 +177,20 @@ class ManifestSide(LaunchSide):
             return None
         part = extent.part or (0, None)
         return [FileContents([reader.fetched_path(source)], *part) for source in extent.sources]
+
+    def inputs(self, role: str) -> list[KnownInput]:
+        """Return what the manifest declares in a role, each once."""
+        found = {}
+        labels = {target.variant: label for label, target in self._targets.items()}
+        for variant, label in labels.items():
+            declared = variant.declared(ROLES[role])
+            known = None if declared is None else self.guest.found(declared)
+            if declared is not None and known is not None:
+                contents = self.contents(label, role)
+                found[declared.name] = KnownInput(
+                    self.where(label, role), declared.basename, known.digest, contents
+                )
+        return list(found.values())
 
     def cmdline(self, label: str) -> str | None:
         """Return the command line of a target."""
