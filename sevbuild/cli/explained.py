@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -77,6 +78,8 @@ def tried_lines(answer: Answer, *, stats: bool) -> Iterator[str]:
 
 def _details(explanation: Explanation) -> Iterator[str]:
     yield from (f"  {line}" for line in _edits(explanation.edits))
+    if explanation.measured_by:
+        yield f"  measure it with `{shlex.join(explanation.measured_by)}`"
     for cause in explanation.causes:
         yield f"  {cause.setting}: {cause.source}"
     for remark in explanation.remarks:

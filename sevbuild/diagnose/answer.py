@@ -93,7 +93,9 @@ class Explanation(NamedTuple):
 
     `settings` are what is another, normalised: by name the guest's and the expected one. What is no launch of
     its own, a digest with its bytes reversed say, has no settings; `expected` is None then. `guest` is None
-    where even the guest's launch is not known. `remarks` say what else is known by such a launch.
+    where even the guest's launch is not known. `measured_by` are the words of a command that measures the
+    expected launch of an IGVM file, where no manifest could be edited. `remarks` say what else is known by
+    such a launch.
     """
 
     target: str
@@ -105,6 +107,7 @@ class Explanation(NamedTuple):
     guest: Run | None = None
     expected: Run | None = None
     remarks: tuple[Remark, ...] = ()
+    measured_by: tuple[str, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -171,6 +174,7 @@ def _entry(found: Explanation) -> dict[str, Any]:
         "changes": [cause._asdict() for cause in found.causes],
         "remarks": [remark._asdict() for remark in found.remarks],
         "edits": [line._asdict() for line in found.edits],
+        "measured_by": list(found.measured_by),
         "evidence": None
         if parting is None
         else {

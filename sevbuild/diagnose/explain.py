@@ -35,6 +35,8 @@ _MOST_SHOWN = 10
 """The explanations of one digest that are worked out: the first is the likeliest."""
 _OF_PROFILES = ("profile", "registers", "entry", "measured-vcpus", "vmsa-gpa", "page-types", "sections")
 """What a profile says, as a whole or value by value."""
+_OPTIONS = {"loader", "mode", "cpu"}
+"""What `measure` has options for, of an IGVM file; the number of vCPUs is one as well."""
 _SHARE = 0.25
 """The part of the time for the combinations of what somebody named, before anything else is tried."""
 _SOURCE_OF_COUNTS = "every measured vCPU has a VMSA of its own"
@@ -282,6 +284,7 @@ class Explaining:
             parting=parting(guest, expected),
             guest=guest,
             expected=expected,
+            measured_by=_measured_by(found) if document is None else (),
             remarks=tuple(remarks_on(settings, settings_of(found.setup, profiles))),
         )
 
@@ -304,10 +307,25 @@ class Explaining:
             yield f"{size} bytes are a launch digest of {whose}; the guest is {modes}"
         policy = self.subject.policies.get(start.label)
         if host.policy is not None and policy is not None and host.policy != policy:
-            what = "the ID block's" if wanted.kind == "id-block" else "the report's"
-            yield f"{what} policy is {host.policy:#x}, the guest's {policy:#x}: it enters no digest"
+            given = f"policy is {host.policy:#x}, the guest's {policy:#x}: it enters no digest"
+            if wanted.kind == "id-block":
+                yield f"the ID block's {given}, but SNP_LAUNCH_FINISH refuses the guest (POLICY_FAILURE)"
+            else:
+                yield f"the report's {given}; `sevbuild verify` holds it to what was published"
         if host.vmpl:
             yield f"the report was asked for at VMPL {host.vmpl}, which enters no digest"
+
+
+def _measured_by(found: Found) -> tuple[str, ...]:
+    """Return the words that measure a launch of an IGVM file, none where options cannot say what it has."""
+    setup = found.setup
+    if not isinstance(setup, FileLaunch) or {change.axis for change in found.changes} - _OPTIONS:
+        return ()
+    words = ("sevbuild", "measure", setup.file.path, "--loader", setup.loader, "--mode", setup.mode)
+    if setup.vcpus == setup.described:
+        return words
+    cpu = () if setup.signature is None else ("--cpu", signature_text(setup.signature))
+    return (*words, "--vcpus", str(setup.vcpus), *cpu)
 
 
 def _started_as(found: Found) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sevbuild.diagnose.answer import Parting, Row, Run
+from sevbuild.image.kernel_hashes import KernelHashes, read_hash_table
 from sevbuild.launch.compare import Step, compare_plans
 from sevbuild.launch.page_type import PAGE_SIZE
 from sevbuild.launch.plan import LaunchPlan
@@ -18,6 +19,7 @@ __all__ = ["parting"]
 _MOST_ROWS = 64
 """The rows of evidence that are kept of a launch, the last of them: a file can have a million steps."""
 _FIRMWARE = "firmware"
+_HASHED = {"kernel": "the kernel", "initrd": "the initrd", "cmdline": "the command line"}
 _NAMES = {"gpa": "address", "page_type": "page type"}
 
 
@@ -119,7 +121,13 @@ def _same(one: LaunchUpdate, other: LaunchUpdate) -> bool:
 
 
 def _contents(old: Contents | None, new: Contents | None) -> str:
-    """Return that contents differ, and where they lie in memory also in how many pages."""
+    """Return that contents differ: in how many pages, or of what the kernel hashes in them are another."""
+    if isinstance(old, bytes) and isinstance(new, bytes) and len(old) == len(new) <= PAGE_SIZE:
+        tables = [read_hash_table(data) for data in (old, new)]
+        if None not in tables:
+            names = [name for name in KernelHashes._fields if len({getattr(one, name) for one in tables}) > 1]
+            if names:
+                return f"contents differ: the hash of {' and '.join(_HASHED[name] for name in names)}"
     if not isinstance(old, bytes | memoryview) or not isinstance(new, bytes | memoryview):
         return "contents differ"
     pages = -(-max(len(old), len(new)) // PAGE_SIZE)

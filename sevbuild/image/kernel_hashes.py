@@ -16,6 +16,7 @@ __all__ = [
     "cmdline_digest",
     "hash_page",
     "hash_table",
+    "read_hash_table",
 ]
 
 TABLE_SIZE = 176
@@ -35,6 +36,7 @@ ENTRY_GUIDS = {
 _ENTRIES = {name: parse_guid(guid) for name, guid in ENTRY_GUIDS.items()}
 _TABLE = parse_guid("9438d606-4f22-4cc9-b479-a793d411fd21")
 _PAGE = 4096
+_HEADER, _DIGEST = 18, 32  # GUID and u16 length; SHA-256
 
 
 class KernelHashes(NamedTuple):
@@ -58,6 +60,21 @@ def hash_table(hashes: KernelHashes) -> bytes:
         entries += guid + (18 + len(digest)).to_bytes(2, "little") + digest
     header = _TABLE + (18 + len(entries)).to_bytes(2, "little")
     return (header + entries).ljust(TABLE_SIZE, b"\0")
+
+
+def read_hash_table(data: bytes) -> KernelHashes | None:
+    """Return the digests of a table that is somewhere in `data`, a page say; None where none is."""
+    start = data.find(_TABLE)
+    at, found = start + _HEADER, dict[str, bytes]()
+    if start < 0:
+        return None
+    for name, guid in _ENTRIES.items():
+        entry = data[at : at + _HEADER + _DIGEST]
+        if len(entry) < _HEADER + _DIGEST or not entry.startswith(guid):
+            return None
+        found[name] = entry[_HEADER:]
+        at += len(entry)
+    return KernelHashes(**found)
 
 
 def hash_page(hashes: KernelHashes, table_gpa: int) -> bytes:

@@ -12,6 +12,7 @@ from sevbuild.diagnose.launches import Launches
 from sevbuild.diagnose.parting import parting
 from sevbuild.diagnose.starts import subject_of_guest
 from sevbuild.image.ingredients import FirmwareSeed
+from sevbuild.image.kernel_hashes import KernelHashes, hash_page, hash_table
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.update import LaunchUpdate
@@ -54,6 +55,29 @@ def test_what_a_step_differs_in() -> None:
     assert differs(
         update("a", data=None, kind=PageType.ZERO), update("a", data=None, kind=PageType.SECRETS)
     ) == ("page type: zero -> secrets",)
+
+
+def test_which_hash_of_a_kernel_is_another() -> None:
+    hashes = KernelHashes(b"\1" * 32, b"\2" * 32, b"\3" * 32)
+    for changed, words in (
+        ({"kernel": b"\4" * 32}, "the kernel"),
+        ({"initrd": b"\4" * 32, "cmdline": b"\5" * 32}, "the initrd and the command line"),
+    ):
+        pages = [
+            update("hashes", data=hash_page(found, 0x1C00)) for found in (hashes, hashes._replace(**changed))
+        ]
+        assert differs(*pages) == (f"contents differ: the hash of {words}",)
+        other = bytearray(pages[0].data)
+        other[0] ^= 1
+        assert differs(pages[0], update("hashes", data=bytes(other))) == ("contents differ",)
+        tables = [
+            LaunchUpdate(0x1000, PageType.NORMAL, 176, hash_table(found), "table")
+            for found in (hashes, hashes._replace(**changed))
+        ]
+        plans = [LaunchPlan("sev", 1, None, (table,), ()) for table in tables]
+        found = parting(*map(Launches().run_of, plans))
+        assert found is not None
+        assert found.differs == (f"contents differ: the hash of {words}",)
 
 
 def test_what_is_in_one_of_them_alone_or_moved() -> None:

@@ -14,6 +14,7 @@ from sevbuild.image.kernel_hashes import (
     cmdline_digest,
     hash_page,
     hash_table,
+    read_hash_table,
 )
 
 HASHES = KernelHashes(kernel=b"k" * 32, initrd=b"i" * 32, cmdline=b"c" * 32)
@@ -43,6 +44,21 @@ def test_the_page_has_the_table_at_its_offset(gpa: int) -> None:
     assert len(page) == 4096
     assert page[offset : offset + 176] == hash_table(HASHES)
     assert not any(page[:offset] + page[offset + 176 :])
+
+
+@pytest.mark.parametrize("gpa", [0x810000, 0x810C00, 0x810000 + 4096 - 176])
+def test_a_table_is_found_where_it_lies(gpa: int) -> None:
+    page = hash_page(HASHES, gpa)
+    assert read_hash_table(page) == HASHES
+    assert read_hash_table(hash_table(HASHES)) == HASHES
+    offset = gpa & 0xFFF
+    # Nothing of a table that is cut, or has another entry in the place of one.
+    assert read_hash_table(page[: offset + 167]) is None
+    assert read_hash_table(bytes(4096)) is None
+    for place in (0, 18, 68, 118):
+        bent = bytearray(page)
+        bent[offset + place] ^= 1
+        assert read_hash_table(bytes(bent)) is None
 
 
 def test_the_table_does_not_cross_its_page() -> None:
