@@ -12,7 +12,7 @@ from hashlib import sha384
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from sevbuild.diagnose.chains import BodyChains
+from sevbuild.diagnose.chains import BodyChains, state_digest
 from sevbuild.diagnose.kept import Kept
 from sevbuild.diagnose.patches import Bits, bits_between, turned
 from sevbuild.diagnose.setup import Body, Setup
@@ -39,8 +39,8 @@ _Key = tuple[int, tuple[int, ...]]
 """A space, and the changes made in it."""
 
 
-_Alike = tuple[int, "bytes | HASH", LaunchUpdate, tuple[bytes, ...]]
-"""A space, the state before kernel hashes, their update, and the pages after them."""
+_Alike = tuple[int, bytes, LaunchUpdate, tuple[LaunchUpdate, ...]]
+"""A space, the launch digest before kernel hashes, their update, and what comes after it."""
 
 
 class _Around(NamedTuple):
@@ -54,7 +54,7 @@ class _Around(NamedTuple):
     before: bytes | HASH
     update: LaunchUpdate
     after: tuple[LaunchUpdate, ...]
-    ends: tuple[bytes, ...] | None
+    ends: list[bytes] | None
     states: dict[int, bytes | HASH]
 
 
@@ -84,7 +84,7 @@ class BodyStates:
         self._chains = BodyChains()
         self._laid: Kept[_Key, _Laid] = Kept(_KEPT)
         self._patches: Kept[int, _Patches] = Kept(_KEPT)
-        self._states: Kept[_Alike, dict[int, bytes | HASH]] = Kept(_KEPT)
+        self._alike: Kept[_Alike, _Around] = Kept(_KEPT)
 
     def state(self, space: Variations, changes: tuple[int, ...]) -> bytes | HASH:
         """Return the state after the body with changes made; raises SevbuildError for what is refused."""
@@ -139,15 +139,17 @@ class BodyStates:
         if len(places) != 1:
             return None
         (place,) = places
-        after = body.regions[place + 1 :]
-        before = self._chains.state(body._replace(regions=body.regions[:place]))
-        ends, states = None, dict[int, "bytes | HASH"]()
-        if body.mode == "snp" and sum(update.length for update in after) >> 12 <= _MOST_ENDS:
-            ends = tuple(end for update in after for end in self._chains.ends(update))
-            alike = (space.space, before, body.regions[place]._replace(origin=""), ends)
-            states = self._states.get(alike) or states
-            self._states.keep(alike, states)
-        return _Around(before, body.regions[place], after, ends, states)
+        update, *rest = (update._replace(origin="") for update in body.regions[place:])
+        before, after = self._chains.state(body._replace(regions=body.regions[:place])), tuple(rest)
+        alike = (space.space, state_digest(before), update, after)
+        around = self._alike.get(alike)
+        if around is None:
+            ends = None
+            if body.mode == "snp" and sum(update.length for update in after) >> 12 <= _MOST_ENDS:
+                ends = [end for update in after for end in self._chains.ends(update)]
+            around = _Around(before, update, after, ends, {})
+            self._alike.keep(alike, around)
+        return around
 
     def _patches_of(self, space: Variations) -> _Patches:
         patches = self._patches.get(space.space)
