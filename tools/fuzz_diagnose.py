@@ -16,6 +16,9 @@ from sevbuild.diagnose.differences.side_by_side import Trace, causes_of_steps, s
 from sevbuild.diagnose.replay.document import replay_document
 from sevbuild.diagnose.replay.replay import Planned, replay_launch
 from sevbuild.diagnose.replay.trace import parse_trace
+from sevbuild.diagnose.rules.images import code_of
+from sevbuild.diagnose.rules.setup_header import patched_header, with_device_tree
+from sevbuild.diagnose.rules.unified import parts_of_image
 from sevbuild.diagnose.vmsa_dump import compare_dump, dump_document, dump_lines
 from sevbuild.diagnose.wanted import wanted_of_bytes
 from sevbuild.errors import SevbuildError
@@ -23,10 +26,11 @@ from sevbuild.identity.id_block import IdBlock
 from sevbuild.image.ovmf import Firmware, parse_firmware
 from sevbuild.launch.plan import LaunchPlan
 from sevbuild.text import decode_text
-from tests.support.firmware import standard_firmware
+from tests.support.firmware import standard_firmware, variable_volume
 from tests.support.kernel_log import vmsa_log
 from tests.support.kernels import boot_image
 from tests.support.launches import launching_guest, plan_json
+from tests.support.pe import make_uki
 from tests.support.shared import ROOT
 from tests.support.traces import json_trace, own_events, qemu_trace
 from tools.fuzz_targets import Target
@@ -74,6 +78,10 @@ def difference_targets() -> list[Target]:
         Target("plan", _plans, plans, text=True),
         Target("firmware-pair", lambda data: _firmwares(firmware, data), (firmware.data,), text=False),
         Target("kernel-pair", lambda data: _kernels(bytes(head), data), (bytes(head),), text=False),
+        Target(
+            "kernel-as-loaded", _as_loaded, (bytes(head), make_uki([(".linux", bytes(head))])), text=False
+        ),
+        Target("flash-image", _code, (variable_volume(0x1000) + firmware.data,), text=False),
         Target("cmdline-pair", _cmdlines, (b"a b=1 'c d' \"e f\"\n", b"console=ttyS0  quiet\0"), text=True),
     ]
 
@@ -100,6 +108,25 @@ def _firmwares(firmware: Firmware, data: bytes) -> None:
 
 def _kernels(kernel: bytes, data: bytes) -> None:
     compare_kernels(kernel, data)
+
+
+def _as_loaded(data: bytes) -> None:
+    """Write a kernel's header and append a device tree, or take it for a unified kernel image."""
+    try:
+        written = b"".join(patched_header(data, 0x7FFD7FFF, len(data)))
+    except SevbuildError:
+        parts_of_image(lambda: data)
+        return
+    appended = b"".join(with_device_tree(data, b"tree"))
+    if len(written) != len(data) or not appended.startswith(data):
+        raise AssertionError("more than the header was written")
+
+
+def _code(data: bytes) -> None:
+    code = code_of(data)
+    if code is None:
+        raise SevbuildError("no variables before the code")
+    parse_firmware(code)
 
 
 def _cmdlines(data: bytes) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 
 import pytest
+import tomli
 
 from sevbuild.diagnose.change import SEEN, Change, Material, Start
 from sevbuild.diagnose.rules.all_rules import changes_for
 from sevbuild.diagnose.rules.cmdlines import cmdline_changes, counted_name
 from sevbuild.diagnose.setup import LaidOut
 from sevbuild.guest.guest import load_guest
+from sevbuild.image.kernel_hashes import cmdline_digest
+from sevbuild.manifest.template import parse_template
+from sevbuild.text import encode_text
 from tests.support.starts import by_value, digest, edited_digest, kernel_guest, profiles, start_of
 
 KATA = (
@@ -134,6 +139,17 @@ def test_no_digest_is_tried_twice_nor_that_of_the_start(base: Start, line: bytes
     found = [digest_of(base, change) for change in changes_of(base, line).values()]
     assert len({*found, sha256(line + b"\0").digest()}) == len(found) + 1
     assert all(len(entry) == 32 for entry in found)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_bytes_are_a_command_line(base: Start, seed: int) -> None:
+    random = Random(seed)
+    line = bytes(random.choices(b" \t\n\r\"'\\{}=a\x00\x7f\xc3\xff", k=random.randrange(80)))
+    for change in changes_of(base, line).values():
+        for edit in change.edits:
+            if edit.value is not None:
+                text = tomli.loads(f"value = {edit.value}")["value"]
+                assert digest_of(base, change) == cmdline_digest(encode_text(parse_template(text).fill({})))
 
 
 def test_what_a_manifest_cannot_say_has_no_edit(base: Start) -> None:

@@ -8,8 +8,11 @@ from hashlib import sha256
 from itertools import permutations
 from pathlib import Path
 from struct import pack
+from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sevbuild.diagnose.change import SEEN, Change, Material, Start
 from sevbuild.diagnose.rules.all_rules import changes_for
@@ -21,7 +24,7 @@ from sevbuild.errors import SevbuildError
 from sevbuild.image.kernel_hashes import KernelHashes, cmdline_digest
 from sevbuild.image.ovmf import Firmware, parse_firmware
 from sevbuild.launch.region_data import Contents
-from tests.support.firmware import SECTIONS, standard_firmware, standard_svsm
+from tests.support.firmware import SECTIONS, standard_firmware, standard_svsm, variable_volume
 from tests.support.guests import write_manifest
 from tests.support.kernels import BZIMAGE
 from tests.support.pe import make_uki
@@ -65,7 +68,7 @@ def kernel_of(version: int = 0x20F, flags: int = 3, most: int = 0x7FFFFFFF, size
     """Return a kernel with a setup header of four sectors, of which every other byte is 0x11."""
     data = bytearray(b"\x11" * size)
     data[0x1F1] = 4
-    data[0x202:0x206] = b"HdrS"
+    data[0x201:0x206] = b"\x66HdrS"
     data[0x206:0x208] = pack("<H", version)
     data[0x22C:0x230] = pack("<I", most)
     data[0x236:0x238] = pack("<H", flags)
@@ -96,6 +99,14 @@ def test_an_initrd_lies_as_high_as_kernel_and_memory_allow(version: int, flags: 
         assert found[0x218:0x21C] == pack("<I", (min(limit, most) - 0x1000) & ~0xFFF)
 
 
+def test_of_a_header_that_says_it_ends_at_once_nothing_is_known() -> None:
+    kernel = bytearray(kernel_of())
+    kernel[0x201] = 0
+    found = b"".join(patched_header(bytes(kernel), 0xFFFFFFFF, 0x1000))
+    assert found[0x218:0x21C] == pack("<I", 0x37FFE000)
+    assert found[0x211] == 0x80
+
+
 def test_a_device_tree_follows_the_protected_mode_part() -> None:
     kernel = kernel_of()
     found = b"".join(with_device_tree(kernel, b"tree"))
@@ -108,6 +119,22 @@ def test_a_device_tree_follows_the_protected_mode_part() -> None:
             list(write)
     with pytest.raises(SevbuildError, match="no setup header"):
         list(with_device_tree(b"x" * 9000, b""))
+
+
+@given(st.binary(max_size=0x400), st.booleans(), st.integers(0, 1 << 40))
+def test_whatever_is_no_kernel_is_refused(noise: bytes, headed: bool, size: int) -> None:
+    data = bytearray(noise.ljust(0x310, b"\xff"))
+    if headed:
+        data[0x202:0x206] = b"HdrS"
+    image = bytes(data)
+    for write in (patched_header(image, 0xFFFF_FFFF, size), with_device_tree(image, noise)):
+        if headed:
+            assert len(b"".join(write)) >= len(image)
+        elif image[0x202:0x206] != b"HdrS":
+            with pytest.raises(SevbuildError, match="no setup header"):
+                list(write)
+    code = code_of(image)
+    assert code is None or image.endswith(code)
 
 
 def test_each_kernel_is_hashed_when_it_is_wanted(tmp_path: Path) -> None:
@@ -242,16 +269,10 @@ def test_an_image_is_taken_whole_or_by_its_parts(tmp_path: Path) -> None:
         digest(axis_of(start, "kernel-hashes")["parts"].apply(start.setup))
 
 
-def volume(size: int, guid: str = "8d2bf1ff96768b4ca9852747075b4f50") -> bytes:
-    """Return the header of a firmware volume of variables, and what it says it holds."""
-    head = bytes(16) + bytes.fromhex(guid) + pack("<Q", size) + b"_FVH"
-    return head.ljust(size, b"\xff")
-
-
 def test_the_code_of_a_flash_image(tmp_path: Path) -> None:
     manifest = kernel_guest(tmp_path)
     code = standard_firmware()
-    whole = volume(0x8000) + code
+    whole = variable_volume(0x8000) + code
     (tmp_path / "OVMF.fd").write_bytes(whole)
     start = start_of(manifest)
     change = axis_of(start, "firmware")["code"]
@@ -269,10 +290,10 @@ def test_the_code_of_a_flash_image(tmp_path: Path) -> None:
     [
         b"",
         b"OVMF" * 4096,
-        volume(0x8000),
-        volume(0x8001) + bytes(4096),
-        volume(0)[:0x2C] + bytes(4096),
-        volume(0x8000, "00" * 16) + bytes(4096),
+        variable_volume(0x8000),
+        variable_volume(0x8001) + bytes(4096),
+        variable_volume(0)[:0x2C] + bytes(4096),
+        variable_volume(0x8000, str(UUID(int=0))) + bytes(4096),
     ],
 )
 def test_what_begins_with_no_variables_has_no_code_of_its_own(data: bytes) -> None:
@@ -283,13 +304,13 @@ def test_what_follows_the_variables_can_be_no_firmware(tmp_path: Path) -> None:
     manifest = kernel_guest(tmp_path)
     broken = bytearray(standard_firmware())
     broken[-50:-48] = b"\xff\xff"
-    data = volume(0x8000) + standard_firmware()
+    data = variable_volume(0x8000) + standard_firmware()
     (tmp_path / "OVMF.fd").write_bytes(data)
     start = start_of(manifest)
     setup = start.setup
     assert isinstance(setup, LaidOut)
     assert isinstance(setup.inputs.firmware, Firmware)
-    image = setup.inputs.firmware._replace(data=volume(0x8000) + bytes(broken))
+    image = setup.inputs.firmware._replace(data=variable_volume(0x8000) + bytes(broken))
     start = start._replace(setup=setup._replace(inputs=setup.inputs._replace(firmware=image)))
     assert axis_of(start, "firmware") == {}
 
@@ -330,7 +351,7 @@ def test_an_svsm_lies_below_another_variable_store(tmp_path: Path) -> None:
 
 def test_below_another_image_an_svsm_keeps_its_distance(tmp_path: Path) -> None:
     code = standard_firmware()
-    manifest = svsm_guest(tmp_path, volume(0x8000) + code)
+    manifest = svsm_guest(tmp_path, variable_volume(0x8000) + code)
     start = start_of(manifest)
     firmware, svsm = axis_of(start, "firmware")["code"], axis_of(start, "svsm")["0x0 below"]
     both = svsm.apply(firmware.apply(start.setup))

@@ -17,6 +17,7 @@ __all__ = [
     "standard_firmware",
     "standard_svsm",
     "table_entry",
+    "variable_volume",
 ]
 
 SECTIONS = [(0x800000, 0x2000, 1), (0x80D000, 0x1000, 2), (0x80E000, 0x1000, 3), (0x810000, 0x1000, 0x10)]
@@ -30,6 +31,7 @@ RESET = "00f771de-1a7e-4fcb-890e-68c77e2fb44e"
 INJECTED = "4c2eb361-7d9b-4cc3-8081-127c90d3d294"
 HASHES = "7255371f-3a3b-4b04-927b-1da6efa8d454"
 METADATA = "dc886566-984a-4798-a75e-5585a7bf67cc"
+NVRAM = "fff12b8d-7696-4c8b-a985-2747075b4f50"
 SVSM = "a789a612-0597-4c4b-a49f-cbb1fe9d1ddd"
 
 TABLE_END = 0x20
@@ -104,6 +106,12 @@ def standard_svsm(**more: Any) -> bytes:
     return make_firmware(
         **{"size": 0x3000, "sections": SECTIONS[:3], "reset": None, "svsm_entry": 0x40, **more}
     )
+
+
+def variable_volume(size: int, guid: str = NVRAM) -> bytes:
+    """Return a firmware volume of `size` bytes for variables, which a whole flash image begins with."""
+    head = bytes(16) + UUID(guid).bytes_le + size.to_bytes(8, "little") + b"_FVH"
+    return head.ljust(size, b"\xff")
 
 
 @st.composite

@@ -16,7 +16,7 @@ from sevbuild.diagnose.setup import LaidOut
 from sevbuild.documents.toml_text import toml_string
 from sevbuild.image.kernel_hashes import cmdline_digest
 from sevbuild.manifest.template import escape
-from sevbuild.text import decode_text, visible
+from sevbuild.text import decode_text, utf8_text, visible
 
 __all__ = ["MOST_VCPUS", "cmdline_changes", "counted_name"]
 
@@ -68,8 +68,9 @@ def cmdline_changes(start: Start) -> Iterator[Change]:
 
 def _change(line: Line, key: str | None) -> Change:
     edits: tuple[Edit, ...] = ()
-    if key is not None and line.text is not None:
-        text = toml_string(escape(decode_text(line.text)))
+    written = None if line.text is None else utf8_text(line.text)
+    if key is not None and written is not None:
+        text = toml_string(escape(written))
         file = "kernel.cmdline-file"
         edits = (Edit(file, None), Edit("kernel.cmdline", text)) if key.endswith(file) else (Edit(key, text),)
     apply = hashed("cmdline", lambda: line.digest)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sevbuild.diagnose.differences.boot_header import SetupHeader, header_fields, parse_setup_header
 from sevbuild.diagnose.rules.contents import pieces_from, read_contents
 from sevbuild.errors import SevbuildError
-from sevbuild.launch.region_data import Contents, chunks
+from sevbuild.launch.region_data import Contents
 
 __all__ = ["initrd_limits", "patched_header", "with_device_tree"]
 
-# Linux Documentation/arch/x86/boot.rst: the fields, little-endian. Written as by QEMU 10.2
-# hw/i386/x86-common.c, x86_load_linux, for guests that are not encrypted.
-_SETUP_SECTORS, _MAGIC = 0x1F1, (0x202, b"HdrS")
-_LOADER_TYPE = (0x210, 1, 0xB0)
-_LOAD_FLAGS, _CAN_USE_HEAP = 0x211, 0x80
-_RAMDISK_IMAGE, _RAMDISK_SIZE = 0x218, 0x21C
-_HEAP_END = (0x224, 2, 0xFE00)
-_CMDLINE_AT = (0x228, 4, 0x20000)
-_INITRD_MAX, _XLOAD_FLAGS, _VERSION = 0x22C, 0x236, 0x206
+_FIELDS = {field.name: field for field in header_fields()}
+
+# Written as by QEMU 10.2 hw/i386/x86-common.c, x86_load_linux, for guests that are not encrypted.
+_VALUES = {"type_of_loader": 0xB0, "heap_end_ptr": 0xFE00, "cmd_line_ptr": 0x20000}
+_CAN_USE_HEAP = 0x80
+_ABOVE_4G = 2
+_LOWEST_MOST = 0x37FFFFFF
 _HEAD = 8192
 """All that is written lies in the first bytes of the file, which QEMU reads as the header."""
 
@@ -46,30 +45,25 @@ def patched_header(kernel: Contents, limit: int | None, initrd_size: int) -> Ite
 
     None stands for no initrd. Raises SevbuildError for what has no setup header.
     """
-    head = bytearray(read_contents(kernel, 0, min(_HEAD, len(kernel))))
-    at, magic = _MAGIC
-    if head[at : at + 4] != magic or len(head) < 0x268:
-        raise SevbuildError("the kernel has no setup header")
-    most = _most(head)
-    for offset, size, value in (_LOADER_TYPE, _HEAP_END, _CMDLINE_AT):
-        head[offset : offset + size] = value.to_bytes(size, "little")
-    head[_LOAD_FLAGS] |= _CAN_USE_HEAP
+    head, header = _head(kernel)
+    values = {**_VALUES, "loadflags": header.values.get("loadflags", 0) | _CAN_USE_HEAP}
     if limit is not None:
-        address = max(min(most, limit) - initrd_size, 0) & ~0xFFF
-        head[_RAMDISK_IMAGE : _RAMDISK_IMAGE + 4] = address.to_bytes(4, "little")
-        head[_RAMDISK_SIZE : _RAMDISK_SIZE + 4] = initrd_size.to_bytes(4, "little")
+        address = max(min(_most(header), limit) - initrd_size, 0) & ~0xFFF
+        values |= {"ramdisk_image": address, "ramdisk_size": initrd_size & 0xFFFFFFFF}
+    for name, value in values.items():
+        _, offset, size, _ = _FIELDS[name]
+        head[offset : offset + size] = value.to_bytes(size, "little")
     yield bytes(head)
     yield from pieces_from(kernel, len(head))
 
 
-def _most(head: bytes | bytearray) -> int:
-    """Return the highest address that a kernel says an initrd may have."""
-    version = int.from_bytes(head[_VERSION : _VERSION + 2], "little")
-    flags = int.from_bytes(head[_XLOAD_FLAGS : _XLOAD_FLAGS + 2], "little")
-    if version >= 0x20C and flags & 2:
-        # It can be loaded above 4 GiB; the field has 32 bits.
+def _most(header: SetupHeader) -> int:
+    """Return the highest address that a kernel says an initrd may have (protocol 2.12, 2.03 and before)."""
+    version = header.values.get("version", 0)
+    if version >= 0x20C and header.values.get("xloadflags", 0) & _ABOVE_4G:
+        # The field of the address has 32 bits.
         return 0xFFFFFFFF
-    return int.from_bytes(head[_INITRD_MAX : _INITRD_MAX + 4], "little") if version >= 0x203 else 0x37FFFFFF
+    return header.values.get("initrd_addr_max", _LOWEST_MOST) if version >= 0x203 else _LOWEST_MOST
 
 
 def with_device_tree(kernel: Contents, dtb: bytes) -> Iterator[bytes | memoryview]:
@@ -77,13 +71,17 @@ def with_device_tree(kernel: Contents, dtb: bytes) -> Iterator[bytes | memoryvie
 
     Raises SevbuildError for what has no setup header.
     """
-    head = bytes(read_contents(kernel, 0, min(_HEAD, len(kernel))))
-    at, magic = _MAGIC
-    if head[at : at + 4] != magic:
-        raise SevbuildError("the kernel has no setup header")
-    setup_size = ((head[_SETUP_SECTORS] or 4) + 1) * 512
-    yield from chunks(kernel)
-    yield bytes(-(len(kernel) - setup_size) % 16)
+    _, header = _head(kernel)
+    yield from pieces_from(kernel, 0)
+    yield bytes(-(len(kernel) - header.setup_end) % 16)
     # struct setup_data: next, type SETUP_DTB, len.
     yield bytes(8) + (2).to_bytes(4, "little") + len(dtb).to_bytes(4, "little")
     yield dtb
+
+
+def _head(kernel: Contents) -> tuple[bytearray, SetupHeader]:
+    head = bytearray(read_contents(kernel, 0, min(_HEAD, len(kernel))))
+    header = parse_setup_header(bytes(head))
+    if header is None:
+        raise SevbuildError("the kernel has no setup header")
+    return head, header
