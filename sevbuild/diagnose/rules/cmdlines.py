@@ -42,7 +42,7 @@ _STUB = "Linux EFI stub and OVMF: initrd=initrd names what QEMU passes as -initr
 _BRACES = "a manifest's text was taken for the line: there {{ stands for one brace"
 _PLACEHOLDER = "the manifest's own {vcpus}"
 _EMPTY = "an empty variable leaves the space before it and the one after it"
-_OTHER = "github.com/kata-containers/tests issue 5235: parameters of another version"
+_OTHER = "github.com/kata-containers/tests #5235: parameters of another version"
 
 
 def counted_name(count: int) -> str:

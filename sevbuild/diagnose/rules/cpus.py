@@ -45,7 +45,7 @@ _OTHERS = (
     _Known(
         0xA10F11,
         "a Genoa host, stepping 1",
-        "github.com/LIT-Protocol/sev-snp-utils pulls 11 and 12: a host's stepping is not the model's",
+        "github.com/LIT-Protocol/sev-snp-utils #11 and #12: a host's stepping is not the model's",
         CPU + 12,
     ),
     _Known(0xB00F21, "a Turin host", _REPORTS, CPU + 13),

@@ -115,7 +115,7 @@ _WIDTHS = {
     43: "CPUID Fn8000_001F EBX: of 52 or 48 physical address bits memory encryption takes some",
     51: "CPUID Fn8000_001F EBX: bit 51 is the C-bit of Milan and Genoa",
 }
-_GPA = "github.com/coconut-svsm/svsm pull 433: before v9 of the SNP host patches the VMSA had another address"
+_GPA = "github.com/coconut-svsm/svsm #433: before v9 of the SNP host patches the VMSA had another address"
 
 
 def register_changes(start: Start) -> Iterator[Change]:

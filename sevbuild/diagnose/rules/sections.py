@@ -50,7 +50,7 @@ _LEFT_OUT = {
     ),
     "svsm-caa": (
         "no SVSM calling area",
-        "github.com/virtee/sev-snp-measure issues 50 and 53: section kind 4 was not known",
+        "github.com/virtee/sev-snp-measure #50 and #53: section kind 4 was not known",
         SECTIONS + 5,
     ),
     "snp-secrets": ("no secrets page", _FILLED_IN, SWEPT + 44),
