@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sevbuild.cli.explained import answer_text, edit_text
 from sevbuild.diagnose.answer import Answer, Cause, Expectation, Explanation, Line, Parting, Row
+from sevbuild.diagnose.rules.peers import Remark
 
 EXPECTED = Expectation(b"\xab" * 48, "the digest given", "digest")
 LINES = (
@@ -32,6 +33,17 @@ def test_edits_are_said_by_line() -> None:
         "note: a note\n"
     )
     assert edit_text(LINES[3]) == 'set --set launch.mode="sev"'
+
+
+def test_a_launch_of_a_file_is_measured_by_a_command() -> None:
+    words = ("sevbuild", "measure", "my guest.igvm", "--loader", "qemu")
+    found = Explanation(
+        "t", "t: found", measured_by=words, remarks=(Remark("what a tool prints", "its source"),)
+    )
+    assert answer_text(Answer("found", "g", EXPECTED, "t: found", (found,))).splitlines()[1:] == [
+        "  measure it with `sevbuild measure 'my guest.igvm' --loader qemu`",
+        "  this is what a tool prints (its source)",
+    ]
 
 
 def test_the_explanation_of_the_sentence_is_first() -> None:

@@ -86,6 +86,16 @@ def test_what_comes_before_the_vmsas_is_searched_with_those_of_the_log(guest: Pa
     assert [cause["setting"] for cause in explanation["changes"]] == ["cmdline", "registers"]
 
 
+def test_a_log_of_more_vcpus_with_other_registers(guest: Path) -> None:
+    at = WHERE["r9"]
+    own = pages_of(plan_of(guest))
+    pages = [page[:at] + b"\2" * 8 + page[at + 8 :] for page in (*own, own[1])]
+    (start,) = subject_of_guest(load_guest(str(guest)), []).starts
+    wanted = Launches().digest(Dumped(start.setup, tuple(pages))).hex()
+    found = document(guest, wanted, "--vmsa-dump", written(guest.parent, pages), *QUICK)
+    assert found["sentence"].endswith("has 3 vCPUs instead of 2 and other registers (r9)")
+
+
 def test_a_log_proves_what_is_not_the_cause(guest: Path) -> None:
     log = written(guest.parent, pages_of(plan_of(guest)))
     found = document(guest, NOTHING, "--vmsa-dump", log)
