@@ -38,7 +38,6 @@ _KEPT = 32
 _Key = tuple[int, tuple[int, ...]]
 """A space, and the changes made in it."""
 
-
 _Alike = tuple[int, bytes, LaunchUpdate, tuple[LaunchUpdate, ...]]
 """A space, the launch digest before kernel hashes, their update, and what comes after it."""
 

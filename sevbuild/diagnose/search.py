@@ -23,10 +23,10 @@ __all__ = ["QUICK", "Found", "Limits", "Outcome", "search"]
 _ALONE = 0.05  # seconds of one process before others are worth their start
 _NUMBERS = ("four", "five", "six", "seven", "eight")
 _FEW_VCPUS = 64
+_MOST_FOUND = 256  # nobody reads as many; each is planned and replayed
 _COUNTING = 0.05
 _OPEN = 64  # the changes of a start may be thousands
 _SORTED_CHANGES = 3  # the tiles of more are too many to be held
-
 
 _Rank = tuple[int, int, int, tuple[int, ...]]
 """How many settings are another, the sum of the weights, the number of the start, the changes."""
@@ -247,6 +247,8 @@ class _Search:
     def _take(self, result: Result) -> int:
         """Plan and replay what a result found, and return how many launches it tried."""
         for hit in result.hits:
+            if len(self._found) >= _MOST_FOUND:
+                break
             found = self._confirmed(hit)
             if found is None:
                 self._unconfirmed += 1
