@@ -275,14 +275,15 @@ def _searched(
     words: tuple[str, ...],
     dump: str,
 ) -> Answer:
-    from sevbuild.diagnose.candidates import Asked, find_candidates
+    from sevbuild.diagnose.candidates import Asked, Release, find_candidates
     from sevbuild.diagnose.explain import Question
     from sevbuild.diagnose.explain import explain as explained
     from sevbuild.diagnose.search import Limits
     from sevbuild.diagnose.starts import known_profiles
 
     asked = Asked(suspects.firmware, suspects.kernel, suspects.initrd, suspects.cmdline, suspects.releases)
-    candidates = find_candidates(asked, subject.starts, directory, wanted.values)
+    published = None if wanted.values is None else Release(wanted.source, wanted.values)
+    candidates = find_candidates(asked, subject.starts, directory, published)
     question = Question(subject, wanted, known_profiles(subject), candidates, Limits(budget=budget), words)
     if not dump:
         return explained(question)

@@ -130,7 +130,7 @@ def _row(row: Row) -> str:
 def _tried(answer: Answer) -> str:
     statistics = answer.statistics
     done = [stage["name"] for stage in statistics["stages"] if stage["completed"]]
-    what = f"completed: {', '.join(done)}" if done else "no stage was completed"
+    what = f"completed: {'; '.join(done)}" if done else "no stage was completed"
     return f"{statistics['launches']:,} launches tried in {statistics['seconds']:.1f} s; {what}"
 
 

@@ -68,7 +68,7 @@ def find_candidates(
     asked: Asked,
     starts: Sequence[Start],
     folder: str = ".",
-    published: ReferenceValues | None = None,
+    published: Release | None = None,
 ) -> Candidates:
     """Return the changes that suspects are; raises SevbuildError where none of a kind could be taken.
 
@@ -87,7 +87,8 @@ def find_candidates(
     ):
         found.take(flag, paths, take)
     if published is not None:
-        found.ingredients(_title("what was expected", published), "what was expected", published)
+        source, values = published
+        found.ingredients(_title(source, values), source, values)
     return Candidates(tuple(found.changes.values()), tuple(found.releases), tuple(found.notes))
 
 
