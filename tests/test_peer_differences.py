@@ -24,6 +24,7 @@ from sevbuild.vcpu.reset import initial_vmsa
 from sevbuild.vcpu.save_area import parse_vmsa
 from tests.support.firmware import HASH_TABLE, SECTIONS, make_firmware
 from tests.support.guests import digest_of, digests_of, guest_of
+from tests.support.old_peers import snpguest
 from tests.support.peer import peer_digest
 from tests.support.real import peer_program
 from tests.support.sev_platform import own_platform
@@ -219,10 +220,8 @@ def test_spaces_around_a_command_line_are_measured(folder: Path) -> None:
 
 
 def _snpguest(folder: Path, model: str, *more: str, firmware: str = "OVMF.fd") -> str:
-    command = [peer_program("snpguest"), "generate", "measurement", "--vcpus", "1", "--vcpu-type", model]
-    command += ["--vmm-type", "QEMU", "--ovmf", str(folder / firmware), *more]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return said.strip().removeprefix("0x")
+    asked = ["--vcpus", "1", "--vcpu-type", model, "--vmm-type", "QEMU", "--ovmf", str(folder / firmware)]
+    return snpguest([*asked, *more], folder)
 
 
 def test_snpguest_trims_the_command_line(folder: Path) -> None:

@@ -17,6 +17,7 @@ from sevbuild.image.verifier import kernel_hash_verifier
 from tests.support.cli import run
 from tests.support.firmware import standard_firmware
 from tests.support.guests import digest_of, write_manifest
+from tests.support.kernels import newc
 from tests.support.peer import peer_digest
 from tests.support.real import newest_file, real_file, real_kernels
 
@@ -34,22 +35,14 @@ LAUNCHES = [
 ]
 
 
-def _member(name: str, data: bytes, mode: int) -> bytes:
-    """Return one member of a newc archive, as the kernel unpacks them."""
-    fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
-    head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
-    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
-
-
 def _initrd(folder: Path, kernel: Path) -> None:
     """Write a compressed archive of the files that stand beside a kernel: a real initrd in form and size."""
-    members = [
-        _member(path.name, path.read_bytes(), 0o100644)
+    files = {
+        path.name: path.read_bytes()
         for path in sorted(kernel.parent.iterdir())
         if path.is_file() and path.name.startswith(("System.map", "config", "vmlinuz"))
-    ]
-    archive = b"".join(members) + _member("TRAILER!!!", b"", 0)
-    (folder / "initrd").write_bytes(gzip.compress(archive, 1, mtime=0))
+    }
+    (folder / "initrd").write_bytes(gzip.compress(newc(files), 1, mtime=0))
 
 
 @pytest.mark.parametrize(("mode", "profile", "vmm"), LAUNCHES)

@@ -1,4 +1,4 @@
-"""The smallest files that are told for a kernel and an initrd."""
+"""The smallest files that are told for a kernel and an initrd, and archives that a kernel unpacks."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def boot_image(version: str = "6.1.0-18-amd64 (debian)", patched: Mapping[int, i
     for offset, value in (patched or {}).items():
         image[offset] = value
     return bytes(image)
+
+
+def newc(files: Mapping[str, bytes]) -> bytes:
+    """Return an archive of files in newc form, as a kernel unpacks it."""
+    members = [*((name, data, 0o100644) for name, data in files.items()), ("TRAILER!!!", b"", 0)]
+    return b"".join(_member(name, data, mode) for name, data, mode in members)
+
+
+def _member(name: str, data: bytes, mode: int) -> bytes:
+    fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
+    head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
+    return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)

@@ -22,8 +22,8 @@ __all__ = ["RECORD", "Verdict", "judged", "recorded"]
 RECORD = ROOT / "tests" / "data" / "explain-cases.json"
 """The rank and the stage of each case as they were last recorded (tools/explain_cases.py)."""
 
-NOT_FOUND_BUDGET = 2.0
-"""Seconds for what is not there: enough for the first stages, on which the exclusion rests."""
+NOT_FOUND_BUDGET = 5.0
+"""Seconds for what is not there: enough for what the exclusion rests on, on a busy machine too."""
 
 BUDGET = 10.0
 """Seconds for what can be found: a worker of the suite has one processor, where 5 s are promised on two."""

@@ -15,6 +15,7 @@ from tests.diagnose.cases.hosts import EC2, GCE, IGVM, SVSM, number
 from tests.support.chain import Launch, hashes
 from tests.support.cli import run
 from tests.support.guests import write_manifest
+from tests.support.kernels import newc
 from tests.support.real import newest_file, real_file, real_kernels
 from tests.support.shared import VECTORS, shared_file
 
@@ -41,9 +42,9 @@ class World:
             "kernel": kernel,
         }
         beside = kernel.name.removeprefix("vmlinuz")
-        self._write("microcode.cpio", _cpio("kernel/x86/microcode/AuthenticAMD.bin", data[-40_000:]))
-        self._write("initrd.img", _cpio("System.map", (kernel.parent / f"System.map{beside}").read_bytes()))
-        self._write("modules.cpio", _cpio("config", (kernel.parent / f"config{beside}").read_bytes()))
+        self._write("microcode.cpio", newc({"kernel/x86/microcode/AuthenticAMD.bin": data[-40_000:]}))
+        self._write("initrd.img", newc({"System.map": (kernel.parent / f"System.map{beside}").read_bytes()}))
+        self._write("modules.cpio", newc({"config": (kernel.parent / f"config{beside}").read_bytes()}))
         self._write("initrd", self.initrd)
         self._write("rebuilt.fd", rebuilt(self["amdsev"]))
         self._write("rebuilt-generic.fd", rebuilt(self["generic"]))
@@ -116,16 +117,6 @@ FOLDERS: Mapping[str, Callable[[World], Path]] = {
 INITRD = ("microcode.cpio", "initrd.img", "modules.cpio")
 
 
-def _cpio(name: str, data: bytes) -> bytes:
-    """Return an archive of one file in newc form, as the kernel unpacks it."""
-    found = b""
-    for path, body, mode in ((name, data, 0o100644), ("TRAILER!!!", b"", 0)):
-        fields = (0, mode, 0, 0, 1, 0, len(body), 0, 0, 0, 0, len(path) + 1, 0)
-        head = b"070701" + b"".join(b"%08X" % field for field in fields) + path.encode() + b"\0"
-        found += head + bytes(-len(head) % 4) + body + bytes(-len(body) % 4)
-    return found
-
-
 def rebuilt(firmware: bytes) -> bytes:
     """Return firmware as another build of the same source is: a date of its own within the volumes."""
     at = len(firmware) // 2
@@ -134,13 +125,11 @@ def rebuilt(firmware: bytes) -> bytes:
 
 def _without_signature(kernel: bytes) -> bytes:
     """Return a kernel without its Authenticode signature, as a distribution has it before it is signed."""
-    pe = struct.unpack_from("<I", kernel, 0x3C)[0]
-    entry = pe + 24 + 112 + 4 * 8
+    # PE: the fifth entry of the data directory of a PE32+ image is the table of certificates, at the end.
+    entry = struct.unpack_from("<I", kernel, 0x3C)[0] + 24 + 112 + 4 * 8
     at, size = struct.unpack_from("<II", kernel, entry)
-    bare = bytearray(kernel[:at] if at else kernel)
-    bare[entry : entry + 8] = bytes(8)
-    assert (at, size) == (0, 0) or at + size == len(kernel)
-    return bytes(bare) if at else bytes(bare) + bytes(16)
+    assert at + size == len(kernel), "the kernel is not signed"
+    return kernel[:entry] + bytes(8) + kernel[entry + 8 : at]
 
 
 class Guest(NamedTuple):
