@@ -240,9 +240,10 @@ class _Search:
             total += tile.size
         if not total:
             return ""
-        return (
-            f"{'more than' if self._is_over() else 'about'} {max(total - self._done, 1):,} launches not tried"
-        )
+        left = max(total - self._done, 1)
+        if self._is_over():
+            return f"more than {left:,} launches not tried" if left > 1 else "some launches not tried"
+        return f"about {left:,} launches not tried"
 
     def _take(self, result: Result) -> int:
         """Plan and replay what a result found, and return how many launches it tried."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,11 +74,13 @@ class Tries:
         self._patches: Kept[_Key, _Patches] = Kept(_KEPT)
         self._planner = Planner()
         self._plans = 0
+        self._deadline = inf
 
     def run(self, space: Variations, tile: Tile, deadline: float) -> Result:
         """Try the launches of a tile until a time of the monotonic clock."""
         if monotonic() > deadline:
             return Result(0, (), completed=False)
+        self._deadline = deadline
         if tile.changes:
             space.open()
         both = tuple(index for index in tile.made if index in space.both)
@@ -105,7 +108,7 @@ class Tries:
                 for last in product(changes, tails[steps[at]]):
                     made = sorted((*tile.made, *(index for index in last if index >= 0)))
                     hits.append(Hit(space.space, tuple(made), vcpus))
-        return Result(tried, tuple(hits), completed=True)
+        return Result(tried, tuple(hits), completed=monotonic() <= deadline)
 
     def _known(self, space: Variations, tile: Tile) -> tuple[set[bytes], set[Steps]]:
         """Return the bodies and tails of a tile without its changes of both sides.
@@ -127,6 +130,9 @@ class Tries:
         if found is None:
             found = {}
             for index, changes in _sets(space, made, last):
+                # A body can be as large as a file: whoever sees half of them has no time for any.
+                if monotonic() > self._deadline:
+                    return {}
                 try:
                     state = self._states.state(space, changes)
                 except SevbuildError:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -127,6 +127,34 @@ def test_a_stage_that_there_was_no_time_for_is_said() -> None:
     (stage,) = outcome.statistics.stages
     assert (stage.launches, stage.completed) == (0, False)
     assert stage.left.startswith("about ")
+
+
+def test_what_is_left_is_counted_no_longer_than_it_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "_COUNTING", -1)
+    one = search_module._Search([start_of()], changes_of, os.urandom(48), PATIENT)
+    stage = next(search_module._stages())
+    assert one._left(stage) == ""
+    for done, said in ((0, "more than 530 launches not tried"), (530, "some launches not tried")):
+        over = iter([False] * 40)
+        monkeypatch.setattr(one, "_is_over", lambda over=over: next(over, True))
+        one._done = done
+        tiles = [Tile(0, (), (0, 0), (0, 0), 512), Tile(0, (), (0, 18), (0, 0), 0)]
+        monkeypatch.setattr(one, "_tiles", lambda _, tiles=tiles, over=over: [*tiles, *(list(over) and [])])
+        assert one._left(stage) == said
+
+
+def test_no_more_explanations_are_worked_out_than_anybody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alike(start: Start) -> list[Change]:
+        (cpu,) = [change for change in changes_of(start) if change.value == "0xa00f11"]
+
+        def with_policy(number: int) -> Callable[[Setup], Setup]:
+            return lambda setup: policy_of(0xB0000 + number)(cpu.apply(setup))
+
+        return [cpu._replace(value=str(number), apply=with_policy(number)) for number in range(9)]
+
+    monkeypatch.setattr(search_module, "_MOST_FOUND", 4)
+    outcome = search([start_of()], alike, start_of(signature=0xA00F11).digest, PATIENT)
+    assert [found.changes[0].value for found in outcome.found] == ["0", "1", "2", "3"]
 
 
 def test_what_is_known_of_no_launch_is_combined_last() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sevbuild.diagnose import bodies
+from sevbuild.diagnose import tries as tries_module
 from sevbuild.diagnose.chains import BodyChains
 from sevbuild.diagnose.change import Change, Start
 from sevbuild.diagnose.kept import Kept
@@ -274,3 +275,16 @@ def _bsp_alone(start: Start) -> Any:
     """Return values by which nothing but one vCPU can be started."""
     launch = laid_out(start.setup).shape.launch
     return launch._replace(entry={**launch.entry, "ap": "svsm"})
+
+
+def test_bodies_are_laid_out_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body can be a file of half a gigabyte: no tile goes on with others after its time."""
+    changes = [_with("cmdline", cmdline=bytes((number,)) * 32) for number in range(9)]
+    space = Variations(0, own_start(), [1], lambda _: changes, Kept(9))
+    space.open()
+    clock = count()
+    monkeypatch.setattr(tries_module, "monotonic", lambda: next(clock))
+    one = Tries(bytes(48))
+    assert one.run(space, Tile(0, (), (0, 9), NONE, 0), 4) == (0, (), False)
+    assert next(clock) < 9
+    assert one.run(space, Tile(0, (), (0, 9), NONE, 0), FOREVER) == (9, (), True)
