@@ -108,7 +108,7 @@ CASES = [
         "more vCPUs of another CPU on a host with DebugSwap",
         "vcpus",
         "AMDSEV#212, kata#13874",
-        "generic",
+        "direct",
         {"vcpus": "12", "cpu": "0x00a00f11", "guest-features": "0x21"},
         {"vcpus": 12, "signature": 0xA00F11, "features": 0x21},
     ),
