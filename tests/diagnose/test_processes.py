@@ -246,9 +246,11 @@ def test_half_an_answer_is_none() -> None:
 
 
 INTERRUPTED = """
-import os, sys, time
+import os, signal, sys, time
 from contextlib import closing
 from sevbuild.diagnose.processes import Pool
+# Whatever runs in the background of a shell inherits that interrupts are ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 parent = os.getpid()
 def work(numbers):
     if os.getpid() != parent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 from random import Random
-from time import perf_counter
+from time import process_time
 from typing import Any, cast
 
 import pytest
@@ -178,9 +178,9 @@ def test_all_changes_are_made_in_a_moment(tmp_path: Path) -> None:
         raise AssertionError("a file is read before its rule is tried")
 
     lazy = start._replace(material=start.material._replace(kernel=never, initrd=(never, never, never)))
-    began = perf_counter()
+    began = process_time()
     changes = changes_for(lazy, known)
-    assert perf_counter() - began < 0.3
+    assert process_time() - began < 0.3
     assert len(changes) > 1000
 
 
