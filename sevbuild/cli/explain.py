@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -138,7 +138,7 @@ def explain(
     directory = "." if own is None else own.manifest.directory
     answer = _measured(subject, wanted, platform, {**suspects._asdict(), "vmsa-dump": vmsa_dump})
     if answer is None:
-        words = (guest, expected, *(word for setting in settings for word in ("--set", setting)))
+        words = (guest, expected, *_meant(target, settings), *igvm.words())
         answer = _searched(subject, wanted, directory, suspects, budget=budget, words=words, dump=vmsa_dump)
     if any(found.edits for found in answer.explanations) and bundle_at(guest) is not None:
         # Its checksums hold the manifest that is in it.
@@ -152,6 +152,13 @@ def explain(
     sink.put(_rendered(answer, fmt, stats=stats, printed=output in ("", "-")), protected, data=fmt != "text")
     if answer.result == "not-found":
         raise typer.Exit(1)
+
+
+def _meant(patterns: Sequence[str], settings: Sequence[str]) -> Iterator[str]:
+    """Yield the options that say which launch of a declared guest is meant."""
+    for flag, values in (("--set", settings), ("--target", patterns)):
+        for value in values:
+            yield from (flag, value)
 
 
 def _rendered(answer: Answer, fmt: str, *, stats: bool, printed: bool) -> str:

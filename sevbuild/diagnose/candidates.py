@@ -63,6 +63,11 @@ class Candidates(NamedTuple):
     releases: tuple[Release, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def has_firmware(self) -> bool:
+        """Tell whether another firmware is among them."""
+        return any(change.axis == "firmware" for change in self.changes)
+
 
 def find_candidates(
     asked: Asked,

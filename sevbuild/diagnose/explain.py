@@ -46,7 +46,7 @@ class Question(NamedTuple):
     """What is asked: why this guest has not the digest that was expected.
 
     `profiles` are those that the guest may have been launched by. `words` are those of a command line that
-    name the guest and what was expected.
+    name the guest and what was expected, and the options that say which launch of the guest is meant.
     """
 
     subject: Subject
@@ -201,8 +201,7 @@ class Explaining:
             return Answer(
                 "found", title, expected, sentence, explanations, also, notes, statistics=statistics
             )
-        suspects = any(change.axis == "firmware" for change in self._question.candidates.changes)
-        words = self._question.words
+        suspects, words = self._question.candidates.has_firmware, self._question.words
         searched = Searched(self.subject.starts, self._changes, suspects, outcome.statistics, words)
         return Answer(
             "not-found",

@@ -113,7 +113,8 @@ def _of_body(explaining: Explaining, question: Question, log: _Log) -> Answer:
         settings = changed_settings(log.start, launched, question.profiles)
         own = _explanation(explaining, log, found.setup, causes, settings)
         return answer._replace(result="found", sentence=own.sentence, explanations=(own,))
-    searched = Searched([log.start], changes, False, outcome.statistics, question.words)
+    suspects = question.candidates.has_firmware
+    searched = Searched([log.start], changes, suspects, outcome.statistics, question.words, dumped=True)
     return answer._replace(
         excluded=excluded(searched, "with the VMSAs of the log"),
         not_covered=not_covered(searched),

@@ -55,8 +55,9 @@ _WORDS = {2: "two", 3: "three", 4: "four"}
 class Searched(NamedTuple):
     """What a search without a match started from, which changes it had, and what it tried.
 
-    `suspects` tells that firmware images or releases were among the changes. `words` are those of a command
-    line that name the guest and what was expected.
+    `suspects` tells that firmware images or releases were among the changes, `dumped` that the VMSAs of the
+    launch were given. `words` are those of a command line that name the guest, then what was expected, then
+    options that say which launch of the guest is meant.
     """
 
     starts: Sequence[Start]
@@ -64,6 +65,13 @@ class Searched(NamedTuple):
     suspects: bool
     statistics: SearchStatistics
     words: tuple[str, ...] = ("GUEST", "EXPECTED")
+    dumped: bool = False
+
+    @property
+    def held_to(self) -> tuple[str, ...]:
+        """The words that name the guest for `replay`, none where it is a document: that has no contents."""
+        known = all(start.where or isinstance(start.setup, FileLaunch) for start in self.starts)
+        return (self.words[0], *self.words[2:]) if known else ()
 
 
 def excluded(searched: Searched, given: str = "") -> tuple[str, ...]:
@@ -158,8 +166,8 @@ def _next_steps(searched: Searched) -> Iterator[str]:
         yield "the firmware file that the host starts, or the folder it is in: `--firmware PATH`"
     if any(map(hashes_of, (start.setup for start in searched.starts))):
         yield "kernel, initrd and command line as they were launched: `--kernel`, `--initrd`, `--cmdline FILE`"
-    if any(start.setup.mode != "sev" for start in searched.starts):
+    if not searched.dumped and any(start.setup.mode != "sev" for start in searched.starts):
         yield _VMSA_DUMP.format(command=shlex.join(("sevbuild", "explain", *searched.words, *_DUMP)))
-    yield _TRACE.format(command=shlex.join(("sevbuild", "replay", "trace.txt", searched.words[0])))
+    yield _TRACE.format(command=shlex.join(("sevbuild", "replay", "trace.txt", *searched.held_to)))
     if searched.statistics.stages and not searched.statistics.stages[-1].completed:
         yield "more time: `--budget SECONDS`"

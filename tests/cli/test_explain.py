@@ -233,6 +233,15 @@ def test_nothing_found_says_what_is_excluded_and_what_to_get(guest: Path) -> Non
     assert found["statistics"]["stages"][0]["completed"]
 
 
+def test_what_to_get_next_is_asked_of_the_same_launch(guest: Path) -> None:
+    meant = ("--set", "kernel.cmdline=a $b", "--target", "vcpus1")
+    found = document(guest, NOTHING, *meant, "--budget", "0.1")
+    options = "--set 'kernel.cmdline=a $b' --target vcpus1"
+    commands = [line.rpartition("`sevbuild ")[2] for line in found["next"]]
+    assert f"explain {guest} {NOTHING} {options} --vmsa-dump dmesg.txt`" in commands
+    assert f"replay trace.txt {guest} {options}`" in commands
+
+
 def test_a_stage_that_was_cut_off_excludes_nothing(guest: Path) -> None:
     found = document(guest, NOTHING, "--budget", "0.000001")
     assert found["excluded"] == []
@@ -604,6 +613,8 @@ def test_an_igvm_file_is_a_guest(tmp_path: Path) -> None:
     assert document(file, hashed, *given, "--with-initrd", tmp_path / "initrd")["result"] == "equal"
     lacking = document(file, NOTHING, "--loader", "qemu", *QUICK)
     assert lacking["excluded"][0].endswith("the IGVM file differs")
+    traced = f"`sevbuild replay trace.txt {file} --loader qemu`"
+    assert any(line.endswith(traced) for line in lacking["next"])
     refused = run("explain", "-q", file, own, "--firmware", file)
     assert (refused.status, first_error(refused)) == (2, "error: --firmware is for manifests")
 

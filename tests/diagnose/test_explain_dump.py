@@ -16,7 +16,7 @@ from sevbuild.launch.plan import LaunchPlan
 from sevbuild.launch.planner import Planner
 from sevbuild.launch.region_data import chunks
 from sevbuild.vcpu.save_area import FIELDS
-from tests.cli.test_explain import NOTHING, QUICK, digest, document, first_error, guest_in
+from tests.cli.test_explain import NOTHING, OTHER, QUICK, digest, document, first_error, guest_in
 from tests.support.cli import run
 from tests.support.kernel_log import vmsa_log
 
@@ -102,6 +102,17 @@ def test_a_log_proves_what_is_not_the_cause(guest: Path) -> None:
     assert (found["result"], found["vmsa_dump"]["equal"]) == ("not-found", True)
     assert "with the VMSAs of the log: firmware or kernel hashes differ" in found["excluded"][0]
     assert "vCPU count" not in found["excluded"][0]
+    assert not any("--vmsa-dump" in line for line in found["next"])
+
+
+def test_a_firmware_that_was_named_was_tried_with_the_log(guest: Path) -> None:
+    other = guest.parent / "other.fd"
+    other.write_bytes(OTHER)
+    log = written(guest.parent, pages_of(plan_of(guest)))
+    found = document(guest, NOTHING, "--vmsa-dump", log, "--firmware", other, *QUICK)
+    assert found["result"] == "not-found"
+    assert not any("no other firmware" in line for line in found["not_covered"])
+    assert not any("--firmware" in line for line in found["next"])
 
 
 def test_a_shorter_dump_of_an_older_kernel(guest: Path) -> None:

@@ -91,3 +91,9 @@ def test_commands_can_be_run_as_they_stand(tmp_path: Path) -> None:
     sev = guest_in(tmp_path, launch={"mode": "sev", "policy": 1})
     plain = next_steps(searched(subject_of_guest(load_guest(str(sev)), []).starts))
     assert not any("--vmsa-dump" in line for line in plain)
+
+
+def test_a_document_has_no_contents_to_hold_a_trace_to(tmp_path: Path) -> None:
+    undeclared = [start._replace(where=None) for start in kernel_starts(tmp_path)]
+    lines = next_steps(searched(undeclared, "cpu", stage(1)))
+    assert any(line.endswith("`sevbuild replay trace.txt`") for line in lines)
