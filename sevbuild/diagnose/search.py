@@ -238,7 +238,7 @@ class _Search:
         self._deadline = monotonic() + _COUNTING
         for tile in self._tiles(stage):
             total += tile.size
-        if not total:
+        if not total and not self._is_over():
             return ""
         left = max(total - self._done, 1)
         if self._is_over():

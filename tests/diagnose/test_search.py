@@ -133,7 +133,7 @@ def test_what_is_left_is_counted_no_longer_than_it_is_worth(monkeypatch: pytest.
     monkeypatch.setattr(search_module, "_COUNTING", -1)
     one = search_module._Search([start_of()], changes_of, os.urandom(48), PATIENT)
     stage = next(search_module._stages())
-    assert one._left(stage) == ""
+    assert one._left(stage) == "some launches not tried"
     for done, said in ((0, "more than 530 launches not tried"), (530, "some launches not tried")):
         over = iter([False] * 40)
         monkeypatch.setattr(one, "_is_over", lambda over=over: next(over, True))
@@ -141,6 +141,15 @@ def test_what_is_left_is_counted_no_longer_than_it_is_worth(monkeypatch: pytest.
         tiles = [Tile(0, (), (0, 0), (0, 0), 512), Tile(0, (), (0, 18), (0, 0), 0)]
         monkeypatch.setattr(one, "_tiles", lambda _, tiles=tiles, over=over: [*tiles, *(list(over) and [])])
         assert one._left(stage) == said
+
+
+def test_a_stage_whose_launches_nobody_had_time_to_count_is_not_completed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search_module, "_COUNTING", -1)
+    outcome = search([start_of()], changes_of, os.urandom(48), Limits(budget=0.2, processes=1))
+    last = outcome.statistics.stages[-1]
+    assert (last.completed, last.left) == (False, "some launches not tried")
 
 
 def test_no_more_explanations_are_worked_out_than_anybody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
