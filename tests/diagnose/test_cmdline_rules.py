@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from time import process_time
 
 import pytest
 import tomli
@@ -12,6 +13,7 @@ import tomli
 from sevbuild.diagnose.change import SEEN, Change, Material, Start
 from sevbuild.diagnose.rules.all_rules import changes_for
 from sevbuild.diagnose.rules.cmdlines import cmdline_changes, counted_name
+from sevbuild.diagnose.rules.kata import kata_lines
 from sevbuild.diagnose.setup import LaidOut
 from sevbuild.guest.guest import load_guest
 from sevbuild.image.kernel_hashes import cmdline_digest
@@ -204,3 +206,14 @@ def test_where_no_kernel_is_measured_lines_are_for_one_that_is(tmp_path: Path) -
     assert all(change.weight < SEEN for change in by_value(changes, "cmdline").values())
     # Without its bytes there is nothing to change.
     assert list(cmdline_changes(start._replace(material=Material()))) == []
+
+
+def test_of_a_line_of_many_initrds_no_more_are_looked_at_than_of_other_words(base: Start) -> None:
+    found = changes_of(base, b" ".join(b"initrd=%d" % number for number in range(500)))
+    assert sum(name.startswith("no initrd=") for name in found) == 64
+
+
+def test_a_long_line_that_begins_as_kata_s_is_told_apart_at_once() -> None:
+    begin = process_time()
+    assert list(kata_lines(KATA + b" console=hvc0" * 16_000, 1)) == []
+    assert process_time() - begin < 1

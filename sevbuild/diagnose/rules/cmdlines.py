@@ -154,7 +154,7 @@ def _initrd(own: bytes) -> Iterator[Line]:
     yield Line.of("initrd=initrd", _joined(own, b"initrd=initrd"), says, _STUB, CMDLINE + 5)
     says = "a command line that begins with initrd=initrd"
     yield Line.of("initrd=initrd first", _joined(b"initrd=initrd", own), says, _STUB, CMDLINE + 6)
-    for match in _INITRD.finditer(own):
+    for match in islice(_INITRD.finditer(own), _MOST_TOKENS):
         says = f"a command line without {_word(match[0])}"
         yield Line.of(f"no {_word(match[0])}", _without(own, match), says, _STUB, CMDLINE + 5)
 

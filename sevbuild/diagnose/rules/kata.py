@@ -20,7 +20,7 @@ _SOURCE = "kata-containers src/runtime/virtcontainers/qemu.go and qemu_amd64.go 
 
 _WHOLE = re.compile(
     re.escape(_BASE)
-    + rb"(?: \S+)*? (?:quiet|(?:console=hvc\d )*debug) panic=1 nr_cpus=[0-9]+(?P<selinux> selinux=[01])?(?: (?P<own>.*))?",
+    + rb"(?: \S+)*? (?:quiet|debug) panic=1 nr_cpus=[0-9]+(?P<selinux> selinux=[01])?(?: (?P<own>.*))?",
     re.DOTALL,
 )
 
