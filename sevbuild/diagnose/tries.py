@@ -198,12 +198,18 @@ class Tries:
         patch = patches.found[index] = patch_between(patches.tail, setup.tail(self._fresh_planner()))
         # The value may be that of the setup by chance, which tells nothing of others.
         if patches is not start and does is None and patch is not None and setup != patches.setup:
-            if patch == patches.empty:
-                patches.does[change.axis] = _NOTHING
-            else:
+            if patch != patches.empty:
                 same = patch == self._patch(space, start, index)
                 patches.does[change.axis] = _THE_SAME if same else _ITS_OWN
+            elif self._empty_twice(space, patches, change.axis):
+                patches.does[change.axis] = _NOTHING
         return patch
+
+    @staticmethod
+    def _empty_twice(space: Variations, patches: _Patches, axis: str) -> bool:
+        """Tell whether two changes of an axis did nothing: of one, a file can have the value."""
+        empty = [index for index, patch in patches.found.items() if patch == patches.empty]
+        return sum(space.changes[index].axis == axis for index in empty) > 1
 
     def _fresh_planner(self) -> Planner:
         self._plans += 1

@@ -14,6 +14,7 @@ from sevbuild.diagnose import bodies
 from sevbuild.diagnose import tries as tries_module
 from sevbuild.diagnose.chains import BodyChains
 from sevbuild.diagnose.change import Change, Start
+from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.kept import Kept
 from sevbuild.diagnose.patches import FREE, patch_between, patched
 from sevbuild.diagnose.rules.all_rules import changes_for
@@ -21,11 +22,15 @@ from sevbuild.diagnose.setup import Body, Setup, Tail
 from sevbuild.diagnose.tries import Hit, Tries
 from sevbuild.diagnose.variations import NONE, Tile, Variations
 from sevbuild.errors import SevbuildError
+from sevbuild.guest.foreign import ForeignFile
+from sevbuild.igvm.headers import PlatformType, SupportedPlatform
 from sevbuild.image.ovmf import Firmware
 from sevbuild.launch.mode import MODES, Mode
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.planner import Planner
 from sevbuild.launch.update import LaunchUpdate
+from sevbuild.vcpu.save_area import build_vmsa, parse_vmsa
+from tests.support.igvm import BSP, SNP, VMSA, write_file
 from tests.support.near_misses import FIRMWARES, laid_out
 from tests.support.near_misses import start_of as own_start
 from tests.support.starts import digest, kernel_guest, profiles, start_of
@@ -119,6 +124,22 @@ def test_a_patched_tail_is_the_one_that_is_laid_out(mode: Mode, tmp_path: Path) 
             assert patched(tails[1], patch) == tails[3]
             tried += 1
     assert tried > 20
+
+
+def test_a_value_that_vmsas_have_by_chance_tells_nothing_of_others(tmp_path: Path) -> None:
+    """SEV_FEATURES that another platform of a file has are no change there, but others are."""
+    es = BSP._replace(compatibility_mask=2, data=build_vmsa({**parse_vmsa(VMSA), "sev_features": 0x20}))
+    path = write_file(tmp_path, SNP, SupportedPlatform(2, 0, PlatformType.SEV_ES), BSP, es)
+    setup = FileLaunch(ForeignFile(str(path)), "qemu", "snp", 1)
+    known = {(one.axis, one.value): one for one in changes_for(Start("", setup, b""), profiles())}
+    values = ("0x20", "0x0", "0x5")
+    features = [known["guest-features", value]._replace(weight=at) for at, value in enumerate(values)]
+    changes = [known["mode", "sev-es"], *features]
+    space = Variations(0, Start("", setup, b""), [1], lambda _: changes, Kept(9))
+    space.open()
+    wanted = digest(space.setup((0, 3)))
+    result = Tries(wanted).run(space, Tile(0, (0,), NONE, (1, 4), 0), FOREVER)
+    assert result.hits == (Hit(0, (0, 3), 1),)
 
 
 def test_a_tail_of_other_pages_has_no_patch() -> None:
