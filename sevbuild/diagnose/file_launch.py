@@ -58,6 +58,13 @@ class FileLaunch(NamedTuple):
         """Return how many vCPUs there are if nobody says how many: those that the file describes."""
         return self.with_vcpus(0).loaded.vcpus
 
+    @property
+    def takes_more_vcpus(self) -> bool:
+        """Tell whether vCPUs that the file does not describe can start, each of which is measured."""
+        loader = loader_named(self.loader)
+        starts = loader.reset_profile is not None and self.signature is not None
+        return loader.vmsas_last and starts and self.mode != "sev"
+
     def with_vcpus(self, count: int) -> FileLaunch:
         """Return the same with another number of vCPUs."""
         return self._replace(vcpus=count)
@@ -77,7 +84,7 @@ class FileLaunch(NamedTuple):
             return Tail(0, (), None)
         pages = _pages(self.with_vcpus(0).plan(planner))
         further = None
-        if loader.reset_profile is not None and self.signature is not None and self.mode != "sev":
+        if self.takes_more_vcpus:
             further = _pages(self.with_vcpus(len(pages) + 1).plan(planner))[-1]
         return Tail(loader.vmsa_gpa, pages, further)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from sevbuild.diagnose.file_launch import FileLaunch
 from sevbuild.diagnose.rules.hashes import hashes_of
 from sevbuild.diagnose.setup import LaidOut, Setup
-from sevbuild.igvm.loaders import loader_named
 
 if TYPE_CHECKING:
     from sevbuild.diagnose.change import Change, Start
@@ -101,10 +100,8 @@ def excluded(searched: Searched, given: str = "") -> tuple[str, ...]:
 
 
 def _has_counts(setup: Setup) -> bool:
-    """Tell whether the number of vCPUs enters the digest."""
-    return setup.mode != "sev" and not (
-        isinstance(setup, FileLaunch) and not loader_named(setup.loader).vmsas_last
-    )
+    """Tell whether other numbers of vCPUs were tried: where each enters the digest, and starts."""
+    return setup.takes_more_vcpus if isinstance(setup, FileLaunch) else setup.mode != "sev"
 
 
 def not_covered(searched: Searched) -> tuple[str, ...]:

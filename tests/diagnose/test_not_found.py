@@ -13,6 +13,7 @@ from sevbuild.diagnose.statistics import SearchStatistics, StageStatistics
 from sevbuild.guest.foreign import ForeignFile
 from sevbuild.guest.guest import load_guest
 from sevbuild.igvm.headers import PageData
+from sevbuild.launch.planner import Planner
 from tests.cli.test_explain import guest_in
 from tests.support.igvm import BSP, SNP, write_file
 
@@ -61,11 +62,23 @@ def test_of_a_file_nothing_else_is_known(tmp_path: Path) -> None:
     assert excluded(searched([in_place], "", stage(1))) == (
         "nothing is known to differ in launches with this IGVM file: the IGVM file differs",
     )
-    (last,) = [Start("x", FileLaunch(file, "qemu", "snp", 1), b"")]
+    (last,) = [Start("x", FileLaunch(file, "qemu", "snp", 1, 0x800F12), b"")]
     (line,) = excluded(searched([last], "", stage(1)))
     assert line.startswith("no vCPU count from 1 to 512 that is known gives this digest by itself with")
     assert line.endswith("with this IGVM file: the IGVM file differs")
     assert not_covered(searched([last], "", stage(1))) == ()
+
+
+def test_no_counts_are_excluded_of_a_file_whose_further_vcpus_cannot_start(tmp_path: Path) -> None:
+    """Without a CPU, none but the described ones do: the search has one launch for all numbers."""
+    file = ForeignFile(str(write_file(tmp_path, SNP, PageData(0x20000, 1, b"\xaa" * 4096), BSP)))
+    unknown = FileLaunch(file, "qemu", "snp", 1)
+    assert [line[:29] for line in excluded(searched([Start("x", unknown, b"")], "loader", stage(1)))] == [
+        "no other loader that is known"
+    ]
+    for setup in (unknown, unknown._replace(loader="cloud-hypervisor-kvm", signature=0x800F12)):
+        assert setup.takes_more_vcpus == (setup.tail(Planner()).further is not None)
+        assert not setup.takes_more_vcpus
 
 
 def test_what_was_not_covered(tmp_path: Path) -> None:
