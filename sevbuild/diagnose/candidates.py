@@ -136,7 +136,7 @@ class _Found:
         if not os.path.isdir(path):
             self._image(path)
             return
-        passed, size = 0, 0
+        passed, size, name = 0, 0, ""
         for name in _files_below(path):
             try:
                 length = os.path.getsize(name)
@@ -152,6 +152,8 @@ class _Found:
                 passed += 1
             except (SevbuildError, OSError) as error:
                 self.notes.append(f"{name}: {error}")
+        if not name:
+            self.notes.append(f"{path}: no file is in it, down to {_DEEPEST} folders")
         if passed:
             self.notes.append(f"{path}: {counted(passed, 'file')} passed over, which are no firmware")
 

@@ -81,8 +81,11 @@ def test_folders_have_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     below.mkdir(parents=True)
     (below / "other.fd").write_bytes(OTHER)
     monkeypatch.setattr(candidates, "_MOST_VISITED", 100)
-    with pytest.raises(SevbuildError, match="no usable candidate"):
+    with pytest.raises(SevbuildError, match="no usable candidate") as empty:
         find_candidates(Asked(firmware=[str(deep)]), starts_of(guest))
+    assert list(empty.value.details) == [f"{deep}: no file is in it, down to 8 folders"]
+    beside = find_candidates(Asked(firmware=[str(below / "other.fd"), str(deep)]), starts_of(guest))
+    assert beside.notes == (f"{deep}: no file is in it, down to 8 folders",)
 
 
 def test_a_line_is_taken_with_and_without_its_end(tmp_path: Path) -> None:
