@@ -70,9 +70,12 @@ def verify_bundle(path: str, *, progress: Progress | None = None) -> Verified:
 def bundled_guest(path: str, *, progress: Progress | None = None) -> Guest:
     """Return the guest of a bundle whose files are those that it lists; its targets are not measured.
 
-    `path` is its folder or its bundle.json. Raises SevbuildError as `verify_bundle` does.
+    It has the targets that the bundle is of, not all that the manifest declares: inputs of others may not be
+    there. `path` is its folder or its bundle.json. Raises SevbuildError as `verify_bundle` does.
     """
-    return _opened(path, progress)[0]
+    guest, _, _, bundle, _ = _opened(path, progress)
+    guest.targets = _select(guest, bundle)
+    return guest
 
 
 def _opened(

@@ -250,7 +250,7 @@ def _parts(extent: Extent) -> Iterator[Extent]:
 
 def _files(guest: Guest) -> Iterator[tuple[str, str]]:
     """Yield each file of a guest that is at hand, under the name that sentences have for it."""
-    for variant in guest.manifest.variants:
+    for variant in dict.fromkeys(target.variant for target in guest.targets):
         for declared in variant.inputs:
             for _, source in declared.files():
                 path = guest.reader.fetched_path(source)

@@ -585,6 +585,16 @@ def test_a_bundle_is_a_guest_with_its_files(guest: Path) -> None:
     assert run("explain", "-q", bundle, wanted).status == 1
 
 
+def test_a_bundle_of_some_targets_has_no_others(guest: Path) -> None:
+    bundle = guest.parent / "bundle"
+    assert run("build", "-q", guest, "-o", bundle, "--target", "vcpus1").status == 0
+    answer = document(bundle, digest(guest, target="vcpus2"))
+    assert answer["result"] == "found"
+    assert answer["explanations"][0]["settings"] == {"vcpus": {"guest": "1", "expected": "2"}}
+    refused = run("explain", "-q", bundle, NOTHING, "--target", "vcpus2")
+    assert (refused.status, refused.out) == (2, "")
+
+
 def test_an_igvm_file_is_a_guest(tmp_path: Path) -> None:
     file = write_file(tmp_path, SNP, PageData(0x20000, 1, b"\xaa" * 4096), BSP)
     measured = {line.split()[1]: line.split()[0] for line in run("measure", "-q", file).out.splitlines()}

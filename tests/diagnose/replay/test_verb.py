@@ -244,6 +244,14 @@ def test_a_bundle_is_a_guest() -> None:
     assert run("replay", "trace.log", "dist").status in (1, 2)
 
 
+@pytest.mark.usefixtures("guest")
+def test_a_bundle_of_one_target_is_that_launch() -> None:
+    counts = ("--set", "vcpu.count=[1, 2]")
+    assert run("build", "guest.toml", "-o", "some", "-q", *counts, "--target", "vcpus1").status == 0
+    result = run("replay", "trace.log", "some", "-q")
+    assert "held to snp/qemu/EPYC-v4/vcpus1" in result.out, result.err
+
+
 def test_an_igvm_file_is_a_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pages = [PageData(0x1000 * number, 1, bytes([number]) * 4096) for number in (32, 33, 40)]
