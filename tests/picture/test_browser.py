@@ -73,10 +73,11 @@ def test_a_page_is_quiet_accessible_and_fits(
     # Nothing is wider than the screen but what scrolls in a box of its own.
     assert page.ask("innerWidth") == width
     assert page.ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    assert page.violations() == []
     assert page.ask("getComputedStyle(document.body).backgroundColor") == (
         "rgb(13, 17, 23)" if dark else "rgb(255, 255, 255)"
     )
+    # Last: where axe-core cannot be had, the rest was held to all the same.
+    assert page.violations() == []
 
 
 @pytest.mark.parametrize("name", NAMES)

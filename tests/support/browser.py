@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.real import require
+from tests.support.real import require, require_peer
 from tests.support.shared import ROOT
 
 __all__ = ["AXE", "Browser", "Page", "browser"]
 
 AXE = ROOT / ".cache" / "browser" / "axe.min.js"
-"""axe-core, as .ci/run unpacks it: https://github.com/dequelabs/axe-core."""
+"""axe-core, as .ci/peers unpacks it: https://github.com/dequelabs/axe-core."""
 
 _PATIENCE = 60
 _FLAGS = (
@@ -185,7 +185,7 @@ class Page:
 
     def violations(self) -> list[str]:
         """Return what axe-core finds, by rule and element."""
-        require(AXE.exists(), "axe-core")
+        require_peer(AXE.exists(), f"axe-core ({AXE})")
         # The page's policy lets no script in but its own; this one comes from outside, as a debugger's do.
         self.ask(AXE.read_text(encoding="utf-8") + "; true")
         found = self.ask("axe.run(document, {resultTypes: ['violations']}).then(r => r.violations)")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.real import peer_program, require
+from tests.support.real import peer_program, require_peer
 from tests.support.shared import ROOT
 
 __all__ = ["RELEASES", "sev_snp_measure", "snpguest"]
@@ -19,7 +19,7 @@ RELEASES = [f"0.0.{number}" for number in range(5, 14)]
 def sev_snp_measure(release: str, arguments: list[str], cwd: Path) -> str:
     """Return what a release of sev-snp-measure prints for these arguments of its command."""
     place = ROOT / ".cache" / "sev-snp-measure" / release
-    require(place.is_dir(), f"sev-snp-measure {release} ({place})")
+    require_peer(place.is_dir(), f"sev-snp-measure {release} ({place})")
     command = [sys.executable, "-W", "ignore", "-m", "sevsnpmeasure.cli", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=cwd, env=environment)

@@ -11,7 +11,16 @@ import pytest
 
 from tests.support.shared import ROOT
 
-__all__ = ["QEMU", "newest_file", "peer_program", "real_file", "real_kernels", "require", "tool"]
+__all__ = [
+    "QEMU",
+    "newest_file",
+    "peer_program",
+    "real_file",
+    "real_kernels",
+    "require",
+    "require_peer",
+    "tool",
+]
 
 QEMU = shutil.which("qemu-system-x86_64")
 
@@ -24,6 +33,12 @@ def require(present: object, what: str) -> None:
     if os.environ.get("SEVBUILD_REQUIRE_REAL") == "1":
         pytest.fail(message)
     pytest.skip(message)
+
+
+def require_peer(present: object, what: str) -> None:
+    """Skip the test for want of what others publish, in CI too: no registry need have it (docs/peers.md)."""
+    if not present:
+        pytest.skip(f"{what} is not on this machine; .ci/peers fetches it where it can (docs/peers.md)")
 
 
 def real_file(path: str) -> Path:
