@@ -375,10 +375,10 @@ def test_no_warning_reaches_the_user() -> None:
 def test_pem_that_never_ends_is_read_in_one_pass() -> None:
     """A megabyte of beginnings in evidence took minutes, where each looked for an end of its own."""
     data = b"-----BEGIN CERTIFICATE-----\n" * 37000
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(SevbuildError, match="no CERTIFICATE in it"):
         certificates_in(data, "it")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     der = authority("Milan").vcek.der
     (found,) = certificates_in(data[:2800] + pem(der), "it")
     assert found.der == der
