@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sevbuild.diagnose.change import Change, Edit
 from sevbuild.diagnose.rules.hashes import hashed, hashes_of
+from sevbuild.diagnose.rules.images import with_firmware
 from sevbuild.diagnose.setup import LaidOut, Setup
 from sevbuild.documents.toml_text import toml_string
 from sevbuild.errors import SevbuildError, within
@@ -219,7 +220,7 @@ class _Found:
                 self.notes.append(f"{file}: not the file that the bundle lists")
                 continue
             with within(file):
-                change = partial(_with_firmware, parse_firmware(data))
+                change = partial(with_firmware, parse_firmware(data))
             self._add("firmware", sha256(data).digest(), title, change, (), source=file)
             self._in_files.add(entry.sha256 or b"")
 
@@ -235,7 +236,7 @@ class _Found:
                 seed = FirmwareSeed(entry.seed, entry.metadata)
                 own = self._own | self._in_files
                 if entry.inputs.get(FIRMWARE.name) not in own:
-                    self._add("firmware", entry.seed, name, partial(_with_firmware, seed), (), source=source)
+                    self._add("firmware", entry.seed, name, partial(with_firmware, seed), (), source=source)
             if entry.kernel is not None:
                 digests: dict[HashAxis, bytes | None] = {
                     "kernel": entry.kernel.kernel,
@@ -254,7 +255,7 @@ class _Found:
             raise _NoImageError(path)
         digest = sha256(data).digest()
         self._add(
-            "firmware", digest, path, partial(_with_firmware, image), self._edits("firmware", path, digest)
+            "firmware", digest, path, partial(with_firmware, image), self._edits("firmware", path, digest)
         )
 
     def _add(
@@ -316,21 +317,6 @@ def _own(setup: Setup) -> Iterator[bytes]:
 
 def _hashed(axis: HashAxis, digest: bytes) -> Callable[[Setup], Setup]:
     return hashed(axis, lambda: digest)
-
-
-def _with_firmware(firmware: Firmware | FirmwareSeed, setup: Setup) -> Setup:
-    """Return a setup with another firmware; an SVSM is loaded as far below it as below the guest's own."""
-    if not isinstance(setup, LaidOut):
-        return setup
-    inputs = setup.inputs._replace(firmware=firmware)
-    if inputs.svsm is not None:
-        before = setup.inputs.firmware
-        if not isinstance(firmware, Firmware) or not isinstance(before, Firmware):
-            raise SevbuildError("an SVSM requires the firmware file: it is placed below it")
-        moved = firmware.gpa - before.gpa
-        svsm = inputs.svsm
-        inputs = inputs._replace(svsm=svsm._replace(gpa=svsm.gpa + moved, entry=svsm.entry + moved))
-    return setup._replace(inputs=inputs)
 
 
 def _files_below(folder: str) -> Iterator[str]:

@@ -122,6 +122,22 @@ def test_an_svsm_moves_with_its_firmware(tmp_path: Path) -> None:
     assert find_candidates(Asked(releases=[str(values)]), [start]).changes == ()
 
 
+def test_a_firmware_that_leaves_no_place_for_an_svsm_is_no_launch(tmp_path: Path) -> None:
+    (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
+    (tmp_path / "svsm.bin").write_bytes(standard_svsm())
+    (tmp_path / "larger.fd").write_bytes(bytes(4096) + standard_firmware())
+    guest = guest_of(
+        tmp_path,
+        firmware={"path": "OVMF.fd"},
+        launch={"profile": "svsm-qemu"},
+        svsm={"path": "svsm.bin", "vars-size": (1 << 32) - len(standard_firmware()) - len(standard_svsm())},
+    )
+    (start,) = subject_of_guest(guest, []).starts
+    (change,) = find_candidates(Asked(firmware=[str(tmp_path / "larger.fd")]), [start]).changes
+    with pytest.raises(SevbuildError, match="no place for the SVSM"):
+        change.apply(start.setup)
+
+
 def test_a_seed_does_not_place_an_svsm(tmp_path: Path) -> None:
     (tmp_path / "OVMF.fd").write_bytes(standard_firmware())
     (tmp_path / "svsm.bin").write_bytes(standard_svsm())

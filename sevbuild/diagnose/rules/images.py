@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from sevbuild.diagnose.change import Change, Edit, Start
 from sevbuild.diagnose.rules.applying import on_laid_out
@@ -10,9 +11,10 @@ from sevbuild.diagnose.rules.weights import FIRMWARE, SVSM
 from sevbuild.diagnose.setup import LaidOut, Setup
 from sevbuild.errors import SevbuildError
 from sevbuild.image.guid import format_guid
+from sevbuild.image.ingredients import FirmwareSeed
 from sevbuild.image.ovmf import Firmware, parse_firmware
 
-__all__ = ["code_of", "image_changes"]
+__all__ = ["code_of", "image_changes", "with_firmware"]
 
 _PAGE = 4096
 _CODE = "github.com/virtee/sev-snp-measure issue 37: OVMF_CODE.fd is launched where OVMF.fd was measured"
@@ -54,7 +56,7 @@ def image_changes(start: Start) -> Iterator[Change]:
             image = None
         if image is not None:
             says = "the code of the firmware alone, without its variables (OVMF_CODE.fd)"
-            yield Change("firmware", "code", "both", _firmware(image), says, _CODE, FIRMWARE)
+            yield Change("firmware", "code", "both", partial(with_firmware, image), says, _CODE, FIRMWARE)
     if svsm is not None and svsm.data is not None and isinstance(firmware, Firmware):
         own = firmware.gpa - svsm.gpa - len(svsm.data)
         for rank, (size, name) in enumerate(_STORES):
@@ -66,16 +68,19 @@ def image_changes(start: Start) -> Iterator[Change]:
                 )
 
 
-def _firmware(image: Firmware) -> Callable[[Setup], Setup]:
-    """Return what has a launch begin with another image; an SVSM keeps its distance from it."""
+def with_firmware(firmware: Firmware | FirmwareSeed, setup: Setup) -> Setup:
+    """Return a setup with another firmware; an SVSM is loaded as far below it as below the guest's own.
 
-    def change(setup: LaidOut) -> LaidOut:
-        own = setup.inputs.firmware
-        if isinstance(own, Firmware):
-            setup = _moved(setup, image.gpa - own.gpa)
-        return setup._replace(inputs=setup.inputs._replace(firmware=image))
-
-    return on_laid_out(change)
+    Raises SevbuildError where there is no place for it.
+    """
+    if not isinstance(setup, LaidOut):
+        return setup
+    if setup.inputs.svsm is not None:
+        before = setup.inputs.firmware
+        if not isinstance(firmware, Firmware) or not isinstance(before, Firmware):
+            raise SevbuildError("an SVSM requires the firmware file: it is placed below it")
+        setup = _moved(setup, firmware.gpa - before.gpa)
+    return setup._replace(inputs=setup.inputs._replace(firmware=firmware))
 
 
 def _svsm(distance: int) -> Callable[[Setup], Setup]:
@@ -86,5 +91,7 @@ def _moved(setup: LaidOut, distance: int) -> LaidOut:
     svsm = setup.inputs.svsm
     if svsm is None:
         return setup
+    if svsm.gpa + distance < 0:
+        raise SevbuildError("there is no place for the SVSM below the firmware")
     svsm = svsm._replace(gpa=svsm.gpa + distance, entry=svsm.entry + distance)
     return setup._replace(inputs=setup.inputs._replace(svsm=svsm))
