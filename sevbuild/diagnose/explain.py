@@ -127,7 +127,7 @@ class Explaining:
         self.subject = question.subject
         self._digest = digest
         self.launches = Launches()
-        self._changes: list[Change] = []
+        self._changes: dict[tuple[str, str], Change] = {}
         self.found: tuple[Found, ...] = ()
 
     @property
@@ -202,7 +202,9 @@ class Explaining:
                 "found", title, expected, sentence, explanations, also, notes, statistics=statistics
             )
         suspects, words = self._question.candidates.has_firmware, self._question.words
-        searched = Searched(self.subject.starts, self._changes, suspects, outcome.statistics, words)
+        searched = Searched(
+            self.subject.starts, tuple(self._changes.values()), suspects, outcome.statistics, words
+        )
         return Answer(
             "not-found",
             title,
@@ -218,7 +220,9 @@ class Explaining:
     def changes_of(self, start: Start) -> Sequence[Change]:
         """Return the single changes of a launch: the candidates, then those of the rules."""
         changes = [*self._question.candidates.changes, *changes_for(start, self._question.profiles)]
-        self._changes += changes
+        for change in changes:
+            # Of what many launches have, one is enough: the search holds those of a few launches alone.
+            self._changes.setdefault((change.axis, change.value), change)
         return changes
 
     def _explanations(self, found: Sequence[Found]) -> Iterator[Explanation]:
@@ -248,7 +252,7 @@ class Explaining:
         settings = changed_settings(found.start, found.setup, self._question.profiles)
         _, name = settings.get("profile", ("", ""))
         changes = [change for change in found.changes if change.axis not in _OF_PROFILES]
-        profile = next((c for c in self._changes if (c.axis, c.value) == ("profile", name)), None)
+        profile = self._changes.get(("profile", name))
         if profile is None or profile.apply(found.start.setup) == found.start.setup:
             return found
         try:
