@@ -11,7 +11,8 @@ from hashlib import sha256, sha384
 from typing import NamedTuple
 
 from sevbuild.diagnose.replay.events import Update
-from sevbuild.diagnose.replay.planned import PlannedBytes, read_contents
+from sevbuild.diagnose.replay.planned import PlannedBytes
+from sevbuild.diagnose.rules.contents import read_contents
 from sevbuild.launch.compare import RegisterChange, register_changes
 from sevbuild.launch.mode import Mode
 from sevbuild.launch.page_type import PAGE_SIZE, PageType
@@ -61,8 +62,10 @@ class _Key(NamedTuple):
 class _Cursor:
     """A place in a sequence of regions."""
 
-    def __init__(self, sides: Sequence[_Side]) -> None:
-        self.sides = sides
+    def __init__(self, updates: Sequence[Update] | Sequence[LaunchUpdate]) -> None:
+        self.sides = [
+            _Side(each.gpa, each.length, each.page_type, each.vmpl_permissions, each.data) for each in updates
+        ]
         self.index = 0
         self.offset = 0
 
@@ -111,18 +114,7 @@ class _Walk:
         self._mode = mode
         self._last_line = last_line
         self._bytes = PlannedBytes(planned)
-        self._mine = _Cursor(
-            [
-                _Side(each.gpa, each.length, each.page_type, each.vmpl_permissions, each.data)
-                for each in updates
-            ]
-        )
-        self._theirs = _Cursor(
-            [
-                _Side(each.gpa, each.length, each.page_type, each.vmpl_permissions, each.data)
-                for each in planned
-            ]
-        )
+        self._mine, self._theirs = _Cursor(updates), _Cursor(planned)
 
     def first(self) -> Parting | None:
         """Return the first difference."""
@@ -216,8 +208,8 @@ class _Walk:
         length = min(length, len(first) - mine.offset, len(second) - theirs.offset)
         for start in range(0, length, _CHUNK):
             end = min(start + _CHUNK, length)
-            one = read_contents(first, mine.offset + start, mine.offset + end)
-            other = read_contents(second, theirs.offset + start, theirs.offset + end)
+            one = bytes(read_contents(first, mine.offset + start, mine.offset + end))
+            other = bytes(read_contents(second, theirs.offset + start, theirs.offset + end))
             if one != other:
                 at = start + next(index for index in range(len(one)) if one[index] != other[index])
                 return self._page_differs(at - at % PAGE_SIZE, at, first, second)
@@ -226,7 +218,7 @@ class _Walk:
     def _page_differs(self, page: int, at: int, first: Contents, second: Contents) -> Parting:
         mine, theirs = self._mine, self._theirs
         if mine.side.kind == PageType.VMSA and {len(first), len(second)} == {VMSA_SIZE}:
-            pages = read_contents(second, 0, VMSA_SIZE), read_contents(first, 0, VMSA_SIZE)
+            pages = (bytes(read_contents(data, 0, VMSA_SIZE)) for data in (second, first))
             changes = tuple(register_changes(*pages))
             names = ", ".join(change.name for change in changes)
             return self._differ("contents", f"registers differ: {names}", "")._replace(registers=changes)

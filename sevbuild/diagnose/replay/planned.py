@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
+from sevbuild.diagnose.rules.contents import read_contents
 from sevbuild.launch.page_type import PageType
 from sevbuild.launch.region_data import Contents
 from sevbuild.launch.update import LaunchUpdate
 
-__all__ = ["PlannedBytes", "Unknown", "read_contents"]
+__all__ = ["PlannedBytes", "Unknown"]
 
 
 class _Pieces(NamedTuple):
@@ -44,11 +45,6 @@ class Unknown(NamedTuple):
     def read(self, start: int, end: int) -> bytes:
         """Return zeros in place of the bytes from `start` up to, not including, `end`."""
         return bytes(min(end, self.size) - start)
-
-
-def read_contents(data: Contents, start: int, end: int) -> bytes:
-    """Return some bytes of contents, wherever they lie."""
-    return bytes(data[start:end] if isinstance(data, bytes | memoryview) else data.read(start, end))
 
 
 class PlannedBytes:

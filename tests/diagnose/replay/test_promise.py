@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sevbuild.diagnose.replay.planned import PlannedBytes, read_contents
+from sevbuild.diagnose.replay.planned import PlannedBytes
 from sevbuild.diagnose.replay.replay import Planned, Replay, replay_launch
 from sevbuild.diagnose.replay.trace import chosen_launch, parse_trace
+from sevbuild.diagnose.rules.contents import read_contents
 from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
 from sevbuild.igvm.headers import GuestPolicy, PageData
 from sevbuild.launch.page_type import PageType
