@@ -18,9 +18,17 @@ if TYPE_CHECKING:
     from sevbuild.diagnose.wanted import Wanted
     from sevbuild.guest.foreign import ForeignFile, ForeignLaunch
     from sevbuild.guest.guest import Guest
-    from sevbuild.reference.model import ReferenceValues
+    from sevbuild.reference.model import ReferenceValues, Value
 
-__all__ = ["Asking", "asking_of_file", "asking_of_guest", "asking_of_values", "cause_hint", "print_cause"]
+__all__ = [
+    "Asking",
+    "asking_of_file",
+    "asking_of_guest",
+    "asking_of_launch",
+    "asking_of_values",
+    "cause_hint",
+    "print_cause",
+]
 
 _MOST_TARGETS = 4096
 """More of them take too long to be measured beside a search of less than a second."""
@@ -59,6 +67,18 @@ def asking_of_file(file: ForeignFile, launch: ForeignLaunch, words: Sequence[str
     from sevbuild.diagnose.starts import subject_of_file
 
     return Asking((file.path, *words), lambda patterns: subject_of_file(file, launch, patterns, Material()))
+
+
+def asking_of_launch(file: ForeignFile, values: ReferenceValues, value: Value) -> Asking:
+    """Return how to ask for an IGVM file that is launched as it was for a published value."""
+    from sevbuild.reference.igvm_file import launch_of
+    from sevbuild.vcpu.models import signature_text
+
+    launch = launch_of(values, value)._replace(loaders=())
+    words = ["--mode", value.mode]
+    words += [] if launch.vcpus is None else ["--vcpus", str(launch.vcpus)]
+    words += [] if launch.signature is None else ["--cpu", signature_text(launch.signature)]
+    return asking_of_file(file, launch, words)
 
 
 def cause_hint(asking: Asking, label: str, digest: bytes) -> str:

@@ -155,10 +155,11 @@ def _compared(
         comparison, run = verify_against_file(source, values, file, selection, asked.release)
 
         def asking_of_it() -> Asking:
-            from sevbuild.cli.cause import asking_of_file
-            from sevbuild.guest.foreign import ForeignLaunch
+            from sevbuild.cli.cause import asking_of_launch
 
-            return asking_of_file(file, ForeignLaunch())
+            changed = {target.label for target in comparison.targets if target.status == "changed"}
+            alike = (item for item in values.values if item.label in changed)
+            return asking_of_launch(file, values, next(alike, values.values[0]))
 
         return comparison, run, file.notices, asking_of_it
     guest, held = lock.load(asked.other, asked.settings)

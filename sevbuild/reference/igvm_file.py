@@ -14,7 +14,7 @@ from sevbuild.manifest.vcpu_keys import MAX_VCPUS, signature_cpu
 from sevbuild.reference.model import Input, ReferenceValues, Value
 from sevbuild.text import utf8_text
 
-__all__ = ["file_value", "file_values", "measure_again"]
+__all__ = ["file_value", "file_values", "launch_of", "measure_again"]
 
 
 def file_values(
@@ -96,14 +96,18 @@ def measure_again(values: ReferenceValues, file: ForeignFile) -> ReferenceValues
 
 
 def _load(values: ReferenceValues, value: Value, file: ForeignFile) -> Loaded:
-    launch = ForeignLaunch(
+    return file.load(launch_of(values, value))[0][0]
+
+
+def launch_of(values: ReferenceValues, value: Value) -> ForeignLaunch:
+    """Return how a file was launched for a published value; raises SevbuildError for a kernel not known."""
+    return ForeignLaunch(
         loaders=(value.profile,),
         mode=value.mode,
         vcpus=value.vcpus if 1 <= value.vcpus <= MAX_VCPUS else None,
         cpu=None if value.signature is None else signature_cpu(value.signature),
         kernel_hashes=_hashes(values, value) if value.kernel_hashes else None,
     )
-    return file.load(launch)[0][0]
 
 
 def _again(measured: Measured[Loaded], value: Value) -> Value:

@@ -131,6 +131,22 @@ def test_an_igvm_file_is_explained_as_well(tmp_path: Path) -> None:
     assert command_in(hint_of(other.err))[2:8] == list(given)
 
 
+def test_a_published_launch_of_an_igvm_file_is_asked_for_as_it_was(tmp_path: Path) -> None:
+    file = write_file(tmp_path, SNP, PageData(0x20000, 1, b"\xaa" * 4096), BSP)
+    given = ("--loader", "qemu", "--cpu", "EPYC-Milan", "--vcpus")
+    document = json.loads(run("measure", "-q", file, *given, "3", "-f", "json").out)
+    document["values"][0]["digest"] = run("measure", "-q", file, *given, "4").out.strip()
+    published = tmp_path / "published.json"
+    published.write_text(json.dumps(document))
+    result = run("verify", "-q", published, "--against", file)
+    assert result.status == 1
+    (hint,) = [line for line in result.err.splitlines() if "hint: " in line]
+    assert "the launch that was measured has 4 vCPUs instead of 3" in hint
+    told = run(*command_in(hint), "-q")
+    assert (told.status, told.err) == (0, "")
+    assert "has 4 vCPUs instead of 3" in told.out
+
+
 def test_what_cannot_be_laid_out_is_left_to_explain(tmp_path: Path) -> None:
     guest = guest_in(tmp_path, launch={"mode": "sev-es", "policy": 5})
     published = tmp_path / "published.json"
