@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sevbuild.diagnose.differences.boot_header import (
-    HEADER_END,
     SetupHeader,
     header_fields,
     parse_setup_header,
 )
 from sevbuild.diagnose.differences.cmdlines import compare_lines
 from sevbuild.diagnose.differences.model import Detail
-from sevbuild.diagnose.differences.pages import differing_pages, runs_text
+from sevbuild.diagnose.differences.pages import Pages, differing_pages, runs_text
 from sevbuild.diagnose.rules.contents import digest_of, read_contents
 from sevbuild.errors import SevbuildError
 from sevbuild.image.uki import UkiPart, read_uki
 from sevbuild.kind import HEAD_SIZE, KINDS, FileKind, kind_of
+from sevbuild.launch.page_type import PAGE_SIZE
 from sevbuild.launch.region_data import Contents
 from sevbuild.text import counted, decode_text
 
@@ -52,7 +52,7 @@ def _boot_images(old: Contents, new: Contents) -> FileChange:
     versions = first.version != second.version and None not in (first.version, second.version)
     details += _size_detail(old, new)
     rest = differing_pages(old, new)
-    outside = _outside_header(old, new, min(first.end, second.end))
+    outside = _outside_header(heads, rest, min(first.end, second.end))
     details += fields
     if outside and rest.differ:
         details.append(_pages_detail(rest.differ, rest.of, runs_text(rest.runs, 0, rest.differ)))
@@ -155,15 +155,15 @@ def _field_details(old: SetupHeader, new: SetupHeader) -> Iterator[Detail]:
             yield Detail(f"{field.name} ({field.offset:#x})", shown[0], shown[1], field.loader)
 
 
-def _outside_header(old: Contents, new: Contents, end: int) -> bool:
-    """Tell whether anything but the fields of the setup header differs."""
-    size = min(len(old), len(new))
-    heads = [bytearray(read_contents(side, 0, min(HEADER_END, size))) for side in (old, new)]
-    for head in heads:
+def _outside_header(heads: tuple[bytes, bytes], pages: Pages, end: int) -> bool:
+    """Tell whether anything but the fields of the setup header differs, which lie in the first page."""
+    size = min(len(heads[0]), len(heads[1]), PAGE_SIZE)
+    first = [bytearray(head[:size]) for head in heads]
+    for head in first:
         for field in header_fields():
             if field.offset + field.size <= end:
                 head[field.offset : field.offset + field.size] = bytes(field.size)
-    return heads[0] != heads[1] or differing_pages(old, new, (HEADER_END, HEADER_END)).differ > 0
+    return first[0] != first[1] or any(run.end > PAGE_SIZE for run in pages.runs)
 
 
 def _rest(old: Contents, new: Contents) -> Iterator[Detail]:
