@@ -83,9 +83,12 @@ class FileLaunch(NamedTuple):
         if not loader.vmsas_last or loader.vmsa_gpa is None:
             return Tail(0, (), None)
         pages = _pages(self.with_vcpus(0).plan(planner))
-        further = None
+        further: bytes | None = None
         if self.takes_more_vcpus:
-            further = _pages(self.with_vcpus(len(pages) + 1).plan(planner))[-1]
+            *before, further = _pages(self.with_vcpus(max(len(pages), 1) + 1).plan(planner))
+            if not pages and before != [further]:
+                # Registers of the first vCPU alone depart, which the file does not describe.
+                pages = (before[0],)
         return Tail(loader.vmsa_gpa, pages, further)
 
     def plan(self, planner: Planner) -> LaunchPlan:

@@ -44,3 +44,15 @@ def test_without_a_cpu_no_more_vcpus_start(tmp_path: Path) -> None:
     assert setup.tail(Planner()).further is None
     with pytest.raises(SevbuildError, match="vCPU 1"):
         setup.with_vcpus(2).plan(Planner())
+
+
+def test_registers_of_the_first_vcpu_alone_depart_where_none_is_described(tmp_path: Path) -> None:
+    file = ForeignFile(str(write_file(tmp_path, SNP, PAGE)))
+    setup, planner = FileLaunch(file, "qemu", "snp", 3, 0x00A00F11), Planner()
+    tail = setup.tail(planner)
+    assert tail.pages == ()
+    assert [update.data for update in setup.plan(planner).vmsas] == [tail.further] * 3
+    departing = setup._replace(departures=(("registers.bsp.rsp", 0x8FF0),))
+    other = departing.tail(planner)
+    assert [update.data for update in departing.plan(planner).vmsas] == [*other.pages, *[other.further] * 2]
+    assert other.further == tail.further
