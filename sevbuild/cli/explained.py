@@ -102,7 +102,7 @@ def _edits(lines: Sequence[Line]) -> Iterator[str]:
 def edit_text(line: Line) -> str:
     """Return what to do with a line of a manifest, or with a `--set` flag."""
     if line.file == "--set":
-        return f"set --set {line.key}={line.new}"
+        return f"set --set {shlex.quote(f'{line.key}={line.new}')}"
     where = line.file if line.line is None else f"{line.file}:{line.line}"
     if line.new is None:
         return f"edit {where}  remove {line.key} = {line.old}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from sevbuild.cli.explained import answer_text, edit_text
 from sevbuild.diagnose.answer import Answer, Cause, Expectation, Explanation, Line, Parting, Row
 from sevbuild.diagnose.rules.peers import Remark
@@ -24,7 +26,7 @@ def test_edits_are_said_by_line() -> None:
         "t: one\n"
         '  edit guest.toml:4  vcpu.count = 1 -> 4, add vcpu.model = "EPYC"\n'
         '  edit guest.toml:9  remove kernel.cmdline = "x"\n'
-        '  set --set launch.mode="sev"\n'
+        "  set --set 'launch.mode=\"sev\"'\n"
         '  edit stdin  launch.order = "profile" -> "canonical"\n'
         "  vcpus: because\n"
         "other explanations that fit as well:\n"
@@ -32,7 +34,11 @@ def test_edits_are_said_by_line() -> None:
         "    edit guest.toml:4  vcpu.count = 1 -> 4\n"
         "note: a note\n"
     )
-    assert edit_text(LINES[3]) == 'set --set launch.mode="sev"'
+    assert edit_text(LINES[3]) == "set --set 'launch.mode=\"sev\"'"
+    count = Line("--set", None, "vcpu.count", None, "6")
+    assert edit_text(count) == "set --set vcpu.count=6"
+    line = Line("--set", None, "kernel.cmdline", None, '"a $b"')
+    assert shlex.split(edit_text(line))[1:] == ["--set", 'kernel.cmdline="a $b"']
 
 
 def test_a_launch_of_a_file_is_measured_by_a_command() -> None:
