@@ -131,4 +131,8 @@ def _edit(answer: Answer) -> str:
     from sevbuild.cli.explained import edit_text
 
     lines = answer.explanations[0].edits if answer.explanations else ()
-    return f" ({', '.join(edit_text(line).replace('  ', ' ') for line in lines)})" if lines else ""
+    # The gap after the place is for lines below one another; further ones are of a value.
+    texts = [
+        edit_text(line) if line.file == "--set" else edit_text(line).replace("  ", " ", 1) for line in lines
+    ]
+    return f" ({', '.join(texts)})" if texts else ""

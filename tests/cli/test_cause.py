@@ -71,6 +71,12 @@ def test_where_none_is_found_the_command_is_named(guest: Path) -> None:
     ]  # fmt: skip
 
 
+def test_white_space_of_a_line_is_kept(guest: Path) -> None:
+    wanted = run("measure", "-q", guest, "--set", "kernel.cmdline=console=ttyS0  quiet").out.split()[0]
+    result = run("measure", "-q", guest, "--target", "vcpus1", "--expect", wanted)
+    assert 'kernel.cmdline = "console=ttyS0 quiet" -> "console=ttyS0  quiet")' in result.err
+
+
 def test_a_document_that_says_the_cause_needs_no_search(guest: Path) -> None:
     published = Path("published.json")
     published.write_text(run("measure", "-q", guest, "-f", "json").out)
