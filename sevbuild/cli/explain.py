@@ -84,7 +84,9 @@ class OwnerOptions(NamedTuple):
             return None
         if not all(self):
             raise SevbuildError("--tik, --api and --build belong together")
-        major, _, minor = self.api.partition(".")
+        major, dot, minor = self.api.partition(".")
+        if not (major and dot and minor):
+            raise SevbuildError(f"--api {self.api}: not a major and a minor version", hint="such as 1.55")
         return Platform(
             read_transport_keys("", self.tik, "", "").tik,
             read_number("--api", major, 0xFF),
@@ -127,7 +129,9 @@ def explain(
     if not 0 < budget <= _MOST_SECONDS:
         raise SevbuildError(f"--budget {budget:g}: not between 0 and {_MOST_SECONDS:g} seconds")
     if stats and fmt == "svg":
-        raise SevbuildError("--stats: a map shows no statistics", hint="--format text, json or html")
+        raise SevbuildError("--stats: a map shows no statistics", hint="--format text or html; json has them")
+    if stats and fmt == "json":
+        raise SevbuildError("--stats has no effect: the JSON has them in any case", hint="leave it out")
     sink = Output(output, force=force, quiet=quiet)
     if guest == expected == "-":
         raise SevbuildError("- stands for GUEST and EXPECTED", hint="standard input can be read once")

@@ -84,7 +84,7 @@ def _parts_of(found: Explanation) -> list[Part]:
     if found.settings:
         causes = tuple(f"{cause.says} ({cause.source})" for cause in found.causes)
         settings = tuple((name, *sides) for name, sides in found.settings.items())
-        parts.append(Part("What is another", causes, ("Setting", "Guest", "Expected"), settings))
+        parts.append(Part("What differs", causes, ("Setting", "Guest", "Expected"), settings))
     return parts
 
 

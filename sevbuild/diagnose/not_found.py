@@ -145,7 +145,7 @@ def _not_covered(searched: Searched) -> Iterator[str]:
     if any(map(hashes_of, (start.setup for start in searched.starts))):
         yield (
             "QEMU 7.1 and 7.2 append 32 random bytes to the kernel at each launch (the RNG seed of the "
-            "machines pc-q35-7.2 and pc-i440fx-7.2): such a digest is another each time. The cure is "
+            "machines pc-q35-7.2 and pc-i440fx-7.2): such a digest differs each time. The cure is "
             "`-machine pc-q35-7.1`, or QEMU 8"
         )
         yield (

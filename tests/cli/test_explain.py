@@ -648,6 +648,8 @@ def test_a_measurement_is_compared_and_never_searched(tmp_path: Path) -> None:
     assert document(guest, other, *keys, "--api", "1.55")["result"] in ("found", "not-found")
     candidate = run("explain", "-q", guest, blob, *keys, "--api", "1.55", "--kernel", tmp_path / "vmlinuz")
     assert first_error(candidate).startswith("error: --kernel is for a search")
+    halved = run("explain", "-q", guest, blob, *keys, "--api", "1")
+    assert first_error(halved) == "error: --api 1: not a major and a minor version"
     unused = run("explain", "-q", guest, "ab" * 32, *keys, "--api", "1.55")
     assert first_error(unused).startswith("error: --tik, --api and --build are for the 48 bytes")
 

@@ -281,6 +281,9 @@ def test_an_answer_replaces_nothing_that_was_asked(tmp_path: Path) -> None:
     refused = run("explain", "-q", manifest, "00" * 48, "--stats", "-f", "svg")
     assert refused.status == 2
     assert "--stats: a map shows no statistics" in refused.err
+    needless = run("explain", "-q", manifest, "00" * 48, "--stats", "-f", "json")
+    assert needless.status == 2
+    assert "--stats has no effect" in needless.err
 
 
 def _guests(folder: Path) -> tuple[Path, Path]:
