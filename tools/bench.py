@@ -257,7 +257,7 @@ def main() -> None:  # noqa: PLR0915 - one comparison after the other
             Row("peak memory, 512 MiB / 32 MiB IGVM file", igvm_memory, "<= 1.05", igvm_memory <= 1.05),
         ]
         print("the search for a launch digest", flush=True)
-        snp, es, two, held = search_ratios(python)
+        snp, es, two, held = search_ratios(sys.executable)
         rows += [
             Row("search, SNP launches / raw SHA-384 of 112 bytes, one processor", snp, ">= 0.7", snp >= 0.7),
             Row("search, SEV-ES launches / raw SHA-256 of a page, one processor", es, ">= 0.7", es >= 0.7),
