@@ -131,7 +131,7 @@ def test_what_is_not_near_is_not_found() -> None:
 def test_the_budget_ends_a_search_and_is_said() -> None:
     began = process_time()
     outcome = search([start_of()], _endless, os.urandom(48), Limits(budget=0.2, processes=1))
-    assert process_time() - began < 1
+    assert process_time() - began < 5
     *completed, last = outcome.statistics.stages
     assert all(stage.completed for stage in completed)
     assert last.left.endswith(" launches not tried")
