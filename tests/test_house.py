@@ -306,6 +306,17 @@ def test_the_project_names_no_registry_and_no_machine() -> None:
         assert not [word for word in words if word in text], name
 
 
+def test_nothing_that_was_only_tried_is_kept() -> None:
+    """Binaries of others, and large files, are fetched where they are needed and never committed."""
+    listed = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True, cwd=ROOT)
+    names = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    assert len(names) > len(MODULES)
+    large = [name for name in names if (ROOT / name).stat().st_size > 1 << 20]
+    binary = [name for name in names if b"\0" in (ROOT / name).read_bytes()]
+    assert large == []
+    assert [name for name in binary if not name.startswith("tests/data/")] == ["guests/hello/hello.fd"]
+
+
 ONE_HOME = {
     r"sys\.stdin\.": {"fs.py"},
     r"sys\.stderr|sys\.stdout\.write|\bprint\(|typer\.echo": {
